@@ -1,0 +1,2 @@
+//! hopline
+fn main() {}

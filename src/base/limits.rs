@@ -1,0 +1,93 @@
+//! Every bound of the library, each with its reason, tied to its neighbours by assertions at compile time.
+
+/// Bytes of a slot before the payload: the commit word and the envelope.
+pub const SLOT_HEAD_BYTES: usize = 32;
+
+/// Bytes of one cache line on the machines this is built for.
+pub const CACHE_LINE_BYTES: usize = 64;
+
+/// Bytes of a hop's slot: two cache lines, because a typed market frame (about 64 B) with its
+/// envelope does not fit in one.
+pub const SLOT_BYTES: usize = 2 * CACHE_LINE_BYTES;
+
+/// Bytes of payload in a hop's slot.
+pub const PAYLOAD_BYTES: usize = SLOT_BYTES - SLOT_HEAD_BYTES;
+
+/// Deepest ring. Beyond a million slots of 128 B a queue is a store: its delay is seconds.
+pub const DEPTH_MAX: usize = 1 << 20;
+
+/// Shallowest ring. One slot cannot hold a frame in hand and one on the way.
+pub const DEPTH_MIN: usize = 2;
+
+/// Depth of a hop that names none: 512 KiB, 40 ms at 100 k frames a second.
+pub const DEPTH_DEFAULT: usize = 4096;
+
+/// Most frames a node takes from one input in a turn: long enough to amortise the turn,
+/// short enough that a neighbour on the same thread waits microseconds.
+pub const BATCH_FRAMES: usize = 32;
+
+/// Most messages a source takes from one socket or file in a turn.
+pub const BURST_MESSAGES: usize = 32;
+
+/// Most fragments of one message. The largest message seen of the exchange (42 kB, 2,000 levels)
+/// needs about 400.
+pub const FRAGMENTS_MAX: usize = 512;
+
+/// Largest message a source accepts, in bytes: what one UDP datagram over IPv4 can carry.
+pub const MESSAGE_BYTES_MAX: usize = 65_507;
+
+/// Largest line a file source searches an end for before it gives up on that line; the rest of
+/// the line is skipped and counted.
+pub const LINE_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 64;
+
+/// Most nodes of a line. A line of hundreds of stages is two lines.
+pub const NODES_MAX: usize = 64;
+
+/// Most hops into or out of one node.
+pub const HOPS_PER_NODE_MAX: usize = 16;
+
+/// Most hops of a line.
+pub const HOPS_MAX: usize = 256;
+
+/// Most kinds of frames on one hop: a mixed hop dispatches by a short match.
+pub const KINDS_PER_HOP_MAX: usize = 16;
+
+/// Most output ports of a stage.
+pub const PORTS_MAX: usize = 8;
+
+/// Most reasons in one closed enum of reasons.
+pub const REASONS_MAX: usize = 24;
+
+/// Most quantile limits of one budget.
+pub const LIMITS_PER_BUDGET_MAX: usize = 5;
+
+/// Longest span a histogram tells apart, in nanoseconds: 68.7 s, a power of two. Longer ones are
+/// recorded at this value and counted as saturated.
+pub const HIST_MAX_NS: u64 = 1 << 36;
+
+/// Significant digits of the histograms on hops: 1 % wide buckets fit in the cache.
+pub const HIST_DIGITS: u8 = 2;
+
+/// How often a loop does its housekeeping (publish histograms, check for a stop), in nanoseconds.
+pub const HOUSEKEEPING_NS: u64 = 1_000_000;
+
+/// Longest a parked loop sleeps before it looks up, in nanoseconds: bounds how late a stop is seen.
+pub const PARK_MAX_NS: u64 = 50_000_000;
+
+/// How long a drain may take before what is left is discarded and its holder named, in nanoseconds.
+pub const DRAIN_DEADLINE_NS: u64 = 2_000_000_000;
+
+/// Longest name of a node or line, in bytes: the table has columns.
+pub const NAME_BYTES_MAX: usize = 48;
+
+/// Largest file of a case (`line.toml`, `load.toml`, `budget.toml`), in bytes.
+pub const CONFIG_BYTES_MAX: usize = 1 << 20;
+
+const _: () = assert!(PAYLOAD_BYTES == 96);
+const _: () = assert!(DEPTH_MAX.is_power_of_two() && DEPTH_MIN.is_power_of_two());
+const _: () = assert!(DEPTH_DEFAULT.is_power_of_two() && DEPTH_DEFAULT <= DEPTH_MAX);
+const _: () = assert!(FRAGMENTS_MAX <= DEPTH_DEFAULT);
+const _: () = assert!(LINE_BYTES_MAX > MESSAGE_BYTES_MAX);
+const _: () = assert!(HIST_MAX_NS > u32::MAX as u64);
+const _: () = assert!(HOUSEKEEPING_NS < PARK_MAX_NS && PARK_MAX_NS < DRAIN_DEADLINE_NS);
+const _: () = assert!(HOPS_MAX >= NODES_MAX && HOPS_PER_NODE_MAX < HOPS_MAX);

@@ -1,0 +1,17 @@
+//! Words that every room uses: envelopes, reasons, positions, units, limits, and the one door to atomics.
+//!
+//! Invariant: nothing here knows a ring, a clock or the operating system.
+
+pub mod envelope;
+pub mod limits;
+pub mod primitive;
+pub mod prng;
+pub mod reason;
+pub mod sequence;
+pub mod units;
+
+pub use envelope::{Envelope, Flags};
+pub use primitive::Counter;
+pub use prng::Prng;
+pub use reason::{Cause, Discard, NoWhy, Reason, Reject, Shed};
+pub use sequence::Sequence;

@@ -1,0 +1,138 @@
+//! The one door to atomics, cells and spin hints: std, or loom's models under `cfg(loom)`.
+//!
+//! Everything that two threads share goes through here, so that the model checker sees it.
+
+#![allow(
+    clippy::disallowed_types,
+    reason = "this is the door that the lint points to"
+)]
+
+#[cfg(loom)]
+pub use loom::sync::Arc;
+#[cfg(not(loom))]
+pub use std::sync::Arc;
+pub use std::sync::atomic::Ordering;
+
+// Aliases instead of `pub use`: a re-export of the std types would trip the lint at every user.
+/// An atomic `u64`.
+#[cfg(not(loom))]
+pub type AtomicU64 = std::sync::atomic::AtomicU64;
+/// An atomic `u32`.
+#[cfg(not(loom))]
+pub type AtomicU32 = std::sync::atomic::AtomicU32;
+/// An atomic `bool`.
+#[cfg(not(loom))]
+pub type AtomicBool = std::sync::atomic::AtomicBool;
+/// An atomic `u64`, modelled.
+#[cfg(loom)]
+pub type AtomicU64 = loom::sync::atomic::AtomicU64;
+/// An atomic `u32`, modelled.
+#[cfg(loom)]
+pub type AtomicU32 = loom::sync::atomic::AtomicU32;
+/// An atomic `bool`, modelled.
+#[cfg(loom)]
+pub type AtomicBool = loom::sync::atomic::AtomicBool;
+
+/// A fence between all that comes before and all that comes after, in one total order.
+#[inline]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this is the door that the lint points to"
+)]
+pub fn fence(order: Ordering) {
+    #[cfg(not(loom))]
+    std::sync::atomic::fence(order);
+    #[cfg(loom)]
+    loom::sync::atomic::fence(order);
+}
+
+/// Tells the processor that this is a spin loop.
+#[inline]
+pub fn spin_hint() {
+    #[cfg(not(loom))]
+    std::hint::spin_loop();
+    #[cfg(loom)]
+    loom::thread::yield_now();
+}
+
+/// A cell that two threads hand to each other; with the interface of loom's, so that the model
+/// checker sees each access.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct Cell<T>(
+    #[cfg(not(loom))] std::cell::UnsafeCell<T>,
+    #[cfg(loom)] loom::cell::UnsafeCell<T>,
+);
+
+impl<T> Cell<T> {
+    /// A cell that holds `value`.
+    pub fn new(value: T) -> Cell<T> {
+        #[cfg(not(loom))]
+        return Cell(std::cell::UnsafeCell::new(value));
+        #[cfg(loom)]
+        return Cell(loom::cell::UnsafeCell::new(value));
+    }
+
+    /// Runs `f` with a pointer for reading. Nobody may write while it runs.
+    #[inline(always)]
+    pub fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+        #[cfg(not(loom))]
+        return f(self.0.get());
+        #[cfg(loom)]
+        return self.0.with(f);
+    }
+
+    /// Runs `f` with a pointer for writing. Nobody else may read or write while it runs.
+    #[inline(always)]
+    pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+        #[cfg(not(loom))]
+        return f(self.0.get());
+        #[cfg(loom)]
+        return self.0.with_mut(f);
+    }
+}
+
+/// A count with one writer and any number of readers.
+///
+/// The writer adds with a plain load and store (no locked instruction), so a count costs as much
+/// as a field; a reader may be late by what is still in the writer's store buffer, never wrong.
+///
+/// ```
+/// use hopline::base::Counter;
+/// let frames = Counter::default();
+/// frames.add(3);
+/// assert_eq!(frames.get(), 3);
+/// ```
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only one thread may ever call this on a given counter: with two, counts are lost.
+    #[inline(always)]
+    pub fn add(&self, n: u64) {
+        // Relaxed: a count publishes nothing but itself.
+        let now = self.0.load(Ordering::Relaxed);
+        self.0.store(now.wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Raises the count to `value` if it is lower. Same single writer as [`Counter::add`].
+    #[inline(always)]
+    pub fn raise(&self, value: u64) {
+        if value > self.0.load(Ordering::Relaxed) {
+            self.0.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets the count. Same single writer as [`Counter::add`].
+    #[inline(always)]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The count as last stored.
+    #[inline(always)]
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

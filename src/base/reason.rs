@@ -1,0 +1,143 @@
+//! Why a frame did not go on: closed enums, so that a counter exists for every case.
+
+use core::fmt;
+
+/// A closed set of reasons; [`reasons!`](crate::reasons) writes the implementation.
+pub trait Reason: Copy + fmt::Debug + Send + 'static {
+    /// The names, in the order of the variants, as reports print them.
+    const NAMES: &'static [&'static str];
+
+    /// This reason's place in [`Reason::NAMES`].
+    fn index(self) -> usize;
+
+    /// This reason's name.
+    fn name(self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
+}
+
+/// Declares a closed enum of reasons with the name that reports print for each.
+///
+/// ```
+/// hopline::reasons! {
+///     /// Why the spread stage ends a quote.
+///     pub enum Why {
+///         /// The spread is too tight to trade.
+///         Tight = "tight",
+///     }
+/// }
+/// use hopline::base::Reason;
+/// assert_eq!(Why::Tight.name(), "tight");
+/// ```
+#[macro_export]
+macro_rules! reasons {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        $vis enum $name { $($(#[$vmeta])* $variant),+ }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+        }
+
+        impl $crate::base::Reason for $name {
+            const NAMES: &'static [&'static str] = {
+                const NAMES: &[&str] = &[$($text),+];
+                assert!(NAMES.len() <= $crate::base::limits::REASONS_MAX);
+                NAMES
+            };
+            #[inline]
+            fn index(self) -> usize { self as usize }
+        }
+    };
+}
+
+/// The reasons of a stage that never absorbs nor rejects: there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoWhy {}
+
+impl Reason for NoWhy {
+    const NAMES: &'static [&'static str] = &[];
+
+    fn index(self) -> usize {
+        match self {}
+    }
+}
+
+reasons! {
+    /// Why a producer did not put a message on a hop.
+    pub enum Shed {
+        /// The ring was full and the policy is `drop_newest`.
+        Full = "full",
+        /// The ring was full and the policy is `reject`: the producing stage was told.
+        Rejected = "rejected",
+        /// The message has more fragments than the ring has slots; it could never fit.
+        Oversize = "oversize",
+        /// The consumer is gone.
+        Closed = "closed",
+    }
+}
+
+reasons! {
+    /// Why a message that a hop had accepted was never delivered.
+    pub enum Discard {
+        /// The consuming stage had failed.
+        StageFailed = "stage_failed",
+        /// The drain's deadline passed with the message still queued.
+        DrainDeadline = "drain_deadline",
+        /// The payload did not pass the check of its kind.
+        Malformed = "malformed",
+        /// A second signal ended the run.
+        Aborted = "aborted",
+    }
+}
+
+reasons! {
+    /// Why an ingress refused what it received.
+    pub enum Reject {
+        /// Not valid UTF-8.
+        NotUtf8 = "not_utf8",
+        /// The text line is not `<nanoseconds> <json>`.
+        BadLine = "bad_line",
+        /// Not JSON, or cut off in the middle.
+        NotJson = "not_json",
+        /// No message kind of this feed.
+        UnknownKind = "unknown_kind",
+        /// A field that the kind needs is absent.
+        MissingField = "missing_field",
+        /// A value has the wrong type.
+        WrongType = "wrong_type",
+        /// A number has more digits than its scale or its width can hold.
+        BeyondScale = "beyond_scale",
+        /// Longer than the largest message.
+        TooLong = "too_long",
+        /// More price levels than the largest message carries.
+        TooManyLevels = "too_many_levels",
+        /// A symbol that this source does not carry.
+        UnknownSymbol = "unknown_symbol",
+        /// The input ended inside a message or inside its compressed stream.
+        Truncated = "truncated",
+        /// A compressed stream that does not decompress.
+        Corrupt = "corrupt",
+        /// Encoded for a schema or version that this line does not know.
+        UnknownSchema = "unknown_schema",
+        /// Nothing in it.
+        Empty = "empty",
+    }
+}
+
+reasons! {
+    /// Why a ring is closed.
+    pub enum Cause {
+        /// The other side has finished in good order.
+        Finished = "finished",
+        /// The other side failed.
+        Failed = "failed",
+        /// The line is being ended at once.
+        Aborted = "aborted",
+        /// The other side's handle was dropped without a word.
+        Dropped = "dropped",
+    }
+}
