@@ -5,7 +5,7 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Attribute, Fields, Generics};
+use syn::{Attribute, Fields, Generics, Type, parse_quote_spanned};
 
 /// The derives and the attribute that set rkyv up.
 pub(crate) fn derives() -> TokenStream {
@@ -51,12 +51,42 @@ pub(crate) fn refuse_attributes(attributes: &[Attribute], on_field: bool) -> syn
     Ok(())
 }
 
-/// Refuses fields whose attributes change the layout.
-pub(crate) fn refuse_field_attributes(fields: &Fields) -> syn::Result<()> {
+/// Refuses fields that could not have a fixed layout, as far as their text shows it; the rest is for
+/// the trait `Native`, whose errors are longer.
+pub(crate) fn refuse_fields(fields: &Fields) -> syn::Result<()> {
     for field in fields {
         refuse_attributes(&field.attrs, true)?;
+        refuse_type(&field.ty)?;
     }
     Ok(())
+}
+
+fn refuse_type(ty: &Type) -> syn::Result<()> {
+    let instead = match ty {
+        Type::Array(array) => return refuse_type(&array.elem),
+        Type::Reference(_) | Type::Ptr(_) => "write the value itself, or an id from a table",
+        Type::Slice(_) => "write `[T; N]`, with a length beside it",
+        Type::Tuple(_) => "write a struct with `#[hopline::frame_part]`",
+        Type::Path(path) => {
+            let Some(last) = path.path.segments.last() else {
+                return Ok(());
+            };
+            match last.ident.to_string().as_str() {
+                "String" => "write `[u8; N]` with a length beside it, or an id from a table",
+                "Vec" => "write `[T; N]` with a length beside it, or several frames",
+                "Box" | "Rc" | "Arc" => "write the value itself",
+                "Option" => "write a value that means none, or a `bool` beside it",
+                "usize" => "write `u32` or `u64`: a layout has no machine's width",
+                "isize" => "write `i32` or `i64`: a layout has no machine's width",
+                _ => return Ok(()),
+            }
+        }
+        _ => return Ok(()),
+    };
+    Err(syn::Error::new_spanned(
+        ty,
+        format!("a field of a frame has a fixed size: {instead}"),
+    ))
 }
 
 /// An assertion for each field that its type may be one; reported at the type.
@@ -77,4 +107,14 @@ pub(crate) fn native_body(fields: &Fields) -> TokenStream {
         quote! { #member: <#ty as ::hopline::frame::Native>::native(&archived.#member) }
     });
     quote! { { #(#values),* } }
+}
+
+/// Has rkyv archive every field as a native one.
+pub(crate) fn fix(fields: &mut Fields) {
+    for field in fields {
+        let span = field.ty.span();
+        field
+            .attrs
+            .push(parse_quote_spanned! { span => #[rkyv(with = ::hopline::frame::Fixed)] });
+    }
 }

@@ -10,8 +10,8 @@ use syn::{Attribute, Data, DeriveInput, Fields};
 
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let arguments = Arguments::parse(arguments)?;
-    let input: DeriveInput = syn::parse2(item)?;
-    let Data::Struct(data) = &input.data else {
+    let mut input: DeriveInput = syn::parse2(item)?;
+    let Data::Struct(data) = &mut input.data else {
         return Err(syn::Error::new(
             input.ident.span(),
             "a frame is a struct: use one frame for each variant and `#[hopline::frame_set]` for \
@@ -36,8 +36,10 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<T
     }
     fields::refuse_generics(&input.generics, "a frame")?;
     fields::refuse_attributes(&input.attrs, false)?;
-    fields::refuse_field_attributes(&data.fields)?;
+    fields::refuse_fields(&data.fields)?;
 
+    let plain = data.fields.clone();
+    fields::fix(&mut data.fields);
     let ident = &input.ident;
     let archived = format_ident!("Archived{}", ident);
     let Arguments {
@@ -45,9 +47,9 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<T
     } = arguments;
     let name = arguments.name.unwrap_or_else(|| snake_case(ident));
     let derives = fields::derives();
-    let asserts = fields::assert_native(&data.fields);
-    let native = fields::native_body(&data.fields);
-    let accessors = accessors(&data.fields);
+    let asserts = fields::assert_native(&plain);
+    let native = fields::native_body(&plain);
+    let accessors = accessors(&plain);
     let too_large = format!(
         "frame `{name}` does not fit in a slot: its archived form is larger than \
          hopline::base::limits::PAYLOAD_BYTES; drop fields or split it into two frames"
@@ -265,6 +267,26 @@ mod tests {
         ] {
             let found = error(item.clone());
             assert!(found.contains(says), "{item}: {found}");
+        }
+    }
+
+    #[test]
+    fn types_without_a_fixed_size_are_refused_with_what_to_write() {
+        for (ty, says) in [
+            (quote!(String), "[u8; N]"),
+            (quote!(std::string::String), "[u8; N]"),
+            (quote!(Vec<u8>), "[T; N]"),
+            (quote!([Vec<u8>; 2]), "[T; N]"),
+            (quote!(Box<u8>), "the value itself"),
+            (quote!(&'static str), "the value itself"),
+            (quote!(Option<u32>), "means none"),
+            (quote!((u8, u8)), "frame_part"),
+            (quote!(usize), "`u64`"),
+            (quote!(isize), "`i64`"),
+        ] {
+            let found = error(quote!(struct Q { a: u8, b: #ty }));
+            assert!(found.contains("has a fixed size"), "{ty}: {found}");
+            assert!(found.contains(says), "{ty}: {found}");
         }
     }
 }

@@ -15,13 +15,13 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<T
              `#[hopline::frame_part]`",
         ));
     }
-    let input: DeriveInput = syn::parse2(item)?;
+    let mut input: DeriveInput = syn::parse2(item)?;
     fields::refuse_generics(&input.generics, "a part of a frame")?;
     fields::refuse_attributes(&input.attrs, false)?;
 
     let ident = &input.ident;
     let archived = format_ident!("Archived{}", ident);
-    let (asserts, value) = match &input.data {
+    let (asserts, value) = match &mut input.data {
         Data::Struct(data) => {
             if data.fields.is_empty() {
                 return Err(syn::Error::new(
@@ -29,9 +29,11 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<T
                     "a part needs a field: without one it says nothing",
                 ));
             }
-            fields::refuse_field_attributes(&data.fields)?;
+            fields::refuse_fields(&data.fields)?;
             let native = fields::native_body(&data.fields);
-            (fields::assert_native(&data.fields), quote!(#ident #native))
+            let asserts = fields::assert_native(&data.fields);
+            fields::fix(&mut data.fields);
+            (asserts, quote!(#ident #native))
         }
         Data::Enum(data) => (TokenStream::new(), variants(ident, &archived, data)?),
         Data::Union(_) => {

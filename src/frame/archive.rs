@@ -3,10 +3,11 @@
 //! Invariant: no bytes become a reference unchecked, wherever they came from.
 
 use crate::frame::FrameError;
+use crate::frame::native::InPlace;
 use rkyv::api::low::{LowValidator, access};
 use rkyv::api::serialize_using;
 use rkyv::bytecheck::CheckBytes;
-use rkyv::rancor::{Failure, Strategy};
+use rkyv::rancor::Failure;
 use rkyv::ser::writer::Buffer;
 use rkyv::{Archive, Portable, Serialize};
 
@@ -19,7 +20,7 @@ use rkyv::{Archive, Portable, Serialize};
 #[inline]
 pub fn write<T>(value: &T, buf: &mut [u8]) -> Result<usize, FrameError>
 where
-    T: Archive + for<'b> Serialize<Strategy<Buffer<'b>, Failure>>,
+    T: Archive + for<'b> Serialize<InPlace<'b>>,
 {
     let bytes = size_of::<T::Archived>();
     let room = buf.get_mut(..bytes).ok_or(FrameError::Space)?;

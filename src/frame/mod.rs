@@ -64,19 +64,26 @@
 //!
 //! # What does not compile
 //! A field without a fixed size:
-//! ```compile_fail,E0277
+//! ```compile_fail
 //! #[hopline::frame(schema = 7, version = 1)]
 //! struct Note { text: String }
 //! ```
-//! A field as wide as the machine:
+//! A field as wide as the machine, under whatever name:
 //! ```compile_fail,E0277
+//! type Width = usize;
 //! #[hopline::frame(schema = 7, version = 1)]
-//! struct Note { at: usize }
+//! struct Note { at: Width }
 //! ```
 //! An option, as there is no archived form of it that is cheaper than a value that means none:
-//! ```compile_fail,E0277
+//! ```compile_fail
 //! #[hopline::frame(schema = 7, version = 1)]
 //! struct Note { at: Option<u32> }
+//! ```
+//! A struct that is not marked as a part:
+//! ```compile_fail,E0277
+//! struct Price(i64);
+//! #[hopline::frame(schema = 7, version = 1)]
+//! struct Note { price: Price }
 //! ```
 //! A frame that is larger than a slot's payload (96 B do compile):
 //! ```compile_fail,E0080
@@ -121,7 +128,7 @@ pub use input::{Carries, Input, Raw, RawView};
 pub use kind::{Frame, KindInfo, schemas_differ};
 pub use native::Native;
 #[doc(hidden)]
-pub use native::assert_native;
+pub use native::{Fixed, assert_native};
 /// The attributes name it by this path, so that a user's crate needs no rkyv of its own.
 #[doc(hidden)]
 pub use rkyv;

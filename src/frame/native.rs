@@ -2,11 +2,18 @@
 //!
 //! Invariant: what implements [`Native`] here has a fixed size; nothing points out of its own bytes.
 
-use rkyv::Archive;
 use rkyv::primitive::{
     ArchivedF32, ArchivedF64, ArchivedI16, ArchivedI32, ArchivedI64, ArchivedI128, ArchivedU16,
     ArchivedU32, ArchivedU64, ArchivedU128,
 };
+use rkyv::rancor::{Failure, Strategy};
+use rkyv::ser::writer::Buffer;
+use rkyv::with::{ArchiveWith, SerializeWith};
+use rkyv::{Archive, Place, Serialize};
+
+/// What a frame is serialised with: a plain buffer, and an error without a size, so that a failure
+/// allocates nothing.
+pub(crate) type InPlace<'b> = Strategy<Buffer<'b>, Failure>;
 
 /// A type that can be a field of a frame: it has a fixed size, and its archived form turns into
 /// the native one by value.
@@ -20,7 +27,7 @@ use rkyv::primitive::{
     note = "fields are integers of fixed width, `f32`, `f64`, `bool`, arrays of these, and structs or enums marked `#[hopline::frame_part]`",
     note = "`String`, `Vec`, `Box` and `Option` have no fixed form in a slot: write `[u8; N]` with a length, an id from a table, or a value that means none"
 )]
-pub trait Native: Archive + Sized {
+pub trait Native: Archive + for<'b> Serialize<InPlace<'b>> + Sized {
     /// The native value of an archived field.
     #[must_use]
     fn native(archived: &Self::Archived) -> Self;
@@ -73,3 +80,28 @@ impl<T: Native, const N: usize> Native for [T; N] {
 /// reported where it stands.
 #[doc(hidden)]
 pub const fn assert_native<T: Native>() {}
+
+/// How the attributes have rkyv archive each field: as usual, but only types that are [`Native`].
+///
+/// With it a wrong type is refused in the words of [`Native`]; without it rkyv's own bounds come
+/// first, and they know nothing of frames.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Fixed;
+
+impl<T: Native> ArchiveWith<T> for Fixed {
+    type Archived = T::Archived;
+    type Resolver = T::Resolver;
+
+    #[inline]
+    fn resolve_with(field: &T, resolver: T::Resolver, out: Place<T::Archived>) {
+        field.resolve(resolver, out);
+    }
+}
+
+impl<'b, T: Native> SerializeWith<T, InPlace<'b>> for Fixed {
+    #[inline]
+    fn serialize_with(field: &T, serializer: &mut InPlace<'b>) -> Result<T::Resolver, Failure> {
+        field.serialize(serializer)
+    }
+}
