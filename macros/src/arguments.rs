@@ -93,7 +93,7 @@ fn plain_name(meta: &ParseNestedMeta<'_>) -> syn::Result<String> {
         syn::Error::new(
             span,
             format!(
-                "`name` is 1 to {NAME_BYTES_MAX} lowercase letters, digits and underscores, \
+                "`name` is 1 to {NAME_BYTES_MAX} letters, digits and underscores, \
                  such as `name = \"quote\"`"
             ),
         )
@@ -103,7 +103,7 @@ fn plain_name(meta: &ParseNestedMeta<'_>) -> syn::Result<String> {
         .and_then(|value| value.parse())
         .map_err(|error| wrong(error.span()))?;
     let name = literal.value();
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(plain) {
         return Err(wrong(literal.span()));
     }
@@ -182,7 +182,7 @@ mod tests {
             (quote!(schema = 7, schema = 8, version = 1), "given twice"),
             (quote!(schema = 7, version = 1, version = 1), "given twice"),
             (quote!(schema = 7, version = 1, id = 2), "unknown argument"),
-            (quote!(schema = 7, version = 1, name = "Quote"), "lowercase"),
+            (quote!(schema = 7, version = 1, name = "a quote"), "letters"),
             (quote!(schema = 7, version = 1, name = ""), "1 to 48"),
             (quote!(schema = 7, version = 1, name = #long), "1 to 48"),
             (quote!(schema = 7, version = 1, name = 3), "`name` is"),

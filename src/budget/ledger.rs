@@ -113,8 +113,17 @@ impl StageCounters {
     /// Messages disposed of, held ones included.
     #[must_use]
     pub fn disposed(&self) -> u64 {
-        let reasons = self.absorbed.iter().chain(&self.rejected).map(Counter::get).sum::<u64>();
-        reasons + self.forwarded.get() + self.undeclared.get() + self.panicked.get() + self.held.get()
+        let reasons = self
+            .absorbed
+            .iter()
+            .chain(&self.rejected)
+            .map(Counter::get)
+            .sum::<u64>();
+        reasons
+            + self.forwarded.get()
+            + self.undeclared.get()
+            + self.panicked.get()
+            + self.held.get()
     }
 }
 

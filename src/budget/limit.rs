@@ -63,8 +63,13 @@ pub enum Quantile {
 
 impl Quantile {
     /// All of them, rising.
-    pub const ALL: [Quantile; LIMITS_PER_BUDGET_MAX] =
-        [Quantile::P50, Quantile::P90, Quantile::P99, Quantile::P999, Quantile::Max];
+    pub const ALL: [Quantile; LIMITS_PER_BUDGET_MAX] = [
+        Quantile::P50,
+        Quantile::P90,
+        Quantile::P99,
+        Quantile::P999,
+        Quantile::Max,
+    ];
 
     /// The key that budget files and reports use.
     #[must_use]
@@ -93,7 +98,9 @@ impl Quantile {
     /// The quantile of that key.
     #[must_use]
     pub fn parse(name: &str) -> Option<Quantile> {
-        Quantile::ALL.into_iter().find(|quantile| quantile.name() == name)
+        Quantile::ALL
+            .into_iter()
+            .find(|quantile| quantile.name() == name)
     }
 }
 
@@ -208,7 +215,8 @@ impl Budget {
             return Err(BudgetError::Twice(quantile));
         }
         self.limits.push(Limit { quantile, limit_ns });
-        self.limits.sort_by(|a, b| a.quantile.share().total_cmp(&b.quantile.share()));
+        self.limits
+            .sort_by(|a, b| a.quantile.share().total_cmp(&b.quantile.share()));
         for pair in self.limits.windows(2) {
             if pair[0].limit_ns > pair[1].limit_ns {
                 return Err(BudgetError::Order(pair[0], pair[1]));
@@ -255,7 +263,10 @@ mod tests {
             error.to_string(),
             "p99 = 20.0us is above p99_9 = 10.0us: limits must not fall as quantiles rise"
         );
-        assert_eq!(budget.limit(Quantile::P99, "21us"), Err(BudgetError::Twice(Quantile::P99)));
+        assert_eq!(
+            budget.limit(Quantile::P99, "21us"),
+            Err(BudgetError::Twice(Quantile::P99))
+        );
     }
 
     #[test]

@@ -13,4 +13,3 @@ pub mod report;
 pub use ledger::{HopCounters, IngressCounters, StageCounters};
 pub use limit::{Budget, BudgetError, Limit, Of, Quantile};
 pub use regime::{Regime, Regimes};
-pub use report::Report;

@@ -19,8 +19,13 @@ pub enum Regime {
 
 impl Regime {
     /// All of them, in the order of the counters.
-    pub const ALL: [Regime; 5] =
-        [Regime::Work, Regime::Io, Regime::HeldBack, Regime::Housekeeping, Regime::Idle];
+    pub const ALL: [Regime; 5] = [
+        Regime::Work,
+        Regime::Io,
+        Regime::HeldBack,
+        Regime::Housekeeping,
+        Regime::Idle,
+    ];
 
     /// The word that reports use.
     #[must_use]

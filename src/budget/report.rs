@@ -66,7 +66,9 @@ impl BudgetReport {
         let limits = budget.limits().iter();
         BudgetReport {
             of: budget.span(),
-            limits_ns: limits.map(|limit| (limit.quantile.name(), limit.limit_ns)).collect(),
+            limits_ns: limits
+                .map(|limit| (limit.quantile.name(), limit.limit_ns))
+                .collect(),
             lossless: budget.is_lossless(),
         }
     }
@@ -144,7 +146,13 @@ impl RegimeReport {
     #[must_use]
     pub fn new(spans_ns: [u64; Regime::ALL.len()]) -> RegimeReport {
         let [work, io, held_back, housekeeping, idle] = spans_ns;
-        RegimeReport { work, io, held_back, housekeeping, idle }
+        RegimeReport {
+            work,
+            io,
+            held_back,
+            housekeeping,
+            idle,
+        }
     }
 }
 

@@ -10,6 +10,11 @@
 //!
 //! Invariant: a parsed number is exact or it is an error; nothing is ever rounded in silence.
 
+#![allow(
+    missing_debug_implementations,
+    reason = "the resolvers that rkyv derives have none, and nobody ever holds one"
+)]
+
 use core::fmt;
 use core::str::FromStr;
 
@@ -25,6 +30,7 @@ pub const UNITS_PER_ONE: i64 = 10_i64.pow(SCALE_DIGITS);
 macro_rules! fixed_point {
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*
+        #[hopline::frame_part]
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(transparent)]
         pub struct $name(

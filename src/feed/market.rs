@@ -13,7 +13,7 @@
 //!
 //! Invariant: integers of fixed size only, and no frame is larger than a slot's payload.
 
-use crate::base::limits::{FRAGMENTS_MAX, PAYLOAD_BYTES};
+use crate::base::limits::FRAGMENTS_MAX;
 use crate::feed::binance::Message;
 use crate::feed::decimal::{Price, Qty};
 
@@ -29,14 +29,26 @@ pub const SIDE_BIDS: u8 = 0;
 /// [`Levels::side`] of asks.
 pub const SIDE_ASKS: u8 = 1;
 
-const _: () = assert!(size_of::<BookTicker>() <= PAYLOAD_BYTES);
-const _: () = assert!(size_of::<Trade>() <= PAYLOAD_BYTES);
-const _: () = assert!(size_of::<DepthHead>() <= PAYLOAD_BYTES);
-const _: () = assert!(size_of::<SnapshotHead>() <= PAYLOAD_BYTES);
-const _: () = assert!(size_of::<Levels>() <= PAYLOAD_BYTES);
 const _: () = assert!(LEVELS_MAX <= u16::MAX as usize);
 
+/// Everything that the exchange sends, on one hop.
+#[hopline::frame_set]
+#[derive(Debug)]
+pub enum Market {
+    /// The best bid and ask.
+    Ticker(BookTicker),
+    /// One trade.
+    Trade(Trade),
+    /// A change of the book; its levels follow.
+    Depth(DepthHead),
+    /// A whole book; its levels follow.
+    Snapshot(SnapshotHead),
+    /// Levels of a change or of a whole book.
+    Levels(Levels),
+}
+
 /// The best bid and ask of a book. Kind `bookTicker`.
+#[hopline::frame(schema = 101, version = 1, name = "bookTicker")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BookTicker {
     /// The exchange's id of this state of the book; rises from one to the next.
@@ -58,6 +70,7 @@ pub struct BookTicker {
 }
 
 /// One trade. Kind `trade`.
+#[hopline::frame(schema = 102, version = 1, name = "trade")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trade {
     /// The exchange's id of the trade; the next trade of the symbol has the next number.
@@ -77,6 +90,7 @@ pub struct Trade {
 }
 
 /// A change of the book, without its levels. Kind `depthUpdate`.
+#[hopline::frame(schema = 103, version = 1, name = "depthUpdate")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DepthHead {
     /// Id of the first change in this message.
@@ -112,6 +126,7 @@ impl DepthHead {
 }
 
 /// A whole book, without its levels. Kind `snapshot`.
+#[hopline::frame(schema = 104, version = 1, name = "snapshot")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SnapshotHead {
     /// Id of the last change that is in the snapshot.
@@ -129,6 +144,7 @@ pub struct SnapshotHead {
 }
 
 /// A price and what is offered at it; a quantity of zero takes the price out of the book.
+#[hopline::frame_part]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Level {
     /// The price.
@@ -138,6 +154,7 @@ pub struct Level {
 }
 
 /// Up to five levels of one side: a fragment after a head. Kind `levels`.
+#[hopline::frame(schema = 105, version = 1, name = "levels")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Levels {
     /// `last_id` of the head.

@@ -41,7 +41,9 @@ impl WhenFull {
     /// ```
     #[must_use]
     pub fn parse(name: &str) -> Option<WhenFull> {
-        WhenFull::ALL.into_iter().find(|policy| policy.name() == name)
+        WhenFull::ALL
+            .into_iter()
+            .find(|policy| policy.name() == name)
     }
 }
 

@@ -32,7 +32,10 @@ pub struct Control {
 
 impl Default for Control {
     fn default() -> Control {
-        Control { command: AtomicU32::new(Command::Hold as u32), t0_ns: AtomicU64::new(0) }
+        Control {
+            command: AtomicU32::new(Command::Hold as u32),
+            t0_ns: AtomicU64::new(0),
+        }
     }
 }
 

@@ -53,7 +53,9 @@ pub struct Reactor {
 impl std::fmt::Debug for Reactor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<&str> = self.nodes.iter().map(|node| node.name()).collect();
-        f.debug_struct("Reactor").field("nodes", &names).finish_non_exhaustive()
+        f.debug_struct("Reactor")
+            .field("nodes", &names)
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,7 +94,8 @@ impl Reactor {
     /// The node whose resource could not be opened, and why.
     pub fn open(&mut self) -> Result<(), (String, IoError)> {
         for node in &mut self.nodes {
-            node.open(&mut self.driver).map_err(|error| (node.name().to_owned(), error))?;
+            node.open(&mut self.driver)
+                .map_err(|error| (node.name().to_owned(), error))?;
         }
         Ok(())
     }
@@ -102,7 +105,10 @@ impl Reactor {
         loop {
             match self.step() {
                 Step::Worked => self.idle.worked(),
-                Step::Idle { next_due_ns, held_back } => self.rest(next_due_ns, held_back),
+                Step::Idle {
+                    next_due_ns,
+                    held_back,
+                } => self.rest(next_due_ns, held_back),
                 Step::Over => return,
             }
         }
@@ -115,7 +121,13 @@ impl Reactor {
             self.obey(command);
         }
         if command == Command::Hold {
-            return Step::Idle { next_due_ns: None, held_back: false };
+            return Step::Idle {
+                next_due_ns: None,
+                held_back: false,
+            };
+        }
+        if self.clock.is_virtual() {
+            self.driver.observe_time(self.clock.now_ns());
         }
         let turn_began_ns = self.mark_ns;
         let mut turn = Turn {
@@ -142,7 +154,9 @@ impl Reactor {
         }
         if work > 0 {
             self.idle_turns = 0;
-            self.counters.turn_ns_max.raise(self.mark_ns.saturating_sub(turn_began_ns));
+            self.counters
+                .turn_ns_max
+                .raise(self.mark_ns.saturating_sub(turn_began_ns));
             if self.mark_ns >= self.housekeep_at_ns {
                 self.housekeep(self.mark_ns);
             }
@@ -152,7 +166,10 @@ impl Reactor {
         if self.idle_turns >= IDLE_TURNS_PER_LOOK || self.clock.is_virtual() {
             self.look_around();
         }
-        Step::Idle { next_due_ns: self.next_due_ns(), held_back }
+        Step::Idle {
+            next_due_ns: self.next_due_ns(),
+            held_back,
+        }
     }
 
     /// In a turn without work: the time so far was idle, and housekeeping may be due.
@@ -166,7 +183,9 @@ impl Reactor {
     }
 
     fn idle_until(&mut self, now_ns: u64) {
-        self.counters.regimes.add(Regime::Idle, now_ns.saturating_sub(self.mark_ns));
+        self.counters
+            .regimes
+            .add(Regime::Idle, now_ns.saturating_sub(self.mark_ns));
         self.mark_ns = self.mark_ns.max(now_ns);
     }
 
@@ -180,7 +199,9 @@ impl Reactor {
             node.housekeep(&mut self.driver);
         }
         let now_ns = self.clock.stamp();
-        self.counters.regimes.add(Regime::Housekeeping, now_ns.saturating_sub(began_ns));
+        self.counters
+            .regimes
+            .add(Regime::Housekeeping, now_ns.saturating_sub(began_ns));
         self.mark_ns = self.mark_ns.max(now_ns);
         self.housekeep_at_ns = now_ns + HOUSEKEEPING_NS;
     }
@@ -212,7 +233,8 @@ impl Reactor {
         };
         let now_ns = self.clock.stamp();
         self.idle_until(now_ns);
-        let mut park_ns = next_due_ns.map_or(park_ns, |due| park_ns.min(due.saturating_sub(now_ns)));
+        let mut park_ns =
+            next_due_ns.map_or(park_ns, |due| park_ns.min(due.saturating_sub(now_ns)));
         if held_back {
             park_ns = park_ns.min(HELD_BACK_PARK_NS);
         }
@@ -229,7 +251,7 @@ impl Reactor {
             }
         }
         // A failed poll is a poll that returned at once: the sockets are read all the same.
-        let _ = self.driver.poll(Some(park_ns));
+        let _ = self.driver.poll(now_ns, Some(park_ns));
         if let Some(sleeper) = &self.sleeper {
             sleeper.retract();
         }

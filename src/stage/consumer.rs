@@ -145,7 +145,12 @@ pub fn describe_egress(egress: &dyn Egress) -> Descriptor {
 /// A node that runs a stage.
 #[must_use]
 pub fn stage_node<S: Stage>(stage: S, wiring: Wiring) -> Box<dyn Node> {
-    Box::new(Consumer::new(StageHandler(stage), S::MAX_EMIT, false, wiring))
+    Box::new(Consumer::new(
+        StageHandler(stage),
+        S::MAX_EMIT,
+        false,
+        wiring,
+    ))
 }
 
 /// A node that runs an egress.
@@ -198,13 +203,24 @@ impl<H: Handler> Consumer<H> {
                 break;
             }
         }
-        self.first = if inputs > 0 { (self.first + 1) % inputs } else { 0 };
+        self.first = if inputs > 0 {
+            (self.first + 1) % inputs
+        } else {
+            0
+        };
         progress
     }
 
     #[inline]
     fn take_from(&mut self, at: usize, turn: &mut Turn<'_>, mut progress: Progress) -> Progress {
-        let Wiring { inputs, outputs, counters, clock, end_to_end, .. } = &mut self.wiring;
+        let Wiring {
+            inputs,
+            outputs,
+            counters,
+            clock,
+            end_to_end,
+            ..
+        } = &mut self.wiring;
         let rx: &mut HopRx = &mut inputs[at];
         let mut cx = Context::new(outputs, clock, counters, &mut self.timer, turn.mark_ns);
         let mut taken = 0;
@@ -230,7 +246,9 @@ impl<H: Handler> Consumer<H> {
             }
             self.in_hand = Some((at, envelope));
             cx.begin_input(&envelope, t_dequeue_ns);
-            let outcome = self.handler.frame(&envelope, frame.payload(), &mut cx, turn.io);
+            let outcome = self
+                .handler
+                .frame(&envelope, frame.payload(), &mut cx, turn.io);
             let t_done_ns = clock.stamp();
             self.in_hand = None;
             turn.account(&counters.regimes, H::REGIME, t_done_ns);
@@ -275,7 +293,12 @@ impl<H: Handler> Consumer<H> {
     fn run_timer(&mut self, now_ns: u64) {
         if self.timer.is_some_and(|at| at <= now_ns) {
             self.timer = None;
-            let Wiring { outputs, counters, clock, .. } = &mut self.wiring;
+            let Wiring {
+                outputs,
+                counters,
+                clock,
+                ..
+            } = &mut self.wiring;
             let mut cx = Context::new(outputs, clock, counters, &mut self.timer, now_ns);
             self.handler.timer(&mut cx);
         }
@@ -283,7 +306,12 @@ impl<H: Handler> Consumer<H> {
 
     /// Ends in good order: the handler passes on the last of it, then the outputs close.
     fn finish(&mut self, io: &mut Driver) {
-        let Wiring { outputs, counters, clock, .. } = &mut self.wiring;
+        let Wiring {
+            outputs,
+            counters,
+            clock,
+            ..
+        } = &mut self.wiring;
         let now_ns = clock.stamp();
         let mut cx = Context::new(outputs, clock, counters, &mut self.timer, now_ns);
         let closed = self.handler.drained(&mut cx, io);
@@ -336,7 +364,10 @@ impl<H: Handler> Consumer<H> {
             rx.discard_all(why);
         }
         self.over = self.wiring.inputs.iter_mut().all(HopRx::is_finished);
-        Progress { work: usize::from(self.over), held_back: false }
+        Progress {
+            work: usize::from(self.over),
+            held_back: false,
+        }
     }
 }
 
@@ -380,9 +411,7 @@ impl<H: Handler> Node for Consumer<H> {
                 if let Err(error) = self.handler.rest(turn.io) {
                     self.wiring.counters.set_fault(error.to_string());
                 }
-            } else if !progress.held_back
-                && self.wiring.inputs.iter_mut().all(HopRx::is_finished)
-            {
+            } else if !progress.held_back && self.wiring.inputs.iter_mut().all(HopRx::is_finished) {
                 self.finish(turn.io);
             }
             progress
@@ -391,7 +420,10 @@ impl<H: Handler> Node for Consumer<H> {
             Ok(progress) => progress,
             Err(what) => {
                 self.fail(what.as_ref());
-                Progress { work: 1, held_back: false }
+                Progress {
+                    work: 1,
+                    held_back: false,
+                }
             }
         }
     }
@@ -402,7 +434,8 @@ impl<H: Handler> Node for Consumer<H> {
 
     fn has_input(&mut self) -> bool {
         let inputs = &mut self.wiring.inputs;
-        inputs.iter_mut().any(|rx| rx.ring.peek().is_some()) || inputs.iter_mut().all(HopRx::is_finished)
+        inputs.iter_mut().any(|rx| rx.ring.peek().is_some())
+            || inputs.iter_mut().all(HopRx::is_finished)
     }
 
     fn housekeep(&mut self, _io: &mut Driver) {

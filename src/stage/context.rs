@@ -29,11 +29,6 @@ impl Outputs {
         hops.find_map(|(at, hop)| (!hop.has_room(frames)).then_some(at))
     }
 
-    /// The names of all hops, port by port.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &std::sync::Arc<str>> {
-        self.ports.iter().flatten().map(HopTx::name)
-    }
-
     #[inline]
     pub(crate) fn ring_bells(&mut self) {
         for hop in self.ports.iter_mut().flatten() {
@@ -90,7 +85,10 @@ impl<'a> Context<'a> {
         timer: &'a mut Option<u64>,
         now_ns: u64,
     ) -> Context<'a> {
-        let parent = Parent { t_intended_ns: now_ns, ..Parent::default() };
+        let parent = Parent {
+            t_intended_ns: now_ns,
+            ..Parent::default()
+        };
         Context {
             outputs,
             clock,
@@ -118,7 +116,11 @@ impl<'a> Context<'a> {
         now_ns: u64,
         offer_at_ns: Option<u64>,
     ) {
-        self.parent = Parent { t_intended_ns, source, ..Parent::default() };
+        self.parent = Parent {
+            t_intended_ns,
+            source,
+            ..Parent::default()
+        };
         self.now_ns = now_ns;
         self.offer_at_ns = offer_at_ns;
         self.emitted = 0;
@@ -128,7 +130,10 @@ impl<'a> Context<'a> {
     /// Emissions that at least one hop took since the last call, and those that were tried.
     #[inline]
     pub(crate) fn take_emitted(&mut self) -> (u32, u32) {
-        (core::mem::take(&mut self.emitted), core::mem::take(&mut self.offered))
+        (
+            core::mem::take(&mut self.emitted),
+            core::mem::take(&mut self.offered),
+        )
     }
 
     pub(crate) fn outputs(&mut self) -> &mut Outputs {
@@ -178,7 +183,12 @@ impl<'a> Context<'a> {
     #[inline]
     pub fn emit<I: Carries<F>, F: Frame>(&mut self, out: Out<I>, frame: &F) -> Emit {
         let t_offer_ns = self.t_offer_ns();
-        let Some(hops) = self.outputs.ports.get_mut(out.at).filter(|hops| !hops.is_empty()) else {
+        let Some(hops) = self
+            .outputs
+            .ports
+            .get_mut(out.at)
+            .filter(|hops| !hops.is_empty())
+        else {
             return Emit::Unconnected;
         };
         let mut result = None;
@@ -217,7 +227,15 @@ impl<'a> Context<'a> {
                 }
             }
         }
-        Message { cx: self, out, kind, at: 0, t_offer_ns, shed, ended: false }
+        Message {
+            cx: self,
+            out,
+            kind,
+            at: 0,
+            t_offer_ns,
+            shed,
+            ended: false,
+        }
     }
 
     /// Asks for [`Stage::on_timer`](super::Stage::on_timer) at that time of the line's clock; a

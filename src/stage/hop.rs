@@ -6,9 +6,9 @@ use crate::base::{Cause, Discard, Envelope, Flags, Reason, Shed};
 use crate::budget::HopCounters;
 use crate::frame::{Frame, KindInfo};
 use crate::hist::Recorder;
+use crate::io::Waker;
 use crate::overload::WhenFull;
 use crate::ring::hop::{FrameConsumer, FrameProducer};
-use crate::io::Waker;
 use crate::wait::Alarm;
 
 /// Index of the wait histogram in a hop's recorder.
@@ -32,7 +32,11 @@ impl Parent {
         let deadline = u64::from(envelope.deadline_ns);
         Parent {
             t_intended_ns: envelope.t_intended_ns(),
-            deadline_at_ns: if deadline == 0 { 0 } else { envelope.t_offer_ns + deadline },
+            deadline_at_ns: if deadline == 0 {
+                0
+            } else {
+                envelope.t_offer_ns + deadline
+            },
             source: envelope.source,
             class: envelope.class,
         }
@@ -78,7 +82,8 @@ impl Doorbell {
     #[inline]
     pub fn ring(&self) {
         if self.alarm.should_wake() {
-            self.waker.wake();
+            // A waker that fails leaves the sleeper to its own timeout, which is bounded.
+            let _ = self.waker.wake();
         }
     }
 }
@@ -108,7 +113,16 @@ impl HopTx {
         kinds: &'static [KindInfo],
         bell: Option<Doorbell>,
     ) -> HopTx {
-        HopTx { ring, when_full, counters, kinds, bell, name, open: 0, rang: true }
+        HopTx {
+            ring,
+            when_full,
+            counters,
+            kinds,
+            bell,
+            name,
+            open: 0,
+            rang: true,
+        }
     }
 
     /// The hop's name.
@@ -127,7 +141,10 @@ impl HopTx {
     }
 
     fn kind_at(&self, kind: u16) -> usize {
-        self.kinds.iter().position(|info| info.schema == kind).unwrap_or(self.kinds.len())
+        self.kinds
+            .iter()
+            .position(|info| info.schema == kind)
+            .unwrap_or(self.kinds.len())
     }
 
     /// Why a message of `frames` cannot be put on the ring now, if so.
@@ -214,8 +231,7 @@ impl HopTx {
         if let Ok(mut batch) = self.ring.claim_batch(frames) {
             let (envelope, payload) = batch.frame_mut(at);
             let len = write_frame(frame, payload);
-            *envelope =
-                parent.envelope(F::SCHEMA, len, Flags::fragment(at, frames), t_offer_ns);
+            *envelope = parent.envelope(F::SCHEMA, len, Flags::fragment(at, frames), t_offer_ns);
         }
     }
 
@@ -268,7 +284,10 @@ impl HopTx {
 #[inline(always)]
 fn write_frame<F: Frame>(frame: &F, payload: &mut [u8]) -> u16 {
     let written = frame.write(payload);
-    debug_assert!(written.is_ok(), "the frame attribute bounds the size of a frame");
+    debug_assert!(
+        written.is_ok(),
+        "the frame attribute bounds the size of a frame"
+    );
     written.unwrap_or(0) as u16
 }
 
@@ -292,7 +311,13 @@ impl HopRx {
         counters: Arc<HopCounters>,
         recorder: Recorder<3>,
     ) -> HopRx {
-        HopRx { ring, counters, recorder, name, service_ns: 0 }
+        HopRx {
+            ring,
+            counters,
+            recorder,
+            name,
+            service_ns: 0,
+        }
     }
 
     /// The hop's name.
@@ -310,8 +335,11 @@ impl HopRx {
         self.service_ns += t_done_ns.saturating_sub(t_dequeue_ns);
         if envelope.flags.is_last() {
             let service_ns = core::mem::take(&mut self.service_ns);
-            let sojourn_ns = t_done_ns.saturating_sub(envelope.t_offer_ns).max(service_ns);
-            self.recorder.record_all([sojourn_ns - service_ns, service_ns, sojourn_ns]);
+            let sojourn_ns = t_done_ns
+                .saturating_sub(envelope.t_offer_ns)
+                .max(service_ns);
+            self.recorder
+                .record_all([sojourn_ns - service_ns, service_ns, sojourn_ns]);
             self.counters.rx.delivered.add(1);
         }
         if envelope.origin_ns == u32::MAX {

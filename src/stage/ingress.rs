@@ -152,7 +152,8 @@ impl SourceContext<'_, '_> {
         if let Some(by) = self.counters.held_back_by.get(hop) {
             by.add(now_ns.saturating_sub(self.turn.mark_ns));
         }
-        self.turn.account(&self.counters.regimes, Regime::HeldBack, now_ns);
+        self.turn
+            .account(&self.counters.regimes, Regime::HeldBack, now_ns);
         self.hold.since_ns.get_or_insert(now_ns);
         self.hold.until_ns = now_ns;
         self.hold.now = true;
@@ -163,15 +164,19 @@ impl SourceContext<'_, '_> {
     #[inline]
     pub fn message(&mut self, arrival: Arrival<'_>, decoder: &mut (impl Decode + ?Sized)) {
         let now_ns = self.cx.stamp();
-        self.turn.account(&self.counters.regimes, Regime::Io, now_ns);
+        self.turn
+            .account(&self.counters.regimes, Regime::Io, now_ns);
         let counters = &*self.counters.ingress;
         counters.received.add(1);
         counters.bytes.add(arrival.bytes.len() as u64);
         let offer_at_ns = self.offer_at_ns(&arrival);
         if arrival.scheduled {
-            counters.late_ns_max.raise(now_ns.saturating_sub(arrival.t_intended_ns));
+            counters
+                .late_ns_max
+                .raise(now_ns.saturating_sub(arrival.t_intended_ns));
         }
-        self.cx.begin_source(self.source, arrival.t_intended_ns, now_ns, offer_at_ns);
+        self.cx
+            .begin_source(self.source, arrival.t_intended_ns, now_ns, offer_at_ns);
         let result = decoder.decode(arrival.bytes, &mut self.cx);
         let (emitted, offered) = self.cx.take_emitted();
         match result {
@@ -180,7 +185,9 @@ impl SourceContext<'_, '_> {
             Ok(_) if offered > 0 => counters.shed.add(1),
             Ok(_) => counters.undeclared.add(1),
         }
-        if let Ok(Decoded { event_wall_ns: Some(event_ns) }) = result
+        if let Ok(Decoded {
+            event_wall_ns: Some(event_ns),
+        }) = result
             && let Some(received_ns) = arrival.received_wall_ns
             && event_ns > received_ns
         {
@@ -189,7 +196,8 @@ impl SourceContext<'_, '_> {
         }
         self.work += 1;
         let done_ns = self.cx.stamp();
-        self.turn.account(&self.counters.regimes, Regime::Work, done_ns);
+        self.turn
+            .account(&self.counters.regimes, Regime::Work, done_ns);
     }
 
     /// Counts a message that was refused before any decoder saw it.
@@ -215,6 +223,8 @@ impl SourceContext<'_, '_> {
             self.hold.since_ns = None;
             return None;
         }
-        arrival.scheduled.then(|| arrival.t_intended_ns.max(since_ns))
+        arrival
+            .scheduled
+            .then(|| arrival.t_intended_ns.max(since_ns))
     }
 }

@@ -28,9 +28,9 @@ pub mod outcome;
 pub mod port;
 mod source;
 
+pub use consumer::{describe, describe_egress, sink_node, stage_node};
 pub use context::{Context, Emit, Message};
 pub use egress::{Delivery, Egress};
-pub use consumer::{describe, describe_egress, sink_node, stage_node};
 pub use ingress::{Arrival, Decode, Decoded, Feed, Ingress, SourceContext};
 pub use node::{Descriptor, Node, NodeCounters, Progress, Role, State, Turn, Wiring};
 pub use outcome::{Disposal, Outcome};

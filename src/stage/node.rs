@@ -171,7 +171,10 @@ pub struct Progress {
 
 impl Progress {
     /// Nothing to do.
-    pub const IDLE: Progress = Progress { work: 0, held_back: false };
+    pub const IDLE: Progress = Progress {
+        work: 0,
+        held_back: false,
+    };
 }
 
 /// What a turn has in hand beside the node: the driver, and where the time goes.

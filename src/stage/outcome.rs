@@ -27,7 +27,10 @@ pub enum Disposal {
 
 impl<W> Outcome<W> {
     const fn of(disposal: Disposal) -> Outcome<W> {
-        Outcome { disposal, why: PhantomData }
+        Outcome {
+            disposal,
+            why: PhantomData,
+        }
     }
 
     /// Done. Counts as forwarded if something was emitted for this message, else as

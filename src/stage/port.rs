@@ -20,13 +20,21 @@ impl Port {
     /// A port for the frames of `I` that must be connected.
     #[must_use]
     pub const fn new<I: Input>(name: &'static str) -> Port {
-        Port { name, kinds: I::KINDS, optional: false }
+        Port {
+            name,
+            kinds: I::KINDS,
+            optional: false,
+        }
     }
 
     /// A port for the frames of `I` that may stay unconnected.
     #[must_use]
     pub const fn optional<I: Input>(name: &'static str) -> Port {
-        Port { name, kinds: I::KINDS, optional: true }
+        Port {
+            name,
+            kinds: I::KINDS,
+            optional: true,
+        }
     }
 }
 
@@ -41,7 +49,10 @@ impl<I> Out<I> {
     /// The port at this place in the stage's list.
     #[must_use]
     pub const fn at(at: usize) -> Out<I> {
-        Out { at, kinds: PhantomData }
+        Out {
+            at,
+            kinds: PhantomData,
+        }
     }
 }
 

@@ -28,7 +28,14 @@ pub fn describe_ingress(ingress: &dyn Ingress) -> Descriptor {
 #[must_use]
 pub fn source_node(ingress: Box<dyn Ingress>, wiring: Wiring) -> Box<dyn Node> {
     let max_emit = ingress.max_emit();
-    Box::new(Source { ingress, wiring, max_emit, hold: Hold::default(), timer: None, draining: false })
+    Box::new(Source {
+        ingress,
+        wiring,
+        max_emit,
+        hold: Hold::default(),
+        timer: None,
+        draining: false,
+    })
 }
 
 struct Source {
@@ -70,10 +77,19 @@ impl Node for Source {
     fn turn(&mut self, turn: &mut Turn<'_>) -> Progress {
         if self.draining {
             self.over(turn.io, State::Done, Cause::Finished);
-            return Progress { work: 1, held_back: false };
+            return Progress {
+                work: 1,
+                held_back: false,
+            };
         }
         let result = catch_unwind(AssertUnwindSafe(|| {
-            let Wiring { outputs, counters, clock, source, .. } = &mut self.wiring;
+            let Wiring {
+                outputs,
+                counters,
+                clock,
+                source,
+                ..
+            } = &mut self.wiring;
             let cx = Context::new(outputs, clock, counters, &mut self.timer, turn.mark_ns);
             self.hold.now = false;
             let mut cx = SourceContext {
@@ -96,12 +112,20 @@ impl Node for Source {
                 if feed == Feed::Ended {
                     self.over(turn.io, State::Done, Cause::Finished);
                 }
-                Progress { work: work.max(usize::from(feed == Feed::Ended)), held_back: self.hold.now }
+                Progress {
+                    work: work.max(usize::from(feed == Feed::Ended)),
+                    held_back: self.hold.now,
+                }
             }
             Err(what) => {
-                self.wiring.counters.set_fault(super::consumer::panic_words(what.as_ref()));
+                self.wiring
+                    .counters
+                    .set_fault(super::consumer::panic_words(what.as_ref()));
                 self.over(turn.io, State::Failed, Cause::Failed);
-                Progress { work: 1, held_back: false }
+                Progress {
+                    work: 1,
+                    held_back: false,
+                }
             }
         }
     }

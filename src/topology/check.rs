@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::limits::{
-    DEPTH_MAX, DEPTH_MIN, HOPS_MAX, HOPS_PER_NODE_MAX, KINDS_PER_HOP_MAX, NAME_BYTES_MAX, NODES_MAX,
-    PORTS_MAX, REASONS_MAX,
+    DEPTH_MAX, DEPTH_MIN, HOPS_MAX, HOPS_PER_NODE_MAX, KINDS_PER_HOP_MAX, NAME_BYTES_MAX,
+    NODES_MAX, PORTS_MAX, REASONS_MAX,
 };
 use crate::budget::Budget;
 use crate::frame::KindInfo;
@@ -77,16 +77,32 @@ impl Line {
     }
 
     pub(crate) fn new(draft: Draft) -> Result<Line, Problems> {
-        let Draft { name, nodes, hops, placement, objective, drain_ns, problems } = draft;
-        let mut check = Check { problems, nodes: Vec::new(), places: Vec::new() };
+        let Draft {
+            name,
+            nodes,
+            hops,
+            placement,
+            objective,
+            drain_ns,
+            problems,
+        } = draft;
+        let mut check = Check {
+            problems,
+            nodes: Vec::new(),
+            places: Vec::new(),
+        };
         check.take_nodes(nodes);
         let hops = check.take_hops(hops);
         check.ports_and_inputs(&hops);
         let order = check.order(&hops);
         check.threads(&placement);
-        let Check { problems, nodes, .. } = check;
+        let Check {
+            problems, nodes, ..
+        } = check;
         problems.into_result(())?;
-        Ok(reorder(name, nodes, hops, &order, placement, objective, drain_ns))
+        Ok(reorder(
+            name, nodes, hops, &order, placement, objective, drain_ns,
+        ))
     }
 }
 
@@ -110,7 +126,14 @@ fn reorder(
         hop.from = now_at[hop.from];
         hop.to = now_at[hop.to];
     }
-    Line { name, nodes, hops, placement, objective, drain_ns }
+    Line {
+        name,
+        nodes,
+        hops,
+        placement,
+        objective,
+        drain_ns,
+    }
 }
 
 struct Check {
@@ -130,7 +153,11 @@ impl Check {
 
     fn take_nodes(&mut self, nodes: Vec<DraftNode>) {
         if nodes.is_empty() && self.problems.is_empty() {
-            self.problem(None, "the line has no nodes", "add a [[source]], a [[stage]] and a [[sink]]");
+            self.problem(
+                None,
+                "the line has no nodes",
+                "add a [[source]], a [[stage]] and a [[sink]]",
+            );
         }
         if nodes.len() > NODES_MAX {
             let what = format!("{} nodes are more than a line may have", nodes.len());
@@ -139,7 +166,11 @@ impl Check {
         for node in nodes {
             let place = node.place.clone();
             if let Err(help) = name_is_right(&node.name) {
-                self.problem(place.as_ref(), format!("\"{}\" is no name for a node", node.name), help);
+                self.problem(
+                    place.as_ref(),
+                    format!("\"{}\" is no name for a node", node.name),
+                    help,
+                );
             }
             if let Some(earlier) = self.find(&node.name) {
                 let help = match &self.places[earlier] {
@@ -156,7 +187,12 @@ impl Check {
                 let help = format!("at most {PORTS_MAX} ports and {REASONS_MAX} reasons");
                 self.problem(place.as_ref(), what, help);
             }
-            self.nodes.push(LineNode { name: node.name, kind: node.kind, part: node.part, descriptor });
+            self.nodes.push(LineNode {
+                name: node.name,
+                kind: node.kind,
+                part: node.part,
+                descriptor,
+            });
             self.places.push(place);
         }
     }
@@ -171,16 +207,32 @@ impl Check {
             self.depth(&draft.hop, place);
             let from = self.producer(&draft.from, place);
             let to = self.consumer(&draft.to, place);
-            let (Some((from, port)), Some(to)) = (from, to) else { continue };
+            let (Some((from, port)), Some(to)) = (from, to) else {
+                continue;
+            };
             let name = format!("{}->{}", draft.from, draft.to);
-            if taken.iter().any(|hop| hop.from == from && hop.port == port && hop.to == to) {
-                self.problem(place, format!("the hop {name} is there twice"), "remove one of them");
+            if taken
+                .iter()
+                .any(|hop| hop.from == from && hop.port == port && hop.to == to)
+            {
+                self.problem(
+                    place,
+                    format!("the hop {name} is there twice"),
+                    "remove one of them",
+                );
                 continue;
             }
             let kinds = self.nodes[from].descriptor.ports[port].kinds;
             self.kinds(&name, kinds, to, place);
             self.message_fits(&name, from, &draft.hop, place);
-            taken.push(LineHop { name, from, port, to, hop: draft.hop, kinds });
+            taken.push(LineHop {
+                name,
+                from,
+                port,
+                to,
+                hop: draft.hop,
+                kinds,
+            });
         }
         if taken.len() > HOPS_MAX {
             let what = format!("{} hops are more than a line may have", taken.len());
@@ -193,11 +245,19 @@ impl Check {
         let depth = hop.depth;
         if !(DEPTH_MIN..=DEPTH_MAX).contains(&depth) {
             let what = format!("a depth of {depth} is out of bounds");
-            self.problem(place, what, format!("write a power of two from {DEPTH_MIN} to {DEPTH_MAX}"));
+            self.problem(
+                place,
+                what,
+                format!("write a power of two from {DEPTH_MIN} to {DEPTH_MAX}"),
+            );
         } else if !depth.is_power_of_two() {
             let (below, above) = (depth.next_power_of_two() / 2, depth.next_power_of_two());
             let what = format!("a depth of {depth} is not a power of two");
-            self.problem(place, what, format!("write depth = {below} or depth = {above}"));
+            self.problem(
+                place,
+                what,
+                format!("write depth = {below} or depth = {above}"),
+            );
         }
     }
 
@@ -213,12 +273,24 @@ impl Check {
         };
         let descriptor = self.nodes[at].descriptor;
         if descriptor.ports.is_empty() {
-            let what = format!("\"{name}\" is a {} and has no output", descriptor.role.name());
-            self.problem(place, what, "a hop must come from a source or a stage with a port");
+            let what = format!(
+                "\"{name}\" is a {} and has no output",
+                descriptor.role.name()
+            );
+            self.problem(
+                place,
+                what,
+                "a hop must come from a source or a stage with a port",
+            );
             return None;
         }
-        let Some(port) = port else { return Some((at, 0)) };
-        let found = descriptor.ports.iter().position(|candidate| candidate.name == port);
+        let Some(port) = port else {
+            return Some((at, 0));
+        };
+        let found = descriptor
+            .ports
+            .iter()
+            .position(|candidate| candidate.name == port);
         if found.is_none() {
             let ports = list(descriptor.ports.iter().map(|port| port.name));
             let what = format!("\"{name}\" has no port named \"{port}\"");
@@ -253,7 +325,11 @@ impl Check {
         let takes = self.nodes[to].descriptor.takes;
         if kinds.len() >= KINDS_PER_HOP_MAX {
             let what = format!("{name} carries {} kinds", kinds.len());
-            self.problem(place, what, format!("at most {} fit on a hop", KINDS_PER_HOP_MAX - 1));
+            self.problem(
+                place,
+                what,
+                format!("at most {} fit on a hop", KINDS_PER_HOP_MAX - 1),
+            );
         }
         if takes.is_empty() {
             return;
@@ -264,8 +340,15 @@ impl Check {
             return;
         }
         let carried = stranger.map_or("frames of any kind", |kind| kind.name);
-        let what = format!("{name} carries {carried}, which \"{}\" does not take", self.nodes[to].name);
-        let help = format!("\"{}\" takes {}", self.nodes[to].name, list(takes.iter().map(|kind| kind.name)));
+        let what = format!(
+            "{name} carries {carried}, which \"{}\" does not take",
+            self.nodes[to].name
+        );
+        let help = format!(
+            "\"{}\" takes {}",
+            self.nodes[to].name,
+            list(takes.iter().map(|kind| kind.name))
+        );
         self.problem(place, what, help);
     }
 
@@ -294,18 +377,37 @@ impl Check {
             let outputs = hops.iter().filter(|hop| hop.from == at).count();
             if inputs > HOPS_PER_NODE_MAX || outputs > HOPS_PER_NODE_MAX {
                 let what = format!("\"{name}\" has {inputs} inputs and {outputs} outputs");
-                self.problem(place.as_ref(), what, format!("at most {HOPS_PER_NODE_MAX} of each"));
+                self.problem(
+                    place.as_ref(),
+                    what,
+                    format!("at most {HOPS_PER_NODE_MAX} of each"),
+                );
             }
             if descriptor.role != Role::Source && inputs == 0 {
                 let what = format!("nothing leads to \"{name}\": it would never get a frame");
-                self.problem(place.as_ref(), what, format!("add a [[hop]] with to = \"{name}\", or remove it"));
+                self.problem(
+                    place.as_ref(),
+                    what,
+                    format!("add a [[hop]] with to = \"{name}\", or remove it"),
+                );
             }
             for (port, described) in descriptor.ports.iter().enumerate() {
                 let connected = hops.iter().any(|hop| hop.from == at && hop.port == port);
                 if !connected && !described.optional {
-                    let from = if port == 0 { name.clone() } else { format!("{name}.{}", described.name) };
-                    let what = format!("the output \"{}\" of \"{name}\" leads nowhere", described.name);
-                    self.problem(place.as_ref(), what, format!("add a [[hop]] with from = \"{from}\""));
+                    let from = if port == 0 {
+                        name.clone()
+                    } else {
+                        format!("{name}.{}", described.name)
+                    };
+                    let what = format!(
+                        "the output \"{}\" of \"{name}\" leads nowhere",
+                        described.name
+                    );
+                    self.problem(
+                        place.as_ref(),
+                        what,
+                        format!("add a [[hop]] with from = \"{from}\""),
+                    );
                 }
             }
         }
@@ -315,8 +417,9 @@ impl Check {
     /// there is one.
     fn order(&mut self, hops: &[LineHop]) -> Vec<usize> {
         let count = self.nodes.len();
-        let mut waiting: Vec<usize> =
-            (0..count).map(|at| hops.iter().filter(|hop| hop.to == at).count()).collect();
+        let mut waiting: Vec<usize> = (0..count)
+            .map(|at| hops.iter().filter(|hop| hop.to == at).count())
+            .collect();
         let mut order = Vec::with_capacity(count);
         let mut placed = vec![false; count];
         while let Some(at) = (0..count).find(|at| !placed[*at] && waiting[*at] == 0) {
@@ -328,7 +431,11 @@ impl Check {
         }
         if order.len() < count {
             let cycle = self.cycle(hops, &placed);
-            self.problem(None, format!("the line has a cycle: {cycle}"), "a line is a DAG: remove one of these hops");
+            self.problem(
+                None,
+                format!("the line has a cycle: {cycle}"),
+                "a line is a DAG: remove one of these hops",
+            );
         }
         order
     }
@@ -338,7 +445,9 @@ impl Check {
         let mut path: Vec<usize> = placed.iter().position(|done| !done).into_iter().collect();
         while let Some(last) = path.last().copied() {
             let back = hops.iter().find(|hop| hop.to == last && !placed[hop.from]);
-            let Some(from) = back.map(|hop| hop.from) else { break };
+            let Some(from) = back.map(|hop| hop.from) else {
+                break;
+            };
             if let Some(seen) = path.iter().position(|at| *at == from) {
                 path.drain(..seen);
                 path.push(from);
@@ -346,7 +455,11 @@ impl Check {
             }
             path.push(from);
         }
-        let names: Vec<&str> = path.iter().rev().map(|at| self.nodes[*at].name.as_str()).collect();
+        let names: Vec<&str> = path
+            .iter()
+            .rev()
+            .map(|at| self.nodes[*at].name.as_str())
+            .collect();
         names.join(" -> ")
     }
 
@@ -357,23 +470,41 @@ impl Check {
         for thread in &placement.threads {
             let place = thread.place.as_ref();
             if !names.insert(thread.name.as_str()) {
-                self.problem(place, format!("two threads are named \"{}\"", thread.name), "rename one of them");
+                self.problem(
+                    place,
+                    format!("two threads are named \"{}\"", thread.name),
+                    "rename one of them",
+                );
             }
             if let Some(core) = thread.core
                 && let Some(other) = cores.insert(core, &thread.name)
             {
-                let what = format!("threads \"{other}\" and \"{}\" ask for the same core {core}", thread.name);
-                self.problem(place, what, "give each thread a core of its own, or leave core out");
+                let what = format!(
+                    "threads \"{other}\" and \"{}\" ask for the same core {core}",
+                    thread.name
+                );
+                self.problem(
+                    place,
+                    what,
+                    "give each thread a core of its own, or leave core out",
+                );
             }
             if thread.nodes.is_empty() {
-                self.problem(place, format!("thread \"{}\" runs nothing", thread.name), "write run = [\"…\"]");
+                self.problem(
+                    place,
+                    format!("thread \"{}\" runs nothing", thread.name),
+                    "write run = [\"…\"]",
+                );
             }
             for node in &thread.nodes {
                 if self.find(node).is_none() {
                     self.unknown_node("run", node, place);
                 }
                 if let Some(other) = owner.insert(node, &thread.name) {
-                    let what = format!("\"{node}\" is on thread \"{other}\" and on \"{}\"", thread.name);
+                    let what = format!(
+                        "\"{node}\" is on thread \"{other}\" and on \"{}\"",
+                        thread.name
+                    );
                     self.problem(place, what, "a node runs on one thread");
                 }
             }

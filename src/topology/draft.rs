@@ -25,7 +25,10 @@ pub struct DraftNode {
 
 impl std::fmt::Debug for DraftNode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DraftNode").field("name", &self.name).field("kind", &self.kind).finish()
+        f.debug_struct("DraftNode")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .finish()
     }
 }
 
@@ -71,7 +74,12 @@ impl Hop {
     /// A hop of that many slots that holds its producer back when it is full.
     #[must_use]
     pub fn depth(depth: usize) -> Hop {
-        Hop { depth, when_full: WhenFull::Block, budget: None, budget_error: None }
+        Hop {
+            depth,
+            when_full: WhenFull::Block,
+            budget: None,
+            budget_error: None,
+        }
     }
 
     /// The same with another policy.
@@ -155,7 +163,12 @@ pub struct Placement {
 
 impl Default for Placement {
     fn default() -> Placement {
-        Placement { pin: Pin::Prefer, wait: None, threads_max: None, threads: Vec::new() }
+        Placement {
+            pin: Pin::Prefer,
+            wait: None,
+            threads_max: None,
+            threads: Vec::new(),
+        }
     }
 }
 
@@ -280,7 +293,12 @@ impl Builder {
     pub fn connect(&mut self, from: impl Names, to: &str, hop: Hop) -> &mut Builder {
         for from in from.names() {
             let to = to.to_owned();
-            self.0.hops.push(DraftHop { from, to, hop: hop.clone(), place: None });
+            self.0.hops.push(DraftHop {
+                from,
+                to,
+                hop: hop.clone(),
+                place: None,
+            });
         }
         self
     }

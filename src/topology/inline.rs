@@ -34,7 +34,11 @@ impl Inline {
     /// On virtual time that starts at one second, with that driver.
     #[must_use]
     pub fn new(driver: Driver) -> Inline {
-        Inline { driver, clock: Clock::virtual_at(1_000_000_000), stop_after_ns: None }
+        Inline {
+            driver,
+            clock: Clock::virtual_at(1_000_000_000),
+            stop_after_ns: None,
+        }
     }
 
     /// The same, with sources that stop after that much virtual time.
@@ -56,11 +60,21 @@ impl Line {
         inline: Inline,
         interrupted: Option<&Arc<AtomicBool>>,
     ) -> Result<(Report, Driver), StartError> {
-        let Inline { driver, clock: (clock, time), stop_after_ns } = inline;
+        let Inline {
+            driver,
+            clock: (clock, time),
+            stop_after_ns,
+        } = inline;
+        let host = Host::read();
         let plan = Plan::inline(&self);
         let planned_bytes = plan.memory_bytes;
-        let (name, objective, drain_ns) = (self.name.clone(), self.objective.clone(), self.drain_ns);
-        let Wired { nodes, mut hop_views, mut node_views } = wire(self, &clock, |_, _| None)?;
+        let (name, objective, drain_ns) =
+            (self.name.clone(), self.objective.clone(), self.drain_ns);
+        let Wired {
+            nodes,
+            mut hop_views,
+            mut node_views,
+        } = wire(self, &clock, |_, _| None)?;
         let control = Arc::new(Control::default());
         let counters = Arc::new(LoopCounters::default());
         let mut reactor = Reactor::new(
@@ -72,7 +86,9 @@ impl Line {
             control.clone(),
             counters.clone(),
         );
-        reactor.open().map_err(|(node, error)| StartError::Open { node, error })?;
+        reactor
+            .open()
+            .map_err(|(node, error)| StartError::Open { node, error })?;
         let began_ns = clock.now_ns();
         let stop_at_ns = stop_after_ns.map(|span| began_ns.saturating_add(span));
         control.run(began_ns);
@@ -86,7 +102,10 @@ impl Line {
                     cause = "duration";
                 } else if interrupted.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
                     cause = "signal";
-                } else if node_views.iter().any(|node| node.counters.state() == crate::stage::State::Failed) {
+                } else if node_views
+                    .iter()
+                    .any(|node| node.counters.state() == crate::stage::State::Failed)
+                {
                     cause = "fault";
                 }
                 if cause != "finished" {
@@ -132,8 +151,12 @@ impl Line {
                 planned_bytes,
                 resident_bytes: None,
             },
-            host: Host::get(),
-            placement: plan.threads.into_iter().map(|planned| loop_report(planned, &counters)).collect(),
+            host: &host,
+            placement: plan
+                .threads
+                .into_iter()
+                .map(|planned| loop_report(planned, &counters))
+                .collect(),
             hops: &hop_views,
             nodes: &node_views,
             objective: objective.as_ref(),
@@ -166,9 +189,13 @@ fn advance(
 ) {
     /// Where nothing is known to be due, time moves in steps of this.
     const STEP_NS: u64 = 1_000_000;
-    let due_ns = [next_due_ns, stop_at_ns].into_iter().flatten().filter(|at| *at > now_ns).min();
+    let due_ns = [next_due_ns, stop_at_ns]
+        .into_iter()
+        .flatten()
+        .filter(|at| *at > now_ns)
+        .min();
     let timeout_ns = due_ns.map_or(STEP_NS, |due| due - now_ns);
-    let polled = reactor.driver().poll(Some(timeout_ns));
+    let polled = reactor.driver().poll(now_ns, Some(timeout_ns));
     let to_ns = match polled {
         Ok(polled) => polled.advance_to_ns.unwrap_or(now_ns + timeout_ns),
         Err(_) => now_ns + timeout_ns,

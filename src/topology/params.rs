@@ -52,13 +52,21 @@ impl Params {
     /// No settings yet; `place` is where the node stands.
     #[must_use]
     pub fn new(place: Option<Place>) -> Params {
-        Params { place, ..Params::default() }
+        Params {
+            place,
+            ..Params::default()
+        }
     }
 
     /// Adds a setting; a later one of the same key replaces it.
     pub fn set(&mut self, key: &str, value: Value, place: Option<Place>) {
         self.entries.retain(|entry| entry.key != key);
-        self.entries.push(Entry { key: key.to_owned(), value, place, used: false });
+        self.entries.push(Entry {
+            key: key.to_owned(),
+            value,
+            place,
+            used: false,
+        });
     }
 
     /// Whether there is such a setting.
@@ -70,10 +78,13 @@ impl Params {
     /// A text set under a key, without marking it as known.
     #[must_use]
     pub fn peek_text(&self, key: &str) -> Option<&str> {
-        self.entries.iter().find(|entry| entry.key == key).and_then(|entry| match &entry.value {
-            Value::Text(text) => Some(text.as_str()),
-            _ => None,
-        })
+        self.entries
+            .iter()
+            .find(|entry| entry.key == key)
+            .and_then(|entry| match &entry.value {
+                Value::Text(text) => Some(text.as_str()),
+                _ => None,
+            })
     }
 
     fn take(&mut self, key: &'static str) -> Option<(Value, Option<Place>)> {
@@ -86,12 +97,19 @@ impl Params {
     }
 
     fn missing(&self, key: &str, example: &str) -> Problem {
-        Problem::new(format!("the setting \"{key}\" is missing"), format!("write {key} = {example}"))
-            .at(self.place.as_ref())
+        Problem::new(
+            format!("the setting \"{key}\" is missing"),
+            format!("write {key} = {example}"),
+        )
+        .at(self.place.as_ref())
     }
 
     fn wrong(key: &str, value: &Value, expected: &str, place: Option<&Place>) -> Problem {
-        Problem::new(format!("\"{key}\" is {}", value.what()), format!("write {expected}")).at(place)
+        Problem::new(
+            format!("\"{key}\" is {}", value.what()),
+            format!("write {expected}"),
+        )
+        .at(place)
     }
 
     /// A text, if set.
@@ -102,9 +120,12 @@ impl Params {
         match self.take(key) {
             None => Ok(None),
             Some((Value::Text(text), _)) => Ok(Some(text)),
-            Some((other, place)) => {
-                Err(Params::wrong(key, &other, &format!("a text, such as {key} = \"…\""), place.as_ref()))
-            }
+            Some((other, place)) => Err(Params::wrong(
+                key,
+                &other,
+                &format!("a text, such as {key} = \"…\""),
+                place.as_ref(),
+            )),
         }
     }
 
@@ -113,7 +134,8 @@ impl Params {
     /// # Errors
     /// Missing, or another type.
     pub fn need_text(&mut self, key: &'static str, example: &str) -> Result<String, Problem> {
-        self.text(key)?.ok_or_else(|| self.missing(key, &format!("\"{example}\"")))
+        self.text(key)?
+            .ok_or_else(|| self.missing(key, &format!("\"{example}\"")))
     }
 
     /// One of a closed list of words.
@@ -126,14 +148,17 @@ impl Params {
         words: &[&str],
         parse: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<T>, Problem> {
-        let Some(text) = self.text(key)? else { return Ok(None) };
+        let Some(text) = self.text(key)? else {
+            return Ok(None);
+        };
         parse(&text).map(Some).ok_or_else(|| {
             let meant = closest(&text, words.iter().copied());
             let help = match meant {
                 Some(word) => format!("did you mean \"{word}\"?"),
                 None => format!("write {}", list(words.iter().copied())),
             };
-            Problem::new(format!("\"{key}\" does not know the word \"{text}\""), help).at(self.place_of(key))
+            Problem::new(format!("\"{key}\" does not know the word \"{text}\""), help)
+                .at(self.place_of(key))
         })
     }
 
@@ -171,7 +196,9 @@ impl Params {
         match self.take(key) {
             None => Ok(default),
             Some((Value::Bool(flag), _)) => Ok(flag),
-            Some((other, place)) => Err(Params::wrong(key, &other, "true or false", place.as_ref())),
+            Some((other, place)) => {
+                Err(Params::wrong(key, &other, "true or false", place.as_ref()))
+            }
         }
     }
 
@@ -210,9 +237,12 @@ impl Params {
                 )
                 .at(place.as_ref())
             }),
-            Some((other, place)) => {
-                Err(Params::wrong(key, &other, &format!("{key} as {expected}"), place.as_ref()))
-            }
+            Some((other, place)) => Err(Params::wrong(
+                key,
+                &other,
+                &format!("{key} as {expected}"),
+                place.as_ref(),
+            )),
         }
     }
 
@@ -240,7 +270,9 @@ impl Params {
     #[must_use]
     pub fn place_of(&self, key: &str) -> Option<&Place> {
         let entry = self.entries.iter().find(|entry| entry.key == key);
-        entry.and_then(|entry| entry.place.as_ref()).or(self.place.as_ref())
+        entry
+            .and_then(|entry| entry.place.as_ref())
+            .or(self.place.as_ref())
     }
 
     /// A problem at a setting.
@@ -275,13 +307,25 @@ mod tests {
         params.set("levls", Value::Int(5), None);
         params.set("rate", Value::Int(5), None);
         assert_eq!(params.count("levels", 50, 1..=100), Ok(50));
-        assert!(params.rate("rate").unwrap_err().to_string().contains("\"rate\" is a whole number"));
+        assert!(
+            params
+                .rate("rate")
+                .unwrap_err()
+                .to_string()
+                .contains("\"rate\" is a whole number")
+        );
         assert_eq!(
             params.unknown().to_string(),
             "unknown key \"levls\"\n  help: did you mean \"levels\"?"
         );
         params.set("levels", Value::Int(0), None);
-        assert!(params.count("levels", 50, 1..=100).unwrap_err().help.contains("from 1 to 100"));
+        assert!(
+            params
+                .count("levels", 50, 1..=100)
+                .unwrap_err()
+                .help
+                .contains("from 1 to 100")
+        );
         assert!(params.need_text("bind", "127.0.0.1:26400").is_err());
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::base::limits::HOPS_MAX;
-use crate::host::Host;
+use crate::host::{Host, usable_threads};
 use crate::ring::hop;
 use crate::stage::Role;
 use crate::wait::Strategy;
@@ -72,7 +72,10 @@ impl Plan {
     #[must_use]
     pub fn inline(line: &Line) -> Plan {
         let all: Vec<usize> = (0..line.nodes.len()).collect();
-        let mut plan = Plan::with(line, vec![thread(line, "inline", None, Strategy::Spin, all)]);
+        let mut plan = Plan::with(
+            line,
+            vec![thread(line, "inline", None, Strategy::Spin, all)],
+        );
         plan.threads[0].placement = "inline";
         plan.memory_bytes -= STACK_TOUCHED_BYTES;
         plan
@@ -80,7 +83,7 @@ impl Plan {
 
     fn with(line: &Line, threads: Vec<PlannedThread>) -> Plan {
         let thread_of = |node: usize| threads.iter().position(|thread| thread.at.contains(&node));
-        let hist_bytes = hist_bytes(3);
+        let per_hop_bytes = hist_bytes(3);
         let hops: Vec<PlannedHop> = line
             .hops
             .iter()
@@ -89,19 +92,32 @@ impl Plan {
                 depth: line_hop.hop.depth,
                 when_full: line_hop.hop.when_full.name(),
                 ring_bytes: hop::memory_bytes(line_hop.hop.depth),
-                hist_bytes,
+                hist_bytes: per_hop_bytes,
                 same_thread: thread_of(line_hop.from) == thread_of(line_hop.to),
             })
             .collect();
-        let node_bytes: usize = line.nodes.iter().map(|node| node.descriptor.memory_bytes).sum();
-        let sinks = line.nodes.iter().filter(|node| node.descriptor.role == Role::Sink).count();
+        let node_bytes: usize = line
+            .nodes
+            .iter()
+            .map(|node| node.descriptor.memory_bytes)
+            .sum();
+        let sinks = line
+            .nodes
+            .iter()
+            .filter(|node| node.descriptor.role == Role::Sink)
+            .count();
         let hop_bytes: usize = hops.iter().map(|hop| hop.ring_bytes + hop.hist_bytes).sum();
-        let memory_bytes = hop_bytes
-            + node_bytes
-            + sinks * hist_bytes(1)
-            + threads.len() * STACK_TOUCHED_BYTES;
+        let memory_bytes =
+            hop_bytes + node_bytes + sinks * hist_bytes(1) + threads.len() * STACK_TOUCHED_BYTES;
         let line = line.name.clone();
-        Plan { line, threads, hops, node_bytes, memory_bytes, notes: Vec::new() }
+        Plan {
+            line,
+            threads,
+            hops,
+            node_bytes,
+            memory_bytes,
+            notes: Vec::new(),
+        }
     }
 }
 
@@ -122,7 +138,10 @@ fn thread(
         core,
         wait: strategy.to_string(),
         placement: if at.len() == 1 { "dedicated" } else { "fused" },
-        nodes: at.iter().map(|node| line.nodes[*node].name.clone()).collect(),
+        nodes: at
+            .iter()
+            .map(|node| line.nodes[*node].name.clone())
+            .collect(),
         at,
         strategy,
     }
@@ -135,21 +154,30 @@ impl Line {
     /// # Errors
     /// A thread that asks for a core which is not there or not allowed.
     pub fn plan(&self, host: &Host) -> Result<Plan, Problems> {
-        let cores = host.allowed();
-        let usable = host.usable_threads();
+        let cores = host.allowed.as_slice();
+        let usable = usable_threads(host);
         let mut problems = Problems::default();
         for wished in &self.placement.threads {
             if let Some(core) = wished.core
                 && !cores.contains(&core)
             {
                 let allowed: Vec<String> = cores.iter().map(usize::to_string).collect();
-                let what = match host.total_cores() {
+                let what = match host.total_cores {
                     Some(total) if core >= total => {
-                        format!("thread \"{}\" asks for core {core}, which is not there", wished.name)
+                        format!(
+                            "thread \"{}\" asks for core {core}, which is not there",
+                            wished.name
+                        )
                     }
-                    _ => format!("thread \"{}\" asks for core {core}, which this process may not use", wished.name),
+                    _ => format!(
+                        "thread \"{}\" asks for core {core}, which this process may not use",
+                        wished.name
+                    ),
                 };
-                let help = format!("cores it may use: {}", list(allowed.iter().map(String::as_str)));
+                let help = format!(
+                    "cores it may use: {}",
+                    list(allowed.iter().map(String::as_str))
+                );
                 problems.push(Problem::new(what, help).at(wished.place.as_ref()));
             }
         }
@@ -160,7 +188,12 @@ impl Line {
         let mut notes = Vec::new();
         let crowded = threads_wanted > usable;
         let strategy = self.strategy(crowded, usable, &mut notes);
-        let taken: Vec<usize> = self.placement.threads.iter().filter_map(|thread| thread.core).collect();
+        let taken: Vec<usize> = self
+            .placement
+            .threads
+            .iter()
+            .filter_map(|thread| thread.core)
+            .collect();
         let mut free = cores.iter().copied().filter(|core| !taken.contains(core));
         let mut threads = Vec::with_capacity(threads_wanted);
         for group in groups {
@@ -180,7 +213,7 @@ impl Line {
                 "{} nodes on {} threads: this process may use {usable} of {} cores, so neighbours are fused",
                 self.nodes.len(),
                 threads.len(),
-                host.total_cores().unwrap_or(cores.len()),
+                host.total_cores.unwrap_or(cores.len()),
             ));
         }
         let mut plan = Plan::with(self, threads);
@@ -195,13 +228,19 @@ impl Line {
             if wished == Some(Strategy::Spin) {
                 notes.push("more threads than cores: they yield instead of spinning".to_owned());
             }
-            return wished.filter(|wait| *wait != Strategy::Spin).unwrap_or(Strategy::YIELD);
+            return wished
+                .filter(|wait| *wait != Strategy::Spin)
+                .unwrap_or(Strategy::YIELD);
         }
         let alone = usable == 1;
         if alone && wished.is_none() {
             notes.push("one core for everything: the loop yields when idle".to_owned());
         }
-        wished.unwrap_or(if alone { Strategy::YIELD } else { Strategy::Spin })
+        wished.unwrap_or(if alone {
+            Strategy::YIELD
+        } else {
+            Strategy::Spin
+        })
     }
 
     /// Which nodes share a thread: those placed by hand as they are, the others in topological
@@ -213,22 +252,43 @@ impl Line {
             let mut nodes: Vec<usize> = wished.nodes.iter().filter_map(find).collect();
             nodes.sort_unstable();
             let name = wished.name.clone();
-            groups.push(Group { name, core: wished.core, wait: wished.wait, nodes });
+            groups.push(Group {
+                name,
+                core: wished.core,
+                wait: wished.wait,
+                nodes,
+            });
         }
-        let placed: Vec<usize> = groups.iter().flat_map(|group| group.nodes.clone()).collect();
-        let rest: Vec<usize> = (0..self.nodes.len()).filter(|at| !placed.contains(at)).collect();
+        let placed: Vec<usize> = groups
+            .iter()
+            .flat_map(|group| group.nodes.clone())
+            .collect();
+        let rest: Vec<usize> = (0..self.nodes.len())
+            .filter(|at| !placed.contains(at))
+            .collect();
         if rest.is_empty() {
             return groups;
         }
         let most = self.placement.threads_max.unwrap_or(HOPS_MAX).min(usable);
         let threads = most.saturating_sub(groups.len()).clamp(1, rest.len());
-        let weight = |at: usize| if self.nodes[at].descriptor.role == Role::Source { 3 } else { 1 };
+        let weight = |at: usize| {
+            if self.nodes[at].descriptor.role == Role::Source {
+                3
+            } else {
+                1
+            }
+        };
         for nodes in split(&rest, threads, weight) {
             let name = match nodes.as_slice() {
                 [one] => self.nodes[*one].name.clone(),
                 _ => format!("loop-{}", groups.len()),
             };
-            groups.push(Group { name, core: None, wait: None, nodes });
+            groups.push(Group {
+                name,
+                core: None,
+                wait: None,
+                nodes,
+            });
         }
         groups
     }
@@ -274,7 +334,10 @@ mod tests {
         assert_eq!(split(&[0, 1, 2], 1, even), vec![vec![0, 1, 2]]);
         // Two sources of weight 3 stand apart from five stages.
         let sources_first = |at: usize| if at < 2 { 3 } else { 1 };
-        assert_eq!(split(&[0, 1, 2, 3, 4, 5, 6], 2, sources_first), vec![vec![0, 1], vec![2, 3, 4, 5, 6]]);
+        assert_eq!(
+            split(&[0, 1, 2, 3, 4, 5, 6], 2, sources_first),
+            vec![vec![0, 1], vec![2, 3, 4, 5, 6]]
+        );
         for items in 1..12 {
             let all: Vec<usize> = (0..items).collect();
             for parts in 1..=items {

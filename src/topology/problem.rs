@@ -35,7 +35,11 @@ impl Problem {
     /// A problem that came from no file, or whose place is added later.
     #[must_use]
     pub fn new(what: impl Into<String>, help: impl Into<String>) -> Problem {
-        Problem { place: None, what: what.into(), help: help.into() }
+        Problem {
+            place: None,
+            what: what.into(),
+            help: help.into(),
+        }
     }
 
     /// The same, at a place; one that it already has is kept, being the closer one.
@@ -84,7 +88,11 @@ impl Problems {
     /// # Errors
     /// All problems.
     pub fn into_result<T>(self, value: T) -> Result<T, Problems> {
-        if self.is_empty() { Ok(value) } else { Err(self) }
+        if self.is_empty() {
+            Ok(value)
+        } else {
+            Err(self)
+        }
     }
 }
 
@@ -113,7 +121,10 @@ impl std::error::Error for Problems {}
 pub fn closest<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let most = (given.chars().count() / 3).max(1);
     let distances = names.into_iter().map(|name| (distance(given, name), name));
-    distances.filter(|(distance, _)| *distance <= most).min().map(|(_, name)| name)
+    distances
+        .filter(|(distance, _)| *distance <= most)
+        .min()
+        .map(|(_, name)| name)
 }
 
 /// Levenshtein's distance, over two rows.
@@ -150,7 +161,10 @@ mod tests {
     #[test]
     fn a_near_miss_is_recognised_and_a_far_one_is_not() {
         assert_eq!(closest("dept", ["depth", "when_full"]), Some("depth"));
-        assert_eq!(closest("when_ful", ["depth", "when_full"]), Some("when_full"));
+        assert_eq!(
+            closest("when_ful", ["depth", "when_full"]),
+            Some("when_full")
+        );
         assert_eq!(closest("colour", ["depth", "when_full"]), None);
         assert_eq!(list(["a", "b", "c"]), "a, b or c");
     }

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::stage::{Egress, Ingress, Role, Stage};
+use crate::stage::{Decode, Egress, Ingress, Role, Stage};
 
 use super::params::Params;
 use super::part::{Part, ReadyStage, SinkPart, SourcePart};
 use super::problem::{Problem, Problems, closest, list};
 
-type Factory = Box<dyn Fn(&mut Params) -> Result<Box<dyn Part>, Problem> + Send + Sync>;
+type Factory = Box<
+    dyn Fn(&mut Params, Option<Box<dyn Decode>>) -> Result<Box<dyn Part>, Problem> + Send + Sync,
+>;
+type DecoderFactory = Box<dyn Fn(&mut Params) -> Result<Box<dyn Decode>, Problem> + Send + Sync>;
 
 /// Factories of sources, stages and sinks by the name of their kind.
 ///
@@ -22,6 +25,8 @@ type Factory = Box<dyn Fn(&mut Params) -> Result<Box<dyn Part>, Problem> + Send 
 #[derive(Default)]
 pub struct Registry {
     kinds: BTreeMap<String, (Role, Factory)>,
+    /// By name.
+    decoders: BTreeMap<String, DecoderFactory>,
 }
 
 impl fmt::Debug for Registry {
@@ -50,20 +55,50 @@ impl Registry {
         make: impl Fn(&mut Params) -> Result<S, Problem> + Send + Sync + 'static,
     ) -> Registry {
         let factory: Factory =
-            Box::new(move |params| Ok(Box::new(ReadyStage(make(params)?)) as Box<dyn Part>));
+            Box::new(move |params, _| Ok(Box::new(ReadyStage(make(params)?)) as Box<dyn Part>));
         self.with(kind, Role::Stage, factory)
     }
 
-    /// Adds a kind of source.
+    /// Adds a kind of source: how messages come in. `make` gets the node's settings and the
+    /// decoder that its setting `decode` names: what the messages are.
     #[must_use]
     pub fn source(
         self,
         kind: &str,
-        make: impl Fn(&mut Params) -> Result<Box<dyn Ingress>, Problem> + Send + Sync + 'static,
+        make: impl Fn(&mut Params, Box<dyn Decode>) -> Result<Box<dyn Ingress>, Problem>
+        + Send
+        + Sync
+        + 'static,
     ) -> Registry {
-        let factory: Factory =
-            Box::new(move |params| Ok(Box::new(SourcePart(make(params)?)) as Box<dyn Part>));
+        let factory: Factory = Box::new(move |params, decoder| {
+            let decoder = decoder.ok_or_else(|| {
+                params.problem(
+                    "decode",
+                    "the setting \"decode\" is missing",
+                    "name what the messages are",
+                )
+            })?;
+            Ok(Box::new(SourcePart(make(params, decoder)?)) as Box<dyn Part>)
+        });
         self.with(kind, Role::Source, factory)
+    }
+
+    /// Adds a decoder that sources name by their setting `decode`.
+    #[must_use]
+    pub fn decoder(
+        mut self,
+        name: &str,
+        make: impl Fn(&mut Params) -> Result<Box<dyn Decode>, Problem> + Send + Sync + 'static,
+    ) -> Registry {
+        self.decoders.insert(name.to_owned(), Box::new(make));
+        self
+    }
+
+    /// The decoder that a source's settings name.
+    fn decoder_of(&self, params: &mut Params) -> Result<Option<Box<dyn Decode>>, Problem> {
+        let words: Vec<&str> = self.decoders.keys().map(String::as_str).collect();
+        let named = params.word("decode", &words, |name| self.decoders.get(name))?;
+        named.map(|make| make(params)).transpose()
     }
 
     /// Adds a kind of sink.
@@ -74,13 +109,15 @@ impl Registry {
         make: impl Fn(&mut Params) -> Result<Box<dyn Egress>, Problem> + Send + Sync + 'static,
     ) -> Registry {
         let factory: Factory =
-            Box::new(move |params| Ok(Box::new(SinkPart(make(params)?)) as Box<dyn Part>));
+            Box::new(move |params, _| Ok(Box::new(SinkPart(make(params)?)) as Box<dyn Part>));
         self.with(kind, Role::Sink, factory)
     }
 
     /// All kinds with their roles, by name.
     pub fn kinds(&self) -> impl Iterator<Item = (&str, Role)> {
-        self.kinds.iter().map(|(kind, (role, _))| (kind.as_str(), *role))
+        self.kinds
+            .iter()
+            .map(|(kind, (role, _))| (kind.as_str(), *role))
     }
 
     /// Makes a node of a kind from its settings.
@@ -93,7 +130,11 @@ impl Registry {
         role: Role,
         params: &mut Params,
     ) -> Result<Box<dyn Part>, Problems> {
-        let of_role = || self.kinds().filter(|(_, r)| *r == role).map(|(kind, _)| kind);
+        let of_role = || {
+            self.kinds()
+                .filter(|(_, r)| *r == role)
+                .map(|(kind, _)| kind)
+        };
         let Some((is, factory)) = self.kinds.get(kind) else {
             let help = match closest(kind, of_role()) {
                 Some(name) => format!("did you mean \"{name}\"?"),
@@ -107,7 +148,13 @@ impl Registry {
             let help = format!("put it under [[{}]]", is.name());
             return Err(Problem::new(what, help).at(params.place_of("kind")).into());
         }
-        let part = factory(params).map_err(|problem| {
+        let made = match role {
+            Role::Source => self
+                .decoder_of(params)
+                .and_then(|decoder| factory(params, decoder)),
+            _ => factory(params, None),
+        };
+        let part = made.map_err(|problem| {
             let place = params.place_of("kind").cloned();
             Problems::from(problem.at(place.as_ref()))
         })?;

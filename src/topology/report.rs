@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::base::{Counter, Discard, Reason, Reject, Shed};
+use crate::base::{Counter, Discard, Reject, Shed};
 use crate::budget::report::{
     BudgetReport, EndToEndReport, HopReport, LedgerReport, Percentiles, RegimeReport, SourceReport,
     StageReport, by_name, by_reason,
@@ -15,7 +15,7 @@ use crate::host::Host;
 use crate::stage::hop::kind_name;
 use crate::stage::{Role, State};
 
-use super::plan::{Plan, PlannedThread};
+use super::plan::PlannedThread;
 use super::wire::{HopView, NodeView};
 
 /// Version of the report's shape; it rises when a key changes its meaning or goes away.
@@ -115,7 +115,11 @@ impl Report {
     /// Whether the run was good: the ledger closed, no loss where none is allowed, no failed node.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.ledger.closed && self.stages.iter().all(|stage| !matches!(stage.state, "failed" | "stuck"))
+        self.ledger.closed
+            && self
+                .stages
+                .iter()
+                .all(|stage| !matches!(stage.state, "failed" | "stuck"))
     }
 }
 
@@ -137,7 +141,11 @@ pub fn percentiles(totals: &Totals) -> Percentiles {
 
 fn over_budget(budget: Option<&Budget>, totals: &Totals) -> BTreeMap<&'static str, u64> {
     let limits = budget.map(Budget::limits).unwrap_or_default();
-    limits.iter().enumerate().map(|(at, limit)| (limit.quantile.name(), totals.over(at))).collect()
+    limits
+        .iter()
+        .enumerate()
+        .map(|(at, limit)| (limit.quantile.name(), totals.over(at)))
+        .collect()
 }
 
 pub(crate) fn hop_report(hop: &HopView) -> HopReport {
@@ -152,7 +160,12 @@ pub(crate) fn hop_report(hop: &HopView) -> HopReport {
         .shed_by_kind
         .iter()
         .enumerate()
-        .map(|(at, reasons)| (kind_name(hop.kinds, at).to_owned(), by_reason::<Shed>(reasons)))
+        .map(|(at, reasons)| {
+            (
+                kind_name(hop.kinds, at).to_owned(),
+                by_reason::<Shed>(reasons),
+            )
+        })
         .filter(|(_, reasons)| !reasons.is_empty())
         .collect();
     let gone = delivered + discarded.values().sum::<u64>();
@@ -235,7 +248,9 @@ pub(crate) fn end_to_end_report(nodes: &[NodeView], objective: Option<&Budget>) 
     let mut all: Option<Totals> = None;
     let mut sinks = BTreeMap::new();
     for node in nodes {
-        let Some((_, [totals])) = &node.end_to_end else { continue };
+        let Some((_, [totals])) = &node.end_to_end else {
+            continue;
+        };
         sinks.insert(node.name.clone(), percentiles(totals));
         if !node.in_objective {
             continue;
@@ -251,7 +266,10 @@ pub(crate) fn end_to_end_report(nodes: &[NodeView], objective: Option<&Budget>) 
         sojourn_ns,
         jitter_ns: sojourn_ns.p99.saturating_sub(sojourn_ns.p50),
         budget: objective.map(BudgetReport::new),
-        over_budget: all.as_ref().map(|all| over_budget(objective, all)).unwrap_or_default(),
+        over_budget: all
+            .as_ref()
+            .map(|all| over_budget(objective, all))
+            .unwrap_or_default(),
         sinks,
     }
 }
@@ -281,7 +299,10 @@ pub(crate) fn ledger_report(
     }
     for (name, source) in &sources {
         if source.undeclared > 0 {
-            breaches.push(format!("{name}: {} messages decoded into nothing", source.undeclared));
+            breaches.push(format!(
+                "{name}: {} messages decoded into nothing",
+                source.undeclared
+            ));
         }
     }
     if at_rest {
@@ -293,12 +314,18 @@ pub(crate) fn ledger_report(
                 ));
             }
             if hop.in_flight > 0 {
-                breaches.push(format!("{}: {} messages still in flight", hop.name, hop.in_flight));
+                breaches.push(format!(
+                    "{}: {} messages still in flight",
+                    hop.name, hop.in_flight
+                ));
             }
         }
         for stage in stages.iter().filter(|stage| stage.role != "source") {
             if !stage.adds_up() {
-                breaches.push(format!("{}: consumed {} is not all disposed of", stage.name, stage.consumed));
+                breaches.push(format!(
+                    "{}: consumed {} is not all disposed of",
+                    stage.name, stage.consumed
+                ));
             }
             let delivered: u64 = nodes_inputs(hops, &stage.name);
             if delivered != stage.consumed {
@@ -310,14 +337,20 @@ pub(crate) fn ledger_report(
         }
         for (name, source) in &sources {
             if !source.adds_up() {
-                breaches.push(format!("{name}: received {} is not all accounted for", source.received));
+                breaches.push(format!(
+                    "{name}: received {} is not all accounted for",
+                    source.received
+                ));
             }
         }
     }
     for hop in hops {
         let shed: u64 = hop.shed.values().sum();
         if shed > 0 && hop.budget.as_ref().is_some_and(|budget| budget.lossless) {
-            breaches.push(format!("{}: {shed} messages shed on a hop that must lose none", hop.name));
+            breaches.push(format!(
+                "{}: {shed} messages shed on a hop that must lose none",
+                hop.name
+            ));
         }
     }
     LedgerReport {
@@ -330,7 +363,9 @@ pub(crate) fn ledger_report(
 }
 
 fn nodes_inputs(hops: &[HopReport], name: &str) -> u64 {
-    let into = hops.iter().filter(|hop| hop.name.rsplit("->").next() == Some(name));
+    let into = hops
+        .iter()
+        .filter(|hop| hop.name.rsplit("->").next() == Some(name));
     into.map(|hop| hop.delivered).sum()
 }
 
@@ -349,11 +384,18 @@ pub(crate) struct Parts<'a> {
 impl Parts<'_> {
     pub(crate) fn report(self) -> Report {
         let hops: Vec<HopReport> = self.hops.iter().map(hop_report).collect();
-        let mut stages: Vec<StageReport> =
-            self.nodes.iter().map(|node| stage_report(node, self.hops)).collect();
+        let mut stages: Vec<StageReport> = self
+            .nodes
+            .iter()
+            .map(|node| stage_report(node, self.hops))
+            .collect();
         let mut faults = Vec::new();
         for stage in &mut stages {
-            if self.drain.as_ref().is_some_and(|drain| drain.stuck.contains(&stage.name)) {
+            if self
+                .drain
+                .as_ref()
+                .is_some_and(|drain| drain.stuck.contains(&stage.name))
+            {
                 stage.state = "stuck";
                 faults.push(format!("{}: its handler did not return", stage.name));
             }

@@ -19,7 +19,7 @@ use crate::host::{self, Host, Pin, Pinned};
 use crate::io::{Driver, IoError};
 use crate::reactor::{Command, Control, LoopCounters, Reactor};
 use crate::stage::hop::Doorbell;
-use crate::wait::{self, Strategy};
+use crate::wait::{Sleeper, Strategy, announce};
 
 use super::check::Line;
 use super::plan::{Plan, PlannedThread};
@@ -102,7 +102,9 @@ pub struct Stop {
 
 impl fmt::Debug for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stop").field("after", &self.after).finish_non_exhaustive()
+        f.debug_struct("Stop")
+            .field("after", &self.after)
+            .finish_non_exhaustive()
     }
 }
 
@@ -116,13 +118,19 @@ impl Stop {
     /// After that long at the latest.
     #[must_use]
     pub fn after(span: Duration) -> Stop {
-        Stop { after: Some(span), asked: None }
+        Stop {
+            after: Some(span),
+            asked: None,
+        }
     }
 
     /// As soon as `asked` says so; it is asked about fifty times a second.
     #[must_use]
     pub fn when(asked: impl Fn() -> bool + Send + 'static) -> Stop {
-        Stop { after: None, asked: Some(Box::new(asked)) }
+        Stop {
+            after: None,
+            asked: Some(Box::new(asked)),
+        }
     }
 
     /// The same, and also after that long.
@@ -171,7 +179,9 @@ pub struct Running {
 
 impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Running")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -183,7 +193,7 @@ impl Line {
     /// # Errors
     /// What could not be placed, pinned or opened; nothing has run then.
     pub fn start(self) -> Result<Running, StartError> {
-        let host = Host::get().clone();
+        let host = Host::read();
         let plan = self.plan(&host)?;
         self.start_as(plan, host, Clock::calibrated(), &|| Driver::real())
     }
@@ -222,28 +232,47 @@ impl Line {
                 why: error.to_string(),
             })?);
         }
-        let sleepers: Vec<Option<wait::Sleeper>> = plan
+        let sleepers: Vec<Option<Sleeper>> = plan
             .threads
             .iter()
-            .map(|thread| matches!(thread.strategy, Strategy::Park { .. }).then(|| wait::pair().0))
+            .map(|thread| {
+                matches!(thread.strategy, Strategy::Park { .. }).then(|| announce::pair().0)
+            })
             .collect();
-        let thread_of = |node: usize| plan.threads.iter().position(|thread| thread.at.contains(&node));
+        let thread_of = |node: usize| {
+            plan.threads
+                .iter()
+                .position(|thread| thread.at.contains(&node))
+        };
         let bell = |from: usize, to: usize| {
             let (from, to) = (thread_of(from)?, thread_of(to)?);
             let sleeper = sleepers[to].as_ref().filter(|_| from != to)?;
             Some(Doorbell::new(sleeper.alarm(), drivers[to].waker()))
         };
-        let Wired { nodes, hop_views, node_views } = wire(self, &clock, bell)?;
+        let Wired {
+            nodes,
+            hop_views,
+            node_views,
+        } = wire(self, &clock, bell)?;
 
         let control = Arc::new(Control::default());
         let (ended_tx, ended) = sync_channel(plan.threads.len());
         let (opened_tx, opened) = sync_channel(plan.threads.len());
-        let mut slots: Vec<Option<Box<dyn crate::stage::Node>>> = nodes.into_iter().map(Some).collect();
+        let mut slots: Vec<Option<Box<dyn crate::stage::Node>>> =
+            nodes.into_iter().map(Some).collect();
         let mut loops = Vec::new();
-        for (at, ((planned, driver), sleeper)) in
-            plan.threads.into_iter().zip(drivers).zip(sleepers).enumerate()
+        for (at, ((planned, driver), sleeper)) in plan
+            .threads
+            .into_iter()
+            .zip(drivers)
+            .zip(sleepers)
+            .enumerate()
         {
-            let nodes = planned.at.iter().filter_map(|node| slots[*node].take()).collect();
+            let nodes = planned
+                .at
+                .iter()
+                .filter_map(|node| slots[*node].take())
+                .collect();
             let counters = Arc::new(LoopCounters::default());
             let reactor = Reactor::new(
                 nodes,
@@ -257,15 +286,27 @@ impl Line {
             let (pin, core) = (pin, planned.core);
             let thread_name = planned.name.clone();
             let (opened, ended) = (opened_tx.clone(), ended_tx.clone());
-            let spawned = std::thread::Builder::new().name(planned.name.clone()).spawn(move || {
-                run_loop(at, reactor, pin, core, &thread_name, &opened, &ended);
-            });
+            let spawned = std::thread::Builder::new()
+                .name(planned.name.clone())
+                .spawn(move || {
+                    run_loop(at, reactor, pin, core, &thread_name, &opened, &ended);
+                });
             let thread = spawned.map_err(|error| {
                 control.tell(Command::Abort);
-                StartError::Thread { thread: planned.name.clone(), why: error.to_string() }
+                StartError::Thread {
+                    thread: planned.name.clone(),
+                    why: error.to_string(),
+                }
             })?;
             let thread = Some(thread);
-            loops.push(Loop { planned, counters, pinned: None, thread, over: false, beat: (0, 0) });
+            loops.push(Loop {
+                planned,
+                counters,
+                pinned: None,
+                thread,
+                over: false,
+                beat: (0, 0),
+            });
         }
         drop(ended_tx);
         drop(opened_tx);
@@ -299,10 +340,16 @@ fn run_loop(
     opened: &SyncSender<(usize, Opened)>,
     ended: &SyncSender<usize>,
 ) {
-    let pinned = match core.filter(|_| pin != Pin::Off).map(|core| host::pin(core, pin)) {
+    let pinned = match core
+        .filter(|_| pin != Pin::Off)
+        .map(|core| host::pin(core, pin))
+    {
         None => Ok(None),
         Some(Ok(pinned)) => Ok(Some(pinned)),
-        Some(Err(error)) => Err(StartError::Pin { thread: name.to_owned(), error }),
+        Some(Err(error)) => Err(StartError::Pin {
+            thread: name.to_owned(),
+            error,
+        }),
     };
     let result = pinned.and_then(|pinned| match reactor.open() {
         Ok(()) => Ok(pinned),
@@ -384,7 +431,11 @@ impl Running {
     pub fn watch(&mut self, stop: &Stop, mut look: impl FnMut(&mut Running)) -> &'static str {
         loop {
             if self.wait(LOOK) {
-                return if self.has_fault() { "fault" } else { "finished" };
+                return if self.has_fault() {
+                    "fault"
+                } else {
+                    "finished"
+                };
             }
             look(self);
             if self.has_failed() {
@@ -402,11 +453,15 @@ impl Running {
     /// Whether a node has failed.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.nodes.iter().any(|node| node.counters.state() == crate::stage::State::Failed)
+        self.nodes
+            .iter()
+            .any(|node| node.counters.state() == crate::stage::State::Failed)
     }
 
     fn has_fault(&self) -> bool {
-        self.nodes.iter().any(|node| node.counters.fault().is_some())
+        self.nodes
+            .iter()
+            .any(|node| node.counters.fault().is_some())
     }
 
     /// The nodes of loops that have made no turn for seconds.
@@ -549,8 +604,15 @@ impl Running {
     /// The sources that have ended, and all of them.
     #[must_use]
     pub fn sources_over(&self) -> (usize, usize) {
-        let sources = || self.nodes.iter().filter(|node| node.role == crate::stage::Role::Source);
-        (sources().filter(|node| is_over(node)).count(), sources().count())
+        let sources = || {
+            self.nodes
+                .iter()
+                .filter(|node| node.role == crate::stage::Role::Source)
+        };
+        (
+            sources().filter(|node| is_over(node)).count(),
+            sources().count(),
+        )
     }
 }
 

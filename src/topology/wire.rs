@@ -18,7 +18,6 @@ use super::problem::{Problem, Problems};
 /// What the outside sees of a hop.
 pub(crate) struct HopView {
     pub(crate) name: String,
-    pub(crate) from: usize,
     pub(crate) to: usize,
     pub(crate) depth: usize,
     pub(crate) when_full: &'static str,
@@ -56,18 +55,26 @@ pub(crate) fn wire(
     clock: &Clock,
     bell: impl Fn(usize, usize) -> Option<Doorbell>,
 ) -> Result<Wired, Problems> {
-    let Line { nodes, hops, objective, .. } = line;
+    let Line {
+        nodes,
+        hops,
+        objective,
+        ..
+    } = line;
     debug_assert!(nodes.len() <= NODES_MAX && hops.len() <= HOPS_MAX);
     let mut inputs: Vec<Vec<HopRx>> = nodes.iter().map(|_| Vec::new()).collect();
-    let mut outputs: Vec<Vec<Vec<HopTx>>> =
-        nodes.iter().map(|node| node.descriptor.ports.iter().map(|_| Vec::new()).collect()).collect();
+    let mut outputs: Vec<Vec<Vec<HopTx>>> = nodes
+        .iter()
+        .map(|node| node.descriptor.ports.iter().map(|_| Vec::new()).collect())
+        .collect();
     let mut leaving: Vec<Vec<(usize, usize)>> = nodes.iter().map(|_| Vec::new()).collect();
     let mut hop_views = Vec::with_capacity(hops.len());
     for (at, hop) in hops.into_iter().enumerate() {
         let name: Arc<str> = hop.name.as_str().into();
         let counters = Arc::new(HopCounters::default());
         let limits = LimitsOf::new(hop.hop.budget.as_ref());
-        let (recorder, observer) = hist::pair(limits.of()).map_err(|error| refused(&name, error))?;
+        let (recorder, observer) =
+            hist::pair(limits.of()).map_err(|error| refused(&name, error))?;
         let (tx, rx) = hop::frames(hop.hop.depth).map_err(|error| refused(&name, error))?;
         let policy = hop.hop.when_full;
         let bell = bell(hop.from, hop.to);
@@ -77,7 +84,6 @@ pub(crate) fn wire(
         inputs[hop.to].push(HopRx::new(name, rx, counters.clone(), recorder));
         hop_views.push(HopView {
             name: hop.name,
-            from: hop.from,
             to: hop.to,
             depth: hop.hop.depth,
             when_full: policy.name(),
@@ -88,7 +94,11 @@ pub(crate) fn wire(
             observer,
         });
     }
-    let mut wired = Wired { nodes: Vec::new(), hop_views, node_views: Vec::new() };
+    let mut wired = Wired {
+        nodes: Vec::new(),
+        hop_views,
+        node_views: Vec::new(),
+    };
     let mut sources = 0u16;
     let joined = nodes.into_iter().zip(inputs).zip(outputs).zip(leaving);
     for (((node, inputs), outputs), mut leaving) in joined {
