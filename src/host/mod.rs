@@ -17,7 +17,7 @@ use std::sync::OnceLock;
 
 use serde::Serialize;
 
-pub use pin::{CORE_ID_MAX, Pin, PinError, Pinned, pin};
+pub use pin::{PINNABLE_CORES, Pin, PinError, Pinned, pin};
 pub use process::{age_ns, resident_bytes};
 use tree::Tree;
 
