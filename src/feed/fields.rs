@@ -11,7 +11,8 @@ use crate::feed::binance::{LevelStore, Names, Shape};
 use crate::feed::decimal::{Price, Qty};
 use crate::feed::digits;
 use crate::feed::market::{BookTicker, DepthHead, SnapshotHead, Trade, frames_needed};
-use crate::feed::scanner::{Scanner, Span, resolve};
+use crate::feed::predict;
+use crate::feed::scanner::{Scanner, Span, is_blank, resolve};
 
 /// Longest text, in bytes, of a string with escapes that can still mean something: longer than any
 /// key, symbol or stream name. The exchange writes none of these with escapes.
@@ -73,26 +74,42 @@ impl Field {
     }
 }
 
+/// The kinds that `e` names.
+enum Kind {
+    BookTicker,
+    Trade,
+    Depth,
+}
+
+impl Kind {
+    fn of(name: &[u8]) -> Option<Kind> {
+        match name {
+            b"bookTicker" => Some(Kind::BookTicker),
+            b"trade" => Some(Kind::Trade),
+            b"depthUpdate" => Some(Kind::Depth),
+            _ => None,
+        }
+    }
+}
+
 /// Where the values of an object's known fields stand; a value is never empty, so an empty span is
 /// an absent field.
 #[derive(Clone, Copy, Default)]
 struct Spans([Span; FIELDS]);
 
 /// The message that `text` writes, by the full rules.
-#[cold]
 #[inline(never)]
 pub(crate) fn message(
     text: &[u8],
     names: &Names,
     levels: &mut LevelStore,
 ) -> Result<Shape, Reject> {
-    if text
-        .iter()
-        .all(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'))
-    {
+    if text.iter().copied().all(is_blank) {
         return Err(Reject::Empty);
     }
-    if let Err(fault) = core::str::from_utf8(text) {
+    if !text.is_ascii()
+        && let Err(fault) = core::str::from_utf8(text)
+    {
         return Err(match fault.error_len() {
             Some(_) => Reject::NotUtf8,
             None => Reject::Truncated,
@@ -152,8 +169,11 @@ fn object<'a>(
     }
     loop {
         let key = scanner.key()?.of(text);
-        let mut buffer = [0; ESCAPED_BYTES_MAX];
-        let field = resolve(key, &mut buffer).and_then(Field::of);
+        let field = Field::of(key).or_else(|| {
+            // An unknown key is one that is known when its escapes are resolved, or none.
+            let mut buffer = [0; ESCAPED_BYTES_MAX];
+            resolve(key, &mut buffer).and_then(Field::of)
+        });
         let span = value(scanner, field)?;
         if let Some(field) = field {
             spans.0[field as usize] = span;
@@ -185,12 +205,15 @@ impl<'a> Reader<'a> {
                 Err(Reject::UnknownKind)
             };
         };
-        let mut buffer = [0; ESCAPED_BYTES_MAX];
-        match resolve(contents(kind)?, &mut buffer) {
-            Some(b"bookTicker") => self.book_ticker(),
-            Some(b"trade") => self.trade(),
-            Some(b"depthUpdate") => self.depth(levels),
-            _ => Err(Reject::UnknownKind),
+        let kind = contents(kind)?;
+        let kind = Kind::of(kind).or_else(|| {
+            let mut buffer = [0; ESCAPED_BYTES_MAX];
+            resolve(kind, &mut buffer).and_then(Kind::of)
+        });
+        match kind.ok_or(Reject::UnknownKind)? {
+            Kind::BookTicker => self.book_ticker(),
+            Kind::Trade => self.trade(),
+            Kind::Depth => self.depth(levels),
         }
     }
 
@@ -282,16 +305,13 @@ impl<'a> Reader<'a> {
     }
 
     fn symbol(&self) -> Result<u16, Reject> {
-        let mut buffer = [0; ESCAPED_BYTES_MAX];
         if let Some(name) = self.value(Field::Symbol) {
-            let name = resolve(contents(name)?, &mut buffer).ok_or(Reject::UnknownSymbol)?;
-            return self.names.named(name);
+            return with_escapes(contents(name)?, |name| self.names.named(name));
         }
-        let stream = match self.stream.of(self.text) {
-            [] => None,
-            stream => Some(resolve(contents(stream)?, &mut buffer).ok_or(Reject::UnknownSymbol)?),
-        };
-        self.names.unnamed(stream)
+        match self.stream.of(self.text) {
+            [] => self.names.unnamed(None),
+            stream => with_escapes(contents(stream)?, |name| self.names.unnamed(Some(name))),
+        }
     }
 
     /// Reads both sides into the store, and says how many levels each has.
@@ -301,7 +321,7 @@ impl<'a> Reader<'a> {
         asks: Field,
         levels: &mut LevelStore,
     ) -> Result<(u16, u16), Reject> {
-        levels.clear();
+        levels.truncate(0);
         side(self.needed(bids)?, levels)?;
         let bids = levels.len();
         side(self.needed(asks)?, levels)?;
@@ -321,6 +341,11 @@ pub(crate) fn counted(bids: usize, asks: usize) -> Result<(u16, u16), Reject> {
 
 /// Reads a list of levels, whose grammar is proven.
 fn side(list: &[u8], levels: &mut LevelStore) -> Result<(), Reject> {
+    let before = levels.len();
+    if predict::list(list, levels).is_some() {
+        return Ok(());
+    }
+    levels.truncate(before);
     let mut scanner = Scanner::new(list);
     if !scanner.take(b'[') {
         return Err(Reject::WrongType);
@@ -383,17 +408,23 @@ fn integer(value: &[u8]) -> Result<u64, Reject> {
 }
 
 fn price(value: &[u8]) -> Result<Price, Reject> {
-    let mut buffer = [0; ESCAPED_BYTES_MAX];
-    // A number has at most 21 characters of weight; one that needs more escapes is none.
-    Price::parse(resolve(contents(value)?, &mut buffer).ok_or(Reject::WrongType)?)
+    with_escapes(contents(value)?, Price::parse)
 }
 
 fn qty(value: &[u8]) -> Result<Qty, Reject> {
-    let mut buffer = [0; ESCAPED_BYTES_MAX];
-    let qty = Qty::parse(resolve(contents(value)?, &mut buffer).ok_or(Reject::WrongType)?)?;
+    let qty = with_escapes(contents(value)?, Qty::parse)?;
     if qty.is_negative() {
         Err(Reject::WrongType)
     } else {
         Ok(qty)
     }
+}
+
+/// What `read` makes of a text; of one that it refuses as written, with its escapes resolved.
+#[inline(always)]
+fn with_escapes<T>(written: &[u8], read: impl Fn(&[u8]) -> Result<T, Reject>) -> Result<T, Reject> {
+    read(written).or_else(|reject| {
+        let mut buffer = [0; ESCAPED_BYTES_MAX];
+        read(resolve(written, &mut buffer).ok_or(reject)?)
+    })
 }
