@@ -171,13 +171,13 @@ fn snapshot(
     }))
 }
 
-/// Reads a list of levels that is written in the usual way.
+/// Reads a list of levels of `len` bytes at the start of `text`, if it is written in the usual way.
 #[inline]
-pub(crate) fn list(text: &[u8], levels: &mut LevelStore) -> Option<()> {
+pub(crate) fn list(text: &[u8], len: usize, levels: &mut LevelStore) -> Option<()> {
     let mut at = Cursor { rest: text };
     at.literal(b"[")?;
     at.levels(levels)?;
-    at.rest.is_empty().then_some(())
+    (text.len() - at.rest.len() == len).then_some(())
 }
 
 /// What is left of a message.

@@ -29,6 +29,12 @@ impl Span {
     pub(crate) fn of(self, text: &[u8]) -> &[u8] {
         &text[self.start as usize..self.end as usize]
     }
+
+    /// How many bytes it has.
+    #[inline]
+    pub(crate) fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
 }
 
 /// Whether JSON lets a byte stand between its tokens for nothing.
@@ -48,6 +54,14 @@ impl<'a> Scanner<'a> {
     /// At the start of a text of less than 4 GiB.
     pub(crate) fn new(text: &'a [u8]) -> Scanner<'a> {
         Scanner { text, at: 0 }
+    }
+
+    /// At the start of a span, seeing nothing beyond it.
+    pub(crate) fn between(text: &'a [u8], span: Span) -> Scanner<'a> {
+        Scanner {
+            text: &text[..span.end as usize],
+            at: span.start as usize,
+        }
     }
 
     /// The byte here.
