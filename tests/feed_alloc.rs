@@ -1,46 +1,15 @@
 //! Decoding, fragmenting and synthesising allocate nothing, proven by a counting allocator.
 
-#![expect(
-    unsafe_code,
-    reason = "a global allocator can only be written with unsafe"
-)]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "common/counting.rs"]
+mod counting;
 
 use hopline::feed::synthetic::{Mix, SYNTHETIC_BYTES_MAX};
 use hopline::feed::{Arrivals, Decoder, Symbols, Synthetic, SyntheticSpec, fragments, parse_line};
 
-thread_local! {
-    // Of this thread alone, because the test harness allocates on its own.
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call is passed on to the system's allocator as it came; counting touches a
-// const-initialised thread-local without a destructor, which allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller keeps `alloc`'s contract, which is the system's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        // SAFETY: `place` comes from `alloc` above, hence from the system, with this layout.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
+use counting::{Counting, counted};
 
 #[global_allocator]
 static GLOBAL: Counting = Counting;
-
-fn counted(work: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.get();
-    work();
-    ALLOCATIONS.get() - before
-}
 
 #[test]
 fn nothing_is_allocated_for_a_message() {

@@ -263,7 +263,7 @@ mod tests {
         let start = std::time::Instant::now();
         let start_ns = clock.now_ns();
         while (start.elapsed().as_nanos() as u64) < least_ns {
-            core::hint::spin_loop();
+            crate::base::primitive::spin_hint();
         }
         let span_ns = clock.now_ns() - start_ns;
         (span_ns as f64, start.elapsed().as_nanos() as f64)
