@@ -8,7 +8,7 @@
 //! | floor | rooms |
 //! |---|---|
 //! | 0 | [`base`] |
-//! | 1 | [`clock`], [`ring`], [`frame`], [`hist`], [`wait`] |
+//! | 1 | [`clock`], [`ring`], [`frame`](mod@frame), [`hist`], [`wait`] |
 //! | 2 | [`budget`], [`feed`], [`host`], [`io`], [`overload`] |
 //! | 3 | [`stage`] |
 //! | 4 | [`reactor`] |
@@ -36,3 +36,5 @@ pub mod stage;
 pub mod stages;
 pub mod topology;
 pub mod wait;
+
+pub use hopline_macros::{frame, frame_part, frame_set};

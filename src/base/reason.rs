@@ -77,6 +77,9 @@ reasons! {
         Oversize = "oversize",
         /// The consumer is gone.
         Closed = "closed",
+        /// The stage emitted more frames for one input than it declares; room for them was never
+        /// secured.
+        Undeclared = "undeclared_emission",
     }
 }
 

@@ -1,1 +1,15 @@
-//! Room `budget`.
+//! What a line owes and what it did: limits, counters that add up, regimes, and the report.
+//!
+//! - *wait* = t_dequeue − t_offer, *service* = t_done − t_dequeue, *sojourn* = wait + service: local to a hop.
+//! - *end to end* = t_done at the sink − the message's intended time.
+//!
+//! Invariant: values and counters only; nobody is called from here and nothing is timed here.
+
+pub mod ledger;
+pub mod limit;
+pub mod regime;
+pub mod report;
+
+pub use ledger::{HopCounters, IngressCounters, StageCounters};
+pub use limit::{Budget, BudgetError, Limit, Of, Quantile};
+pub use regime::{Regime, Regimes};

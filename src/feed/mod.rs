@@ -1,1 +1,36 @@
-//! Room `feed`.
+//! Wire formats of market data: bytes in, frames out, sans-IO.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | [`decimal`] | fixed-point prices and quantities |
+//! | [`market`] | the frames that leave this room, and how a long message becomes fragments |
+//! | [`symbols`] | the bounded table of symbols of a line |
+//! | [`binance`] | the exchange's JSON, decoded by [`binance::Decoder`] |
+//! | [`line`](mod@line) | the `<ns> <json>` lines of captures |
+//! | [`arrivals`] | open-loop schedules: constant, Poisson, bursty |
+//! | [`synthetic`] | a seeded feed in the exchange's format |
+//!
+//! Invariant: nothing here opens, waits or reads a clock; decoding a message allocates nothing and
+//! never panics, whatever the bytes are.
+
+pub mod arrivals;
+pub mod binance;
+pub mod decimal;
+mod digits;
+mod fields;
+pub mod line;
+pub mod market;
+mod predict;
+mod scanner;
+pub mod symbols;
+pub mod synthetic;
+
+pub use arrivals::{Arrivals, Schedule};
+pub use binance::{Decoder, Message};
+pub use decimal::{Price, Qty};
+pub use line::parse_line;
+pub use market::{
+    BookTicker, DepthHead, Level, Levels, SnapshotHead, Trade, fragments, frames_needed,
+};
+pub use symbols::Symbols;
+pub use synthetic::{Synthetic, SyntheticSpec};

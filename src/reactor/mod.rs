@@ -1,1 +1,14 @@
-//! Room `reactor`.
+//! The loop that runs nodes on a driver: pinned to a core, or inline without a thread.
+//!
+//! A turn gives every node a bounded amount of work; sources receive first and the driver is
+//! polled only when a turn found nothing and the idle strategy says so, because a poll on every
+//! message costs a fifth of a round trip. Housekeeping is paced and bounded. Each tick of the
+//! loop's time belongs to exactly one regime.
+//!
+//! Invariant: knows nodes and the driver; never the topology, never what a stage does.
+
+mod control;
+mod turn;
+
+pub use control::{Command, Control, LoopCounters};
+pub use turn::{Reactor, Step};

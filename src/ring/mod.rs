@@ -1,1 +1,64 @@
-//! Room `ring`.
+//! Bounded queues between two threads: single producer, single consumer, at the speed of the cache line.
+//!
+//! A ring is pleasant alone: [`spsc::ring`] for values of any `Send` type, [`hop::frames`] for
+//! frames that are written and read in place. It never waits, sleeps or wakes; the caller polls.
+//!
+//! # Concepts
+//!
+//! - **Sequence**: a 64-bit count of items, never reused. A *position* is half-open: everything
+//!   strictly before it is done. Positions may start anywhere and wrap past 2^64.
+//! - **Slot**: the place of one item. It begins with a 64-bit *commit word*; the item of position
+//!   `p` is ready when the word of slot `p mod depth` equals `p + 1` (wrapping). Word and item
+//!   travel in the same cache line, so handing an item over costs one transfer instead of two.
+//! - **Depth**: the number of slots, a power of two within
+//!   [`DEPTH_MIN`](crate::base::limits::DEPTH_MIN)`..=`[`DEPTH_MAX`](crate::base::limits::DEPTH_MAX).
+//! - **Lap**: one turn around the slots. A word left by an earlier lap, or by the construction, is
+//!   lower than `p + 1` by a multiple of the depth, hence never looks ready.
+//! - **Credit**: a slot that the producer may still fill. It has `depth - (position - head)` of them.
+//! - **Claim, commit, abort**: slots reserved; made ready; given back unseen. A claim is a guard of
+//!   the producer's own: one that is dropped or forgotten has changed nothing that the consumer
+//!   reads, so it cannot stall the line.
+//! - **Published**: ready for the consumer. A batch is published all or none: the stamp of its
+//!   first slot is stored last, and the consumer looks at no slot before that one.
+//! - **Head**: the consumer's position, 64 bits, the only word that the producer reads of the
+//!   consumer's progress. It is *published lazily*: every `depth / 8` items (at least every one) and
+//!   whenever the consumer finds the ring empty. The producer keeps a cached copy and looks at the
+//!   shared one only when it runs out of credits. So the producer stays off the consumer's cache
+//!   line, and backpressure is exact: from an empty ring exactly `depth` items fit, and a consumer that
+//!   keeps looking gives every credit back.
+//! - **Close with a cause**: each side says once that it has ended, and why; the first cause stays.
+//!   A handle that is dropped closes with [`Cause::Dropped`](crate::base::Cause::Dropped). What was
+//!   published before the close still arrives.
+//!
+//! # Guarantees
+//!
+//! Items arrive in order, each exactly once, or are dropped exactly once with the ring. Every
+//! operation is wait-free: a bounded number of steps, whatever the other side does. Nothing allocates
+//! after construction. The consumer never writes to a slot's commit word.
+//!
+//! What the two sides share is plain words and values in `repr(C)`, found by index: no pointers, so
+//! that a ring in shared memory stays possible.
+//!
+//! # Which one to take
+//!
+//! | for | take |
+//! |---|---|
+//! | small values, throughput | [`spsc::ring`]: packed slots, several to a cache line |
+//! | values up to 56 B, lowest latency | [`spsc::ring_lined`]: a slot is one cache line |
+//! | frames with an envelope, 96 B of payload | [`hop::frames`]: a slot is two cache lines |
+//! | many items at once | the batch forms; one publish for all of them |
+//!
+//! A slot of its own cache line costs unit throughput (it moves a line for each item where packed
+//! slots share one); batches win that back. `benches/ring_spsc.rs` measures all three against
+//! two bare cache lines.
+//!
+//! Invariant: a ring knows no time, no operating system and no policy.
+
+mod error;
+pub mod hop;
+mod prefetch;
+pub mod spsc;
+mod stamped;
+
+pub use error::{ClaimError, DepthError, PushError};
+pub use stamped::{Layout, Lined, Packed};

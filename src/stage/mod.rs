@@ -1,1 +1,107 @@
-//! Room `stage`.
+//! What runs on a line: stages, sources and sinks, one turn of their duty cycle, and the disposal
+//! of every frame.
+//!
+//! A stage gets frames in its turn and says of each what became of it: *forwarded* (it emitted
+//! something), *absorbed* or *rejected* with a reason of its own closed enum, or *held*. One that
+//! says nothing is counted as absorbed{undeclared}, which fails the run. A reference to a frame
+//! lives one turn; what must outlive it is copied into the stage's own bounded store.
+//!
+//! ```text
+//!             ┌─ has every blocking output room for one input's emissions? ── no ─→ held back
+//!   turn ─────┤
+//!             └─ yes ─→ peek input ─→ handler ─→ emit in place ─→ dispose ─→ record ─→ advance
+//! ```
+//!
+//! Lifecycle of a node (who moves the arrow in brackets):
+//! `boot` →[reactor: all opened]→ `run` →[inputs closed and empty, or a drain]→ `drain` →[flushed]→ `done`;
+//! from any of them →[panic or I/O failure]→ `failed`.
+//!
+//! Invariant: knows frames, hops and the driver, but neither threads nor the topology.
+
+mod consumer;
+pub mod context;
+pub mod egress;
+pub mod hop;
+pub mod ingress;
+pub mod node;
+pub mod outcome;
+pub mod port;
+mod source;
+
+pub use consumer::{describe, describe_egress, sink_node, stage_node};
+pub use context::{Context, Emit, Message};
+pub use egress::{Delivery, Egress, Leaving};
+pub use ingress::{Arrival, Decode, Decoded, Feed, Ingress, SourceContext};
+pub use node::{Descriptor, Node, NodeCounters, Progress, Role, State, Turn, Wiring};
+pub use outcome::{Disposal, Outcome};
+pub use port::{Out, Port};
+pub use source::{describe_ingress, source_node};
+
+use crate::base::Reason;
+use crate::frame::Input;
+
+/// A unit of work with inputs and outputs.
+///
+/// Handlers run on the line's loop: they must not block, sleep, lock or allocate. A handler that
+/// panics is caught at the stage's border; the line then stops and the report names the stage.
+///
+/// ```
+/// use hopline::stage::{Context, Out, Outcome, Port, Stage};
+/// use hopline::frame::View;
+///
+/// #[hopline::frame(schema = 900, version = 1, name = "tick")]
+/// #[derive(Clone, Debug)]
+/// pub struct Tick { price: i64 }
+///
+/// hopline::reasons! {
+///     /// Why the filter ends a tick.
+///     pub enum Why {
+///         /// Not a positive price.
+///         NotPositive = "not_positive",
+///     }
+/// }
+///
+/// struct Positive;
+/// const OUT: Out<Tick> = Out::at(0);
+///
+/// impl Stage for Positive {
+///     type In = Tick;
+///     type Why = Why;
+///     const PORTS: &'static [Port] = &[Port::new::<Tick>("out")];
+///
+///     fn on_frame(&mut self, tick: View<'_, Tick>, cx: &mut Context<'_>) -> Outcome<Why> {
+///         if tick.price() <= 0 {
+///             return Outcome::absorbed(Why::NotPositive);
+///         }
+///         cx.emit(OUT, &Tick { price: tick.price() });
+///         Outcome::done()
+///     }
+/// }
+/// ```
+pub trait Stage: Send + 'static {
+    /// What it takes: one kind of frame, or a set of kinds.
+    type In: Input;
+    /// Why it absorbs or rejects; [`NoWhy`](crate::base::NoWhy) where it never does.
+    type Why: Reason;
+    /// Its output ports, in the order of their indices.
+    const PORTS: &'static [Port] = &[];
+    /// Most frames that it emits on one port for one frame taken. Room for them is secured on
+    /// every blocking hop before the stage gets the frame.
+    const MAX_EMIT: usize = 1;
+
+    /// Runs once on the stage's own thread, before the first frame. May allocate.
+    fn on_start(&mut self) {}
+
+    /// Takes one frame. Must say what became of it.
+    fn on_frame(
+        &mut self,
+        frame: <Self::In as Input>::View<'_>,
+        cx: &mut Context<'_>,
+    ) -> Outcome<Self::Why>;
+
+    /// Runs when the time set with [`Context::wake_at`] has come.
+    fn on_timer(&mut self, _cx: &mut Context<'_>) {}
+
+    /// Runs once after the last frame, while the outputs are still open.
+    fn on_drain(&mut self, _cx: &mut Context<'_>) {}
+}

@@ -1,1 +1,34 @@
-//! Room `topology`.
+//! The line as data, and the line running.
+//!
+//! ```text
+//! code (Line::builder) ─┐
+//!                       ├─→ Draft ─ check ─→ Line ─ plan ─→ Plan ─ start ─→ Running ─ drain ─→ Report
+//! TOML (room config) ───┘     names,           kinds,        threads,         pinned loops
+//!                             hops, parts      DAG, depths   bytes
+//! ```
+//!
+//! Invariant: never names a concrete stage or adapter; those come in through the [`Registry`] or
+//! as parts.
+
+pub mod check;
+pub mod draft;
+pub mod inline;
+pub mod params;
+pub mod part;
+pub mod plan;
+pub mod problem;
+pub mod registry;
+pub mod report;
+pub mod run;
+mod wire;
+
+pub use check::Line;
+pub use draft::{Builder, Draft, Hop, Names, Placement, ThreadSpec, p50, p90, p99, p99_9};
+pub use inline::Inline;
+pub use params::{Params, Value};
+pub use part::{IntoSink, IntoSource, Part};
+pub use plan::{Plan, PlannedHop, PlannedThread};
+pub use problem::{Place, Problem, Problems};
+pub use registry::Registry;
+pub use report::{DrainReport, Report};
+pub use run::{Running, StartError, Stop};

@@ -1,0 +1,169 @@
+//! The counters that must add up.
+//!
+//! - ingress: received = ingested + shed + rejected{reason} + undeclared; the kernel's drops stand beside it.
+//! - hop: offered = accepted + shed{reason}; accepted = delivered + in flight + discarded{reason}.
+//! - stage: consumed = forwarded + absorbed{reason} + rejected{reason} + held, where
+//!   absorbed{undeclared} breaks the ledger.
+//!
+//! All counts are of messages: the fragments of one message count once. Each counter has one
+//! writing thread, so counting takes no locked instruction; each side of a hop has cache lines of
+//! its own.
+
+use crossbeam_utils::CachePadded;
+
+use crate::base::limits::{KINDS_PER_HOP_MAX, REASONS_MAX};
+use crate::base::{Counter, Discard, Reason, Reject, Shed};
+
+const SHEDS: usize = Shed::NAMES.len();
+const DISCARDS: usize = Discard::NAMES.len();
+const REJECTS: usize = Reject::NAMES.len();
+
+/// What the producing side of a hop counts.
+#[derive(Debug, Default)]
+pub struct Offered {
+    /// Messages that the producer wanted to put on the hop.
+    pub offered: Counter,
+    /// Messages that are on the ring, or were.
+    pub accepted: Counter,
+    /// Messages that never got on the ring, by reason.
+    pub shed: [Counter; SHEDS],
+    /// The same by the message's kind (its place in the hop's list of kinds), then by reason.
+    pub shed_by_kind: [[Counter; SHEDS]; KINDS_PER_HOP_MAX],
+}
+
+/// What the consuming side of a hop counts.
+#[derive(Debug, Default)]
+pub struct Delivered {
+    /// Messages that the consumer has taken and disposed of.
+    pub delivered: Counter,
+    /// Messages that were accepted and will never be delivered, by reason.
+    pub discarded: [Counter; DISCARDS],
+    /// Most frames seen waiting on the ring at once.
+    pub depth_max: Counter,
+    /// Envelopes whose age at the offer did not fit in 32 bits.
+    pub origin_saturated: Counter,
+}
+
+/// Both sides of a hop.
+#[derive(Debug, Default)]
+pub struct HopCounters {
+    /// Written by the producer's thread.
+    pub tx: CachePadded<Offered>,
+    /// Written by the consumer's thread.
+    pub rx: CachePadded<Delivered>,
+}
+
+impl HopCounters {
+    /// Counts a shed message of the kind at `kind_at` in the hop's list of kinds.
+    #[inline]
+    pub fn shed(&self, kind_at: usize, reason: Shed) {
+        self.tx.shed[reason.index()].add(1);
+        self.tx.shed_by_kind[kind_at.min(KINDS_PER_HOP_MAX - 1)][reason.index()].add(1);
+    }
+
+    /// Counts a discarded message.
+    #[inline]
+    pub fn discard(&self, reason: Discard) {
+        self.rx.discarded[reason.index()].add(1);
+    }
+
+    /// Messages shed for any reason.
+    #[must_use]
+    pub fn shed_total(&self) -> u64 {
+        self.tx.shed.iter().map(Counter::get).sum()
+    }
+
+    /// Messages discarded for any reason.
+    #[must_use]
+    pub fn discarded_total(&self) -> u64 {
+        self.rx.discarded.iter().map(Counter::get).sum()
+    }
+
+    /// Messages on the ring now; exact once both sides are at rest.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        // The consumer's side is read first, so that a running line never shows less than nothing.
+        let gone = self.rx.delivered.get() + self.discarded_total();
+        self.tx.accepted.get().saturating_sub(gone)
+    }
+}
+
+/// What a stage or sink counts of the messages it consumes.
+#[derive(Debug, Default)]
+pub struct StageCounters {
+    /// Messages taken from the inputs.
+    pub consumed: Counter,
+    /// Messages for which something was emitted, or that a sink sent on.
+    pub forwarded: Counter,
+    /// Messages that ended here on purpose, by the stage's own reasons.
+    pub absorbed: [Counter; REASONS_MAX],
+    /// Messages that ended here and nobody said why. Any of them breaks the ledger.
+    pub undeclared: Counter,
+    /// Messages that the stage refused, by the stage's own reasons.
+    pub rejected: [Counter; REASONS_MAX],
+    /// Messages in hand when the stage panicked.
+    pub panicked: Counter,
+    /// Messages that the stage keeps for later.
+    pub held: Counter,
+    /// Frames emitted on all outputs.
+    pub emitted: Counter,
+}
+
+impl StageCounters {
+    /// Messages disposed of, held ones included.
+    #[must_use]
+    pub fn disposed(&self) -> u64 {
+        let reasons = self
+            .absorbed
+            .iter()
+            .chain(&self.rejected)
+            .map(Counter::get)
+            .sum::<u64>();
+        reasons
+            + self.forwarded.get()
+            + self.undeclared.get()
+            + self.panicked.get()
+            + self.held.get()
+    }
+}
+
+/// What a source counts of what the world sends it.
+#[derive(Debug, Default)]
+pub struct IngressCounters {
+    /// Datagrams, lines or generated messages that arrived.
+    pub received: Counter,
+    /// Bytes of them.
+    pub bytes: Counter,
+    /// Messages that at least one hop accepted.
+    pub ingested: Counter,
+    /// Messages that every hop shed.
+    pub shed: Counter,
+    /// Messages refused, by reason.
+    pub rejected: [Counter; REJECTS],
+    /// Messages that decoded into nothing without a reason. Any of them breaks the ledger.
+    pub undeclared: Counter,
+    /// Datagrams that the kernel dropped before the line saw them.
+    pub kernel_dropped: Counter,
+    /// Messages whose recorded time lies before that of an earlier one.
+    pub time_backwards: Counter,
+    /// Messages whose event time lies after their receive time; the difference counts as zero.
+    pub skew_clamped: Counter,
+    /// Most nanoseconds by which an event time lay after the receive time.
+    pub skew_ns_max: Counter,
+    /// Most nanoseconds by which a paced message left after its time.
+    pub late_ns_max: Counter,
+}
+
+impl IngressCounters {
+    /// Counts a refused message.
+    #[inline]
+    pub fn reject(&self, reason: Reject) {
+        self.rejected[reason.index()].add(1);
+    }
+
+    /// Messages refused for any reason.
+    #[must_use]
+    pub fn rejected_total(&self) -> u64 {
+        self.rejected.iter().map(Counter::get).sum()
+    }
+}

@@ -1,0 +1,271 @@
+//! The values of a report: what a run says of its hops, stages, sources and of the whole line.
+//!
+//! Names of fields are the keys of the JSON report. Maps by reason hold only what is not zero.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::limit::{Budget, Of};
+use super::regime::Regime;
+use crate::base::{Counter, Reason};
+
+/// Counts by reason; only what is not zero.
+pub type ByReason = BTreeMap<String, u64>;
+
+/// The counters of a closed enum of reasons as a map.
+#[must_use]
+pub fn by_reason<R: Reason>(counters: &[Counter]) -> ByReason {
+    by_name(R::NAMES, counters)
+}
+
+/// Counters beside their names as a map.
+#[must_use]
+pub fn by_name(names: &[&str], counters: &[Counter]) -> ByReason {
+    names
+        .iter()
+        .zip(counters)
+        .filter(|(_, counter)| counter.get() != 0)
+        .map(|(name, counter)| ((*name).to_owned(), counter.get()))
+        .collect()
+}
+
+/// The percentiles of a span, in nanoseconds. All zero where there was no sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Percentiles {
+    /// Samples.
+    pub count: u64,
+    /// The median.
+    pub p50: u64,
+    /// Nine of ten.
+    pub p90: u64,
+    /// 99 of a hundred.
+    pub p99: u64,
+    /// 999 of a thousand.
+    pub p99_9: u64,
+    /// The largest, exact.
+    pub max: u64,
+}
+
+/// A budget and the raw counts beside it. Nothing here is judged: a count over a limit on a
+/// shared machine says little by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BudgetReport {
+    /// The span that is limited.
+    pub of: Of,
+    /// Limits in nanoseconds, by quantile.
+    pub limits_ns: BTreeMap<&'static str, u64>,
+    /// Whether a shed message breaks the budget.
+    pub lossless: bool,
+}
+
+impl BudgetReport {
+    /// The values of a budget.
+    #[must_use]
+    pub fn new(budget: &Budget) -> BudgetReport {
+        let limits = budget.limits().iter();
+        BudgetReport {
+            of: budget.span(),
+            limits_ns: limits
+                .map(|limit| (limit.quantile.name(), limit.limit_ns))
+                .collect(),
+            lossless: budget.is_lossless(),
+        }
+    }
+}
+
+/// One hop of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HopReport {
+    /// `from->to`.
+    pub name: String,
+    /// Slots of the ring.
+    pub depth: usize,
+    /// What happens when it is full.
+    pub when_full: &'static str,
+    /// Messages that the producer wanted to put on the hop: accepted + shed.
+    pub offered: u64,
+    /// Messages that got on the ring: delivered + in flight + discarded.
+    pub accepted: u64,
+    /// Messages that did not, by reason.
+    pub shed: ByReason,
+    /// The same by kind of message, then by reason.
+    pub shed_by_kind: BTreeMap<String, ByReason>,
+    /// Messages that the consumer disposed of.
+    pub delivered: u64,
+    /// Messages on the ring.
+    pub in_flight: u64,
+    /// Messages that will never be delivered, by reason.
+    pub discarded: ByReason,
+    /// Most frames seen waiting at once.
+    pub depth_max: u64,
+    /// From the offer to the dequeue.
+    pub wait_ns: Percentiles,
+    /// From the dequeue to the end of the handler.
+    pub service_ns: Percentiles,
+    /// Both together.
+    pub sojourn_ns: Percentiles,
+    /// What the hop owes, if anything was said.
+    pub budget: Option<BudgetReport>,
+    /// Messages over each limit: exact, raw, unjudged.
+    pub over_budget: BTreeMap<&'static str, u64>,
+    /// Samples longer than histograms tell apart.
+    pub saturated: u64,
+}
+
+impl HopReport {
+    /// Whether offered = accepted + shed and accepted = delivered + in flight + discarded.
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        let shed: u64 = self.shed.values().sum();
+        let by_kind: u64 = self.shed_by_kind.values().flat_map(BTreeMap::values).sum();
+        let discarded: u64 = self.discarded.values().sum();
+        self.offered == self.accepted + shed
+            && shed == by_kind
+            && self.accepted == self.delivered + self.in_flight + discarded
+    }
+}
+
+/// Nanoseconds by regime.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RegimeReport {
+    /// In a handler.
+    pub work: u64,
+    /// In calls that moved bytes.
+    pub io: u64,
+    /// With input, and no room for what it would emit.
+    pub held_back: u64,
+    /// In paced chores.
+    pub housekeeping: u64,
+    /// With nothing to do.
+    pub idle: u64,
+}
+
+impl RegimeReport {
+    /// The values of a loop's or stage's counters, in the order of [`Regime::ALL`].
+    #[must_use]
+    pub fn new(spans_ns: [u64; Regime::ALL.len()]) -> RegimeReport {
+        let [work, io, held_back, housekeeping, idle] = spans_ns;
+        RegimeReport {
+            work,
+            io,
+            held_back,
+            housekeeping,
+            idle,
+        }
+    }
+}
+
+/// One stage, sink or source of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StageReport {
+    /// Its name in the line.
+    pub name: String,
+    /// `source`, `stage` or `sink`.
+    pub role: &'static str,
+    /// Its kind in the registry.
+    pub kind: String,
+    /// Where it is in its life: `boot`, `run`, `drain`, `done`, `failed`, `stuck`.
+    pub state: &'static str,
+    /// Messages taken: forwarded + absorbed + rejected + held.
+    pub consumed: u64,
+    /// Messages that led to an emission, or that a sink sent on.
+    pub forwarded: u64,
+    /// Messages that ended here on purpose, by reason; `undeclared` where nobody gave one.
+    pub absorbed: ByReason,
+    /// Messages refused, by reason; `panicked` for the one in hand then.
+    pub rejected: ByReason,
+    /// Messages kept for later.
+    pub held: u64,
+    /// Frames emitted.
+    pub emitted: u64,
+    /// Where its time went.
+    pub regimes_ns: RegimeReport,
+    /// The consumer that held it back longest, if any did.
+    pub held_back_by: Option<String>,
+    /// What went wrong, in words.
+    pub fault: Option<String>,
+}
+
+impl StageReport {
+    /// Whether all that was consumed is disposed of, and nothing without a reason.
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        let absorbed: u64 = self.absorbed.values().sum();
+        let rejected: u64 = self.rejected.values().sum();
+        self.consumed == self.forwarded + absorbed + rejected + self.held
+    }
+
+    /// Messages that ended here without a reason.
+    #[must_use]
+    pub fn undeclared(&self) -> u64 {
+        self.absorbed.get("undeclared").copied().unwrap_or(0)
+    }
+}
+
+/// One source of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SourceReport {
+    /// Datagrams, lines or generated messages: ingested + shed + rejected + undeclared.
+    pub received: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Messages that at least one hop accepted.
+    pub ingested: u64,
+    /// Messages that every hop shed.
+    pub shed: u64,
+    /// Messages refused, by reason.
+    pub rejected: ByReason,
+    /// Messages that decoded into nothing without a reason.
+    pub undeclared: u64,
+    /// Datagrams that the kernel dropped before the line saw them.
+    pub kernel_dropped: u64,
+    /// Messages whose recorded time lies before that of an earlier one.
+    pub time_backwards: u64,
+    /// Messages whose event time lies after their receive time.
+    pub skew_clamped: u64,
+    /// Most nanoseconds by which one did.
+    pub skew_ns_max: u64,
+    /// Most nanoseconds by which a paced message left after its time.
+    pub late_ns_max: u64,
+}
+
+impl SourceReport {
+    /// Whether all that was received is accounted for.
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        let rejected: u64 = self.rejected.values().sum();
+        self.received == self.ingested + self.shed + rejected + self.undeclared
+    }
+}
+
+/// The whole line, from the intended time of a message to the end of its sink's handler.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct EndToEndReport {
+    /// Percentiles over all sinks that count towards the objective.
+    #[serde(flatten)]
+    pub sojourn_ns: Percentiles,
+    /// Percentiles of p99 − p50, in nanoseconds.
+    pub jitter_ns: u64,
+    /// The objective, if one was given.
+    pub budget: Option<BudgetReport>,
+    /// Messages over each limit: exact, raw, unjudged.
+    pub over_budget: BTreeMap<&'static str, u64>,
+    /// Each sink for itself.
+    pub sinks: BTreeMap<String, Percentiles>,
+}
+
+/// Whether the run's counters add up, and what was lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LedgerReport {
+    /// Every equation holds, nothing is in flight, and every frame's end has a reason.
+    pub closed: bool,
+    /// What does not hold, in words.
+    pub breaches: Vec<String>,
+    /// Each source.
+    pub sources: BTreeMap<String, SourceReport>,
+    /// Messages shed on all hops.
+    pub shed: u64,
+    /// Messages discarded on all hops.
+    pub discarded: u64,
+}

@@ -1,0 +1,126 @@
+//! What one thread records between two hand-overs.
+//!
+//! Invariant: counts beside the histogram are exact; only the place of a value is rounded.
+
+use hdrhistogram::Histogram;
+
+use crate::base::limits::{HIST_MAX_NS, LIMITS_PER_BUDGET_MAX};
+use crate::hist::{BUCKETS, Limits, histogram};
+
+/// Most values that an interval puts into its buckets: as many as one bucket can count, so that no
+/// bucket ever overflows. Over an hour at a million values a second without an observer; later
+/// values are still counted exactly, but without a place.
+pub(crate) const PLACED_MAX: u64 = u32::MAX as u64;
+
+/// Bytes of an interval, heap included.
+pub(crate) const INTERVAL_BYTES: usize = size_of::<Interval>() + BUCKETS * size_of::<u32>();
+
+#[derive(Debug)]
+pub(crate) struct Interval {
+    pub(crate) limits: Limits,
+    pub(crate) counts: Counts,
+    pub(crate) placed: Histogram<u32>,
+}
+
+/// The exact figures of an interval or of totals.
+#[derive(Clone, Debug)]
+pub(crate) struct Counts {
+    pub(crate) count: u64,
+    pub(crate) over: [u64; LIMITS_PER_BUDGET_MAX],
+    pub(crate) saturated: u64,
+    /// Values that are counted but have no place in the histogram.
+    pub(crate) unplaced: u64,
+    /// `u64::MAX` while empty.
+    pub(crate) min_ns: u64,
+    pub(crate) max_ns: u64,
+}
+
+impl Counts {
+    pub(crate) const EMPTY: Counts = Counts {
+        count: 0,
+        over: [0; LIMITS_PER_BUDGET_MAX],
+        saturated: 0,
+        unplaced: 0,
+        min_ns: u64::MAX,
+        max_ns: 0,
+    };
+
+    /// Counts one value; returns where the histogram is to place it.
+    #[inline(always)]
+    pub(crate) fn record(&mut self, ns: u64, limits: &Limits) -> u64 {
+        self.count += 1;
+        self.min_ns = self.min_ns.min(ns);
+        self.max_ns = self.max_ns.max(ns);
+        if ns > limits.least_ns {
+            for (over, limit_ns) in self.over.iter_mut().zip(limits.ns) {
+                *over += u64::from(ns > limit_ns);
+            }
+        }
+        if ns > HIST_MAX_NS {
+            self.saturated += 1;
+            return HIST_MAX_NS;
+        }
+        ns
+    }
+
+    pub(crate) fn add(&mut self, other: &Counts) {
+        self.count += other.count;
+        for (over, more) in self.over.iter_mut().zip(other.over) {
+            *over += more;
+        }
+        self.saturated += other.saturated;
+        self.unplaced += other.unplaced;
+        self.min_ns = self.min_ns.min(other.min_ns);
+        self.max_ns = self.max_ns.max(other.max_ns);
+    }
+}
+
+impl Interval {
+    pub(crate) fn new(limits: Limits) -> Interval {
+        Interval {
+            limits,
+            counts: Counts::EMPTY,
+            placed: histogram(),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn record(&mut self, ns: u64) {
+        let place_ns = self.counts.record(ns, &self.limits);
+        if self.counts.count - self.counts.unplaced <= PLACED_MAX {
+            let placed = self.placed.record(place_ns);
+            debug_assert!(placed.is_ok(), "the place is within the histogram's bounds");
+        } else {
+            self.counts.unplaced += 1;
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.counts = Counts::EMPTY;
+        self.placed.reset();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_that_could_overflow_takes_no_more() {
+        let mut interval = Interval::new(Limits::new(&[10]).unwrap());
+        // As if so many had been recorded: nobody can wait for four billion.
+        interval.counts.count = PLACED_MAX - 1;
+        for _ in 0..3 {
+            interval.record(50);
+        }
+        assert_eq!(interval.counts.count, PLACED_MAX + 2);
+        assert_eq!(interval.counts.unplaced, 2);
+        assert_eq!(interval.counts.over[0], 3);
+        assert_eq!(interval.placed.len(), 1);
+        interval.clear();
+        interval.record(5);
+        assert_eq!((interval.counts.count, interval.counts.unplaced), (1, 0));
+        assert_eq!((interval.counts.min_ns, interval.counts.max_ns), (5, 5));
+        assert_eq!(interval.placed.len(), 1);
+    }
+}

@@ -1,0 +1,365 @@
+//! The driver on the machine's own sockets and files: mio, socket2, std.
+//!
+//! Invariant: after opening, nothing here allocates, and only `poll` and files can block.
+
+use core::time::Duration;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use mio::net::UdpSocket;
+use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::io::error::{IoError, IoErrorKind};
+use crate::io::sys::{self, Timer};
+use crate::io::table::Table;
+use crate::io::{
+    Datagram, FILES_MAX, FileId, FileMode, Polled, SOCKETS_MAX, Sent, UdpBuffers, UdpCounts, UdpId,
+    UdpSpec, Waker, WakerKind, is_refusal,
+};
+
+/// Most events one poll takes: every socket, the waker and the timer.
+const EVENTS_MAX: usize = SOCKETS_MAX + 2;
+
+/// Most interruptions and refusals one call skips. Each refusal answers one earlier send, so
+/// more than this in a row means that the next turn is soon enough.
+const SKIPS_MAX: usize = 16;
+
+const WAKE: Token = Token(usize::MAX - 1);
+const TIMER: Token = Token(usize::MAX - 2);
+
+const MILLISECOND_NS: u64 = 1_000_000;
+
+#[derive(Debug)]
+struct Udp {
+    socket: UdpSocket,
+    peer: Option<SocketAddr>,
+    readable: bool,
+    counts: UdpCounts,
+}
+
+/// The machine's own sockets and files.
+#[derive(Debug)]
+pub struct Real {
+    poll: Poll,
+    events: Events,
+    waker: Arc<mio::Waker>,
+    timer: Option<Timer>,
+    sockets: Table<Udp>,
+    files: Table<File>,
+}
+
+impl Real {
+    /// A driver with nothing open. Allocates its tables.
+    ///
+    /// # Errors
+    /// If the system gives no poll, waker or timer.
+    pub fn new() -> Result<Real, IoError> {
+        let failed = |error| IoError::from_os(&error, "set up polling");
+        let poll = Poll::new().map_err(failed)?;
+        let waker = mio::Waker::new(poll.registry(), WAKE).map_err(failed)?;
+        let timer = Timer::open(poll.registry(), TIMER).map_err(failed)?;
+        Ok(Real {
+            poll,
+            events: Events::with_capacity(EVENTS_MAX),
+            waker: Arc::new(waker),
+            timer,
+            sockets: Table::new(SOCKETS_MAX),
+            files: Table::new(FILES_MAX),
+        })
+    }
+
+    pub(crate) fn udp_open(&mut self, spec: &UdpSpec) -> Result<UdpId, IoError> {
+        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let family = spec.bind.or(spec.connect).unwrap_or(any);
+        if let (Some(bind), Some(peer)) = (spec.bind, spec.connect)
+            && bind.is_ipv4() != peer.is_ipv4()
+        {
+            return Err(IoError::new(IoErrorKind::InvalidInput, "connect")
+                .on(&format_args!("{bind} to {peer}: IPv4 and IPv6 do not mix")));
+        }
+        let failed = |what, addr: SocketAddr| {
+            move |error: io::Error| IoError::from_os(&error, what).on(&addr)
+        };
+        let socket = Socket::new(
+            Domain::for_address(family),
+            Type::DGRAM,
+            Some(Protocol::UDP),
+        )
+        .map_err(failed("open a socket for", family))?;
+        let prepare = || {
+            socket.set_nonblocking(true)?;
+            if spec.reuse_address {
+                socket.set_reuse_address(true)?;
+            }
+            if let Some(bytes) = spec.recv_buffer_bytes {
+                socket.set_recv_buffer_size(bytes.min(i32::MAX as usize))?;
+            }
+            if let Some(bytes) = spec.send_buffer_bytes {
+                socket.set_send_buffer_size(bytes.min(i32::MAX as usize))?;
+            }
+            Ok(())
+        };
+        prepare().map_err(failed("set the options of", family))?;
+        if let Some(bind) = spec.bind.or_else(|| spec.connect.is_none().then_some(any)) {
+            socket.bind(&bind.into()).map_err(failed("bind", bind))?;
+        }
+        if let Some(peer) = spec.connect {
+            socket
+                .connect(&peer.into())
+                .map_err(failed("connect to", peer))?;
+        }
+        let udp = Udp {
+            socket: UdpSocket::from_std(socket.into()),
+            peer: spec.connect,
+            readable: true,
+            counts: UdpCounts::default(),
+        };
+        let slot = self.sockets.insert(udp, "open a socket")?;
+        let udp = self.sockets.get_mut(slot, "open a socket")?;
+        // Only readable: asking for writable as well would end a poll after each send.
+        let registered =
+            self.poll
+                .registry()
+                .register(&mut udp.socket, Token(slot.index()), Interest::READABLE);
+        if let Err(error) = registered {
+            self.sockets.remove(slot, "open a socket")?;
+            return Err(failed("watch", family)(error));
+        }
+        Ok(UdpId(slot))
+    }
+
+    pub(crate) fn udp_close(&mut self, id: UdpId) -> Result<(), IoError> {
+        let mut udp = self.sockets.remove(id.0, "close a socket")?;
+        self.poll
+            .registry()
+            .deregister(&mut udp.socket)
+            .map_err(|error| IoError::from_os(&error, "close a socket"))
+    }
+
+    pub(crate) fn udp_local_addr(&self, id: UdpId) -> Result<SocketAddr, IoError> {
+        const WHAT: &str = "ask a socket for its address";
+        let udp = self.sockets.get(id.0, WHAT)?;
+        udp.socket
+            .local_addr()
+            .map_err(|error| IoError::from_os(&error, WHAT))
+    }
+
+    pub(crate) fn udp_buffers(&self, id: UdpId) -> Result<UdpBuffers, IoError> {
+        const WHAT: &str = "ask a socket for its buffers";
+        let socket = SockRef::from(&self.sockets.get(id.0, WHAT)?.socket);
+        let ask = || {
+            Ok(UdpBuffers {
+                recv_bytes: socket.recv_buffer_size()?,
+                send_bytes: socket.send_buffer_size()?,
+            })
+        };
+        ask().map_err(|error: io::Error| IoError::from_os(&error, WHAT))
+    }
+
+    pub(crate) fn udp_counts(&self, id: UdpId) -> Result<UdpCounts, IoError> {
+        Ok(self
+            .sockets
+            .get(id.0, "ask a socket for its counts")?
+            .counts)
+    }
+
+    #[inline]
+    pub(crate) fn udp_recv(
+        &mut self,
+        id: UdpId,
+        buf: &mut [u8],
+    ) -> Result<Option<Datagram>, IoError> {
+        let udp = self.sockets.get_mut(id.0, "receive")?;
+        for _ in 0..SKIPS_MAX {
+            match sys::recv(&udp.socket, buf) {
+                Ok((len, from)) => {
+                    return Ok(Some(Datagram {
+                        len: len.min(buf.len()),
+                        from,
+                        truncated: len > buf.len(),
+                    }));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    udp.readable = false;
+                    return Ok(None);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_refusal(&error) => udp.counts.recv_refused += 1,
+                Err(error) => return Err(IoError::from_os(&error, "receive")),
+            }
+        }
+        Ok(None)
+    }
+
+    #[inline]
+    pub(crate) fn udp_send(
+        &mut self,
+        id: UdpId,
+        to: Option<SocketAddr>,
+        bytes: &[u8],
+    ) -> Result<Sent, IoError> {
+        let udp = self.sockets.get_mut(id.0, "send")?;
+        if to.is_none() && udp.peer.is_none() {
+            return Err(IoError::new(IoErrorKind::InvalidInput, "send"));
+        }
+        for _ in 0..SKIPS_MAX {
+            let sent = match to {
+                Some(to) => udp.socket.send_to(bytes, to),
+                None => udp.socket.send(bytes),
+            };
+            match sent {
+                Ok(_) => return Ok(Sent::Yes),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A full device queue is a full buffer by another name.
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        || error.raw_os_error() == Some(libc::ENOBUFS) =>
+                {
+                    udp.counts.send_would_block += 1;
+                    return Ok(Sent::WouldBlock);
+                }
+                Err(error) if is_refusal(&error) => {
+                    udp.counts.send_refused += 1;
+                    return Ok(Sent::Refused);
+                }
+                Err(error) => return Err(IoError::from_os(&error, "send")),
+            }
+        }
+        Err(IoError::new(IoErrorKind::Interrupted, "send"))
+    }
+
+    #[inline]
+    pub(crate) fn udp_maybe_readable(&self, id: UdpId) -> bool {
+        self.sockets
+            .get(id.0, "receive")
+            .is_ok_and(|udp| udp.readable)
+    }
+
+    pub(crate) fn udp_kernel_drops(&self, id: UdpId) -> Option<u64> {
+        let udp = self.sockets.get(id.0, "ask a socket for its drops").ok()?;
+        sys::kernel_drops(&udp.socket)
+    }
+
+    pub(crate) fn file_open(&mut self, path: &Path, mode: FileMode) -> Result<FileId, IoError> {
+        let what = match mode {
+            FileMode::Read => "open",
+            FileMode::CreateTruncate | FileMode::Append => "write to",
+        };
+        let failed = |error: io::Error| IoError::from_os(&error, what).on(&path.display());
+        let file = match mode {
+            FileMode::Read if path.as_os_str() == "-" => standard_input().map_err(failed)?,
+            FileMode::Read => File::open(path).map_err(failed)?,
+            FileMode::CreateTruncate => File::create(path).map_err(failed)?,
+            FileMode::Append => OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(path)
+                .map_err(failed)?,
+        };
+        // A folder can be opened for reading, and fails only at the first read.
+        if file.metadata().map_err(failed)?.is_dir() {
+            return Err(IoError::new(IoErrorKind::IsADirectory, what).on(&path.display()));
+        }
+        if mode == FileMode::Read {
+            sys::advise_sequential(&file);
+        }
+        self.files.insert(file, what).map(FileId)
+    }
+
+    pub(crate) fn file_read(&mut self, id: FileId, buf: &mut [u8]) -> Result<usize, IoError> {
+        let file = self.files.get_mut(id.0, "read")?;
+        skip_interruptions("read", || file.read(buf))
+    }
+
+    pub(crate) fn file_write(&mut self, id: FileId, bytes: &[u8]) -> Result<usize, IoError> {
+        let file = self.files.get_mut(id.0, "write")?;
+        skip_interruptions("write", || file.write(bytes))
+    }
+
+    pub(crate) fn file_sync(&mut self, id: FileId) -> Result<(), IoError> {
+        let file = self.files.get_mut(id.0, "sync")?;
+        skip_interruptions("sync", || file.sync_data())
+    }
+
+    pub(crate) fn file_close(&mut self, id: FileId) -> Result<(), IoError> {
+        self.files.remove(id.0, "close").map(drop)
+    }
+
+    pub(crate) fn poll(
+        &mut self,
+        _now_ns: u64,
+        timeout_ns: Option<u64>,
+    ) -> Result<Polled, IoError> {
+        let failed = |error: io::Error| IoError::from_os(&error, "poll");
+        if let Some(timer) = &mut self.timer {
+            match timeout_ns {
+                // Just looking: an expiry that is still to come cannot shorten it.
+                Some(0) => {}
+                // mio rounds up to whole milliseconds; the rest is the timer's.
+                Some(ns) if ns % MILLISECOND_NS != 0 => timer.arm(ns).map_err(failed)?,
+                _ => timer.disarm().map_err(failed)?,
+            }
+        }
+        let mut polled = Polled::default();
+        match self
+            .poll
+            .poll(&mut self.events, timeout_ns.map(Duration::from_nanos))
+        {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(polled),
+            Err(error) => return Err(failed(error)),
+        }
+        for event in &self.events {
+            match event.token() {
+                WAKE => polled.woken = true,
+                TIMER => {
+                    if let Some(timer) = &mut self.timer {
+                        timer.fired();
+                    }
+                }
+                // Any event, errors too: receiving is what clears a refusal.
+                Token(index) => {
+                    if let Some(udp) = self.sockets.at_mut(index) {
+                        udp.readable = true;
+                        polled.ready = true;
+                    }
+                }
+            }
+        }
+        Ok(polled)
+    }
+
+    pub(crate) fn waker(&self) -> Waker {
+        Waker(WakerKind::Real(Arc::clone(&self.waker)))
+    }
+}
+
+/// A file of its own on the process's standard input.
+#[cfg(unix)]
+fn standard_input() -> io::Result<File> {
+    use std::os::fd::AsFd;
+    Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?))
+}
+
+#[cfg(not(unix))]
+fn standard_input() -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+fn skip_interruptions<T>(
+    what: &'static str,
+    mut call: impl FnMut() -> io::Result<T>,
+) -> Result<T, IoError> {
+    for _ in 0..SKIPS_MAX {
+        match call() {
+            Ok(value) => return Ok(value),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(IoError::from_os(&error, what)),
+        }
+    }
+    Err(IoError::new(IoErrorKind::Interrupted, what))
+}

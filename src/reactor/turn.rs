@@ -1,0 +1,275 @@
+//! The duty cycle.
+
+use std::sync::Arc;
+
+use crate::base::limits::{HOUSEKEEPING_NS, PARK_MAX_NS};
+use crate::base::{Cause, primitive};
+use crate::budget::Regime;
+use crate::clock::Clock;
+use crate::io::{Driver, IoError};
+use crate::stage::{Node, Turn};
+use crate::wait::{Idle, Rest, Sleeper, Strategy};
+
+use super::control::{Command, Control, LoopCounters};
+
+/// Turns without work between two looks at the clock. A turn without work takes tens of
+/// nanoseconds, so housekeeping is late by microseconds at the most.
+const IDLE_TURNS_PER_LOOK: u32 = 64;
+
+/// Longest park of a loop that is held back, in nanoseconds: nobody rings when room appears.
+const HELD_BACK_PARK_NS: u64 = 100_000;
+
+/// What one step of a loop came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Work was done.
+    Worked,
+    /// There was nothing to do; in inline mode the caller moves virtual time.
+    Idle {
+        /// When the next node has something to do by itself, if known.
+        next_due_ns: Option<u64>,
+        /// Whether a node waits for room downstream.
+        held_back: bool,
+    },
+    /// Every node is over.
+    Over,
+}
+
+/// A loop and the nodes on it.
+pub struct Reactor {
+    nodes: Vec<Box<dyn Node>>,
+    driver: Driver,
+    clock: Clock,
+    control: Arc<Control>,
+    counters: Arc<LoopCounters>,
+    idle: Idle,
+    sleeper: Option<Sleeper>,
+    mark_ns: u64,
+    housekeep_at_ns: u64,
+    idle_turns: u32,
+    seen: Command,
+}
+
+impl std::fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = self.nodes.iter().map(|node| node.name()).collect();
+        f.debug_struct("Reactor")
+            .field("nodes", &names)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reactor {
+    /// A loop over these nodes. `sleeper` announces its sleep to producers on other loops; without
+    /// one the loop must not park, or it is woken late.
+    #[must_use]
+    pub fn new(
+        nodes: Vec<Box<dyn Node>>,
+        driver: Driver,
+        clock: Clock,
+        strategy: Strategy,
+        sleeper: Option<Sleeper>,
+        control: Arc<Control>,
+        counters: Arc<LoopCounters>,
+    ) -> Reactor {
+        let mark_ns = clock.stamp();
+        Reactor {
+            nodes,
+            driver,
+            clock,
+            control,
+            counters,
+            idle: Idle::new(strategy),
+            sleeper,
+            mark_ns,
+            housekeep_at_ns: mark_ns,
+            idle_turns: 0,
+            seen: Command::Hold,
+        }
+    }
+
+    /// Opens what the nodes need of the operating system, on the loop's own thread.
+    ///
+    /// # Errors
+    /// The node whose resource could not be opened, and why.
+    pub fn open(&mut self) -> Result<(), (String, IoError)> {
+        for node in &mut self.nodes {
+            node.open(&mut self.driver)
+                .map_err(|error| (node.name().to_owned(), error))?;
+        }
+        Ok(())
+    }
+
+    /// Runs until every node is over.
+    pub fn run(&mut self) {
+        loop {
+            match self.step() {
+                Step::Worked => self.idle.worked(),
+                Step::Idle {
+                    next_due_ns,
+                    held_back,
+                } => self.rest(next_due_ns, held_back),
+                Step::Over => return,
+            }
+        }
+    }
+
+    /// One turn over all nodes. For inline mode; [`Reactor::run`] is the loop around it.
+    pub fn step(&mut self) -> Step {
+        let command = self.control.command();
+        if command != self.seen {
+            self.obey(command);
+        }
+        if command == Command::Hold {
+            return Step::Idle {
+                next_due_ns: None,
+                held_back: false,
+            };
+        }
+        if self.clock.is_virtual() {
+            self.driver.observe_time(self.clock.now_ns());
+        }
+        let turn_began_ns = self.mark_ns;
+        let mut turn = Turn {
+            io: &mut self.driver,
+            mark_ns: self.mark_ns,
+            idle: &self.counters.regimes,
+        };
+        let (mut work, mut held_back, mut over) = (0, false, true);
+        for (at, node) in self.nodes.iter_mut().enumerate() {
+            if node.is_over() {
+                continue;
+            }
+            over = false;
+            self.counters.current.set(at as u64 + 1);
+            let progress = node.turn(&mut turn);
+            work += progress.work;
+            held_back |= progress.held_back;
+        }
+        self.mark_ns = turn.mark_ns;
+        self.counters.current.set(0);
+        self.counters.turns.add(1);
+        if over {
+            return Step::Over;
+        }
+        if work > 0 {
+            self.idle_turns = 0;
+            self.counters
+                .turn_ns_max
+                .raise(self.mark_ns.saturating_sub(turn_began_ns));
+            if self.mark_ns >= self.housekeep_at_ns {
+                self.housekeep(self.mark_ns);
+            }
+            return Step::Worked;
+        }
+        self.idle_turns += 1;
+        if self.idle_turns >= IDLE_TURNS_PER_LOOK || self.clock.is_virtual() {
+            self.look_around();
+        }
+        Step::Idle {
+            next_due_ns: self.next_due_ns(),
+            held_back,
+        }
+    }
+
+    /// In a turn without work: the time so far was idle, and housekeeping may be due.
+    fn look_around(&mut self) {
+        self.idle_turns = 0;
+        let now_ns = self.clock.stamp();
+        self.idle_until(now_ns);
+        if now_ns >= self.housekeep_at_ns {
+            self.housekeep(now_ns);
+        }
+    }
+
+    fn idle_until(&mut self, now_ns: u64) {
+        self.counters
+            .regimes
+            .add(Regime::Idle, now_ns.saturating_sub(self.mark_ns));
+        self.mark_ns = self.mark_ns.max(now_ns);
+    }
+
+    fn next_due_ns(&self) -> Option<u64> {
+        let live = self.nodes.iter().filter(|node| !node.is_over());
+        live.filter_map(|node| node.next_due_ns()).min()
+    }
+
+    fn housekeep(&mut self, began_ns: u64) {
+        for node in &mut self.nodes {
+            node.housekeep(&mut self.driver);
+        }
+        let now_ns = self.clock.stamp();
+        self.counters
+            .regimes
+            .add(Regime::Housekeeping, now_ns.saturating_sub(began_ns));
+        self.mark_ns = self.mark_ns.max(now_ns);
+        self.housekeep_at_ns = now_ns + HOUSEKEEPING_NS;
+    }
+
+    fn obey(&mut self, command: Command) {
+        if self.seen == Command::Hold && command >= Command::Run {
+            for node in &mut self.nodes {
+                node.start(self.control.t0_ns());
+            }
+            self.mark_ns = self.clock.stamp();
+        }
+        self.seen = command;
+        for node in &mut self.nodes {
+            match command {
+                Command::Hold | Command::Run => {}
+                Command::Drain => node.drain(),
+                Command::GiveUp => node.abort(&mut self.driver, Cause::Failed),
+                Command::Abort => node.abort(&mut self.driver, Cause::Aborted),
+            }
+        }
+    }
+
+    /// What the loop does when a turn found nothing.
+    fn rest(&mut self, next_due_ns: Option<u64>, held_back: bool) {
+        let park_ns = match self.idle.next() {
+            Rest::Spin => return primitive::spin_hint(),
+            Rest::Yield => return std::thread::yield_now(),
+            Rest::Park(most_ns) => most_ns.min(PARK_MAX_NS),
+        };
+        let now_ns = self.clock.stamp();
+        self.idle_until(now_ns);
+        let mut park_ns =
+            next_due_ns.map_or(park_ns, |due| park_ns.min(due.saturating_sub(now_ns)));
+        if held_back {
+            park_ns = park_ns.min(HELD_BACK_PARK_NS);
+        }
+        if park_ns == 0 {
+            return;
+        }
+        if let Some(sleeper) = &self.sleeper {
+            sleeper.announce();
+            // What was published before the announcement rang no bell: look once more.
+            let work = self.nodes.iter_mut().any(|node| node.has_input());
+            if work || self.control.command() != self.seen {
+                sleeper.retract();
+                return;
+            }
+        }
+        // A failed poll is a poll that returned at once: the sockets are read all the same.
+        let _ = self.driver.poll(now_ns, Some(park_ns));
+        if let Some(sleeper) = &self.sleeper {
+            sleeper.retract();
+        }
+        let woke_ns = self.clock.stamp();
+        self.idle_until(woke_ns);
+        if woke_ns >= self.housekeep_at_ns {
+            self.housekeep(woke_ns);
+        }
+    }
+
+    /// Ends the loop; what its nodes still hold reaches their observers.
+    #[must_use]
+    pub fn into_driver(self) -> Driver {
+        self.driver
+    }
+
+    /// The driver, for inline mode: virtual time moves with its poll.
+    pub fn driver(&mut self) -> &mut Driver {
+        &mut self.driver
+    }
+}

@@ -1,0 +1,471 @@
+//! One turn of a node that takes frames from hops: a stage or a sink.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::base::limits::BATCH_FRAMES;
+use crate::base::{Cause, Discard, Envelope, Reason};
+use crate::budget::Regime;
+use crate::frame::{FrameError, Input};
+use crate::io::{Driver, IoError};
+
+use super::context::Context;
+use super::egress::{Delivery, Egress, Leaving};
+use super::node::{Descriptor, Node, NodeCounters, Progress, Role, State, Turn, Wiring};
+use super::outcome::Disposal;
+use super::{Stage, hop::HopRx};
+
+/// What stands behind a consuming node: a stage, or an egress.
+pub(crate) trait Handler: Send {
+    const REGIME: Regime;
+
+    fn open(&mut self, io: &mut Driver) -> Result<(), IoError>;
+
+    /// `Ok(None)` is "not now".
+    fn frame(
+        &mut self,
+        envelope: &Envelope,
+        payload: &[u8],
+        cx: &mut Context<'_>,
+        io: &mut Driver,
+    ) -> Result<Option<Disposal>, FrameError>;
+
+    fn timer(&mut self, _cx: &mut Context<'_>) {}
+
+    fn rest(&mut self, _io: &mut Driver) -> Result<(), IoError> {
+        Ok(())
+    }
+
+    fn drained(&mut self, cx: &mut Context<'_>, io: &mut Driver) -> Result<(), IoError>;
+
+    fn fault(&mut self) -> Option<String> {
+        None
+    }
+}
+
+struct StageHandler<S>(S);
+
+impl<S: Stage> Handler for StageHandler<S> {
+    const REGIME: Regime = Regime::Work;
+
+    fn open(&mut self, _io: &mut Driver) -> Result<(), IoError> {
+        self.0.on_start();
+        Ok(())
+    }
+
+    #[inline]
+    fn frame(
+        &mut self,
+        envelope: &Envelope,
+        payload: &[u8],
+        cx: &mut Context<'_>,
+        _io: &mut Driver,
+    ) -> Result<Option<Disposal>, FrameError> {
+        let view = S::In::view(envelope.kind, payload)?;
+        Ok(Some(self.0.on_frame(view, cx).disposal()))
+    }
+
+    fn timer(&mut self, cx: &mut Context<'_>) {
+        self.0.on_timer(cx);
+    }
+
+    fn drained(&mut self, cx: &mut Context<'_>, _io: &mut Driver) -> Result<(), IoError> {
+        self.0.on_drain(cx);
+        Ok(())
+    }
+}
+
+struct EgressHandler(Box<dyn Egress>);
+
+impl Handler for EgressHandler {
+    const REGIME: Regime = Regime::Io;
+
+    fn open(&mut self, io: &mut Driver) -> Result<(), IoError> {
+        self.0.open(io)
+    }
+
+    #[inline]
+    fn frame(
+        &mut self,
+        envelope: &Envelope,
+        payload: &[u8],
+        _cx: &mut Context<'_>,
+        io: &mut Driver,
+    ) -> Result<Option<Disposal>, FrameError> {
+        Ok(match self.0.on_frame(Leaving { envelope, payload }, io) {
+            Delivery::Sent => Some(Disposal::Done),
+            Delivery::Part => Some(Disposal::Held),
+            Delivery::Rejected(why) => Some(Disposal::Rejected(why)),
+            Delivery::NotNow => None,
+        })
+    }
+
+    fn rest(&mut self, io: &mut Driver) -> Result<(), IoError> {
+        self.0.flush(io)
+    }
+
+    fn drained(&mut self, _cx: &mut Context<'_>, io: &mut Driver) -> Result<(), IoError> {
+        self.0.close(io)
+    }
+
+    fn fault(&mut self) -> Option<String> {
+        self.0.fault()
+    }
+}
+
+/// The descriptor of a stage's type.
+#[must_use]
+pub fn describe<S: Stage>() -> Descriptor {
+    Descriptor {
+        role: Role::Stage,
+        takes: S::In::KINDS,
+        ports: S::PORTS,
+        max_emit: S::MAX_EMIT,
+        reasons: S::Why::NAMES,
+        in_objective: false,
+        memory_bytes: size_of::<S>(),
+    }
+}
+
+/// The descriptor of a sink.
+#[must_use]
+pub fn describe_egress(egress: &dyn Egress) -> Descriptor {
+    Descriptor {
+        role: Role::Sink,
+        takes: egress.takes(),
+        ports: &[],
+        max_emit: 0,
+        reasons: egress.reasons(),
+        in_objective: egress.in_objective(),
+        memory_bytes: egress.memory_bytes(),
+    }
+}
+
+/// A node that runs a stage.
+#[must_use]
+pub fn stage_node<S: Stage>(stage: S, wiring: Wiring) -> Box<dyn Node> {
+    Box::new(Consumer::new(
+        StageHandler(stage),
+        S::MAX_EMIT,
+        false,
+        wiring,
+    ))
+}
+
+/// A node that runs an egress.
+#[must_use]
+pub fn sink_node(egress: Box<dyn Egress>, wiring: Wiring) -> Box<dyn Node> {
+    Box::new(Consumer::new(EgressHandler(egress), 0, true, wiring))
+}
+
+struct Consumer<H> {
+    handler: H,
+    wiring: Wiring,
+    max_emit: usize,
+    is_sink: bool,
+    /// The input that is looked at first in the next turn, so that none starves.
+    first: usize,
+    timer: Option<u64>,
+    /// The envelope of the frame in the handler, and its input, for the case of a panic.
+    in_hand: Option<(usize, Envelope)>,
+    /// Whether a fragment of the message in hand led to an emission.
+    message_emitted: bool,
+    /// Why what still comes is discarded, once the handler has failed.
+    discarding: Option<Discard>,
+    over: bool,
+}
+
+impl<H: Handler> Consumer<H> {
+    fn new(handler: H, max_emit: usize, is_sink: bool, wiring: Wiring) -> Consumer<H> {
+        Consumer {
+            handler,
+            wiring,
+            max_emit,
+            is_sink,
+            first: 0,
+            timer: None,
+            in_hand: None,
+            message_emitted: false,
+            discarding: None,
+            over: false,
+        }
+    }
+
+    /// Takes frames from all inputs, a bounded batch of each.
+    fn take(&mut self, turn: &mut Turn<'_>) -> Progress {
+        let inputs = self.wiring.inputs.len();
+        let mut progress = Progress::IDLE;
+        for step in 0..inputs {
+            let at = (self.first + step) % inputs;
+            progress = self.take_from(at, turn, progress);
+            if progress.held_back {
+                break;
+            }
+        }
+        self.first = if inputs > 0 {
+            (self.first + 1) % inputs
+        } else {
+            0
+        };
+        progress
+    }
+
+    #[inline]
+    fn take_from(&mut self, at: usize, turn: &mut Turn<'_>, mut progress: Progress) -> Progress {
+        let Wiring {
+            inputs,
+            outputs,
+            counters,
+            clock,
+            end_to_end,
+            ..
+        } = &mut self.wiring;
+        let rx: &mut HopRx = &mut inputs[at];
+        let mut cx = Context::new(outputs, clock, counters, &mut self.timer, turn.mark_ns);
+        let mut taken = 0;
+        while taken < BATCH_FRAMES {
+            let Some(frame) = rx.ring.peek() else { break };
+            if self.max_emit > 0
+                && let Some(hop) = cx.outputs().without_room(self.max_emit)
+            {
+                let now_ns = clock.stamp();
+                let span_ns = now_ns.saturating_sub(turn.mark_ns);
+                if let Some(by) = counters.held_back_by.get(hop) {
+                    by.add(span_ns);
+                }
+                turn.account(&counters.regimes, Regime::HeldBack, now_ns);
+                progress.held_back = true;
+                break;
+            }
+            let envelope = *frame.envelope();
+            // After the pop: a plain read of the counter could be speculated to before it.
+            let t_dequeue_ns = clock.stamp_after();
+            if taken == 0 {
+                turn.account_idle(t_dequeue_ns);
+            }
+            self.in_hand = Some((at, envelope));
+            cx.begin_input(&envelope, t_dequeue_ns);
+            let outcome = self
+                .handler
+                .frame(&envelope, frame.payload(), &mut cx, turn.io);
+            let t_done_ns = clock.stamp();
+            self.in_hand = None;
+            turn.account(&counters.regimes, H::REGIME, t_done_ns);
+            let disposal = match outcome {
+                Ok(Some(disposal)) => disposal,
+                Ok(None) => {
+                    progress.held_back = true;
+                    break;
+                }
+                Err(_) => {
+                    rx.discard(&envelope, Discard::Malformed);
+                    taken += 1;
+                    continue;
+                }
+            };
+            let (emitted, _) = cx.take_emitted();
+            self.message_emitted |= emitted > 0;
+            rx.finish(&envelope, t_dequeue_ns, t_done_ns);
+            if envelope.flags.is_last() {
+                counters.stage.consumed.add(1);
+                let forwarded = core::mem::take(&mut self.message_emitted)
+                    || (self.is_sink && disposal == Disposal::Done);
+                counters.dispose(disposal, forwarded);
+                if let Some(recorder) = end_to_end {
+                    recorder.record(0, t_done_ns.saturating_sub(envelope.t_intended_ns()));
+                }
+            }
+            taken += 1;
+        }
+        if taken > 0 {
+            let waiting = if taken == BATCH_FRAMES {
+                taken + rx.ring.ready_ahead(usize::MAX)
+            } else {
+                taken
+            };
+            rx.saw_depth(waiting);
+            progress.work += taken;
+        }
+        progress
+    }
+
+    fn run_timer(&mut self, now_ns: u64) {
+        if self.timer.is_some_and(|at| at <= now_ns) {
+            self.timer = None;
+            let Wiring {
+                outputs,
+                counters,
+                clock,
+                ..
+            } = &mut self.wiring;
+            let mut cx = Context::new(outputs, clock, counters, &mut self.timer, now_ns);
+            self.handler.timer(&mut cx);
+        }
+    }
+
+    /// Ends in good order: the handler passes on the last of it, then the outputs close.
+    fn finish(&mut self, io: &mut Driver) {
+        let Wiring {
+            outputs,
+            counters,
+            clock,
+            ..
+        } = &mut self.wiring;
+        let now_ns = clock.stamp();
+        let mut cx = Context::new(outputs, clock, counters, &mut self.timer, now_ns);
+        let closed = self.handler.drained(&mut cx, io);
+        if let Err(error) = closed {
+            self.wiring.counters.set_fault(error.to_string());
+        }
+        self.note_fault();
+        self.over(State::Done, Cause::Finished);
+    }
+
+    fn over(&mut self, state: State, cause: Cause) {
+        for rx in &mut self.wiring.inputs {
+            rx.close(cause);
+        }
+        self.wiring.outputs.close(cause);
+        self.wiring.counters.set_state(state);
+        self.over = true;
+    }
+
+    fn note_fault(&mut self) {
+        if let Some(fault) = self.handler.fault() {
+            self.wiring.counters.set_fault(fault);
+        }
+    }
+
+    /// Ends after a panic: the frame in hand is accounted for, nothing more is taken, and what
+    /// still comes is discarded until the producers have closed.
+    #[cold]
+    fn fail(&mut self, what: &(dyn Any + Send)) {
+        self.wiring.counters.set_fault(panic_words(what));
+        if let Some((at, envelope)) = self.in_hand.take() {
+            let now_ns = self.wiring.clock.stamp();
+            self.wiring.inputs[at].finish(&envelope, now_ns, now_ns);
+            if envelope.flags.is_last() {
+                self.wiring.counters.stage.consumed.add(1);
+                self.wiring.counters.stage.panicked.add(1);
+            }
+        }
+        for rx in &mut self.wiring.inputs {
+            rx.close(Cause::Failed);
+        }
+        self.wiring.outputs.close(Cause::Failed);
+        self.wiring.counters.set_state(State::Failed);
+        self.discarding = Some(Discard::StageFailed);
+    }
+
+    /// After a failure: a producer may have put a frame on the ring while it was being closed.
+    fn discard(&mut self, why: Discard) -> Progress {
+        for rx in &mut self.wiring.inputs {
+            rx.discard_all(why);
+        }
+        self.over = self.wiring.inputs.iter_mut().all(HopRx::is_finished);
+        Progress {
+            work: usize::from(self.over),
+            held_back: false,
+        }
+    }
+}
+
+/// A panic's message.
+pub(crate) fn panic_words(what: &(dyn Any + Send)) -> String {
+    let said = what
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| what.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without words");
+    format!("panicked: {said}")
+}
+
+impl<H: Handler> Node for Consumer<H> {
+    fn name(&self) -> &str {
+        &self.wiring.name
+    }
+
+    fn counters(&self) -> &Arc<NodeCounters> {
+        &self.wiring.counters
+    }
+
+    fn open(&mut self, io: &mut Driver) -> Result<(), IoError> {
+        self.handler.open(io)?;
+        self.wiring.counters.set_state(State::Run);
+        Ok(())
+    }
+
+    fn turn(&mut self, turn: &mut Turn<'_>) -> Progress {
+        if let Some(why) = self.discarding {
+            return self.discard(why);
+        }
+        // One guard for the turn, not one for each frame: what is in hand is kept beside it.
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            if self.timer.is_some() {
+                self.run_timer(self.wiring.clock.stamp());
+            }
+            let progress = self.take(turn);
+            if progress.work > 0 {
+                self.wiring.outputs.ring_bells();
+                if let Err(error) = self.handler.rest(turn.io) {
+                    self.wiring.counters.set_fault(error.to_string());
+                }
+            } else if !progress.held_back && self.wiring.inputs.iter_mut().all(HopRx::is_finished) {
+                self.finish(turn.io);
+            }
+            progress
+        }));
+        match result {
+            Ok(progress) => progress,
+            Err(what) => {
+                self.fail(what.as_ref());
+                Progress {
+                    work: 1,
+                    held_back: false,
+                }
+            }
+        }
+    }
+
+    fn next_due_ns(&self) -> Option<u64> {
+        self.timer
+    }
+
+    fn has_input(&mut self) -> bool {
+        let inputs = &mut self.wiring.inputs;
+        inputs.iter_mut().any(|rx| rx.ring.peek().is_some())
+            || inputs.iter_mut().all(HopRx::is_finished)
+    }
+
+    fn housekeep(&mut self, _io: &mut Driver) {
+        for rx in &mut self.wiring.inputs {
+            rx.housekeep();
+        }
+        if let Some(recorder) = &mut self.wiring.end_to_end {
+            recorder.publish_if_asked();
+        }
+        self.note_fault();
+    }
+
+    fn abort(&mut self, io: &mut Driver, cause: Cause) {
+        if self.over {
+            return;
+        }
+        let _ = catch_unwind(AssertUnwindSafe(|| self.handler.rest(io)));
+        let why = match cause {
+            Cause::Aborted => Discard::Aborted,
+            _ => Discard::DrainDeadline,
+        };
+        for rx in &mut self.wiring.inputs {
+            // Refuse first, then discard, so that as little as possible slips in between.
+            rx.close(cause);
+            rx.discard_all(why);
+        }
+        self.over(State::Failed, cause);
+    }
+
+    fn is_over(&self) -> bool {
+        self.over
+    }
+}

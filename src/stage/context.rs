@@ -1,0 +1,326 @@
+//! What a handler sees of the line: its outputs, the time of its turn, and the frame's own times.
+
+use crate::base::{Envelope, Shed};
+use crate::clock::Clock;
+use crate::frame::{Carries, Frame};
+
+use super::hop::{HopTx, Parent};
+use super::node::NodeCounters;
+use super::outcome::Disposal;
+use super::port::Out;
+
+/// A node's outputs: for each port the hops that leave by it.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    ports: Vec<Vec<HopTx>>,
+}
+
+impl Outputs {
+    /// Outputs with these hops for each port, in the order of the stage's ports.
+    #[must_use]
+    pub fn new(ports: Vec<Vec<HopTx>>) -> Outputs {
+        Outputs { ports }
+    }
+
+    /// The first hop that has no room for `frames`, by its place in [`Outputs::names`].
+    #[inline]
+    pub(crate) fn without_room(&mut self, frames: usize) -> Option<usize> {
+        let mut hops = self.ports.iter_mut().flatten().enumerate();
+        hops.find_map(|(at, hop)| (!hop.has_room(frames)).then_some(at))
+    }
+
+    #[inline]
+    pub(crate) fn ring_bells(&mut self) {
+        for hop in self.ports.iter_mut().flatten() {
+            hop.ring_bell();
+        }
+    }
+
+    pub(crate) fn close(&mut self, cause: crate::base::Cause) {
+        for hop in self.ports.iter_mut().flatten() {
+            hop.close(cause);
+        }
+    }
+}
+
+/// What became of an emission on the hops of its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emit {
+    /// At least one hop has it.
+    Sent,
+    /// Every hop shed it; the last one's reason.
+    Shed(Shed),
+    /// No hop leaves by that port.
+    Unconnected,
+}
+
+impl Emit {
+    /// Whether at least one hop has it.
+    #[must_use]
+    pub const fn is_sent(self) -> bool {
+        matches!(self, Emit::Sent)
+    }
+}
+
+/// What a handler may do, beside looking at its frame. Lives one call.
+#[derive(Debug)]
+pub struct Context<'a> {
+    outputs: &'a mut Outputs,
+    clock: &'a Clock,
+    counters: &'a NodeCounters,
+    timer: &'a mut Option<u64>,
+    parent: Parent,
+    now_ns: u64,
+    emitted: u32,
+    offered: u32,
+    /// A source that was held back dates its frames from when they were due.
+    offer_at_ns: Option<u64>,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(
+        outputs: &'a mut Outputs,
+        clock: &'a Clock,
+        counters: &'a NodeCounters,
+        timer: &'a mut Option<u64>,
+        now_ns: u64,
+    ) -> Context<'a> {
+        let parent = Parent {
+            t_intended_ns: now_ns,
+            ..Parent::default()
+        };
+        Context {
+            outputs,
+            clock,
+            counters,
+            timer,
+            parent,
+            now_ns,
+            emitted: 0,
+            offered: 0,
+            offer_at_ns: None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn begin_input(&mut self, envelope: &Envelope, now_ns: u64) {
+        self.parent = Parent::of(envelope);
+        self.now_ns = now_ns;
+    }
+
+    #[inline]
+    pub(crate) fn begin_source(
+        &mut self,
+        source: u16,
+        t_intended_ns: u64,
+        now_ns: u64,
+        offer_at_ns: Option<u64>,
+    ) {
+        self.parent = Parent {
+            t_intended_ns,
+            source,
+            ..Parent::default()
+        };
+        self.now_ns = now_ns;
+        self.offer_at_ns = offer_at_ns;
+        self.emitted = 0;
+        self.offered = 0;
+    }
+
+    /// Emissions that at least one hop took since the last call, and those that were tried.
+    #[inline]
+    pub(crate) fn take_emitted(&mut self) -> (u32, u32) {
+        (
+            core::mem::take(&mut self.emitted),
+            core::mem::take(&mut self.offered),
+        )
+    }
+
+    pub(crate) fn outputs(&mut self) -> &mut Outputs {
+        self.outputs
+    }
+
+    /// The time at which this turn took the frame, in nanoseconds of the line's clock.
+    #[inline]
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    /// A fresh stamp of the line's clock, in nanoseconds.
+    #[inline]
+    #[must_use]
+    pub fn stamp(&self) -> u64 {
+        self.clock.stamp()
+    }
+
+    /// The intended time of the message in hand, in nanoseconds of the line's clock.
+    #[inline]
+    #[must_use]
+    pub fn t_intended_ns(&self) -> u64 {
+        self.parent.t_intended_ns
+    }
+
+    /// Index of the source at which the message in hand entered the line.
+    #[inline]
+    #[must_use]
+    pub fn source(&self) -> u16 {
+        self.parent.source
+    }
+
+    #[inline]
+    fn t_offer_ns(&self) -> u64 {
+        match self.offer_at_ns {
+            Some(at) => at,
+            None => self.clock.stamp(),
+        }
+    }
+
+    /// Writes a frame in place on every hop of a port.
+    ///
+    /// A frame that no hop takes is counted by each of them with its reason; under `block` there
+    /// is room, because it was secured before the turn.
+    #[inline]
+    pub fn emit<I: Carries<F>, F: Frame>(&mut self, out: Out<I>, frame: &F) -> Emit {
+        let t_offer_ns = self.t_offer_ns();
+        let Some(hops) = self
+            .outputs
+            .ports
+            .get_mut(out.at)
+            .filter(|hops| !hops.is_empty())
+        else {
+            return Emit::Unconnected;
+        };
+        let mut result = None;
+        let mut sent = false;
+        for hop in hops {
+            match hop.emit(frame, &self.parent, t_offer_ns) {
+                Ok(()) => sent = true,
+                Err(why) => result = Some(why),
+            }
+        }
+        self.note(sent, result)
+    }
+
+    #[inline]
+    fn note(&mut self, sent: bool, shed: Option<Shed>) -> Emit {
+        self.offered += 1;
+        if sent {
+            self.emitted += 1;
+            self.counters.stage.emitted.add(1);
+            return Emit::Sent;
+        }
+        shed.map_or(Emit::Unconnected, Emit::Shed)
+    }
+
+    /// Begins a message of `frames` fragments of which the first is of kind `kind`. Each hop of
+    /// the port takes all of them or none, and counts one message.
+    ///
+    /// The message becomes visible with [`Message::send`]; dropping it before takes it back.
+    pub fn message<I>(&mut self, out: Out<I>, kind: u16, frames: usize) -> Message<'_, 'a, I> {
+        let t_offer_ns = self.t_offer_ns();
+        let mut shed = None;
+        if let Some(hops) = self.outputs.ports.get_mut(out.at) {
+            for hop in hops {
+                if let Err(why) = hop.begin(frames, kind) {
+                    shed = Some(why);
+                }
+            }
+        }
+        Message {
+            cx: self,
+            out,
+            kind,
+            at: 0,
+            t_offer_ns,
+            shed,
+            ended: false,
+        }
+    }
+
+    /// Asks for [`Stage::on_timer`](super::Stage::on_timer) at that time of the line's clock; a
+    /// node has one timer, and the last call sets it.
+    pub fn wake_at(&mut self, at_ns: u64) {
+        *self.timer = Some(at_ns);
+    }
+
+    /// Says what became of one message that the stage had held.
+    pub fn settle<W: Copy>(&mut self, outcome: super::Outcome<W>) {
+        let held = self.counters.stage.held.get();
+        self.counters.stage.held.set(held.saturating_sub(1));
+        let (emitted, _) = self.take_emitted();
+        self.counters.dispose(outcome.disposal(), emitted > 0);
+    }
+}
+
+/// A message of several fragments in the making.
+#[derive(Debug)]
+#[must_use = "a message that is not sent is taken back"]
+pub struct Message<'c, 'a, I> {
+    cx: &'c mut Context<'a>,
+    out: Out<I>,
+    kind: u16,
+    at: usize,
+    t_offer_ns: u64,
+    shed: Option<Shed>,
+    ended: bool,
+}
+
+impl<I> Message<'_, '_, I> {
+    /// Writes the next fragment in place.
+    #[inline]
+    pub fn push<F: Frame>(&mut self, frame: &F)
+    where
+        I: Carries<F>,
+    {
+        if let Some(hops) = self.cx.outputs.ports.get_mut(self.out.at) {
+            for hop in hops {
+                hop.write(self.at, frame, &self.cx.parent, self.t_offer_ns);
+            }
+        }
+        self.at += 1;
+    }
+
+    /// Makes the message visible on every hop that had room for all of it.
+    pub fn send(mut self) -> Emit {
+        self.end(self.at)
+    }
+
+    fn end(&mut self, written: usize) -> Emit {
+        self.ended = true;
+        let mut sent = false;
+        if let Some(hops) = self.cx.outputs.ports.get_mut(self.out.at) {
+            for hop in hops {
+                let open = hop.is_open();
+                match hop.end(self.kind, written) {
+                    Ok(()) => sent |= open,
+                    Err(why) => self.shed = Some(why),
+                }
+            }
+        }
+        self.cx.note(sent, self.shed)
+    }
+}
+
+impl<I> Drop for Message<'_, '_, I> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(0);
+        }
+    }
+}
+
+impl NodeCounters {
+    /// Counts what became of one message.
+    #[inline]
+    pub(crate) fn dispose(&self, disposal: Disposal, emitted: bool) {
+        let stage = &self.stage;
+        match disposal {
+            Disposal::Held => stage.held.add(1),
+            Disposal::Rejected(why) => stage.rejected[usize::from(why)].add(1),
+            _ if emitted => stage.forwarded.add(1),
+            Disposal::Absorbed(why) => stage.absorbed[usize::from(why)].add(1),
+            Disposal::Done => stage.undeclared.add(1),
+        }
+    }
+}

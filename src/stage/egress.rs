@@ -1,0 +1,80 @@
+//! Where frames leave the line.
+
+use crate::base::Envelope;
+use crate::frame::KindInfo;
+use crate::io::{Driver, IoError};
+
+/// A frame as a sink sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaving<'a> {
+    /// The hop's words.
+    pub envelope: &'a Envelope,
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+/// What a sink says of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It has left the line, or is in the sink's own bounded buffer.
+    Sent,
+    /// A fragment whose message is not complete yet.
+    Part,
+    /// Refused, by the index of the reason in [`Egress::reasons`].
+    Rejected(u8),
+    /// Not now: the frame stays on the hop, and its producer is held back in the end.
+    NotNow,
+}
+
+/// Takes frames out of the line. Runs on the line's loop: it must not block.
+pub trait Egress: Send + 'static {
+    /// The kinds it takes; empty means any.
+    fn takes(&self) -> &'static [KindInfo] {
+        &[]
+    }
+
+    /// Names of its reasons to reject.
+    fn reasons(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Whether its frames count towards the objective from end to end. Logs do not.
+    fn in_objective(&self) -> bool {
+        true
+    }
+
+    /// Bytes that it allocates for itself.
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+
+    /// Opens what it needs.
+    ///
+    /// # Errors
+    /// What could not be opened and why.
+    fn open(&mut self, io: &mut Driver) -> Result<(), IoError>;
+
+    /// Takes one frame.
+    fn on_frame(&mut self, frame: Leaving<'_>, io: &mut Driver) -> Delivery;
+
+    /// Passes on what is buffered; runs when a turn has taken frames and nothing more is waiting.
+    ///
+    /// # Errors
+    /// A failure that the report must name; the sink goes on.
+    fn flush(&mut self, _io: &mut Driver) -> Result<(), IoError> {
+        Ok(())
+    }
+
+    /// Passes on the last of it and closes.
+    ///
+    /// # Errors
+    /// A failure that the report must name.
+    fn close(&mut self, io: &mut Driver) -> Result<(), IoError> {
+        self.flush(io)
+    }
+
+    /// What went wrong on the way, in words, once.
+    fn fault(&mut self) -> Option<String> {
+        None
+    }
+}

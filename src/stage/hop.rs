@@ -1,0 +1,397 @@
+//! The two ends of a hop: a ring's handle with its policy, its counters and its recorders.
+
+use std::sync::Arc;
+
+use crate::base::{Cause, Discard, Envelope, Flags, Reason, Shed};
+use crate::budget::HopCounters;
+use crate::frame::{Frame, KindInfo};
+use crate::hist::Recorder;
+use crate::io::Waker;
+use crate::overload::WhenFull;
+use crate::ring::hop::{FrameConsumer, FrameProducer};
+use crate::wait::Alarm;
+
+/// Index of the wait histogram in a hop's recorder.
+pub const WAIT: usize = 0;
+/// Index of the service histogram.
+pub const SERVICE: usize = 1;
+/// Index of the sojourn histogram.
+pub const SOJOURN: usize = 2;
+
+/// The words of an emission's envelope that come from its parent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Parent {
+    pub(crate) t_intended_ns: u64,
+    pub(crate) deadline_at_ns: u64,
+    pub(crate) source: u16,
+    pub(crate) class: u8,
+}
+
+impl Parent {
+    pub(crate) fn of(envelope: &Envelope) -> Parent {
+        let deadline = u64::from(envelope.deadline_ns);
+        Parent {
+            t_intended_ns: envelope.t_intended_ns(),
+            deadline_at_ns: if deadline == 0 {
+                0
+            } else {
+                envelope.t_offer_ns + deadline
+            },
+            source: envelope.source,
+            class: envelope.class,
+        }
+    }
+
+    #[inline]
+    fn envelope(&self, kind: u16, len: u16, flags: Flags, t_offer_ns: u64) -> Envelope {
+        use crate::base::envelope::saturate_ns;
+        let (origin_ns, _) = saturate_ns(t_offer_ns.saturating_sub(self.t_intended_ns));
+        let deadline_ns = match self.deadline_at_ns {
+            0 => 0,
+            // A deadline that has passed stays one: 0 would mean that there is none.
+            at => saturate_ns(at.saturating_sub(t_offer_ns)).0.max(1),
+        };
+        Envelope {
+            t_offer_ns,
+            origin_ns,
+            deadline_ns,
+            kind,
+            len,
+            source: self.source,
+            class: self.class,
+            flags,
+        }
+    }
+}
+
+/// Wakes the consumer's loop out of its park, if it announced one.
+#[derive(Clone, Debug)]
+pub struct Doorbell {
+    alarm: Alarm,
+    waker: Waker,
+}
+
+impl Doorbell {
+    /// A bell for the loop that announces its sleep to `alarm` and sleeps in the poll of `waker`.
+    #[must_use]
+    pub fn new(alarm: Alarm, waker: Waker) -> Doorbell {
+        Doorbell { alarm, waker }
+    }
+
+    /// Wakes the loop if it sleeps; a fence and a load if it does not.
+    #[inline]
+    pub fn ring(&self) {
+        if self.alarm.should_wake() {
+            // A waker that fails leaves the sleeper to its own timeout, which is bounded.
+            let _ = self.waker.wake();
+        }
+    }
+}
+
+/// The producing end of a hop.
+#[derive(Debug)]
+pub struct HopTx {
+    ring: FrameProducer,
+    when_full: WhenFull,
+    counters: Arc<HopCounters>,
+    kinds: &'static [KindInfo],
+    bell: Option<Doorbell>,
+    name: Arc<str>,
+    /// Fragments of the message in the making; 0 where there is none, or it is being shed.
+    open: usize,
+    rang: bool,
+}
+
+impl HopTx {
+    /// Joins a ring's producer with a policy and counters. `bell` wakes the consumer's loop if it parks.
+    #[must_use]
+    pub fn new(
+        name: Arc<str>,
+        ring: FrameProducer,
+        when_full: WhenFull,
+        counters: Arc<HopCounters>,
+        kinds: &'static [KindInfo],
+        bell: Option<Doorbell>,
+    ) -> HopTx {
+        HopTx {
+            ring,
+            when_full,
+            counters,
+            kinds,
+            bell,
+            name,
+            open: 0,
+            rang: true,
+        }
+    }
+
+    /// The hop's name.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Whether `frames` could be emitted without breaking the policy: always true where the hop
+    /// sheds, or where nobody reads any more.
+    #[inline]
+    pub fn has_room(&mut self, frames: usize) -> bool {
+        self.when_full != WhenFull::Block
+            || self.ring.has_room(frames)
+            || self.ring.consumer_closed().is_some()
+    }
+
+    fn kind_at(&self, kind: u16) -> usize {
+        self.kinds
+            .iter()
+            .position(|info| info.schema == kind)
+            .unwrap_or(self.kinds.len())
+    }
+
+    /// Why a message of `frames` cannot be put on the ring now, if so.
+    #[inline]
+    fn refusal(&mut self, frames: usize) -> Option<Shed> {
+        if self.ring.has_room(frames) && self.ring.consumer_closed().is_none() {
+            return None;
+        }
+        Some(self.why_refused(frames))
+    }
+
+    #[cold]
+    fn why_refused(&self, frames: usize) -> Shed {
+        if self.ring.consumer_closed().is_some() {
+            return Shed::Closed;
+        }
+        if frames > self.ring.depth() {
+            return Shed::Oversize;
+        }
+        match self.when_full {
+            WhenFull::Block => Shed::Undeclared,
+            WhenFull::Reject => Shed::Rejected,
+            WhenFull::DropNewest => Shed::Full,
+        }
+    }
+
+    #[cold]
+    fn shed(&mut self, kind: u16, why: Shed) {
+        self.counters.shed(self.kind_at(kind), why);
+    }
+
+    /// Puts one whole message on the hop, written in place.
+    #[inline]
+    pub(crate) fn emit<F: Frame>(
+        &mut self,
+        frame: &F,
+        parent: &Parent,
+        t_offer_ns: u64,
+    ) -> Result<(), Shed> {
+        self.counters.tx.offered.add(1);
+        if let Some(why) = self.refusal(1) {
+            self.shed(F::SCHEMA, why);
+            return Err(why);
+        }
+        let Ok(mut claim) = self.ring.claim() else {
+            self.shed(F::SCHEMA, Shed::Closed);
+            return Err(Shed::Closed);
+        };
+        let len = write_frame(frame, claim.payload_mut());
+        *claim.envelope_mut() = parent.envelope(F::SCHEMA, len, Flags::WHOLE, t_offer_ns);
+        claim.commit();
+        self.counters.tx.accepted.add(1);
+        self.rang = false;
+        Ok(())
+    }
+
+    /// Begins a message of `frames` fragments: all of them get on the ring, or none.
+    pub(crate) fn begin(&mut self, frames: usize, kind: u16) -> Result<(), Shed> {
+        self.counters.tx.offered.add(1);
+        if let Some(why) = self.refusal(frames) {
+            self.open = 0;
+            self.shed(kind, why);
+            return Err(why);
+        }
+        self.open = frames;
+        Ok(())
+    }
+
+    /// Writes fragment `at` of the message in the making; it is not visible before [`HopTx::end`].
+    #[inline]
+    pub(crate) fn write<F: Frame>(
+        &mut self,
+        at: usize,
+        frame: &F,
+        parent: &Parent,
+        t_offer_ns: u64,
+    ) {
+        let frames = self.open;
+        if at >= frames {
+            return;
+        }
+        // The batch is dropped after the write: nothing is published, and the slots stay claimed
+        // by nobody but this producer until `end` claims them again.
+        if let Ok(mut batch) = self.ring.claim_batch(frames) {
+            let (envelope, payload) = batch.frame_mut(at);
+            let len = write_frame(frame, payload);
+            *envelope = parent.envelope(F::SCHEMA, len, Flags::fragment(at, frames), t_offer_ns);
+        }
+    }
+
+    /// Whether a message is in the making that has room.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open > 0
+    }
+
+    /// Publishes the message in the making, or takes it back.
+    pub(crate) fn end(&mut self, kind: u16, written: usize) -> Result<(), Shed> {
+        let frames = core::mem::take(&mut self.open);
+        if frames == 0 {
+            return Ok(());
+        }
+        if written == frames
+            && let Ok(batch) = self.ring.claim_batch(frames)
+        {
+            batch.commit(frames);
+            self.counters.tx.accepted.add(1);
+            self.rang = false;
+            return Ok(());
+        }
+        let why = self.why_refused(frames);
+        self.shed(kind, why);
+        Err(why)
+    }
+
+    /// Wakes the consumer's loop if it announced that it sleeps and something was published since
+    /// the last call. Costs nothing where the consumer never parks.
+    #[inline]
+    pub fn ring_bell(&mut self) {
+        if !self.rang {
+            self.rang = true;
+            if let Some(bell) = &self.bell {
+                bell.ring();
+            }
+        }
+    }
+
+    /// Says that nothing more comes, and why.
+    pub fn close(&mut self, cause: Cause) {
+        self.ring.close(cause);
+        if let Some(bell) = &self.bell {
+            bell.ring();
+        }
+    }
+}
+
+/// Writes a frame into a slot's payload; the macro has checked at compile time that it fits.
+#[inline(always)]
+fn write_frame<F: Frame>(frame: &F, payload: &mut [u8]) -> u16 {
+    let written = frame.write(payload);
+    debug_assert!(
+        written.is_ok(),
+        "the frame attribute bounds the size of a frame"
+    );
+    written.unwrap_or(0) as u16
+}
+
+/// The consuming end of a hop.
+#[derive(Debug)]
+pub struct HopRx {
+    pub(crate) ring: FrameConsumer,
+    counters: Arc<HopCounters>,
+    recorder: Recorder<3>,
+    name: Arc<str>,
+    /// Service time of the fragments of the message in hand.
+    service_ns: u64,
+}
+
+impl HopRx {
+    /// Joins a ring's consumer with counters and a recorder of wait, service and sojourn.
+    #[must_use]
+    pub fn new(
+        name: Arc<str>,
+        ring: FrameConsumer,
+        counters: Arc<HopCounters>,
+        recorder: Recorder<3>,
+    ) -> HopRx {
+        HopRx {
+            ring,
+            counters,
+            recorder,
+            name,
+            service_ns: 0,
+        }
+    }
+
+    /// The hop's name.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Steps over the frame in hand and records it; a message counts with its last fragment.
+    ///
+    /// Sojourn is from the offer to the end of the last fragment's handler, service is the sum of
+    /// its fragments' handlers, and wait is the rest.
+    #[inline]
+    pub(crate) fn finish(&mut self, envelope: &Envelope, t_dequeue_ns: u64, t_done_ns: u64) {
+        self.service_ns += t_done_ns.saturating_sub(t_dequeue_ns);
+        if envelope.flags.is_last() {
+            let service_ns = core::mem::take(&mut self.service_ns);
+            let sojourn_ns = t_done_ns
+                .saturating_sub(envelope.t_offer_ns)
+                .max(service_ns);
+            self.recorder
+                .record_all([sojourn_ns - service_ns, service_ns, sojourn_ns]);
+            self.counters.rx.delivered.add(1);
+        }
+        if envelope.origin_ns == u32::MAX {
+            self.counters.rx.origin_saturated.add(1);
+        }
+        self.ring.advance();
+    }
+
+    /// Steps over the frame in hand, which goes no further.
+    pub(crate) fn discard(&mut self, envelope: &Envelope, why: Discard) {
+        if envelope.flags.is_last() {
+            self.service_ns = 0;
+            self.counters.discard(why);
+        }
+        self.ring.advance();
+    }
+
+    /// Discards all that is on the ring.
+    pub(crate) fn discard_all(&mut self, why: Discard) {
+        while let Some(frame) = self.ring.peek() {
+            let envelope = *frame.envelope();
+            self.discard(&envelope, why);
+        }
+    }
+
+    /// Notes how many frames were seen waiting.
+    #[inline]
+    pub(crate) fn saw_depth(&self, frames: usize) {
+        self.counters.rx.depth_max.raise(frames as u64);
+    }
+
+    /// Hands the recorded spans to the observer if it has asked.
+    pub(crate) fn housekeep(&mut self) {
+        self.recorder.publish_if_asked();
+    }
+
+    /// Says that nobody reads any more, and why.
+    pub(crate) fn close(&mut self, cause: Cause) {
+        self.ring.close(cause);
+    }
+
+    /// Whether the producer has closed and everything is taken.
+    #[must_use]
+    pub fn is_finished(&mut self) -> bool {
+        self.ring.is_finished()
+    }
+}
+
+/// A hop's list of kinds as names, and one more for any other: the rows of `shed_by_kind`.
+#[must_use]
+pub fn kind_name(kinds: &[KindInfo], at: usize) -> &'static str {
+    kinds.get(at).map_or("other", |info| info.name)
+}
+
+const _: () = assert!(Shed::NAMES.len() <= crate::base::limits::REASONS_MAX);

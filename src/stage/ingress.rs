@@ -1,0 +1,230 @@
+//! Where messages enter the line.
+
+use crate::base::Reject;
+use crate::budget::{IngressCounters, Regime};
+use crate::io::{Driver, IoError};
+
+use super::context::Context;
+use super::node::Turn;
+use super::port::Port;
+
+/// Turns one message of the outside into frames. Runs in the source's turn, so that raw bytes
+/// never cross a ring. Must not allocate for a message.
+pub trait Decode: Send + 'static {
+    /// Its output ports.
+    fn ports(&self) -> &'static [Port];
+
+    /// Most frames that it emits on one port for one message.
+    fn max_emit(&self) -> usize {
+        1
+    }
+
+    /// Bytes that it allocates for itself.
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+
+    /// Decodes one message and emits its frames.
+    ///
+    /// # Errors
+    /// The reason for which the message is refused; it is counted, and the feed goes on.
+    fn decode(&mut self, message: &[u8], cx: &mut Context<'_>) -> Result<Decoded, Reject>;
+}
+
+/// What a decoder says of a message that it emitted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Decoded {
+    /// When the sender says that it happened, in nanoseconds of its own wall clock.
+    pub event_wall_ns: Option<u64>,
+}
+
+/// Whether a source has more to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feed {
+    /// There may be more.
+    Live,
+    /// That was all; the source's hops close.
+    Ended,
+}
+
+/// Brings messages into the line through the driver. Runs on the line's loop: it must not block.
+pub trait Ingress: Send + 'static {
+    /// Its output ports.
+    fn ports(&self) -> &'static [Port];
+
+    /// Most frames that it emits on one port for one message.
+    fn max_emit(&self) -> usize;
+
+    /// Bytes that it allocates for itself.
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+
+    /// Opens what it needs.
+    ///
+    /// # Errors
+    /// What could not be opened and why.
+    fn open(&mut self, io: &mut Driver) -> Result<(), IoError>;
+
+    /// The line starts: schedules count from `t0_ns` of the line's clock, the same for all sources.
+    fn start(&mut self, _t0_ns: u64) {}
+
+    /// Takes a bounded burst of messages.
+    fn turn(&mut self, cx: &mut SourceContext<'_, '_>) -> Feed;
+
+    /// When the next message is due, in nanoseconds of the line's clock, if that is known.
+    fn next_due_ns(&self) -> Option<u64> {
+        None
+    }
+
+    /// Looks after its I/O now and then, and once more before it closes: reads the kernel's drops.
+    fn housekeep(&mut self, _io: &mut Driver, _counters: &IngressCounters) {}
+
+    /// What went wrong on the way, in words, once.
+    fn fault(&mut self) -> Option<String> {
+        None
+    }
+}
+
+/// A message as an ingress hands it over.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'m> {
+    /// Its bytes.
+    pub bytes: &'m [u8],
+    /// Its intended time, in nanoseconds of the line's clock: the schedule, else the receive time.
+    pub t_intended_ns: u64,
+    /// Whether it was ready at its intended time, whatever held the source back since: true for a
+    /// schedule, false for a socket, where the message was not in hand yet.
+    pub scheduled: bool,
+    /// When its collector received it, in nanoseconds of the collector's wall clock.
+    pub received_wall_ns: Option<u64>,
+}
+
+/// What an ingress may do in a turn.
+#[derive(Debug)]
+pub struct SourceContext<'a, 't> {
+    pub(crate) cx: Context<'a>,
+    pub(crate) turn: &'a mut Turn<'t>,
+    pub(crate) counters: &'a super::node::NodeCounters,
+    pub(crate) hold: &'a mut Hold,
+    pub(crate) source: u16,
+    pub(crate) max_emit: usize,
+    pub(crate) work: usize,
+}
+
+/// Since when a source has been held back, and until when it was.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hold {
+    pub(crate) since_ns: Option<u64>,
+    pub(crate) until_ns: u64,
+    pub(crate) now: bool,
+}
+
+impl SourceContext<'_, '_> {
+    /// The door to the operating system.
+    pub fn io(&mut self) -> &mut Driver {
+        self.turn.io
+    }
+
+    /// A fresh stamp of the line's clock, in nanoseconds.
+    #[inline]
+    #[must_use]
+    pub fn stamp(&self) -> u64 {
+        self.cx.stamp()
+    }
+
+    /// Ends the idle time: what follows until the next message counts as I/O.
+    #[inline]
+    pub fn begin_io(&mut self) {
+        let now_ns = self.cx.stamp();
+        self.turn.account_idle(now_ns);
+    }
+
+    /// Whether every blocking output has room for one message's frames. Where it has not, the
+    /// source must leave its messages where they are and end its turn.
+    #[inline]
+    pub fn has_room(&mut self) -> bool {
+        let Some(hop) = self.cx.outputs().without_room(self.max_emit) else {
+            self.hold.now = false;
+            return true;
+        };
+        let now_ns = self.cx.stamp();
+        if let Some(by) = self.counters.held_back_by.get(hop) {
+            by.add(now_ns.saturating_sub(self.turn.mark_ns));
+        }
+        self.turn
+            .account(&self.counters.regimes, Regime::HeldBack, now_ns);
+        self.hold.since_ns.get_or_insert(now_ns);
+        self.hold.until_ns = now_ns;
+        self.hold.now = true;
+        false
+    }
+
+    /// Counts a message and hands it to the decoder.
+    #[inline]
+    pub fn message(&mut self, arrival: Arrival<'_>, decoder: &mut (impl Decode + ?Sized)) {
+        let now_ns = self.cx.stamp();
+        self.turn
+            .account(&self.counters.regimes, Regime::Io, now_ns);
+        let counters = &*self.counters.ingress;
+        counters.received.add(1);
+        counters.bytes.add(arrival.bytes.len() as u64);
+        let offer_at_ns = self.offer_at_ns(&arrival);
+        if arrival.scheduled {
+            counters
+                .late_ns_max
+                .raise(now_ns.saturating_sub(arrival.t_intended_ns));
+        }
+        self.cx
+            .begin_source(self.source, arrival.t_intended_ns, now_ns, offer_at_ns);
+        let result = decoder.decode(arrival.bytes, &mut self.cx);
+        let (emitted, offered) = self.cx.take_emitted();
+        match result {
+            Err(why) => counters.reject(why),
+            Ok(_) if emitted > 0 => counters.ingested.add(1),
+            Ok(_) if offered > 0 => counters.shed.add(1),
+            Ok(_) => counters.undeclared.add(1),
+        }
+        if let Ok(Decoded {
+            event_wall_ns: Some(event_ns),
+        }) = result
+            && let Some(received_ns) = arrival.received_wall_ns
+            && event_ns > received_ns
+        {
+            counters.skew_clamped.add(1);
+            counters.skew_ns_max.raise(event_ns - received_ns);
+        }
+        self.work += 1;
+        let done_ns = self.cx.stamp();
+        self.turn
+            .account(&self.counters.regimes, Regime::Work, done_ns);
+    }
+
+    /// Counts a message that was refused before any decoder saw it.
+    pub fn reject(&mut self, why: Reject, bytes: usize) {
+        let counters = &*self.counters.ingress;
+        counters.received.add(1);
+        counters.bytes.add(bytes as u64);
+        counters.reject(why);
+        self.work += 1;
+    }
+
+    /// Counts a message whose recorded time lies before that of an earlier one.
+    pub fn note_time_backwards(&mut self) {
+        self.counters.ingress.time_backwards.add(1);
+    }
+
+    /// From when a frame's wait counts, if not from now: a scheduled message that was ready while
+    /// the source was held back has been waiting since then.
+    #[inline]
+    fn offer_at_ns(&mut self, arrival: &Arrival<'_>) -> Option<u64> {
+        let since_ns = self.hold.since_ns?;
+        if arrival.t_intended_ns > self.hold.until_ns {
+            self.hold.since_ns = None;
+            return None;
+        }
+        arrival
+            .scheduled
+            .then(|| arrival.t_intended_ns.max(since_ns))
+    }
+}

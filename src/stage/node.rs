@@ -1,0 +1,249 @@
+//! A node: what a loop runs, whatever stands behind it.
+
+use std::sync::Arc;
+
+use crossbeam_utils::CachePadded;
+
+use crate::base::Cause;
+use crate::base::primitive::{AtomicU32, Ordering};
+use crate::budget::{IngressCounters, Regime, Regimes, StageCounters};
+use crate::clock::Clock;
+use crate::frame::KindInfo;
+use crate::hist::Recorder;
+use crate::io::{Driver, IoError};
+
+use super::context::Outputs;
+use super::hop::HopRx;
+use super::port::Port;
+
+/// What a node is on the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Frames enter here.
+    Source,
+    /// Frames pass here.
+    Stage,
+    /// Frames leave here.
+    Sink,
+}
+
+impl Role {
+    /// The word that reports use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Role::Source => "source",
+            Role::Stage => "stage",
+            Role::Sink => "sink",
+        }
+    }
+}
+
+/// What can be said of a node before it runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Descriptor {
+    /// What it is.
+    pub role: Role,
+    /// The kinds of frames it takes; empty means any. Meaningless for a source.
+    pub takes: &'static [KindInfo],
+    /// Its output ports.
+    pub ports: &'static [Port],
+    /// Most frames that it emits on one port for one frame taken, or for one message received.
+    pub max_emit: usize,
+    /// Names of its reasons to absorb or reject.
+    pub reasons: &'static [&'static str],
+    /// Whether a sink's frames count towards the objective from end to end; logs do not.
+    pub in_objective: bool,
+    /// Bytes that it allocates for itself, as far as it knows.
+    pub memory_bytes: usize,
+}
+
+/// Where a node is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum State {
+    /// Not opened yet.
+    Boot = 0,
+    /// Taking frames.
+    Run = 1,
+    /// Taking what is left.
+    Drain = 2,
+    /// Ended in good order.
+    Done = 3,
+    /// Ended by a panic or a failure of its I/O.
+    Failed = 4,
+}
+
+impl State {
+    /// The word that reports use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Boot => "boot",
+            State::Run => "run",
+            State::Drain => "drain",
+            State::Done => "done",
+            State::Failed => "failed",
+        }
+    }
+
+    /// Whether it takes no more frames.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        matches!(self, State::Done | State::Failed)
+    }
+}
+
+/// What a node counts, read by anybody while it runs.
+#[derive(Debug, Default)]
+pub struct NodeCounters {
+    /// What it did with what it consumed.
+    pub stage: CachePadded<StageCounters>,
+    /// What it received, if it is a source.
+    pub ingress: CachePadded<IngressCounters>,
+    /// Where its time went.
+    pub regimes: CachePadded<Regimes>,
+    /// Nanoseconds held back, by output hop in the order of the ports.
+    pub held_back_by: [crate::base::Counter; crate::base::limits::HOPS_PER_NODE_MAX],
+    state: AtomicU32,
+    /// What went wrong; written once, on the way out, never in a turn that goes well.
+    fault: std::sync::OnceLock<String>,
+}
+
+impl NodeCounters {
+    /// Where the node is in its life.
+    #[must_use]
+    pub fn state(&self) -> State {
+        // Acquire pairs with Release in `set_state`: a fault is there when its state is seen.
+        match self.state.load(Ordering::Acquire) {
+            0 => State::Boot,
+            1 => State::Run,
+            2 => State::Drain,
+            3 => State::Done,
+            _ => State::Failed,
+        }
+    }
+
+    pub(crate) fn set_state(&self, state: State) {
+        // Release pairs with Acquire in `state`.
+        self.state.store(state as u32, Ordering::Release);
+    }
+
+    /// What went wrong, in words.
+    #[must_use]
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.get().map(String::as_str)
+    }
+
+    pub(crate) fn set_fault(&self, what: String) {
+        // The first fault is the cause; later ones follow from it.
+        let _ = self.fault.set(what);
+    }
+}
+
+/// What a node is joined with when the line is built.
+#[derive(Debug)]
+pub struct Wiring {
+    /// Its name in the line.
+    pub name: Arc<str>,
+    /// Its inputs.
+    pub inputs: Vec<HopRx>,
+    /// Its outputs, port by port.
+    pub outputs: Outputs,
+    /// Its counters.
+    pub counters: Arc<NodeCounters>,
+    /// The line's clock.
+    pub clock: Clock,
+    /// Recorder of the span from the intended time to the end of the handler, for a sink.
+    pub end_to_end: Option<Recorder<1>>,
+    /// Index of this source among the line's sources, for a source.
+    pub source: u16,
+}
+
+/// What one turn of a node came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Frames or messages handled.
+    pub work: usize,
+    /// Whether input waits for room downstream.
+    pub held_back: bool,
+}
+
+impl Progress {
+    /// Nothing to do.
+    pub const IDLE: Progress = Progress {
+        work: 0,
+        held_back: false,
+    };
+}
+
+/// What a turn has in hand beside the node: the driver, and where the time goes.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// The door to the operating system.
+    pub io: &'a mut Driver,
+    /// The time up to which everything is accounted for, in nanoseconds of the line's clock.
+    pub mark_ns: u64,
+    /// Where the loop's own time goes: idle and housekeeping.
+    pub idle: &'a Regimes,
+}
+
+impl Turn<'_> {
+    /// Gives the time since the last mark to a regime of `to`, and sets the mark.
+    #[inline(always)]
+    pub fn account(&mut self, to: &Regimes, regime: Regime, now_ns: u64) {
+        to.add(regime, now_ns.saturating_sub(self.mark_ns));
+        self.mark_ns = self.mark_ns.max(now_ns);
+    }
+
+    /// Gives the time since the last mark to the loop's idle time.
+    #[inline(always)]
+    pub fn account_idle(&mut self, now_ns: u64) {
+        self.account(self.idle, Regime::Idle, now_ns);
+    }
+}
+
+/// What a loop runs. The loop calls [`Node::open`] once on its own thread, then [`Node::turn`]
+/// until the node is over.
+pub trait Node: Send {
+    /// Its name in the line.
+    fn name(&self) -> &str;
+
+    /// Its counters.
+    fn counters(&self) -> &Arc<NodeCounters>;
+
+    /// Opens what it needs of the operating system.
+    ///
+    /// # Errors
+    /// What could not be opened and why.
+    fn open(&mut self, io: &mut Driver) -> Result<(), IoError>;
+
+    /// The line starts: schedules count from `t0_ns` of the line's clock.
+    fn start(&mut self, _t0_ns: u64) {}
+
+    /// Does a bounded amount of work.
+    fn turn(&mut self, turn: &mut Turn<'_>) -> Progress;
+
+    /// Whether an input has something to take; asked once more before the loop sleeps.
+    fn has_input(&mut self) -> bool {
+        false
+    }
+
+    /// Takes nothing new from outside any more. Only sources act on it; the others end when
+    /// their inputs do.
+    fn drain(&mut self) {}
+
+    /// When it next has something to do by itself, in nanoseconds of the line's clock.
+    fn next_due_ns(&self) -> Option<u64> {
+        None
+    }
+
+    /// Hands what it recorded to the observers that asked, and looks after its I/O.
+    fn housekeep(&mut self, io: &mut Driver);
+
+    /// Ends it at once: what is queued is discarded with that reason.
+    fn abort(&mut self, io: &mut Driver, cause: Cause);
+
+    /// Whether it needs no more turns.
+    fn is_over(&self) -> bool;
+}

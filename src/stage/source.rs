@@ -1,0 +1,160 @@
+//! One turn of a source.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::base::Cause;
+use crate::io::{Driver, IoError};
+
+use super::context::Context;
+use super::ingress::{Feed, Hold, Ingress, SourceContext};
+use super::node::{Descriptor, Node, NodeCounters, Progress, Role, State, Turn, Wiring};
+
+/// The descriptor of a source.
+#[must_use]
+pub fn describe_ingress(ingress: &dyn Ingress) -> Descriptor {
+    Descriptor {
+        role: Role::Source,
+        takes: &[],
+        ports: ingress.ports(),
+        max_emit: ingress.max_emit(),
+        reasons: &[],
+        in_objective: false,
+        memory_bytes: ingress.memory_bytes(),
+    }
+}
+
+/// A node that runs an ingress.
+#[must_use]
+pub fn source_node(ingress: Box<dyn Ingress>, wiring: Wiring) -> Box<dyn Node> {
+    let max_emit = ingress.max_emit();
+    Box::new(Source {
+        ingress,
+        wiring,
+        max_emit,
+        hold: Hold::default(),
+        timer: None,
+        draining: false,
+    })
+}
+
+struct Source {
+    ingress: Box<dyn Ingress>,
+    wiring: Wiring,
+    max_emit: usize,
+    hold: Hold,
+    timer: Option<u64>,
+    draining: bool,
+}
+
+impl Source {
+    fn over(&mut self, io: &mut Driver, state: State, cause: Cause) {
+        self.housekeep(io);
+        self.wiring.outputs.close(cause);
+        self.wiring.counters.set_state(state);
+    }
+}
+
+impl Node for Source {
+    fn name(&self) -> &str {
+        &self.wiring.name
+    }
+
+    fn counters(&self) -> &Arc<NodeCounters> {
+        &self.wiring.counters
+    }
+
+    fn open(&mut self, io: &mut Driver) -> Result<(), IoError> {
+        self.ingress.open(io)?;
+        self.wiring.counters.set_state(State::Run);
+        Ok(())
+    }
+
+    fn start(&mut self, t0_ns: u64) {
+        self.ingress.start(t0_ns);
+    }
+
+    fn turn(&mut self, turn: &mut Turn<'_>) -> Progress {
+        if self.draining {
+            self.over(turn.io, State::Done, Cause::Finished);
+            return Progress {
+                work: 1,
+                held_back: false,
+            };
+        }
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let Wiring {
+                outputs,
+                counters,
+                clock,
+                source,
+                ..
+            } = &mut self.wiring;
+            let cx = Context::new(outputs, clock, counters, &mut self.timer, turn.mark_ns);
+            self.hold.now = false;
+            let mut cx = SourceContext {
+                cx,
+                turn,
+                counters,
+                hold: &mut self.hold,
+                source: *source,
+                max_emit: self.max_emit,
+                work: 0,
+            };
+            let feed = self.ingress.turn(&mut cx);
+            (feed, cx.work)
+        }));
+        match result {
+            Ok((feed, work)) => {
+                if work > 0 {
+                    self.wiring.outputs.ring_bells();
+                }
+                if feed == Feed::Ended {
+                    self.over(turn.io, State::Done, Cause::Finished);
+                }
+                Progress {
+                    work: work.max(usize::from(feed == Feed::Ended)),
+                    held_back: self.hold.now,
+                }
+            }
+            Err(what) => {
+                self.wiring
+                    .counters
+                    .set_fault(super::consumer::panic_words(what.as_ref()));
+                self.over(turn.io, State::Failed, Cause::Failed);
+                Progress {
+                    work: 1,
+                    held_back: false,
+                }
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        if !self.is_over() {
+            self.draining = true;
+            self.wiring.counters.set_state(State::Drain);
+        }
+    }
+
+    fn next_due_ns(&self) -> Option<u64> {
+        self.ingress.next_due_ns()
+    }
+
+    fn housekeep(&mut self, io: &mut Driver) {
+        self.ingress.housekeep(io, &self.wiring.counters.ingress);
+        if let Some(fault) = self.ingress.fault() {
+            self.wiring.counters.set_fault(fault);
+        }
+    }
+
+    fn abort(&mut self, io: &mut Driver, cause: Cause) {
+        if !self.is_over() {
+            self.over(io, State::Failed, cause);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.wiring.counters.state().is_over()
+    }
+}

@@ -1,0 +1,525 @@
+//! Finds all that is wrong with a draft, and turns a right one into a line.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::limits::{
+    DEPTH_MAX, DEPTH_MIN, HOPS_MAX, HOPS_PER_NODE_MAX, KINDS_PER_HOP_MAX, NAME_BYTES_MAX,
+    NODES_MAX, PORTS_MAX, REASONS_MAX,
+};
+use crate::budget::Budget;
+use crate::frame::KindInfo;
+use crate::overload::WhenFull;
+use crate::stage::{Descriptor, Role};
+
+use super::draft::{Builder, Draft, DraftNode, Hop, Placement};
+use super::part::Part;
+use super::problem::{Place, Problem, Problems, closest, list};
+
+/// A node that was checked.
+pub(crate) struct LineNode {
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) part: Box<dyn Part>,
+    pub(crate) descriptor: Descriptor,
+}
+
+/// A hop that was checked, with indices for names.
+#[derive(Clone, Debug)]
+pub(crate) struct LineHop {
+    pub(crate) name: String,
+    pub(crate) from: usize,
+    pub(crate) port: usize,
+    pub(crate) to: usize,
+    pub(crate) hop: Hop,
+    pub(crate) kinds: &'static [KindInfo],
+}
+
+/// A line that was checked: every name resolves, every hop carries what its consumer takes, and
+/// there is no cycle.
+pub struct Line {
+    pub(crate) name: String,
+    /// In topological order: sources first.
+    pub(crate) nodes: Vec<LineNode>,
+    pub(crate) hops: Vec<LineHop>,
+    pub(crate) placement: Placement,
+    pub(crate) objective: Option<Budget>,
+    pub(crate) drain_ns: u64,
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let nodes: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+        let hops: Vec<&str> = self.hops.iter().map(|hop| hop.name.as_str()).collect();
+        f.debug_struct("Line")
+            .field("name", &self.name)
+            .field("nodes", &nodes)
+            .field("hops", &hops)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Line {
+    /// Begins a line in code.
+    #[must_use]
+    pub fn builder(name: &str) -> Builder {
+        Builder::new(name)
+    }
+
+    /// The line's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The names of its hops.
+    pub fn hop_names(&self) -> impl Iterator<Item = &str> {
+        self.hops.iter().map(|hop| hop.name.as_str())
+    }
+
+    pub(crate) fn new(draft: Draft) -> Result<Line, Problems> {
+        let Draft {
+            name,
+            nodes,
+            hops,
+            placement,
+            objective,
+            drain_ns,
+            problems,
+        } = draft;
+        let mut check = Check {
+            problems,
+            nodes: Vec::new(),
+            places: Vec::new(),
+        };
+        check.take_nodes(nodes);
+        let hops = check.take_hops(hops);
+        check.ports_and_inputs(&hops);
+        let order = check.order(&hops);
+        check.threads(&placement);
+        let Check {
+            problems, nodes, ..
+        } = check;
+        problems.into_result(())?;
+        Ok(reorder(
+            name, nodes, hops, &order, placement, objective, drain_ns,
+        ))
+    }
+}
+
+/// Puts the nodes in topological order, and the hops' indices with them.
+fn reorder(
+    name: String,
+    nodes: Vec<LineNode>,
+    mut hops: Vec<LineHop>,
+    order: &[usize],
+    placement: Placement,
+    objective: Option<Budget>,
+    drain_ns: u64,
+) -> Line {
+    let mut slots: Vec<Option<LineNode>> = nodes.into_iter().map(Some).collect();
+    let nodes = order.iter().filter_map(|at| slots[*at].take()).collect();
+    let mut now_at = vec![0; order.len()];
+    for (new, old) in order.iter().enumerate() {
+        now_at[*old] = new;
+    }
+    for hop in &mut hops {
+        hop.from = now_at[hop.from];
+        hop.to = now_at[hop.to];
+    }
+    Line {
+        name,
+        nodes,
+        hops,
+        placement,
+        objective,
+        drain_ns,
+    }
+}
+
+struct Check {
+    problems: Problems,
+    nodes: Vec<LineNode>,
+    places: Vec<Option<Place>>,
+}
+
+impl Check {
+    fn problem(&mut self, place: Option<&Place>, what: impl Into<String>, help: impl Into<String>) {
+        self.problems.push(Problem::new(what, help).at(place));
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        self.nodes.iter().position(|node| node.name == name)
+    }
+
+    fn take_nodes(&mut self, nodes: Vec<DraftNode>) {
+        if nodes.is_empty() && self.problems.is_empty() {
+            self.problem(
+                None,
+                "the line has no nodes",
+                "add a [[source]], a [[stage]] and a [[sink]]",
+            );
+        }
+        if nodes.len() > NODES_MAX {
+            let what = format!("{} nodes are more than a line may have", nodes.len());
+            self.problem(None, what, format!("split it: at most {NODES_MAX}"));
+        }
+        for node in nodes {
+            let place = node.place.clone();
+            if let Err(help) = name_is_right(&node.name) {
+                self.problem(
+                    place.as_ref(),
+                    format!("\"{}\" is no name for a node", node.name),
+                    help,
+                );
+            }
+            if let Some(earlier) = self.find(&node.name) {
+                let help = match &self.places[earlier] {
+                    Some(at) => format!("give one of them another name; the first is at {at}"),
+                    None => "give one of them another name".to_owned(),
+                };
+                let what = format!("two nodes are named \"{}\"", node.name);
+                self.problem(place.as_ref(), what, help);
+                continue;
+            }
+            let descriptor = node.part.descriptor();
+            if descriptor.ports.len() > PORTS_MAX || descriptor.reasons.len() > REASONS_MAX {
+                let what = format!("\"{}\" has too many ports or reasons", node.name);
+                let help = format!("at most {PORTS_MAX} ports and {REASONS_MAX} reasons");
+                self.problem(place.as_ref(), what, help);
+            }
+            self.nodes.push(LineNode {
+                name: node.name,
+                kind: node.kind,
+                part: node.part,
+                descriptor,
+            });
+            self.places.push(place);
+        }
+    }
+
+    fn take_hops(&mut self, hops: Vec<super::draft::DraftHop>) -> Vec<LineHop> {
+        let mut taken: Vec<LineHop> = Vec::new();
+        for draft in hops {
+            let place = draft.place.as_ref();
+            if let Some(error) = &draft.hop.budget_error {
+                self.problem(place, format!("hop to \"{}\": {error}", draft.to), "");
+            }
+            self.depth(&draft.hop, place);
+            let from = self.producer(&draft.from, place);
+            let to = self.consumer(&draft.to, place);
+            let (Some((from, port)), Some(to)) = (from, to) else {
+                continue;
+            };
+            let name = format!("{}->{}", draft.from, draft.to);
+            if taken
+                .iter()
+                .any(|hop| hop.from == from && hop.port == port && hop.to == to)
+            {
+                self.problem(
+                    place,
+                    format!("the hop {name} is there twice"),
+                    "remove one of them",
+                );
+                continue;
+            }
+            let kinds = self.nodes[from].descriptor.ports[port].kinds;
+            self.kinds(&name, kinds, to, place);
+            self.message_fits(&name, from, &draft.hop, place);
+            taken.push(LineHop {
+                name,
+                from,
+                port,
+                to,
+                hop: draft.hop,
+                kinds,
+            });
+        }
+        if taken.len() > HOPS_MAX {
+            let what = format!("{} hops are more than a line may have", taken.len());
+            self.problem(None, what, format!("split it: at most {HOPS_MAX}"));
+        }
+        taken
+    }
+
+    fn depth(&mut self, hop: &Hop, place: Option<&Place>) {
+        let depth = hop.depth;
+        if !(DEPTH_MIN..=DEPTH_MAX).contains(&depth) {
+            let what = format!("a depth of {depth} is out of bounds");
+            self.problem(
+                place,
+                what,
+                format!("write a power of two from {DEPTH_MIN} to {DEPTH_MAX}"),
+            );
+        } else if !depth.is_power_of_two() {
+            let (below, above) = (depth.next_power_of_two() / 2, depth.next_power_of_two());
+            let what = format!("a depth of {depth} is not a power of two");
+            self.problem(
+                place,
+                what,
+                format!("write depth = {below} or depth = {above}"),
+            );
+        }
+    }
+
+    /// The node and port that `from` names.
+    fn producer(&mut self, from: &str, place: Option<&Place>) -> Option<(usize, usize)> {
+        let (name, port) = match from.split_once('.') {
+            Some((name, port)) => (name, Some(port)),
+            None => (from, None),
+        };
+        let Some(at) = self.find(name) else {
+            self.unknown_node("from", name, place);
+            return None;
+        };
+        let descriptor = self.nodes[at].descriptor;
+        if descriptor.ports.is_empty() {
+            let what = format!(
+                "\"{name}\" is a {} and has no output",
+                descriptor.role.name()
+            );
+            self.problem(
+                place,
+                what,
+                "a hop must come from a source or a stage with a port",
+            );
+            return None;
+        }
+        let Some(port) = port else {
+            return Some((at, 0));
+        };
+        let found = descriptor
+            .ports
+            .iter()
+            .position(|candidate| candidate.name == port);
+        if found.is_none() {
+            let ports = list(descriptor.ports.iter().map(|port| port.name));
+            let what = format!("\"{name}\" has no port named \"{port}\"");
+            self.problem(place, what, format!("its ports: {ports}"));
+        }
+        found.map(|port| (at, port))
+    }
+
+    fn consumer(&mut self, to: &str, place: Option<&Place>) -> Option<usize> {
+        let Some(at) = self.find(to) else {
+            self.unknown_node("to", to, place);
+            return None;
+        };
+        if self.nodes[at].descriptor.role == Role::Source {
+            let what = format!("\"{to}\" is a source and takes no frames");
+            self.problem(place, what, "a hop must lead to a stage or a sink");
+            return None;
+        }
+        Some(at)
+    }
+
+    fn unknown_node(&mut self, key: &str, name: &str, place: Option<&Place>) {
+        let names = || self.nodes.iter().map(|node| node.name.as_str());
+        let help = match closest(name, names()) {
+            Some(meant) => format!("did you mean \"{meant}\"?"),
+            None => format!("the nodes are {}", list(names())),
+        };
+        self.problem(place, format!("{key} = \"{name}\" names no node"), help);
+    }
+
+    fn kinds(&mut self, name: &str, kinds: &[KindInfo], to: usize, place: Option<&Place>) {
+        let takes = self.nodes[to].descriptor.takes;
+        if kinds.len() >= KINDS_PER_HOP_MAX {
+            let what = format!("{name} carries {} kinds", kinds.len());
+            self.problem(
+                place,
+                what,
+                format!("at most {} fit on a hop", KINDS_PER_HOP_MAX - 1),
+            );
+        }
+        if takes.is_empty() {
+            return;
+        }
+        let stranger = kinds.iter().find(|kind| !takes.contains(kind));
+        let any = kinds.is_empty();
+        if stranger.is_none() && !any {
+            return;
+        }
+        let carried = stranger.map_or("frames of any kind", |kind| kind.name);
+        let what = format!(
+            "{name} carries {carried}, which \"{}\" does not take",
+            self.nodes[to].name
+        );
+        let help = format!(
+            "\"{}\" takes {}",
+            self.nodes[to].name,
+            list(takes.iter().map(|kind| kind.name))
+        );
+        self.problem(place, what, help);
+    }
+
+    /// A message of many fragments must fit on a hop that blocks, or it would block for ever.
+    fn message_fits(&mut self, name: &str, from: usize, hop: &Hop, place: Option<&Place>) {
+        let frames = self.nodes[from].descriptor.max_emit;
+        if hop.when_full == WhenFull::Block && frames > hop.depth {
+            let what = format!(
+                "{name} has a depth of {}, but one message of \"{}\" may have {frames} frames",
+                hop.depth, self.nodes[from].name
+            );
+            let help = format!(
+                "write depth = {} or more, or when_full = \"drop_newest\" to shed messages that do not fit",
+                frames.next_power_of_two()
+            );
+            self.problem(place, what, help);
+        }
+    }
+
+    fn ports_and_inputs(&mut self, hops: &[LineHop]) {
+        for at in 0..self.nodes.len() {
+            let descriptor = self.nodes[at].descriptor;
+            let name = self.nodes[at].name.clone();
+            let place = self.places[at].clone();
+            let inputs = hops.iter().filter(|hop| hop.to == at).count();
+            let outputs = hops.iter().filter(|hop| hop.from == at).count();
+            if inputs > HOPS_PER_NODE_MAX || outputs > HOPS_PER_NODE_MAX {
+                let what = format!("\"{name}\" has {inputs} inputs and {outputs} outputs");
+                self.problem(
+                    place.as_ref(),
+                    what,
+                    format!("at most {HOPS_PER_NODE_MAX} of each"),
+                );
+            }
+            if descriptor.role != Role::Source && inputs == 0 {
+                let what = format!("nothing leads to \"{name}\": it would never get a frame");
+                self.problem(
+                    place.as_ref(),
+                    what,
+                    format!("add a [[hop]] with to = \"{name}\", or remove it"),
+                );
+            }
+            for (port, described) in descriptor.ports.iter().enumerate() {
+                let connected = hops.iter().any(|hop| hop.from == at && hop.port == port);
+                if !connected && !described.optional {
+                    let from = if port == 0 {
+                        name.clone()
+                    } else {
+                        format!("{name}.{}", described.name)
+                    };
+                    let what = format!(
+                        "the output \"{}\" of \"{name}\" leads nowhere",
+                        described.name
+                    );
+                    self.problem(
+                        place.as_ref(),
+                        what,
+                        format!("add a [[hop]] with from = \"{from}\""),
+                    );
+                }
+            }
+        }
+    }
+
+    /// A topological order (Kahn's), sources first and otherwise as given; names the cycle if
+    /// there is one.
+    fn order(&mut self, hops: &[LineHop]) -> Vec<usize> {
+        let count = self.nodes.len();
+        let mut waiting: Vec<usize> = (0..count)
+            .map(|at| hops.iter().filter(|hop| hop.to == at).count())
+            .collect();
+        let mut order = Vec::with_capacity(count);
+        let mut placed = vec![false; count];
+        while let Some(at) = (0..count).find(|at| !placed[*at] && waiting[*at] == 0) {
+            placed[at] = true;
+            order.push(at);
+            for hop in hops.iter().filter(|hop| hop.from == at) {
+                waiting[hop.to] -= 1;
+            }
+        }
+        if order.len() < count {
+            let cycle = self.cycle(hops, &placed);
+            self.problem(
+                None,
+                format!("the line has a cycle: {cycle}"),
+                "a line is a DAG: remove one of these hops",
+            );
+        }
+        order
+    }
+
+    /// Walks backwards from a node that is stuck until one comes twice: that is a cycle.
+    fn cycle(&self, hops: &[LineHop], placed: &[bool]) -> String {
+        let mut path: Vec<usize> = placed.iter().position(|done| !done).into_iter().collect();
+        while let Some(last) = path.last().copied() {
+            let back = hops.iter().find(|hop| hop.to == last && !placed[hop.from]);
+            let Some(from) = back.map(|hop| hop.from) else {
+                break;
+            };
+            if let Some(seen) = path.iter().position(|at| *at == from) {
+                path.drain(..seen);
+                path.push(from);
+                break;
+            }
+            path.push(from);
+        }
+        let names: Vec<&str> = path
+            .iter()
+            .rev()
+            .map(|at| self.nodes[*at].name.as_str())
+            .collect();
+        names.join(" -> ")
+    }
+
+    fn threads(&mut self, placement: &Placement) {
+        let mut names = BTreeSet::new();
+        let mut cores: BTreeMap<usize, &str> = BTreeMap::new();
+        let mut owner: BTreeMap<&str, &str> = BTreeMap::new();
+        for thread in &placement.threads {
+            let place = thread.place.as_ref();
+            if !names.insert(thread.name.as_str()) {
+                self.problem(
+                    place,
+                    format!("two threads are named \"{}\"", thread.name),
+                    "rename one of them",
+                );
+            }
+            if let Some(core) = thread.core
+                && let Some(other) = cores.insert(core, &thread.name)
+            {
+                let what = format!(
+                    "threads \"{other}\" and \"{}\" ask for the same core {core}",
+                    thread.name
+                );
+                self.problem(
+                    place,
+                    what,
+                    "give each thread a core of its own, or leave core out",
+                );
+            }
+            if thread.nodes.is_empty() {
+                self.problem(
+                    place,
+                    format!("thread \"{}\" runs nothing", thread.name),
+                    "write run = [\"…\"]",
+                );
+            }
+            for node in &thread.nodes {
+                if self.find(node).is_none() {
+                    self.unknown_node("run", node, place);
+                }
+                if let Some(other) = owner.insert(node, &thread.name) {
+                    let what = format!(
+                        "\"{node}\" is on thread \"{other}\" and on \"{}\"",
+                        thread.name
+                    );
+                    self.problem(place, what, "a node runs on one thread");
+                }
+            }
+        }
+    }
+}
+
+/// Names become columns, JSON keys and words on the command line.
+fn name_is_right(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        return Err(format!("write 1 to {NAME_BYTES_MAX} characters"));
+    }
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !name.chars().all(fits) {
+        return Err("write only letters, digits, - and _".to_owned());
+    }
+    Ok(())
+}

@@ -1,0 +1,329 @@
+//! What the user gave: nodes, hops and wishes, not checked yet.
+
+use crate::base::limits::{DEPTH_DEFAULT, DRAIN_DEADLINE_NS};
+use crate::budget::{Budget, BudgetError, Quantile};
+use crate::host::Pin;
+use crate::overload::WhenFull;
+use crate::stage::Stage;
+use crate::wait::Strategy;
+
+use super::check::Line;
+use super::part::{IntoSink, IntoSource, Part, SinkPart, SourcePart, StagePart};
+use super::problem::{Place, Problem, Problems};
+
+/// A node as given.
+pub struct DraftNode {
+    /// Its name in the line.
+    pub name: String,
+    /// Its kind, for people.
+    pub kind: String,
+    /// What it becomes.
+    pub part: Box<dyn Part>,
+    /// Where it stands.
+    pub place: Option<Place>,
+}
+
+impl std::fmt::Debug for DraftNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DraftNode")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .finish()
+    }
+}
+
+/// A hop as given: one ring for each name in `from`.
+#[derive(Clone, Debug)]
+pub struct DraftHop {
+    /// `node` or `node.port`.
+    pub from: String,
+    /// The consuming node.
+    pub to: String,
+    /// The ring and its policy.
+    pub hop: Hop,
+    /// Where it stands.
+    pub place: Option<Place>,
+}
+
+/// A ring's depth, policy and budget.
+///
+/// ```
+/// use hopline::overload::WhenFull;
+/// use hopline::topology::{Hop, p99};
+/// let hop = Hop::depth(1024).when_full(WhenFull::DropNewest).budget(p99("20us"));
+/// assert_eq!(hop.depth, 1024);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Hop {
+    /// Slots; a power of two.
+    pub depth: usize,
+    /// What happens when it is full.
+    pub when_full: WhenFull,
+    /// What it owes.
+    pub budget: Option<Budget>,
+    pub(crate) budget_error: Option<BudgetError>,
+}
+
+impl Default for Hop {
+    fn default() -> Hop {
+        Hop::depth(DEPTH_DEFAULT)
+    }
+}
+
+impl Hop {
+    /// A hop of that many slots that holds its producer back when it is full.
+    #[must_use]
+    pub fn depth(depth: usize) -> Hop {
+        Hop {
+            depth,
+            when_full: WhenFull::Block,
+            budget: None,
+            budget_error: None,
+        }
+    }
+
+    /// The same with another policy.
+    #[must_use]
+    pub fn when_full(mut self, when_full: WhenFull) -> Hop {
+        self.when_full = when_full;
+        self
+    }
+
+    /// The same with a budget, such as [`p99("20us")`](p99). A wrong one is reported when the
+    /// line is built.
+    #[must_use]
+    pub fn budget(mut self, budget: Result<Budget, BudgetError>) -> Hop {
+        match budget {
+            Ok(budget) => self.budget = Some(budget),
+            Err(error) => self.budget_error = Some(error),
+        }
+        self
+    }
+}
+
+/// A budget on the median of the sojourn.
+///
+/// # Errors
+/// No span, zero, or too long.
+pub fn p50(span: &str) -> Result<Budget, BudgetError> {
+    Budget::default().limit(Quantile::P50, span)
+}
+
+/// A budget on the 90th percentile of the sojourn.
+///
+/// # Errors
+/// No span, zero, or too long.
+pub fn p90(span: &str) -> Result<Budget, BudgetError> {
+    Budget::default().limit(Quantile::P90, span)
+}
+
+/// A budget on the 99th percentile of the sojourn.
+///
+/// # Errors
+/// No span, zero, or too long.
+pub fn p99(span: &str) -> Result<Budget, BudgetError> {
+    Budget::default().limit(Quantile::P99, span)
+}
+
+/// A budget on the 99.9th percentile of the sojourn.
+///
+/// # Errors
+/// No span, zero, or too long.
+pub fn p99_9(span: &str) -> Result<Budget, BudgetError> {
+    Budget::default().limit(Quantile::P999, span)
+}
+
+/// A thread as wished for.
+#[derive(Clone, Debug)]
+pub struct ThreadSpec {
+    /// Its name.
+    pub name: String,
+    /// The core to pin it to; chosen by the plan if none is given.
+    pub core: Option<usize>,
+    /// What it does when idle; chosen by the plan if none is given.
+    pub wait: Option<Strategy>,
+    /// The nodes on it, by name.
+    pub nodes: Vec<String>,
+    /// Where it stands.
+    pub place: Option<Place>,
+}
+
+/// Where the nodes shall run.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    /// How serious the pinning is.
+    pub pin: Pin,
+    /// What idle loops do; chosen by the plan if none is given.
+    pub wait: Option<Strategy>,
+    /// Most threads; as many as there are cores for if none is given.
+    pub threads_max: Option<usize>,
+    /// Threads by hand; nodes on none of them are placed by the plan.
+    pub threads: Vec<ThreadSpec>,
+}
+
+impl Default for Placement {
+    fn default() -> Placement {
+        Placement {
+            pin: Pin::Prefer,
+            wait: None,
+            threads_max: None,
+            threads: Vec::new(),
+        }
+    }
+}
+
+/// A line as given.
+#[derive(Debug)]
+pub struct Draft {
+    /// Its name.
+    pub name: String,
+    /// Its nodes.
+    pub nodes: Vec<DraftNode>,
+    /// Its hops.
+    pub hops: Vec<DraftHop>,
+    /// Where the nodes shall run.
+    pub placement: Placement,
+    /// What the line owes from end to end.
+    pub objective: Option<Budget>,
+    /// How long a drain may take, in nanoseconds.
+    pub drain_ns: u64,
+    /// What was already found wrong.
+    pub problems: Problems,
+}
+
+impl Draft {
+    /// An empty line.
+    #[must_use]
+    pub fn new(name: &str) -> Draft {
+        Draft {
+            name: name.to_owned(),
+            nodes: Vec::new(),
+            hops: Vec::new(),
+            placement: Placement::default(),
+            objective: None,
+            drain_ns: DRAIN_DEADLINE_NS,
+            problems: Problems::default(),
+        }
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn check(self) -> Result<Line, Problems> {
+        Line::new(self)
+    }
+}
+
+/// The names on the producing side of [`Builder::connect`]: one, or several that fan in.
+pub trait Names {
+    /// All of them.
+    fn names(&self) -> Vec<String>;
+}
+
+impl Names for &str {
+    fn names(&self) -> Vec<String> {
+        vec![(*self).to_owned()]
+    }
+}
+
+impl<const N: usize> Names for [&str; N] {
+    fn names(&self) -> Vec<String> {
+        self.iter().map(|name| (*name).to_owned()).collect()
+    }
+}
+
+impl Names for &[&str] {
+    fn names(&self) -> Vec<String> {
+        self.iter().map(|name| (*name).to_owned()).collect()
+    }
+}
+
+/// Puts a line together in code; see [`Line::builder`].
+#[derive(Debug)]
+pub struct Builder(Draft);
+
+impl Builder {
+    pub(crate) fn new(name: &str) -> Builder {
+        Builder(Draft::new(name))
+    }
+
+    fn node(&mut self, name: &str, kind: &str, part: Box<dyn Part>) -> &mut Builder {
+        self.0.nodes.push(DraftNode {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            part,
+            place: None,
+        });
+        self
+    }
+
+    /// Adds a source. What it describes is opened by the driver when the line starts.
+    pub fn source(&mut self, name: &str, source: impl IntoSource) -> &mut Builder {
+        match source.into_source() {
+            Ok(ingress) => self.node(name, "source", Box::new(SourcePart(ingress))),
+            Err(problem) => self.wrong(name, problem),
+        }
+    }
+
+    /// Adds a stage by its factory, which runs when the line starts.
+    pub fn stage<S: Stage>(
+        &mut self,
+        name: &str,
+        factory: impl Fn() -> S + Send + 'static,
+    ) -> &mut Builder {
+        self.node(name, "stage", Box::new(StagePart(factory)))
+    }
+
+    /// Adds a sink.
+    pub fn sink(&mut self, name: &str, sink: impl IntoSink) -> &mut Builder {
+        match sink.into_sink() {
+            Ok(egress) => self.node(name, "sink", Box::new(SinkPart(egress))),
+            Err(problem) => self.wrong(name, problem),
+        }
+    }
+
+    fn wrong(&mut self, name: &str, mut problem: Problem) -> &mut Builder {
+        problem.what = format!("{name}: {}", problem.what);
+        self.0.problems.push(problem);
+        self
+    }
+
+    /// Joins nodes with a ring each: `from` is a node (its first port) or `node.port`.
+    pub fn connect(&mut self, from: impl Names, to: &str, hop: Hop) -> &mut Builder {
+        for from in from.names() {
+            let to = to.to_owned();
+            self.0.hops.push(DraftHop {
+                from,
+                to,
+                hop: hop.clone(),
+                place: None,
+            });
+        }
+        self
+    }
+
+    /// Sets what the line owes from end to end, from the intended time of a message.
+    pub fn objective(&mut self, budget: Result<Budget, BudgetError>) -> &mut Builder {
+        match budget {
+            Ok(budget) => self.0.objective = Some(budget),
+            Err(error) => self.0.problems.push(Problem::new(error.to_string(), "")),
+        }
+        self
+    }
+
+    /// Sets where the nodes shall run.
+    pub fn placement(&mut self, placement: Placement) -> &mut Builder {
+        self.0.placement = placement;
+        self
+    }
+
+    /// Checks everything and builds the line. The builder is empty afterwards.
+    ///
+    /// # Errors
+    /// All that is wrong: names, kinds, cycles, orphans, depths, budgets, cores.
+    pub fn build(&mut self) -> Result<Line, Problems> {
+        let name = self.0.name.clone();
+        core::mem::replace(&mut self.0, Draft::new(&name)).check()
+    }
+}

@@ -1,0 +1,204 @@
+//! The same line without threads: one loop on the caller's thread, on virtual time.
+//!
+//! Nothing waits: when a turn finds nothing to do, virtual time moves to the next thing that is
+//! due. The same line with the same input gives the same report, every time.
+
+use std::sync::Arc;
+
+use crate::base::primitive::{AtomicBool, Ordering};
+use crate::budget::report::RegimeReport;
+use crate::clock::{Clock, VirtualTime};
+use crate::host::Host;
+use crate::io::Driver;
+use crate::reactor::{Command, Control, LoopCounters, Reactor, Step};
+use crate::wait::Strategy;
+
+use super::check::Line;
+use super::plan::{Plan, PlannedThread};
+use super::report::{DrainReport, LineReport, LoopReport, Parts, Report};
+use super::run::StartError;
+use super::wire::{Wired, wire};
+
+/// How a line runs inline.
+#[derive(Debug)]
+pub struct Inline {
+    /// The driver: virtual for a closed world, faulty around it, or real for files.
+    pub driver: Driver,
+    /// A virtual clock and the hand that moves it.
+    pub clock: (Clock, VirtualTime),
+    /// Virtual time after which the sources stop, in nanoseconds.
+    pub stop_after_ns: Option<u64>,
+}
+
+impl Inline {
+    /// On virtual time that starts at one second, with that driver.
+    #[must_use]
+    pub fn new(driver: Driver) -> Inline {
+        Inline {
+            driver,
+            clock: Clock::virtual_at(1_000_000_000),
+            stop_after_ns: None,
+        }
+    }
+
+    /// The same, with sources that stop after that much virtual time.
+    #[must_use]
+    pub fn stop_after_ns(mut self, span_ns: u64) -> Inline {
+        self.stop_after_ns = Some(span_ns);
+        self
+    }
+}
+
+impl Line {
+    /// Runs the line to its end on the caller's thread and on virtual time. `interrupted` is asked
+    /// now and then and begins a drain.
+    ///
+    /// # Errors
+    /// What could not be opened.
+    pub fn run_inline(
+        self,
+        inline: Inline,
+        interrupted: Option<&Arc<AtomicBool>>,
+    ) -> Result<(Report, Driver), StartError> {
+        let Inline {
+            driver,
+            clock: (clock, time),
+            stop_after_ns,
+        } = inline;
+        let host = Host::read();
+        let plan = Plan::inline(&self);
+        let planned_bytes = plan.memory_bytes;
+        let (name, objective, drain_ns) =
+            (self.name.clone(), self.objective.clone(), self.drain_ns);
+        let Wired {
+            nodes,
+            mut hop_views,
+            mut node_views,
+        } = wire(self, &clock, |_, _| None)?;
+        let control = Arc::new(Control::default());
+        let counters = Arc::new(LoopCounters::default());
+        let mut reactor = Reactor::new(
+            nodes,
+            driver,
+            clock.clone(),
+            Strategy::Spin,
+            None,
+            control.clone(),
+            counters.clone(),
+        );
+        reactor
+            .open()
+            .map_err(|(node, error)| StartError::Open { node, error })?;
+        let began_ns = clock.now_ns();
+        let stop_at_ns = stop_after_ns.map(|span| began_ns.saturating_add(span));
+        control.run(began_ns);
+        let mut cause = "finished";
+        let mut drain_began_ns = None;
+        loop {
+            let step = reactor.step();
+            let now_ns = clock.now_ns();
+            if drain_began_ns.is_none() {
+                if stop_at_ns.is_some_and(|at| now_ns >= at) {
+                    cause = "duration";
+                } else if interrupted.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+                    cause = "signal";
+                } else if node_views
+                    .iter()
+                    .any(|node| node.counters.state() == crate::stage::State::Failed)
+                {
+                    cause = "fault";
+                }
+                if cause != "finished" {
+                    drain_began_ns = Some(now_ns);
+                    control.tell(Command::Drain);
+                }
+            }
+            match step {
+                Step::Worked => {}
+                Step::Over => break,
+                Step::Idle { next_due_ns, .. } => {
+                    if drain_began_ns.is_some_and(|at| now_ns.saturating_sub(at) > drain_ns) {
+                        control.tell(Command::GiveUp);
+                    }
+                    advance(&mut reactor, &time, next_due_ns, stop_at_ns, now_ns);
+                }
+            }
+        }
+        // The loop has ended: dropping it hands over the rest of what was recorded.
+        let driver = reactor.into_driver();
+        for hop in &mut hop_views {
+            hop.observer.collect(&mut hop.totals);
+        }
+        for node in &mut node_views {
+            if let Some((observer, totals)) = &mut node.end_to_end {
+                observer.collect(totals);
+            }
+        }
+        let ended_ns = clock.now_ns();
+        let drain = DrainReport {
+            cause,
+            complete: control.command() < Command::GiveUp,
+            elapsed_ns: drain_began_ns.map_or(0, |at| ended_ns - at),
+            deadline_ns: drain_ns,
+            ..DrainReport::default()
+        };
+        let report = Parts {
+            line: LineReport {
+                name,
+                mode: "inline",
+                clock: clock.kind().name(),
+                elapsed_ns: ended_ns - began_ns,
+                planned_bytes,
+                resident_bytes: None,
+            },
+            host: &host,
+            placement: plan
+                .threads
+                .into_iter()
+                .map(|planned| loop_report(planned, &counters))
+                .collect(),
+            hops: &hop_views,
+            nodes: &node_views,
+            objective: objective.as_ref(),
+            drain: Some(drain),
+            at_rest: true,
+        }
+        .report();
+        Ok((report, driver))
+    }
+}
+
+fn loop_report(planned: PlannedThread, counters: &LoopCounters) -> LoopReport {
+    LoopReport {
+        planned,
+        pinned: None,
+        note: None,
+        turns: counters.turns.get(),
+        turn_ns_max: counters.turn_ns_max.get(),
+        regimes_ns: RegimeReport::new(counters.regimes.all()),
+    }
+}
+
+/// Moves virtual time to the next thing that is due: a node's, the driver's, or the stop.
+fn advance(
+    reactor: &mut Reactor,
+    time: &VirtualTime,
+    next_due_ns: Option<u64>,
+    stop_at_ns: Option<u64>,
+    now_ns: u64,
+) {
+    /// Where nothing is known to be due, time moves in steps of this.
+    const STEP_NS: u64 = 1_000_000;
+    let due_ns = [next_due_ns, stop_at_ns]
+        .into_iter()
+        .flatten()
+        .filter(|at| *at > now_ns)
+        .min();
+    let timeout_ns = due_ns.map_or(STEP_NS, |due| due - now_ns);
+    let polled = reactor.driver().poll(now_ns, Some(timeout_ns));
+    let to_ns = match polled {
+        Ok(polled) => polled.advance_to_ns.unwrap_or(now_ns + timeout_ns),
+        Err(_) => now_ns + timeout_ns,
+    };
+    time.advance_to(to_ns.min(now_ns + timeout_ns));
+}

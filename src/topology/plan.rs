@@ -1,0 +1,351 @@
+//! What is computed from a line and a machine: threads, cores and bytes, before anything runs.
+
+use serde::Serialize;
+
+use crate::base::limits::HOPS_MAX;
+use crate::host::{Host, usable_threads};
+use crate::ring::hop;
+use crate::stage::Role;
+use crate::wait::Strategy;
+
+use super::check::Line;
+use super::problem::{Problem, Problems, list};
+
+/// Bytes that a thread's stack takes up once it runs: what is touched, not what is reserved.
+const STACK_TOUCHED_BYTES: usize = 64 << 10;
+
+/// A loop of the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlannedThread {
+    /// The thread's name.
+    pub name: String,
+    /// The core it is pinned to, unless pinning is off.
+    pub core: Option<usize>,
+    /// `spin`, `yield` or `park`.
+    pub wait: String,
+    /// `dedicated` for one node, `fused` for several, `inline` without a thread.
+    pub placement: &'static str,
+    /// The nodes on it, in the order of their turns.
+    pub nodes: Vec<String>,
+    #[serde(skip)]
+    pub(crate) at: Vec<usize>,
+    #[serde(skip)]
+    pub(crate) strategy: Strategy,
+}
+
+/// A hop of the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlannedHop {
+    /// `from->to`.
+    pub name: String,
+    /// Slots.
+    pub depth: usize,
+    /// The policy.
+    pub when_full: &'static str,
+    /// Bytes of the ring.
+    pub ring_bytes: usize,
+    /// Bytes of its histograms: the loop's two sets and the observer's totals.
+    pub hist_bytes: usize,
+    /// Whether producer and consumer share a thread.
+    pub same_thread: bool,
+}
+
+/// Threads, cores and bytes of a line on a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// The line's name.
+    pub line: String,
+    /// Its loops.
+    pub threads: Vec<PlannedThread>,
+    /// Its hops.
+    pub hops: Vec<PlannedHop>,
+    /// Bytes that the nodes allocate for themselves, as far as they say.
+    pub node_bytes: usize,
+    /// Bytes of everything: rings, histograms, nodes, stacks.
+    pub memory_bytes: usize,
+    /// What a person should know of how it came about.
+    pub notes: Vec<String>,
+}
+
+impl Plan {
+    /// One loop for everything, without a thread.
+    #[must_use]
+    pub fn inline(line: &Line) -> Plan {
+        let all: Vec<usize> = (0..line.nodes.len()).collect();
+        let mut plan = Plan::with(
+            line,
+            vec![thread(line, "inline", None, Strategy::Spin, all)],
+        );
+        plan.threads[0].placement = "inline";
+        plan.memory_bytes -= STACK_TOUCHED_BYTES;
+        plan
+    }
+
+    fn with(line: &Line, threads: Vec<PlannedThread>) -> Plan {
+        let thread_of = |node: usize| threads.iter().position(|thread| thread.at.contains(&node));
+        let per_hop_bytes = hist_bytes(3);
+        let hops: Vec<PlannedHop> = line
+            .hops
+            .iter()
+            .map(|line_hop| PlannedHop {
+                name: line_hop.name.clone(),
+                depth: line_hop.hop.depth,
+                when_full: line_hop.hop.when_full.name(),
+                ring_bytes: hop::memory_bytes(line_hop.hop.depth),
+                hist_bytes: per_hop_bytes,
+                same_thread: thread_of(line_hop.from) == thread_of(line_hop.to),
+            })
+            .collect();
+        let node_bytes: usize = line
+            .nodes
+            .iter()
+            .map(|node| node.descriptor.memory_bytes)
+            .sum();
+        let sinks = line
+            .nodes
+            .iter()
+            .filter(|node| node.descriptor.role == Role::Sink)
+            .count();
+        let hop_bytes: usize = hops.iter().map(|hop| hop.ring_bytes + hop.hist_bytes).sum();
+        let memory_bytes =
+            hop_bytes + node_bytes + sinks * hist_bytes(1) + threads.len() * STACK_TOUCHED_BYTES;
+        let line = line.name.clone();
+        Plan {
+            line,
+            threads,
+            hops,
+            node_bytes,
+            memory_bytes,
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// Bytes of a recorder's two sets of histograms and of the observer's totals.
+const fn hist_bytes(histograms: usize) -> usize {
+    crate::hist::recorder_bytes(histograms) + histograms * crate::hist::totals_bytes()
+}
+
+fn thread(
+    line: &Line,
+    name: &str,
+    core: Option<usize>,
+    strategy: Strategy,
+    at: Vec<usize>,
+) -> PlannedThread {
+    PlannedThread {
+        name: name.to_owned(),
+        core,
+        wait: strategy.to_string(),
+        placement: if at.len() == 1 { "dedicated" } else { "fused" },
+        nodes: at
+            .iter()
+            .map(|node| line.nodes[*node].name.clone())
+            .collect(),
+        at,
+        strategy,
+    }
+}
+
+impl Line {
+    /// Places the nodes on this machine: as many threads as there are cores for, nodes fused
+    /// where there are fewer.
+    ///
+    /// # Errors
+    /// A thread that asks for a core which is not there or not allowed.
+    pub fn plan(&self, host: &Host) -> Result<Plan, Problems> {
+        let cores = host.allowed.as_slice();
+        let usable = usable_threads(host);
+        let mut problems = Problems::default();
+        for wished in &self.placement.threads {
+            if let Some(core) = wished.core
+                && !cores.contains(&core)
+            {
+                let allowed: Vec<String> = cores.iter().map(usize::to_string).collect();
+                let what = match host.total_cores {
+                    Some(total) if core >= total => {
+                        format!(
+                            "thread \"{}\" asks for core {core}, which is not there",
+                            wished.name
+                        )
+                    }
+                    _ => format!(
+                        "thread \"{}\" asks for core {core}, which this process may not use",
+                        wished.name
+                    ),
+                };
+                let help = format!(
+                    "cores it may use: {}",
+                    list(allowed.iter().map(String::as_str))
+                );
+                problems.push(Problem::new(what, help).at(wished.place.as_ref()));
+            }
+        }
+        let groups = self.groups(usable);
+        problems.into_result(())?;
+
+        let threads_wanted = groups.len();
+        let mut notes = Vec::new();
+        let crowded = threads_wanted > usable;
+        let strategy = self.strategy(crowded, usable, &mut notes);
+        let taken: Vec<usize> = self
+            .placement
+            .threads
+            .iter()
+            .filter_map(|thread| thread.core)
+            .collect();
+        let mut free = cores.iter().copied().filter(|core| !taken.contains(core));
+        let mut threads = Vec::with_capacity(threads_wanted);
+        for group in groups {
+            let core = group.core.or_else(|| free.next());
+            let mut wait = group.wait.unwrap_or(strategy);
+            if crowded && wait == Strategy::Spin {
+                wait = strategy;
+                notes.push(format!(
+                    "thread \"{}\" was asked to spin, but {threads_wanted} threads share {usable} cores: it waits by {wait}",
+                    group.name
+                ));
+            }
+            threads.push(thread(self, &group.name, core, wait, group.nodes));
+        }
+        if self.nodes.len() > threads.len() {
+            notes.push(format!(
+                "{} nodes on {} threads: this process may use {usable} of {} cores, so neighbours are fused",
+                self.nodes.len(),
+                threads.len(),
+                host.total_cores.unwrap_or(cores.len()),
+            ));
+        }
+        let mut plan = Plan::with(self, threads);
+        plan.notes = notes;
+        Ok(plan)
+    }
+
+    /// What loops do when idle, unless they say so themselves.
+    fn strategy(&self, crowded: bool, usable: usize, notes: &mut Vec<String>) -> Strategy {
+        let wished = self.placement.wait;
+        if crowded {
+            if wished == Some(Strategy::Spin) {
+                notes.push("more threads than cores: they yield instead of spinning".to_owned());
+            }
+            return wished
+                .filter(|wait| *wait != Strategy::Spin)
+                .unwrap_or(Strategy::YIELD);
+        }
+        let alone = usable == 1;
+        if alone && wished.is_none() {
+            notes.push("one core for everything: the loop yields when idle".to_owned());
+        }
+        wished.unwrap_or(if alone {
+            Strategy::YIELD
+        } else {
+            Strategy::Spin
+        })
+    }
+
+    /// Which nodes share a thread: those placed by hand as they are, the others in topological
+    /// order on what is left, so that most hops stay on one core and sources stand apart.
+    fn groups(&self, usable: usize) -> Vec<Group> {
+        let find = |name: &String| self.nodes.iter().position(|node| node.name == *name);
+        let mut groups: Vec<Group> = Vec::new();
+        for wished in &self.placement.threads {
+            let mut nodes: Vec<usize> = wished.nodes.iter().filter_map(find).collect();
+            nodes.sort_unstable();
+            let name = wished.name.clone();
+            groups.push(Group {
+                name,
+                core: wished.core,
+                wait: wished.wait,
+                nodes,
+            });
+        }
+        let placed: Vec<usize> = groups
+            .iter()
+            .flat_map(|group| group.nodes.clone())
+            .collect();
+        let rest: Vec<usize> = (0..self.nodes.len())
+            .filter(|at| !placed.contains(at))
+            .collect();
+        if rest.is_empty() {
+            return groups;
+        }
+        let most = self.placement.threads_max.unwrap_or(HOPS_MAX).min(usable);
+        let threads = most.saturating_sub(groups.len()).clamp(1, rest.len());
+        let weight = |at: usize| {
+            if self.nodes[at].descriptor.role == Role::Source {
+                3
+            } else {
+                1
+            }
+        };
+        for nodes in split(&rest, threads, weight) {
+            let name = match nodes.as_slice() {
+                [one] => self.nodes[*one].name.clone(),
+                _ => format!("loop-{}", groups.len()),
+            };
+            groups.push(Group {
+                name,
+                core: None,
+                wait: None,
+                nodes,
+            });
+        }
+        groups
+    }
+}
+
+struct Group {
+    name: String,
+    core: Option<usize>,
+    wait: Option<Strategy>,
+    nodes: Vec<usize>,
+}
+
+/// Cuts a sequence into `parts` runs of about the same weight, none empty.
+fn split(items: &[usize], parts: usize, weight: impl Fn(usize) -> usize) -> Vec<Vec<usize>> {
+    let total: usize = items.iter().map(|item| weight(*item)).sum();
+    let mut runs: Vec<Vec<usize>> = vec![Vec::new()];
+    let mut before = 0;
+    for (at, item) in items.iter().enumerate() {
+        let part = runs.len();
+        let run_is_full = before * parts >= total * part;
+        let must_cut = items.len() - at == parts - part;
+        let last = runs.last().is_some_and(Vec::is_empty);
+        if !last && part < parts && (run_is_full || must_cut) {
+            runs.push(Vec::new());
+        }
+        if let Some(run) = runs.last_mut() {
+            run.push(*item);
+        }
+        before += weight(*item);
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn runs_are_about_even_and_never_empty() {
+        let even = |_: usize| 1;
+        assert_eq!(split(&[0, 1, 2, 3], 2, even), vec![vec![0, 1], vec![2, 3]]);
+        assert_eq!(split(&[0, 1, 2], 3, even), vec![vec![0], vec![1], vec![2]]);
+        assert_eq!(split(&[0, 1, 2], 1, even), vec![vec![0, 1, 2]]);
+        // Two sources of weight 3 stand apart from five stages.
+        let sources_first = |at: usize| if at < 2 { 3 } else { 1 };
+        assert_eq!(
+            split(&[0, 1, 2, 3, 4, 5, 6], 2, sources_first),
+            vec![vec![0, 1], vec![2, 3, 4, 5, 6]]
+        );
+        for items in 1..12 {
+            let all: Vec<usize> = (0..items).collect();
+            for parts in 1..=items {
+                let runs = split(&all, parts, sources_first);
+                assert_eq!(runs.len(), parts, "{items} items in {parts}");
+                assert!(runs.iter().all(|run| !run.is_empty()));
+                assert_eq!(runs.concat(), all);
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What is wrong with a line, where, and what to write instead.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A place in a file of a case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file as it was named.
+    pub file: Arc<str>,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, if it came from a file.
+    pub place: Option<Place>,
+    /// What is wrong.
+    pub what: String,
+    /// What to write or do instead.
+    pub help: String,
+}
+
+impl Problem {
+    /// A problem that came from no file, or whose place is added later.
+    #[must_use]
+    pub fn new(what: impl Into<String>, help: impl Into<String>) -> Problem {
+        Problem {
+            place: None,
+            what: what.into(),
+            help: help.into(),
+        }
+    }
+
+    /// The same, at a place; one that it already has is kept, being the closer one.
+    #[must_use]
+    pub fn at(mut self, place: Option<&Place>) -> Problem {
+        if self.place.is_none() {
+            self.place = place.cloned();
+        }
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        write!(f, "{}", self.what)?;
+        if !self.help.is_empty() {
+            write!(f, "\n  help: {}", self.help)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// All that is wrong, so that one look mends it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl Problems {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, problem: Problem) {
+        self.0.push(problem);
+    }
+
+    /// Turns into an error if there is any problem.
+    ///
+    /// # Errors
+    /// All problems.
+    pub fn into_result<T>(self, value: T) -> Result<T, Problems> {
+        if self.is_empty() {
+            Ok(value)
+        } else {
+            Err(self)
+        }
+    }
+}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Problems {
+        Problems(vec![problem])
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, problem) in self.0.iter().enumerate() {
+            if at > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// The name in `names` that is closest to `given`, if one is close enough to be meant.
+#[must_use]
+pub fn closest<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let most = (given.chars().count() / 3).max(1);
+    let distances = names.into_iter().map(|name| (distance(given, name), name));
+    distances
+        .filter(|(distance, _)| *distance <= most)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Levenshtein's distance, over two rows.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// "a, b or c".
+#[must_use]
+pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.into_iter().collect();
+    match names.as_slice() {
+        [] => "none".to_owned(),
+        [one] => (*one).to_owned(),
+        [most @ .., last] => format!("{} or {last}", most.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{closest, list};
+
+    #[test]
+    fn a_near_miss_is_recognised_and_a_far_one_is_not() {
+        assert_eq!(closest("dept", ["depth", "when_full"]), Some("depth"));
+        assert_eq!(
+            closest("when_ful", ["depth", "when_full"]),
+            Some("when_full")
+        );
+        assert_eq!(closest("colour", ["depth", "when_full"]), None);
+        assert_eq!(list(["a", "b", "c"]), "a, b or c");
+    }
+}

@@ -1,0 +1,163 @@
+//! Kinds of nodes by name, so that a case can name them without this room knowing any.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::stage::{Decode, Egress, Ingress, Role, Stage};
+
+use super::params::Params;
+use super::part::{Part, ReadyStage, SinkPart, SourcePart};
+use super::problem::{Problem, Problems, closest, list};
+
+type Factory = Box<
+    dyn Fn(&mut Params, Option<Box<dyn Decode>>) -> Result<Box<dyn Part>, Problem> + Send + Sync,
+>;
+type DecoderFactory = Box<dyn Fn(&mut Params) -> Result<Box<dyn Decode>, Problem> + Send + Sync>;
+
+/// Factories of sources, stages and sinks by the name of their kind.
+///
+/// ```
+/// use hopline::topology::Registry;
+/// use hopline::stages;
+/// let registry = stages::register(Registry::new());
+/// assert!(registry.kinds().any(|(kind, _)| kind == "book"));
+/// ```
+#[derive(Default)]
+pub struct Registry {
+    kinds: BTreeMap<String, (Role, Factory)>,
+    /// By name.
+    decoders: BTreeMap<String, DecoderFactory>,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.kinds.keys()).finish()
+    }
+}
+
+impl Registry {
+    /// A registry without any kind.
+    #[must_use]
+    pub fn new() -> Registry {
+        Registry::default()
+    }
+
+    fn with(mut self, kind: &str, role: Role, factory: Factory) -> Registry {
+        self.kinds.insert(kind.to_owned(), (role, factory));
+        self
+    }
+
+    /// Adds a kind of stage. `make` gets the node's settings; a kind of the same name is replaced.
+    #[must_use]
+    pub fn stage<S: Stage>(
+        self,
+        kind: &str,
+        make: impl Fn(&mut Params) -> Result<S, Problem> + Send + Sync + 'static,
+    ) -> Registry {
+        let factory: Factory =
+            Box::new(move |params, _| Ok(Box::new(ReadyStage(make(params)?)) as Box<dyn Part>));
+        self.with(kind, Role::Stage, factory)
+    }
+
+    /// Adds a kind of source: how messages come in. `make` gets the node's settings and the
+    /// decoder that its setting `decode` names: what the messages are.
+    #[must_use]
+    pub fn source(
+        self,
+        kind: &str,
+        make: impl Fn(&mut Params, Box<dyn Decode>) -> Result<Box<dyn Ingress>, Problem>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Registry {
+        let factory: Factory = Box::new(move |params, decoder| {
+            let decoder = decoder.ok_or_else(|| {
+                params.problem(
+                    "decode",
+                    "the setting \"decode\" is missing",
+                    "name what the messages are",
+                )
+            })?;
+            Ok(Box::new(SourcePart(make(params, decoder)?)) as Box<dyn Part>)
+        });
+        self.with(kind, Role::Source, factory)
+    }
+
+    /// Adds a decoder that sources name by their setting `decode`.
+    #[must_use]
+    pub fn decoder(
+        mut self,
+        name: &str,
+        make: impl Fn(&mut Params) -> Result<Box<dyn Decode>, Problem> + Send + Sync + 'static,
+    ) -> Registry {
+        self.decoders.insert(name.to_owned(), Box::new(make));
+        self
+    }
+
+    /// The decoder that a source's settings name.
+    fn decoder_of(&self, params: &mut Params) -> Result<Option<Box<dyn Decode>>, Problem> {
+        let words: Vec<&str> = self.decoders.keys().map(String::as_str).collect();
+        let named = params.word("decode", &words, |name| self.decoders.get(name))?;
+        named.map(|make| make(params)).transpose()
+    }
+
+    /// Adds a kind of sink.
+    #[must_use]
+    pub fn sink(
+        self,
+        kind: &str,
+        make: impl Fn(&mut Params) -> Result<Box<dyn Egress>, Problem> + Send + Sync + 'static,
+    ) -> Registry {
+        let factory: Factory =
+            Box::new(move |params, _| Ok(Box::new(SinkPart(make(params)?)) as Box<dyn Part>));
+        self.with(kind, Role::Sink, factory)
+    }
+
+    /// All kinds with their roles, by name.
+    pub fn kinds(&self) -> impl Iterator<Item = (&str, Role)> {
+        self.kinds
+            .iter()
+            .map(|(kind, (role, _))| (kind.as_str(), *role))
+    }
+
+    /// Makes a node of a kind from its settings.
+    ///
+    /// # Errors
+    /// An unknown kind or one of another role, what the factory says, and settings that nobody knows.
+    pub fn make(
+        &self,
+        kind: &str,
+        role: Role,
+        params: &mut Params,
+    ) -> Result<Box<dyn Part>, Problems> {
+        let of_role = || {
+            self.kinds()
+                .filter(|(_, r)| *r == role)
+                .map(|(kind, _)| kind)
+        };
+        let Some((is, factory)) = self.kinds.get(kind) else {
+            let help = match closest(kind, of_role()) {
+                Some(name) => format!("did you mean \"{name}\"?"),
+                None => format!("known kinds: {}", list(of_role())),
+            };
+            let what = format!("there is no kind of {} named \"{kind}\"", role.name());
+            return Err(Problem::new(what, help).at(params.place_of("kind")).into());
+        };
+        if *is != role {
+            let what = format!("\"{kind}\" is a {}, not a {}", is.name(), role.name());
+            let help = format!("put it under [[{}]]", is.name());
+            return Err(Problem::new(what, help).at(params.place_of("kind")).into());
+        }
+        let made = match role {
+            Role::Source => self
+                .decoder_of(params)
+                .and_then(|decoder| factory(params, decoder)),
+            _ => factory(params, None),
+        };
+        let part = made.map_err(|problem| {
+            let place = params.place_of("kind").cloned();
+            Problems::from(problem.at(place.as_ref()))
+        })?;
+        params.unknown().into_result(part)
+    }
+}

@@ -1,0 +1,426 @@
+//! The report of a run: one value, printed as JSON or drawn as a table.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::base::{Counter, Discard, Reject, Shed};
+use crate::budget::report::{
+    BudgetReport, EndToEndReport, HopReport, LedgerReport, Percentiles, RegimeReport, SourceReport,
+    StageReport, by_name, by_reason,
+};
+use crate::budget::{Budget, Of};
+use crate::hist::Totals;
+use crate::host::Host;
+use crate::stage::hop::kind_name;
+use crate::stage::{Role, State};
+
+use super::plan::PlannedThread;
+use super::wire::{HopView, NodeView};
+
+/// Version of the report's shape; it rises when a key changes its meaning or goes away.
+pub const SCHEMA: u32 = 1;
+
+/// What a run did, from its first frame to now or to its end.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The line and its run.
+    pub line: LineReport,
+    /// The machine.
+    pub host: Host,
+    /// The loops: where each node ran.
+    pub placement: Vec<LoopReport>,
+    /// Every hop.
+    pub hops: Vec<HopReport>,
+    /// Every node.
+    pub stages: Vec<StageReport>,
+    /// From the intended time to the end of the sinks' handlers.
+    pub end_to_end: EndToEndReport,
+    /// Whether it adds up.
+    pub ledger: LedgerReport,
+    /// How it ended; absent while it runs.
+    pub drain: Option<DrainReport>,
+    /// What went wrong, a line each, with the node's name first.
+    pub faults: Vec<String>,
+    /// Always `unjudged`: counts over budget are raw, and a run judges nothing.
+    pub verdict: &'static str,
+}
+
+/// The line and its run.
+#[derive(Clone, Debug, Serialize)]
+pub struct LineReport {
+    /// Its name.
+    pub name: String,
+    /// `threads` or `inline`.
+    pub mode: &'static str,
+    /// `tsc`, `os` or `virtual`.
+    pub clock: &'static str,
+    /// Nanoseconds from the start to this report, on the line's clock.
+    pub elapsed_ns: u64,
+    /// Bytes that the plan says the line takes.
+    pub planned_bytes: usize,
+    /// Bytes of the process that are in memory; absent on virtual time.
+    pub resident_bytes: Option<u64>,
+}
+
+/// A loop of the run.
+#[derive(Clone, Debug, Serialize)]
+pub struct LoopReport {
+    /// What was planned.
+    #[serde(flatten)]
+    pub planned: PlannedThread,
+    /// The core it was found on after pinning, if it was pinned.
+    pub pinned: Option<usize>,
+    /// What a person should know of the pinning.
+    pub note: Option<String>,
+    /// Turns.
+    pub turns: u64,
+    /// Longest turn that did work, in nanoseconds.
+    pub turn_ns_max: u64,
+    /// The loop's own time; its nodes' time is in `stages`.
+    pub regimes_ns: RegimeReport,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DrainReport {
+    /// Why: `finished`, `duration`, `signal`, `fault`, `stalled`.
+    pub cause: &'static str,
+    /// Whether everything was finished before the deadline.
+    pub complete: bool,
+    /// How long it took, in nanoseconds.
+    pub elapsed_ns: u64,
+    /// How long it could take, in nanoseconds.
+    pub deadline_ns: u64,
+    /// What was still queued at the deadline, and who held it.
+    pub left: Vec<Left>,
+    /// Nodes that did not return from their handler.
+    pub stuck: Vec<String>,
+}
+
+/// What a drain found on a hop at its deadline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Left {
+    /// The hop.
+    pub hop: String,
+    /// Messages on it.
+    pub messages: u64,
+    /// The consumer that had not taken them.
+    pub held_by: String,
+}
+
+impl Report {
+    /// Whether the run was good: the ledger closed, no loss where none is allowed, no failed node.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.ledger.closed
+            && self
+                .stages
+                .iter()
+                .all(|stage| !matches!(stage.state, "failed" | "stuck"))
+    }
+}
+
+/// The percentiles of a histogram.
+#[must_use]
+pub fn percentiles(totals: &Totals) -> Percentiles {
+    if totals.count() == 0 {
+        return Percentiles::default();
+    }
+    Percentiles {
+        count: totals.count(),
+        p50: totals.quantile_ns(0.5),
+        p90: totals.quantile_ns(0.9),
+        p99: totals.quantile_ns(0.99),
+        p99_9: totals.quantile_ns(0.999),
+        max: totals.max_ns(),
+    }
+}
+
+fn over_budget(budget: Option<&Budget>, totals: &Totals) -> BTreeMap<&'static str, u64> {
+    let limits = budget.map(Budget::limits).unwrap_or_default();
+    limits
+        .iter()
+        .enumerate()
+        .map(|(at, limit)| (limit.quantile.name(), totals.over(at)))
+        .collect()
+}
+
+pub(crate) fn hop_report(hop: &HopView) -> HopReport {
+    let counters = &hop.counters;
+    // The consumer's side first: a running line must not show more delivered than accepted.
+    let delivered = counters.rx.delivered.get();
+    let discarded = by_reason::<Discard>(&counters.rx.discarded);
+    let accepted = counters.tx.accepted.get();
+    let shed = by_reason::<Shed>(&counters.tx.shed);
+    let shed_by_kind = counters
+        .tx
+        .shed_by_kind
+        .iter()
+        .enumerate()
+        .map(|(at, reasons)| {
+            (
+                kind_name(hop.kinds, at).to_owned(),
+                by_reason::<Shed>(reasons),
+            )
+        })
+        .filter(|(_, reasons)| !reasons.is_empty())
+        .collect();
+    let gone = delivered + discarded.values().sum::<u64>();
+    let span = hop.budget.as_ref().map_or(Of::Sojourn, Budget::span);
+    HopReport {
+        name: hop.name.clone(),
+        depth: hop.depth,
+        when_full: hop.when_full,
+        offered: counters.tx.offered.get(),
+        accepted,
+        shed,
+        shed_by_kind,
+        delivered,
+        in_flight: accepted.saturating_sub(gone),
+        discarded,
+        depth_max: counters.rx.depth_max.get(),
+        wait_ns: percentiles(&hop.totals[Of::Wait as usize]),
+        service_ns: percentiles(&hop.totals[Of::Service as usize]),
+        sojourn_ns: percentiles(&hop.totals[Of::Sojourn as usize]),
+        budget: hop.budget.as_ref().map(BudgetReport::new),
+        over_budget: over_budget(hop.budget.as_ref(), &hop.totals[span as usize]),
+        saturated: hop.totals.iter().map(Totals::saturated).sum(),
+    }
+}
+
+pub(crate) fn stage_report(node: &NodeView, hops: &[HopView]) -> StageReport {
+    let stage = &node.counters.stage;
+    let mut absorbed = by_name(node.reasons, &stage.absorbed);
+    insert(&mut absorbed, "undeclared", &stage.undeclared);
+    let mut rejected = by_name(node.reasons, &stage.rejected);
+    insert(&mut rejected, "panicked", &stage.panicked);
+    let worst = node
+        .counters
+        .held_back_by
+        .iter()
+        .zip(&node.outputs)
+        .max_by_key(|(span, _)| span.get())
+        .filter(|(span, _)| span.get() > 0);
+    StageReport {
+        name: node.name.clone(),
+        role: node.role.name(),
+        kind: node.kind.clone(),
+        state: node.counters.state().name(),
+        consumed: stage.consumed.get(),
+        forwarded: stage.forwarded.get(),
+        absorbed,
+        rejected,
+        held: stage.held.get(),
+        emitted: stage.emitted.get(),
+        regimes_ns: RegimeReport::new(node.counters.regimes.all()),
+        held_back_by: worst.map(|(_, hop)| hops[*hop].name.clone()),
+        fault: node.counters.fault().map(str::to_owned),
+    }
+}
+
+fn insert(map: &mut BTreeMap<String, u64>, name: &str, counter: &Counter) {
+    if counter.get() > 0 {
+        map.insert(name.to_owned(), counter.get());
+    }
+}
+
+fn source_report(node: &NodeView) -> SourceReport {
+    let ingress = &node.counters.ingress;
+    SourceReport {
+        received: ingress.received.get(),
+        bytes: ingress.bytes.get(),
+        ingested: ingress.ingested.get(),
+        shed: ingress.shed.get(),
+        rejected: by_reason::<Reject>(&ingress.rejected),
+        undeclared: ingress.undeclared.get(),
+        kernel_dropped: ingress.kernel_dropped.get(),
+        time_backwards: ingress.time_backwards.get(),
+        skew_clamped: ingress.skew_clamped.get(),
+        skew_ns_max: ingress.skew_ns_max.get(),
+        late_ns_max: ingress.late_ns_max.get(),
+    }
+}
+
+pub(crate) fn end_to_end_report(nodes: &[NodeView], objective: Option<&Budget>) -> EndToEndReport {
+    let mut all: Option<Totals> = None;
+    let mut sinks = BTreeMap::new();
+    for node in nodes {
+        let Some((_, [totals])) = &node.end_to_end else {
+            continue;
+        };
+        sinks.insert(node.name.clone(), percentiles(totals));
+        if !node.in_objective {
+            continue;
+        }
+        match &mut all {
+            None => all = Some(totals.clone()),
+            // All sinks count over the same limits, so they always merge.
+            Some(sum) => drop(sum.merge(totals)),
+        }
+    }
+    let sojourn_ns = all.as_ref().map(percentiles).unwrap_or_default();
+    EndToEndReport {
+        sojourn_ns,
+        jitter_ns: sojourn_ns.p99.saturating_sub(sojourn_ns.p50),
+        budget: objective.map(BudgetReport::new),
+        over_budget: all
+            .as_ref()
+            .map(|all| over_budget(objective, all))
+            .unwrap_or_default(),
+        sinks,
+    }
+}
+
+/// Checks every equation. `at_rest` says that nothing runs any more, so that nothing may be in
+/// flight; on a running line only what always holds is checked.
+pub(crate) fn ledger_report(
+    hops: &[HopReport],
+    stages: &[StageReport],
+    nodes: &[NodeView],
+    at_rest: bool,
+) -> LedgerReport {
+    let sources: BTreeMap<String, SourceReport> = nodes
+        .iter()
+        .filter(|node| node.role == Role::Source)
+        .map(|node| (node.name.clone(), source_report(node)))
+        .collect();
+    let mut breaches = Vec::new();
+    for stage in stages {
+        let undeclared = stage.undeclared();
+        if undeclared > 0 {
+            breaches.push(format!(
+                "{}: absorbed{{undeclared}} = {undeclared}: the stage returned done without emitting",
+                stage.name
+            ));
+        }
+    }
+    for (name, source) in &sources {
+        if source.undeclared > 0 {
+            breaches.push(format!(
+                "{name}: {} messages decoded into nothing",
+                source.undeclared
+            ));
+        }
+    }
+    if at_rest {
+        for hop in hops {
+            if !hop.adds_up() {
+                breaches.push(format!(
+                    "{}: offered {} = accepted {} + shed, accepted = delivered {} + in flight {} + discarded: does not hold",
+                    hop.name, hop.offered, hop.accepted, hop.delivered, hop.in_flight
+                ));
+            }
+            if hop.in_flight > 0 {
+                breaches.push(format!(
+                    "{}: {} messages still in flight",
+                    hop.name, hop.in_flight
+                ));
+            }
+        }
+        for stage in stages.iter().filter(|stage| stage.role != "source") {
+            if !stage.adds_up() {
+                breaches.push(format!(
+                    "{}: consumed {} is not all disposed of",
+                    stage.name, stage.consumed
+                ));
+            }
+            let delivered: u64 = nodes_inputs(hops, &stage.name);
+            if delivered != stage.consumed {
+                breaches.push(format!(
+                    "{}: its hops delivered {delivered}, it consumed {}",
+                    stage.name, stage.consumed
+                ));
+            }
+        }
+        for (name, source) in &sources {
+            if !source.adds_up() {
+                breaches.push(format!(
+                    "{name}: received {} is not all accounted for",
+                    source.received
+                ));
+            }
+        }
+    }
+    for hop in hops {
+        let shed: u64 = hop.shed.values().sum();
+        if shed > 0 && hop.budget.as_ref().is_some_and(|budget| budget.lossless) {
+            breaches.push(format!(
+                "{}: {shed} messages shed on a hop that must lose none",
+                hop.name
+            ));
+        }
+    }
+    LedgerReport {
+        closed: breaches.is_empty(),
+        breaches,
+        sources,
+        shed: hops.iter().flat_map(|hop| hop.shed.values()).sum(),
+        discarded: hops.iter().flat_map(|hop| hop.discarded.values()).sum(),
+    }
+}
+
+fn nodes_inputs(hops: &[HopReport], name: &str) -> u64 {
+    let into = hops
+        .iter()
+        .filter(|hop| hop.name.rsplit("->").next() == Some(name));
+    into.map(|hop| hop.delivered).sum()
+}
+
+/// Everything that a report is made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) line: LineReport,
+    pub(crate) host: &'a Host,
+    pub(crate) placement: Vec<LoopReport>,
+    pub(crate) hops: &'a [HopView],
+    pub(crate) nodes: &'a [NodeView],
+    pub(crate) objective: Option<&'a Budget>,
+    pub(crate) drain: Option<DrainReport>,
+    pub(crate) at_rest: bool,
+}
+
+impl Parts<'_> {
+    pub(crate) fn report(self) -> Report {
+        let hops: Vec<HopReport> = self.hops.iter().map(hop_report).collect();
+        let mut stages: Vec<StageReport> = self
+            .nodes
+            .iter()
+            .map(|node| stage_report(node, self.hops))
+            .collect();
+        let mut faults = Vec::new();
+        for stage in &mut stages {
+            if self
+                .drain
+                .as_ref()
+                .is_some_and(|drain| drain.stuck.contains(&stage.name))
+            {
+                stage.state = "stuck";
+                faults.push(format!("{}: its handler did not return", stage.name));
+            }
+            if let Some(fault) = &stage.fault {
+                faults.push(format!("{}: {fault}", stage.name));
+            }
+        }
+        let ledger = ledger_report(&hops, &stages, self.nodes, self.at_rest);
+        Report {
+            schema: SCHEMA,
+            line: self.line,
+            host: self.host.clone(),
+            placement: self.placement,
+            end_to_end: end_to_end_report(self.nodes, self.objective),
+            hops,
+            stages,
+            ledger,
+            drain: self.drain,
+            faults,
+            verdict: "unjudged",
+        }
+    }
+}
+
+/// Whether a node is over, from outside.
+pub(crate) fn is_over(node: &NodeView) -> bool {
+    matches!(node.counters.state(), State::Done | State::Failed)
+}

@@ -1,0 +1,96 @@
+//! Decoding, fragmenting and synthesising allocate nothing, proven by a counting allocator.
+
+#![expect(
+    unsafe_code,
+    reason = "a global allocator can only be written with unsafe"
+)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use hopline::feed::synthetic::{Mix, SYNTHETIC_BYTES_MAX};
+use hopline::feed::{Arrivals, Decoder, Symbols, Synthetic, SyntheticSpec, fragments, parse_line};
+
+thread_local! {
+    // Of this thread alone, because the test harness allocates on its own.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call is passed on to the system's allocator as it came; counting touches a
+// const-initialised thread-local without a destructor, which allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller keeps `alloc`'s contract, which is the system's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        // SAFETY: `place` comes from `alloc` above, hence from the system, with this layout.
+        unsafe { System.dealloc(place, layout) }
+    }
+}
+
+#[global_allocator]
+static GLOBAL: Counting = Counting;
+
+fn counted(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    work();
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn nothing_is_allocated_for_a_message() {
+    assert_eq!(counted(|| drop(vec![1_u8])), 1, "the counter counts");
+
+    let symbols = Symbols::new(&["BTCUSDT"]).unwrap();
+    let mut decoder = Decoder::new(symbols, Some("BTCUSDT")).unwrap();
+    let spec = SyntheticSpec {
+        seed: 1,
+        symbol: "BTCUSDT".into(),
+        rate_per_s: 1e5,
+        arrivals: Arrivals::Bursty {
+            burst: 20,
+            intensity: 10,
+        },
+        mix: Mix::default(),
+    };
+    let mut feed = Synthetic::new(&spec).unwrap();
+    // Room for a blank in front, which defeats the predictions.
+    let mut buffer = [b' '; SYNTHETIC_BYTES_MAX + 1];
+    let (mut messages, mut frames) = (0, 0);
+    let allocations = counted(|| {
+        for _ in 0..20_000 {
+            let (_, len) = feed.next(&mut buffer[1..]).unwrap();
+            for text in [&buffer[1..=len], &buffer[..=len]] {
+                let message = decoder.decode(text).unwrap();
+                messages += 1;
+                frames += 1 + fragments(&message).count();
+            }
+        }
+    });
+    assert_eq!((allocations, messages), (0, 40_000));
+    assert!(frames > messages);
+
+    let bad = [
+        &b"1723161255088169167 {\"e\":\"trade\",\"t\":1,\"\\u0073\":\"\\u0042\"}\r\n"[..],
+        b"1 {\"e\":\"trade\",\"t\":1,\"p\":\"0.000000000001\",\"q\":\"1\",\"m\":true}",
+        b"1 {\"a\":[[[[{\"b\":\"\xc3\xa9\"}]]]]}",
+        b"1 {\"a\":\"\xff\"}",
+        b"1 {\"a\":\"cut",
+        b"1 nonsense",
+        b"99999999999999999999 {}",
+        b"",
+    ];
+    let mut refused = 0;
+    let allocations = counted(|| {
+        for line in bad {
+            let message = parse_line(line).and_then(|(_, json)| decoder.decode(json));
+            refused += usize::from(message.is_err());
+        }
+    });
+    assert_eq!((allocations, refused), (0, bad.len()));
+}
