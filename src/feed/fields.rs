@@ -47,23 +47,17 @@ enum Field {
 const FIELDS: usize = Field::Data as usize + 1;
 
 impl Field {
+    #[inline(always)]
     fn of(key: &[u8]) -> Option<Field> {
+        match key {
+            [letter] => LETTERS.get(usize::from(*letter)).copied().flatten(),
+            word => Field::of_word(word),
+        }
+    }
+
+    fn of_word(key: &[u8]) -> Option<Field> {
         Some(match key {
-            b"e" => Field::Kind,
-            b"E" => Field::Event,
-            b"T" => Field::Transaction,
-            b"s" => Field::Symbol,
-            b"U" => Field::First,
-            b"u" => Field::Last,
             b"pu" => Field::Prev,
-            b"a" => Field::LowerA,
-            b"b" => Field::LowerB,
-            b"A" => Field::UpperA,
-            b"B" => Field::UpperB,
-            b"t" => Field::TradeId,
-            b"p" => Field::PriceOf,
-            b"q" => Field::QtyOf,
-            b"m" => Field::Maker,
             b"lastUpdateId" => Field::SnapshotId,
             b"bids" => Field::Bids,
             b"asks" => Field::Asks,
@@ -73,6 +67,26 @@ impl Field {
         })
     }
 }
+
+/// The fields whose keys are one letter, by that letter.
+static LETTERS: [Option<Field>; 128] = {
+    let mut letters = [None; 128];
+    letters[b'e' as usize] = Some(Field::Kind);
+    letters[b'E' as usize] = Some(Field::Event);
+    letters[b'T' as usize] = Some(Field::Transaction);
+    letters[b's' as usize] = Some(Field::Symbol);
+    letters[b'U' as usize] = Some(Field::First);
+    letters[b'u' as usize] = Some(Field::Last);
+    letters[b'a' as usize] = Some(Field::LowerA);
+    letters[b'b' as usize] = Some(Field::LowerB);
+    letters[b'A' as usize] = Some(Field::UpperA);
+    letters[b'B' as usize] = Some(Field::UpperB);
+    letters[b't' as usize] = Some(Field::TradeId);
+    letters[b'p' as usize] = Some(Field::PriceOf);
+    letters[b'q' as usize] = Some(Field::QtyOf);
+    letters[b'm' as usize] = Some(Field::Maker);
+    letters
+};
 
 /// The kinds that `e` names.
 enum Kind {

@@ -116,7 +116,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes past a string; the span is what stands between its quotes, escapes as written.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn string(&mut self) -> Result<Span, Reject> {
         self.expect(b'"')?;
         let start = self.at as u32;
@@ -157,7 +157,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes past a key, its colon and the blanks around; the span is as in [`Scanner::string`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn key(&mut self) -> Result<Span, Reject> {
         // Nearly all of the exchange's keys are one letter with nothing around.
         if let Some([b'"', b'A'..=b'Z' | b'a'..=b'z', b'"', b':', next]) =
@@ -177,7 +177,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes past a number.
-    #[inline]
+    #[inline(always)]
     fn number(&mut self) -> Result<(), Reject> {
         self.take(b'-');
         if !self.take(b'0') {
@@ -197,7 +197,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes past one digit or more.
-    #[inline]
+    #[inline(always)]
     fn digits(&mut self) -> Result<(), Reject> {
         let start = self.at;
         loop {
@@ -235,6 +235,7 @@ impl<'a> Scanner<'a> {
         Ok(Span { start, end })
     }
 
+    #[inline(never)]
     fn skip_any(&mut self, depth: u32) -> Result<(), Reject> {
         // Bit n says whether the n-th container that is open is an object.
         let mut objects = 0_u32;
