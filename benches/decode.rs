@@ -16,8 +16,14 @@ use std::hint::black_box;
 use hopline::feed::{Decoder, Symbols};
 use serde::Deserialize;
 
-const TICKER: &str = r#"{"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":4723107831020,"s":"BTCUSDT","b":"58214.30","B":"1.907","a":"58214.40","A":"3.250","T":1712345678901,"E":1712345678902}}"#;
-const TRADE: &str = r#"{"stream":"btcusdt@trade","data":{"e":"trade","E":1712345678922,"T":1712345678921,"s":"BTCUSDT","t":4812345678,"p":"58214.40","q":"0.016","X":"MARKET","m":false}}"#;
+const TICKER: &str = concat!(
+    r#"{"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":4723107831020,"s":"BTCUSDT","#,
+    r#""b":"58214.30","B":"1.907","a":"58214.40","A":"3.250","T":1712345678901,"E":1712345678902}}"#,
+);
+const TRADE: &str = concat!(
+    r#"{"stream":"btcusdt@trade","data":{"e":"trade","E":1712345678922,"T":1712345678921,"s":"BTCUSDT","#,
+    r#""t":4812345678,"p":"58214.40","q":"0.016","X":"MARKET","m":false}}"#,
+);
 
 const ROUNDS: usize = 400;
 const TICKERS_A_ROUND: u32 = 2_000;
@@ -93,7 +99,10 @@ fn depth() -> String {
         (0..50).map(level).collect::<Vec<_>>().join(",")
     };
     format!(
-        r#"{{"stream":"btcusdt@depth@0ms","data":{{"e":"depthUpdate","E":1712345678922,"T":1712345678921,"s":"BTCUSDT","U":4723107831020,"u":4723107837557,"pu":4723107830937,"b":[{}],"a":[{}]}}}}"#,
+        concat!(
+            r#"{{"stream":"btcusdt@depth@0ms","data":{{"e":"depthUpdate","E":1712345678922,"T":1712345678921,"#,
+            r#""s":"BTCUSDT","U":4723107831020,"u":4723107837557,"pu":4723107830937,"b":[{}],"a":[{}]}}}}"#,
+        ),
         side(58_190),
         side(58_214),
     )

@@ -15,14 +15,37 @@ use proptest::prelude::*;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-const TICKER: &str = r#"{"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":5123107839020,"s":"BTCUSDT","b":"61800.20","B":"2.507","a":"61800.30","A":"2.510","T":1723161256313,"E":1723161256314}}"#;
-const TRADE: &str = r#"{"stream":"btcusdt@trade","data":{"e":"trade","E":1723161256322,"T":1723161256321,"s":"BTCUSDT","t":5266583935,"p":"61800.30","q":"0.006","X":"MARKET","m":false}}"#;
-const DEPTH: &str = r#"{"stream":"btcusdt@depth@0ms","data":{"e":"depthUpdate","E":1723161256299,"T":1723161256298,"s":"BTCUSDT","U":5123107832006,"u":5123107837557,"pu":5123107831937,"b":[["58710.20","0.014"],["61496.50","0.010"],["61510.90","0.000"]],"a":[["61800.30","12.111"]]}}"#;
-const SNAPSHOT: &str = r#"{"lastUpdateId":5123107852948,"E":1723161256501,"T":1723161256493,"bids":[["61800.20","2.909"],["61800.10","0.696"]],"asks":[["61800.30","20.004"]]}"#;
-const SPOT_TICKER: &str = r#"{"u":400900217,"s":"ETHUSDT","b":"25.35190000","B":"31.21000000","a":"25.36520000","A":"40.66000000"}"#;
-const SPOT_TRADE: &str = r#"{"e":"trade","E":1672515782136,"s":"ETHUSDT","t":12345,"p":"0.00100000","q":"100","b":88,"a":50,"T":1672515782136,"m":true,"M":true}"#;
-const SPOT_DEPTH: &str = r#"{"e":"depthUpdate","E":1672515782136,"s":"BTCUSDT","U":157,"u":160,"b":[["0.0024","10",[]]],"a":[]}"#;
-const SPOT_SNAPSHOT: &str = r#"{"stream":"ethusdt@depth20","data":{"lastUpdateId":160,"bids":[],"asks":[["0.0026","100"]]}}"#;
+const TICKER: &str = concat!(
+    r#"{"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":5123107839020,"s":"BTCUSDT","#,
+    r#""b":"61800.20","B":"2.507","a":"61800.30","A":"2.510","T":1723161256313,"E":1723161256314}}"#,
+);
+const TRADE: &str = concat!(
+    r#"{"stream":"btcusdt@trade","data":{"e":"trade","E":1723161256322,"T":1723161256321,"s":"BTCUSDT","#,
+    r#""t":5266583935,"p":"61800.30","q":"0.006","X":"MARKET","m":false}}"#,
+);
+const DEPTH: &str = concat!(
+    r#"{"stream":"btcusdt@depth@0ms","data":{"e":"depthUpdate","E":1723161256299,"T":1723161256298,"#,
+    r#""s":"BTCUSDT","U":5123107832006,"u":5123107837557,"pu":5123107831937,"b":[["58710.20","0.014"],"#,
+    r#"["61496.50","0.010"],["61510.90","0.000"]],"a":[["61800.30","12.111"]]}}"#,
+);
+const SNAPSHOT: &str = concat!(
+    r#"{"lastUpdateId":5123107852948,"E":1723161256501,"T":1723161256493,"bids":[["61800.20","2.909"],"#,
+    r#"["61800.10","0.696"]],"asks":[["61800.30","20.004"]]}"#,
+);
+const SPOT_TICKER: &str = concat!(
+    r#"{"u":400900217,"s":"ETHUSDT","b":"25.35190000","B":"31.21000000","a":"25.36520000","#,
+    r#""A":"40.66000000"}"#,
+);
+const SPOT_TRADE: &str = concat!(
+    r#"{"e":"trade","E":1672515782136,"s":"ETHUSDT","t":12345,"p":"0.00100000","q":"100","b":88,"a":50,"#,
+    r#""T":1672515782136,"m":true,"M":true}"#,
+);
+const SPOT_DEPTH: &str = concat!(
+    r#"{"e":"depthUpdate","E":1672515782136,"s":"BTCUSDT","U":157,"u":160,"b":[["0.0024","10",[]]],"a":[]}"#,
+);
+const SPOT_SNAPSHOT: &str = concat!(
+    r#"{"stream":"ethusdt@depth20","data":{"lastUpdateId":160,"bids":[],"asks":[["0.0026","100"]]}}"#,
+);
 
 const SAMPLES: [&str; 8] = [
     TICKER,
@@ -67,113 +90,8 @@ fn decode_once(text: &str) -> Result<Owned, Reject> {
     decode(&mut decoder(), text.as_bytes())
 }
 
-/// The rules once more, on serde_json's value and without regard to speed. `None` is a reject.
-mod oracle {
-    use super::*;
-
-    pub(super) fn decode(text: &[u8], default_symbol: &str) -> Option<Owned> {
-        let value: Value = serde_json::from_str(std::str::from_utf8(text).ok()?).ok()?;
-        let outer = value.as_object()?;
-        let data = outer.get("data").filter(|data| data.is_object());
-        let object = data.unwrap_or(&value).as_object()?;
-        let stream = outer.get("stream");
-        let int = |key: &str| object.get(key)?.as_u64();
-        let int_or_zero = |key: &str| object.get(key).map_or(Some(0), Value::as_u64);
-        let event_ms = || int_or_zero("E");
-        let transaction_ms = || int_or_zero("T");
-        let price = |key: &str| Some(Price(units(object.get(key)?)?));
-        let qty = |key: &str| Some(Qty(units(object.get(key)?)?)).filter(|qty| qty.0 >= 0);
-        let symbol = || {
-            let name = match (object.get("s"), stream) {
-                (Some(name), _) => name.as_str()?.to_owned(),
-                (None, Some(stream)) => stream.as_str()?.split('@').next()?.to_ascii_uppercase(),
-                (None, None) => default_symbol.to_owned(),
-            };
-            ["BTCUSDT", "ETHUSDT"]
-                .iter()
-                .position(|s| *s == name)
-                .map(|at| at as u16)
-        };
-        let kind = match object.get("e") {
-            Some(kind) => kind.as_str()?,
-            None if object.contains_key("lastUpdateId") => "snapshot",
-            None => "bookTicker",
-        };
-        Some(match kind {
-            "bookTicker" => Owned::BookTicker(BookTicker {
-                update_id: int("u")?,
-                bid: price("b")?,
-                bid_qty: qty("B")?,
-                ask: price("a")?,
-                ask_qty: qty("A")?,
-                event_ms: event_ms()?,
-                transaction_ms: transaction_ms()?,
-                symbol: symbol()?,
-            }),
-            "trade" => Owned::Trade(Trade {
-                trade_id: int("t")?,
-                price: price("p")?,
-                qty: qty("q")?,
-                event_ms: event_ms()?,
-                transaction_ms: transaction_ms()?,
-                symbol: symbol()?,
-                buyer_is_maker: object.get("m")?.as_bool()?.into(),
-            }),
-            "depthUpdate" => {
-                let (bids, asks) = (levels(object.get("b")?)?, levels(object.get("a")?)?);
-                let head = DepthHead {
-                    first_id: int("U")?,
-                    last_id: int("u")?,
-                    prev_id: int_or_zero("pu")?,
-                    event_ms: event_ms()?,
-                    transaction_ms: transaction_ms()?,
-                    symbol: symbol()?,
-                    bids: bids.len() as u16,
-                    asks: asks.len() as u16,
-                    has_prev: object.contains_key("pu").into(),
-                };
-                Owned::Depth(head, bids, asks)
-            }
-            "snapshot" => {
-                let (bids, asks) = (levels(object.get("bids")?)?, levels(object.get("asks")?)?);
-                let head = SnapshotHead {
-                    last_id: int("lastUpdateId")?,
-                    event_ms: event_ms()?,
-                    transaction_ms: transaction_ms()?,
-                    symbol: symbol()?,
-                    bids: bids.len() as u16,
-                    asks: asks.len() as u16,
-                };
-                Owned::Snapshot(head, bids, asks)
-            }
-            _ => return None,
-        })
-    }
-
-    fn levels(list: &Value) -> Option<Vec<Level>> {
-        let level = |level: &Value| {
-            let (price, qty) = (units(level.get(0)?)?, units(level.get(1)?)?);
-            (qty >= 0).then_some(Level {
-                price: Price(price),
-                qty: Qty(qty),
-            })
-        };
-        list.as_array()?.iter().map(level).collect()
-    }
-
-    fn units(number: &Value) -> Option<i64> {
-        let text = number.as_str()?;
-        let body = text.strip_prefix('-').unwrap_or(text);
-        let (whole, fraction) = body.split_once('.').unwrap_or((body, "0"));
-        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        let fraction_kept = fraction.trim_end_matches('0');
-        if !digits(whole) || !digits(fraction) || fraction_kept.len() > 8 {
-            return None;
-        }
-        let sign = if body.len() < text.len() { "-" } else { "" };
-        format!("{sign}{whole}{fraction_kept:0<8}").parse().ok()
-    }
-}
+#[path = "feed/oracle.rs"]
+mod oracle;
 
 #[test]
 fn the_samples_of_both_products_decode_as_the_oracle_says() {
