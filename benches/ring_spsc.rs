@@ -13,11 +13,6 @@
 //! Only ratios travel between machines. Both cores have to be free: with other work on them the
 //! p50 is noisy and the p99 is that work's.
 
-#![allow(
-    unsafe_code,
-    reason = "the time stamp counter has no safe form; an end stamp has to wait for the load before it"
-)]
-
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::thread;
@@ -25,6 +20,7 @@ use std::thread;
 use core_affinity::CoreId;
 use crossbeam_utils::CachePadded;
 use hopline::base::primitive::{AtomicU64, Ordering};
+use hopline::clock::Clock;
 use hopline::ring::{PushError, hop, spsc};
 
 /// Slots of each ring.
@@ -39,34 +35,10 @@ struct Plan {
     trips: usize,
     items: usize,
     cores: [CoreId; 2],
+    clock: Clock,
 }
 
-/// Ticks at a moment before what follows.
-#[inline(always)]
-fn stamp() -> u64 {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 processor has the instruction.
-    unsafe {
-        core::arch::x86_64::_rdtsc()
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    quanta::Clock::new().raw()
-}
-
-/// Ticks at a moment after what came before: a plain `rdtsc` is speculated past the spin loop.
-#[inline(always)]
-fn stamp_after() -> u64 {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let mut core = 0;
-        // SAFETY: every x86-64 processor of the last fifteen years has the instruction; it writes to `core` only.
-        unsafe { core::arch::x86_64::__rdtscp(&raw mut core) }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    quanta::Clock::new().raw()
-}
-
-/// Ticks of each round trip: `trip` runs here, `echo` answers on the other core.
+/// Nanoseconds of each round trip: `trip` runs here, `echo` answers on the other core.
 fn ping_pong(plan: &Plan, mut trip: impl FnMut(u64), mut echo: impl FnMut() + Send) -> Vec<u64> {
     let trips = WARM_UP + plan.trips;
     let start = Barrier::new(2);
@@ -78,14 +50,14 @@ fn ping_pong(plan: &Plan, mut trip: impl FnMut(u64), mut echo: impl FnMut() + Se
                 echo();
             }
         });
-        let mut ticks = Vec::with_capacity(trips);
+        let mut spans_ns = Vec::with_capacity(trips);
         start.wait();
         for number in 0..trips as u64 {
-            let begin = stamp();
+            let begin_ns = plan.clock.stamp();
             trip(number);
-            ticks.push(stamp_after().wrapping_sub(begin));
+            spans_ns.push(plan.clock.stamp_after() - begin_ns);
         }
-        ticks.split_off(WARM_UP)
+        spans_ns.split_off(WARM_UP)
     })
 }
 
@@ -204,7 +176,7 @@ fn hop_96(plan: &Plan, _round: usize) -> Vec<u64> {
     )
 }
 
-/// Ticks to move `plan.items` items: `send` puts a number or says that there is no room.
+/// Nanoseconds to move `plan.items` items: `send` puts a number or says that there is no room.
 fn stream(
     plan: &Plan,
     mut send: impl FnMut(u64) -> u64,
@@ -220,15 +192,15 @@ fn stream(
             while taken < items {
                 taken += take();
             }
-            stamp_after()
+            plan.clock.stamp_after()
         });
         start.wait();
-        let begin = stamp();
+        let begin_ns = plan.clock.stamp();
         let mut sent = 0;
         while sent < items {
             sent += send(sent);
         }
-        reader.join().expect("the reader ends").wrapping_sub(begin)
+        reader.join().expect("the reader ends") - begin_ns
     })
 }
 
@@ -333,10 +305,9 @@ fn main() {
         trips: if quick { 5_000 } else { 50_000 },
         items: if quick { 64_000 } else { 640_000 },
         cores: [first, second],
+        clock: Clock::calibrated(),
     };
     core_affinity::set_for_current(first);
-    let clock = quanta::Clock::new();
-    let ns = |ticks: u64| clock.delta_as_nanos(0, ticks * 1_000) as f64 / 1_000.0;
 
     let candidates: [(&str, Trips, Option<f64>); 7] = [
         ("null (cost of measuring)", null, None),
@@ -353,10 +324,10 @@ fn main() {
     for round in 0..plan.rounds {
         for turn in 0..candidates.len() {
             let at = (round + turn) % candidates.len();
-            let mut ticks = (candidates[at].1)(&plan, round);
-            ticks.sort_unstable();
-            p50[at].push(ns(ticks[ticks.len() / 2]) / 2.0);
-            p99[at].push(ns(ticks[ticks.len() * 99 / 100]) / 2.0);
+            let mut spans_ns = (candidates[at].1)(&plan, round);
+            spans_ns.sort_unstable();
+            p50[at].push(spans_ns[spans_ns.len() / 2] as f64 / 2.0);
+            p99[at].push(spans_ns[spans_ns.len() * 99 / 100] as f64 / 2.0);
         }
     }
     println!(
@@ -396,8 +367,8 @@ fn main() {
     let mut took = vec![[Vec::new(), Vec::new()]; streams.len()];
     for _ in 0..plan.rounds {
         for (at, (_, unit, batch)) in streams.iter().enumerate() {
-            took[at][0].push(ns(unit(&plan)) / plan.items as f64);
-            took[at][1].push(ns(batch(&plan)) / plan.items as f64);
+            took[at][0].push(unit(&plan) as f64 / plan.items as f64);
+            took[at][1].push(batch(&plan) as f64 / plan.items as f64);
         }
     }
     println!(
