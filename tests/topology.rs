@@ -9,8 +9,8 @@ use hopline::frame::View;
 use hopline::io::{Driver, IoError, Virtual};
 use hopline::overload::WhenFull;
 use hopline::stage::{
-    Arrival, Context, Decode, Decoded, Delivery, Egress, Feed, Ingress, Leaving, Out, Outcome, Port,
-    SourceContext, Stage,
+    Arrival, Context, Decode, Decoded, Delivery, Egress, Feed, Ingress, Leaving, Out, Outcome,
+    Port, SourceContext, Stage,
 };
 use hopline::topology::{Hop, Inline, Line, Placement, Report, Stop, p99};
 use hopline::wait::Strategy;
@@ -40,7 +40,9 @@ impl Decode for Numbers {
 
     fn decode(&mut self, message: &[u8], cx: &mut Context<'_>) -> Result<Decoded, Reject> {
         let bytes: [u8; 8] = message.try_into().map_err(|_| Reject::BadLine)?;
-        let frame = Number { value: u64::from_le_bytes(bytes) };
+        let frame = Number {
+            value: u64::from_le_bytes(bytes),
+        };
         if self.parts == 1 {
             cx.emit(NUMBERS, &frame);
         } else {
@@ -65,7 +67,13 @@ struct Counting {
 
 impl Counting {
     fn new(count: u64, gap_ns: u64) -> Counting {
-        Counting { count, gap_ns, sent: 0, t0_ns: 0, decoder: Numbers { parts: 1 } }
+        Counting {
+            count,
+            gap_ns,
+            sent: 0,
+            t0_ns: 0,
+            decoder: Numbers { parts: 1 },
+        }
     }
 
     fn parts(mut self, parts: usize) -> Counting {
@@ -105,7 +113,11 @@ impl Ingress for Counting {
                 return Feed::Live;
             }
             let bytes = self.sent.to_le_bytes();
-            let t_intended_ns = if self.gap_ns == 0 { now_ns } else { self.due_ns() };
+            let t_intended_ns = if self.gap_ns == 0 {
+                now_ns
+            } else {
+                self.due_ns()
+            };
             let arrival = Arrival {
                 bytes: &bytes,
                 t_intended_ns,
@@ -139,7 +151,9 @@ impl Egress for Collect {
         if !frame.envelope.flags.is_last() {
             return Delivery::Part;
         }
-        let value = View::<Number>::read(frame.payload).expect("a number").value();
+        let value = View::<Number>::read(frame.payload)
+            .expect("a number")
+            .value();
         assert!(self.last.is_none_or(|last| value > last), "order is kept");
         self.last = Some(value);
         if self.slow && self.seen.load(Ordering::Relaxed) % 2 == 0 {
@@ -184,37 +198,63 @@ fn line(source: Counting, pass: Pass, depth: usize, when_full: WhenFull) -> Line
     line.source("in", source);
     line.stage("pass", move || pass.clone());
     line.sink("out", Collect::default());
-    line.connect("in", "pass", Hop::depth(depth).when_full(when_full).budget(p99("20us")));
+    line.connect(
+        "in",
+        "pass",
+        Hop::depth(depth).when_full(when_full).budget(p99("20us")),
+    );
     line.connect("pass", "out", Hop::depth(depth));
     line.build().expect("a right line")
 }
 
 fn inline(line: Line) -> Report {
-    let (report, _) = line.run_inline(Inline::new(Driver::Virtual(Virtual::new())), None).expect("it runs");
+    let (report, _) = line
+        .run_inline(Inline::new(Driver::Virtual(Virtual::new())), None)
+        .expect("it runs");
     report
 }
 
 /// The first stage, checked to be the one named.
 fn stage<'r>(report: &'r Report, name: &str) -> &'r hopline::budget::report::StageReport {
-    report.stages.iter().find(|stage| stage.name == name).expect("such a stage")
+    report
+        .stages
+        .iter()
+        .find(|stage| stage.name == name)
+        .expect("such a stage")
 }
 
 #[test]
 fn a_line_inline_delivers_all_and_its_ledger_closes() {
-    let report = inline(line(Counting::new(10_000, 1_000), Pass::default(), 64, WhenFull::Block));
+    let report = inline(line(
+        Counting::new(10_000, 1_000),
+        Pass::default(),
+        64,
+        WhenFull::Block,
+    ));
     assert!(report.is_good(), "{:?}", report.ledger.breaches);
     assert_eq!(report.ledger.sources["in"].ingested, 10_000);
     assert_eq!(report.hops[1].delivered, 10_000);
     assert_eq!(report.hops[0].sojourn_ns.count, 10_000);
     assert_eq!(report.end_to_end.sojourn_ns.count, 10_000);
     assert!(report.hops[0].sojourn_ns.p50 >= report.hops[0].service_ns.p50);
-    assert_eq!(report.drain.as_ref().map(|drain| (drain.cause, drain.complete)), Some(("finished", true)));
+    assert_eq!(
+        report
+            .drain
+            .as_ref()
+            .map(|drain| (drain.cause, drain.complete)),
+        Some(("finished", true))
+    );
 }
 
 #[test]
 fn the_same_line_inline_gives_the_same_report_twice() {
     let run = || {
-        let mut report = inline(line(Counting::new(5_000, 777), Pass::default(), 16, WhenFull::Block));
+        let mut report = inline(line(
+            Counting::new(5_000, 777),
+            Pass::default(),
+            16,
+            WhenFull::Block,
+        ));
         report.line.resident_bytes = None;
         format!("{report:?}")
     };
@@ -267,8 +307,16 @@ fn a_message_that_could_never_fit_is_shed_as_oversize() {
 
 #[test]
 fn a_stage_that_says_nothing_opens_the_ledger() {
-    let pass = Pass { silent_every: 1_000, ..Pass::default() };
-    let report = inline(line(Counting::new(10_000, 1_000), pass, 64, WhenFull::Block));
+    let pass = Pass {
+        silent_every: 1_000,
+        ..Pass::default()
+    };
+    let report = inline(line(
+        Counting::new(10_000, 1_000),
+        pass,
+        64,
+        WhenFull::Block,
+    ));
     assert_eq!(stage(&report, "pass").absorbed["undeclared"], 10);
     assert!(!report.ledger.closed);
     assert!(report.ledger.breaches[0].contains("pass: absorbed{undeclared} = 10"));
@@ -276,15 +324,30 @@ fn a_stage_that_says_nothing_opens_the_ledger() {
 
 #[test]
 fn a_panic_is_caught_accounted_for_and_named() {
-    let pass = Pass { panic_at: Some(500), ..Pass::default() };
+    let pass = Pass {
+        panic_at: Some(500),
+        ..Pass::default()
+    };
     let report = inline(line(Counting::new(10_000, 100), pass, 64, WhenFull::Block));
     let failed = stage(&report, "pass");
     assert_eq!(failed.state, "failed");
     assert_eq!(failed.rejected["panicked"], 1);
-    assert!(failed.fault.as_ref().is_some_and(|fault| fault.contains("planted")));
-    assert!(report.ledger.closed, "every frame has its reason: {:?}", report.ledger.breaches);
+    assert!(
+        failed
+            .fault
+            .as_ref()
+            .is_some_and(|fault| fault.contains("planted"))
+    );
+    assert!(
+        report.ledger.closed,
+        "every frame has its reason: {:?}",
+        report.ledger.breaches
+    );
     assert!(!report.is_good());
-    assert_eq!(report.drain.as_ref().map(|drain| drain.cause), Some("fault"));
+    assert_eq!(
+        report.drain.as_ref().map(|drain| drain.cause),
+        Some("fault")
+    );
 }
 
 fn threaded(line: Line, stop: Stop) -> Report {
@@ -317,8 +380,15 @@ fn threads_deliver_all_however_they_wait() {
     for wait in [Strategy::YIELD, Strategy::PARK] {
         for threads in [1, 2, 3] {
             let builder = pass_builder(Counting::new(20_000, 0), Pass::default());
-            let report = threaded(polite(builder, threads, wait), Stop::after(Duration::from_secs(60)));
-            assert!(report.is_good(), "{wait} on {threads}: {:?}", report.ledger.breaches);
+            let report = threaded(
+                polite(builder, threads, wait),
+                Stop::after(Duration::from_secs(60)),
+            );
+            assert!(
+                report.is_good(),
+                "{wait} on {threads}: {:?}",
+                report.ledger.breaches
+            );
             assert_eq!(report.hops[1].delivered, 20_000, "{wait} on {threads}");
             assert_eq!(report.end_to_end.sojourn_ns.count, 20_000);
         }
@@ -328,7 +398,10 @@ fn threads_deliver_all_however_they_wait() {
 #[test]
 fn a_stop_in_mid_run_drains_and_adds_up() {
     let builder = pass_builder(Counting::new(u64::MAX, 0), Pass::default());
-    let report = threaded(polite(builder, 2, Strategy::YIELD), Stop::after(Duration::from_millis(100)));
+    let report = threaded(
+        polite(builder, 2, Strategy::YIELD),
+        Stop::after(Duration::from_millis(100)),
+    );
     assert!(report.is_good(), "{:?}", report.ledger.breaches);
     let drain = report.drain.expect("a drain");
     assert_eq!((drain.cause, drain.complete), ("duration", true));
@@ -337,9 +410,15 @@ fn a_stop_in_mid_run_drains_and_adds_up() {
 
 #[test]
 fn a_handler_that_never_returns_is_named_and_nothing_hangs() {
-    let pass = Pass { hang_at: Some(100), ..Pass::default() };
+    let pass = Pass {
+        hang_at: Some(100),
+        ..Pass::default()
+    };
     let builder = pass_builder(Counting::new(u64::MAX, 1_000), pass);
-    let report = threaded(polite(builder, 3, Strategy::YIELD), Stop::after(Duration::from_millis(200)));
+    let report = threaded(
+        polite(builder, 3, Strategy::YIELD),
+        Stop::after(Duration::from_millis(200)),
+    );
     let drain = report.drain.as_ref().expect("a drain");
     assert!(!drain.complete);
     assert_eq!(drain.stuck, ["pass"]);
@@ -351,10 +430,19 @@ fn a_handler_that_never_returns_is_named_and_nothing_hangs() {
 
 #[test]
 fn a_panic_on_threads_ends_the_line_and_adds_up() {
-    let pass = Pass { panic_at: Some(5_000), ..Pass::default() };
+    let pass = Pass {
+        panic_at: Some(5_000),
+        ..Pass::default()
+    };
     let builder = pass_builder(Counting::new(u64::MAX, 0), pass);
-    let report = threaded(polite(builder, 3, Strategy::YIELD), Stop::after(Duration::from_secs(60)));
-    assert_eq!(report.drain.as_ref().map(|drain| drain.cause), Some("fault"));
+    let report = threaded(
+        polite(builder, 3, Strategy::YIELD),
+        Stop::after(Duration::from_secs(60)),
+    );
+    assert_eq!(
+        report.drain.as_ref().map(|drain| drain.cause),
+        Some("fault")
+    );
     assert!(report.ledger.closed, "{:?}", report.ledger.breaches);
     assert_eq!(stage(&report, "pass").state, "failed");
 }
