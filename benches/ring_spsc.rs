@@ -306,6 +306,16 @@ fn sorted(mut values: Vec<f64>) -> Vec<f64> {
     values
 }
 
+/// The quantile of sorted ticks, interpolated within equal ones: the counter may step by dozens.
+fn quantile(ticks: &[u64], quantile: f64) -> f64 {
+    let target = quantile * ticks.len() as f64;
+    let value = ticks[(target as usize).min(ticks.len() - 1)];
+    let below = ticks.partition_point(|&other| other < value);
+    let through = ticks.partition_point(|&other| other <= value);
+    let step = (value - ticks[below.saturating_sub(1)]) as f64;
+    value as f64 + step * ((target - below as f64) / (through - below) as f64 - 0.5)
+}
+
 /// `median (lowest-highest)`.
 fn spread(values: &[f64], decimals: usize) -> String {
     let values = sorted(values.to_vec());
@@ -339,7 +349,8 @@ fn main() {
     };
     core_affinity::set_for_current(first);
     let clock = quanta::Clock::new();
-    let ns = |ticks: u64| clock.delta_as_nanos(0, ticks * 1_000) as f64 / 1_000.0;
+    let ns_per_tick = clock.delta_as_nanos(0, 1 << 30) as f64 / (1u64 << 30) as f64;
+    let ns = |ticks: f64| ticks * ns_per_tick;
 
     let shapes: [(&str, Trips, Option<f64>); 5] = [
         ("packed, 8 B", packed_8, Some(BAR)),
@@ -365,8 +376,8 @@ fn main() {
             let at = (round + turn) % candidates.len();
             let mut ticks = (candidates[at].1)(&plan, round, candidates[at].2);
             ticks.sort_unstable();
-            p50[at].push(ns(ticks[ticks.len() / 2]) / 2.0);
-            p99[at].push(ns(ticks[ticks.len() * 99 / 100]) / 2.0);
+            p50[at].push(ns(quantile(&ticks, 0.50)) / 2.0);
+            p99[at].push(ns(quantile(&ticks, 0.99)) / 2.0);
         }
     }
     println!(
@@ -406,8 +417,8 @@ fn main() {
     let mut took = vec![[Vec::new(), Vec::new()]; streams.len()];
     for _ in 0..plan.rounds {
         for (at, (_, unit, batch)) in streams.iter().enumerate() {
-            took[at][0].push(ns(unit(&plan)) / plan.items as f64);
-            took[at][1].push(ns(batch(&plan)) / plan.items as f64);
+            took[at][0].push(ns(unit(&plan) as f64) / plan.items as f64);
+            took[at][1].push(ns(batch(&plan) as f64) / plan.items as f64);
         }
     }
     println!(
