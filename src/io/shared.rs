@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock, PoisonError, Weak};
 
 use crate::io::UdpSpec;
 use crate::io::error::{IoError, IoErrorKind};
-use crate::io::virtual_net::SharedInbox;
+use crate::io::virtual_driver::SharedInbox;
 
 /// What drivers share.
 #[derive(Debug)]

@@ -47,6 +47,8 @@ struct Item<T>(MaybeUninit<T>);
 impl<T> Content for Item<T> {
     const DISCARDS: bool = core::mem::needs_drop::<T>();
 
+    /// # Safety
+    /// As in [`Content::discard`]: the item was published and not consumed.
     unsafe fn discard(&mut self) {
         // SAFETY: the caller says that it was published and not consumed, so a value is in it.
         unsafe { self.0.assume_init_drop() };

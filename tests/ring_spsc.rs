@@ -1,0 +1,801 @@
+//! Conformance of the point-to-point rings: one suite, written against small traits, run by each ring.
+//!
+//! A ring joins by implementing [`Ring`], [`Tx`] and [`Rx`] and adding a line to `conforms!`. What only
+//! values can show (drops, panics in mid-write) follows after the suite.
+
+#![cfg(not(loom))]
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+
+use hopline::base::primitive::{AtomicU64, Ordering};
+use hopline::base::{Cause, Envelope, Prng, Sequence};
+use hopline::ring::{ClaimError, Layout, Lined, Packed, PushError, hop, spsc};
+use proptest::prelude::*;
+
+/// What the suite asks of a writing handle; items are numbers.
+trait Tx: Send + 'static {
+    fn offer(&mut self, item: u64) -> Result<(), ClaimError>;
+    /// All or none, with one publish.
+    fn offer_batch(&mut self, items: &[u64]) -> Result<(), ClaimError>;
+    /// Claims, writes `item` and drops the claim.
+    fn abort(&mut self, item: u64) -> Result<(), ClaimError>;
+    /// Claims one slot more than `items`, writes `items`, then panics with the claim in hand.
+    fn panic_in_claim(&mut self, items: &[u64]);
+    fn has_room(&mut self, count: usize) -> bool;
+    fn credits(&mut self) -> usize;
+    fn position(&self) -> Sequence;
+    fn close(&mut self, cause: Cause);
+    fn consumer_closed(&self) -> Option<Cause>;
+}
+
+/// What the suite asks of a reading handle.
+trait Rx: Send + 'static {
+    fn peek(&mut self) -> Option<u64>;
+    fn advance(&mut self) -> bool;
+    fn take(&mut self) -> Option<u64> {
+        let item = self.peek()?;
+        assert!(self.advance());
+        Some(item)
+    }
+    /// Borrows the oldest item, then panics with it in hand.
+    fn panic_in_peek(&mut self);
+    fn ready_ahead(&mut self, limit: usize) -> usize;
+    fn return_credits(&mut self);
+    fn position(&self) -> Sequence;
+    fn is_finished(&mut self) -> bool;
+    fn close(&mut self, cause: Cause);
+    fn producer_closed(&self) -> Option<Cause>;
+}
+
+/// A kind of ring.
+trait Ring {
+    type Tx: Tx;
+    type Rx: Rx;
+    fn open(depth: usize, start: u64) -> (Self::Tx, Self::Rx);
+}
+
+/// The methods that values and frames have under the same names.
+macro_rules! forward {
+    (tx) => {
+        fn has_room(&mut self, count: usize) -> bool {
+            self.has_room(count)
+        }
+        fn credits(&mut self) -> usize {
+            self.credits()
+        }
+        fn position(&self) -> Sequence {
+            self.position()
+        }
+        fn close(&mut self, cause: Cause) {
+            self.close(cause);
+        }
+        fn consumer_closed(&self) -> Option<Cause> {
+            self.consumer_closed()
+        }
+    };
+    (rx) => {
+        fn advance(&mut self) -> bool {
+            self.advance()
+        }
+        fn ready_ahead(&mut self, limit: usize) -> usize {
+            self.ready_ahead(limit)
+        }
+        fn return_credits(&mut self) {
+            self.return_credits();
+        }
+        fn position(&self) -> Sequence {
+            self.position()
+        }
+        fn is_finished(&mut self) -> bool {
+            self.is_finished()
+        }
+        fn close(&mut self, cause: Cause) {
+            self.close(cause);
+        }
+        fn producer_closed(&self) -> Option<Cause> {
+            self.producer_closed()
+        }
+    };
+}
+
+struct Values<L>(L);
+
+impl<L: Layout> Ring for Values<L> {
+    type Tx = spsc::Producer<u64, L>;
+    type Rx = spsc::Consumer<u64, L>;
+    fn open(depth: usize, start: u64) -> (Self::Tx, Self::Rx) {
+        spsc::ring_at(depth, Sequence(start)).unwrap()
+    }
+}
+
+impl<L: Layout> Tx for spsc::Producer<u64, L> {
+    fn offer(&mut self, item: u64) -> Result<(), ClaimError> {
+        self.push(item).map_err(|refused| {
+            assert_eq!(refused.into_inner(), item);
+            refused.reason()
+        })
+    }
+    fn offer_batch(&mut self, items: &[u64]) -> Result<(), ClaimError> {
+        match self.push_batch(items.iter().copied()) {
+            Ok(count) => {
+                assert_eq!(count, items.len());
+                Ok(())
+            }
+            Err(refused) => {
+                let reason = refused.reason();
+                assert_eq!(refused.into_inner().len(), items.len());
+                Err(reason)
+            }
+        }
+    }
+    fn abort(&mut self, item: u64) -> Result<(), ClaimError> {
+        let mut filled = self.claim()?.write(item);
+        assert_eq!(*filled.value_mut(), item);
+        Ok(())
+    }
+    fn panic_in_claim(&mut self, items: &[u64]) {
+        let _ = self.push_batch((0..items.len() + 1).map(|at| match items.get(at) {
+            Some(&item) => item,
+            None => panic!("planted"),
+        }));
+    }
+    forward!(tx);
+}
+
+impl<L: Layout> Rx for spsc::Consumer<u64, L> {
+    fn peek(&mut self) -> Option<u64> {
+        self.peek().copied()
+    }
+    fn panic_in_peek(&mut self) {
+        let item = self.peek().expect("an item");
+        panic!("planted, at {item}");
+    }
+    forward!(rx);
+}
+
+struct Frames;
+
+impl Ring for Frames {
+    type Tx = hop::FrameProducer;
+    type Rx = hop::FrameConsumer;
+    fn open(depth: usize, start: u64) -> (Self::Tx, Self::Rx) {
+        hop::frames_at(depth, Sequence(start)).unwrap()
+    }
+}
+
+/// Writes all of a frame, so that a torn one shows.
+fn write(envelope: &mut Envelope, payload: &mut [u8; 96], item: u64) {
+    envelope.t_offer_ns = item;
+    envelope.len = 96;
+    for word in payload.chunks_exact_mut(8) {
+        word.copy_from_slice(&item.to_le_bytes());
+    }
+}
+
+impl Tx for hop::FrameProducer {
+    fn offer(&mut self, item: u64) -> Result<(), ClaimError> {
+        let mut claim = self.claim()?;
+        let mut envelope = Envelope::default();
+        write(&mut envelope, claim.payload_mut(), item);
+        *claim.envelope_mut() = envelope;
+        claim.commit();
+        Ok(())
+    }
+    fn offer_batch(&mut self, items: &[u64]) -> Result<(), ClaimError> {
+        let mut batch = self.claim_batch(items.len())?;
+        for (at, &item) in items.iter().enumerate() {
+            let (envelope, payload) = batch.frame_mut(at);
+            write(envelope, payload, item);
+        }
+        batch.commit(items.len());
+        Ok(())
+    }
+    fn abort(&mut self, item: u64) -> Result<(), ClaimError> {
+        let mut claim = self.claim()?;
+        claim.envelope_mut().t_offer_ns = item;
+        Ok(())
+    }
+    fn panic_in_claim(&mut self, items: &[u64]) {
+        let mut batch = self.claim_batch(items.len() + 1).unwrap();
+        for (at, &item) in items.iter().enumerate() {
+            let (envelope, payload) = batch.frame_mut(at);
+            write(envelope, payload, item);
+        }
+        panic!("planted");
+    }
+    forward!(tx);
+}
+
+impl Rx for hop::FrameConsumer {
+    fn peek(&mut self) -> Option<u64> {
+        let position = self.position();
+        let frame = self.peek()?;
+        assert_eq!(frame.sequence(), position);
+        assert_eq!(frame.payload().len(), 96);
+        let item = frame.envelope().t_offer_ns;
+        for word in frame.payload().chunks_exact(8) {
+            assert_eq!(u64::from_le_bytes(word.try_into().unwrap()), item, "torn");
+        }
+        Some(item)
+    }
+    fn panic_in_peek(&mut self) {
+        let frame = self.peek().expect("a frame");
+        panic!("planted, at {:?}", frame.sequence());
+    }
+    forward!(rx);
+}
+
+// The suite.
+
+fn mix(hash: u64, item: u64) -> u64 {
+    (hash ^ item)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .rotate_left(29)
+}
+
+/// Everything arrives once and in order over threads, whatever the mixture of single and batch pushes.
+fn keeps_order_over_threads<R: Ring>(depth: usize, start: u64, items: u64) {
+    let (mut tx, mut rx) = R::open(depth, start);
+    let reader = thread::spawn(move || {
+        let (mut hash, mut count) = (0, 0);
+        loop {
+            if let Some(item) = rx.take() {
+                hash = mix(hash, item);
+                count += 1;
+            } else if rx.is_finished() {
+                return (hash, count, rx.position());
+            } else {
+                thread::yield_now();
+            }
+        }
+    });
+    let (mut hash, mut next, mut prng) = (0, 0, Prng::new(start ^ depth as u64));
+    while next < items {
+        let count = (1 + prng.below(depth as u64 / 2)).min(items - next);
+        let batch: Vec<u64> = (next..next + count).map(|n| n ^ start).collect();
+        while !tx.has_room(batch.len()) {
+            thread::yield_now();
+        }
+        if let [item] = batch[..] {
+            tx.offer(item).expect("has_room was true");
+        } else {
+            tx.offer_batch(&batch).expect("has_room was true");
+        }
+        hash = batch.iter().fold(hash, |hash, &item| mix(hash, item));
+        next += count;
+    }
+    let end = tx.position();
+    assert_eq!(end.since(Sequence(start)), items);
+    drop(tx);
+    assert_eq!(reader.join().unwrap(), (hash, items, end));
+}
+
+/// Exactly `depth` items fit; an aborted claim takes none of that.
+fn holds_exactly_its_depth<R: Ring>(depth: usize, start: u64) {
+    let (mut tx, mut rx) = R::open(depth, start);
+    assert_eq!(rx.peek(), None, "an initial slot looks ready");
+    assert_eq!(rx.ready_ahead(depth), 0);
+    for lap in 0..4 {
+        for item in 0..depth as u64 {
+            assert_eq!(tx.abort(u64::MAX), Ok(()));
+            assert_eq!(tx.offer(lap * 1000 + item), Ok(()));
+        }
+        assert_eq!(tx.offer(0), Err(ClaimError::Full));
+        assert_eq!(tx.abort(0), Err(ClaimError::Full));
+        assert!(!tx.has_room(1));
+        assert_eq!(rx.ready_ahead(usize::MAX), depth);
+        for item in 0..depth as u64 {
+            assert_eq!(rx.peek(), Some(lap * 1000 + item));
+            assert_eq!(rx.peek(), Some(lap * 1000 + item));
+            assert_eq!(rx.take(), Some(lap * 1000 + item));
+        }
+        assert_eq!(rx.take(), None);
+        assert!(!rx.advance());
+    }
+}
+
+/// Credits return every `depth / 8` items, when asked to, and when the ring is found empty.
+fn gives_credits_back_exactly<R: Ring>(depth: usize) {
+    let lazy = (depth / 8).max(1);
+    let (mut tx, mut rx) = R::open(depth, 0);
+    let fill = |tx: &mut R::Tx| while tx.offer(7).is_ok() {};
+    fill(&mut tx);
+    for taken in 1..=depth {
+        assert_eq!(rx.take(), Some(7));
+        assert_eq!(
+            tx.credits(),
+            taken / lazy * lazy,
+            "after {taken} of {depth}"
+        );
+    }
+    assert_eq!(rx.take(), None);
+    assert_eq!(tx.credits(), depth);
+
+    // One item, then an empty look: the credit is back although fewer than `lazy` were taken.
+    tx.offer(1).unwrap();
+    assert_eq!(rx.take(), Some(1));
+    assert_eq!(rx.take(), None);
+    assert_eq!(tx.credits(), depth);
+
+    fill(&mut tx);
+    assert_eq!(rx.take(), Some(7));
+    rx.return_credits();
+    assert!(tx.has_room(1) && !tx.has_room(2));
+}
+
+/// A batch is seen whole or not at all, and fits whole or not at all.
+fn publishes_batches_all_or_none<R: Ring>(depth: usize, start: u64) {
+    let (mut tx, mut rx) = R::open(depth, start);
+    let whole: Vec<u64> = (0..depth as u64).collect();
+    let beyond: Vec<u64> = (0..=depth as u64).collect();
+    assert_eq!(tx.offer_batch(&beyond), Err(ClaimError::Full));
+    assert_eq!(tx.offer_batch(&[]), Ok(()));
+    assert_eq!(rx.peek(), None);
+    assert_eq!(tx.offer_batch(&whole), Ok(()));
+    assert_eq!(rx.ready_ahead(depth), depth);
+    assert_eq!(rx.ready_ahead(1), 1);
+    assert_eq!(rx.ready_ahead(0), 0);
+    assert_eq!(rx.take(), Some(0));
+    rx.return_credits();
+    assert_eq!(tx.offer_batch(&[8, 9]), Err(ClaimError::Full));
+    assert_eq!(tx.offer_batch(&[8]), Ok(()));
+    for item in 1..depth as u64 {
+        assert_eq!(rx.take(), Some(item));
+    }
+    assert_eq!((rx.take(), rx.take()), (Some(8), None));
+}
+
+/// From another thread: what `ready_ahead` counts is there, and the first item of a batch is never
+/// seen without its last.
+fn shows_batches_whole_over_threads<R: Ring>(groups: u64) {
+    // Three single items, then a batch of four: a group of seven.
+    const GROUP: u64 = 7;
+    let (mut tx, mut rx) = R::open(16, u64::MAX - 100);
+    let writer = thread::spawn(move || {
+        for group in 0..groups {
+            let first = group * GROUP;
+            for item in first..first + 3 {
+                while tx.offer(item).is_err() {
+                    thread::yield_now();
+                }
+            }
+            let batch: Vec<u64> = (first + 3..first + GROUP).collect();
+            while tx.offer_batch(&batch).is_err() {
+                thread::yield_now();
+            }
+        }
+    });
+    let mut next = 0;
+    while next < groups * GROUP {
+        let ready = rx.ready_ahead(16);
+        for _ in 0..ready {
+            assert_eq!(rx.take(), Some(next), "counted but not there");
+            next += 1;
+            if (4..GROUP).contains(&(next % GROUP)) {
+                assert_eq!(rx.peek(), Some(next), "a torn batch");
+            }
+        }
+        if ready == 0 {
+            thread::yield_now();
+        }
+    }
+    writer.join().unwrap();
+}
+
+/// A cause reaches the other side; the first one stays; what was on its way still arrives.
+fn closes_with_a_cause<R: Ring>() {
+    let (mut tx, mut rx) = R::open(4, 0);
+    assert_eq!((tx.consumer_closed(), rx.producer_closed()), (None, None));
+    tx.offer(1).unwrap();
+    tx.close(Cause::Finished);
+    tx.close(Cause::Failed);
+    let refusal = Err(ClaimError::Closed(Cause::Finished));
+    assert_eq!((tx.offer(2), tx.offer_batch(&[2])), (refusal, refusal));
+    assert_eq!(rx.producer_closed(), Some(Cause::Finished));
+    assert!(!rx.is_finished());
+    assert_eq!(rx.take(), Some(1));
+    assert!(rx.is_finished());
+    drop(tx);
+    assert_eq!(rx.producer_closed(), Some(Cause::Finished));
+
+    let (mut tx, mut rx) = R::open(2, 0);
+    while tx.offer(3).is_ok() {}
+    rx.close(Cause::Aborted);
+    rx.close(Cause::Finished);
+    assert_eq!(tx.consumer_closed(), Some(Cause::Aborted));
+    let refusal = Err(ClaimError::Closed(Cause::Aborted));
+    assert_eq!(tx.offer(4), refusal, "closed goes before full");
+    assert_eq!((rx.take(), rx.take(), rx.take()), (Some(3), Some(3), None));
+    assert!(!rx.is_finished(), "the producer has not closed");
+    assert_eq!(tx.abort(4), refusal);
+
+    let (tx, mut rx) = R::open(2, 0);
+    drop(tx);
+    assert_eq!(rx.producer_closed(), Some(Cause::Dropped));
+    assert!(rx.is_finished());
+
+    let (tx, rx) = R::open(2, 0);
+    drop(rx);
+    assert_eq!(tx.consumer_closed(), Some(Cause::Dropped));
+}
+
+/// Nothing that was pushed before a close is missed by a reader that stops when finished.
+fn finishes_only_when_empty<R: Ring>(rounds: u64) {
+    for round in 0..rounds {
+        let (mut tx, mut rx) = R::open(2, round);
+        let reader = thread::spawn(move || {
+            let mut count = 0;
+            while !rx.is_finished() {
+                count += u64::from(rx.take().is_some());
+            }
+            count
+        });
+        tx.offer(1).unwrap();
+        tx.close(Cause::Finished);
+        assert_eq!(reader.join().unwrap(), 1);
+    }
+}
+
+/// A panic in mid-write publishes nothing; one in mid-read consumes nothing; the ring goes on.
+fn survives_panics<R: Ring>() {
+    let (mut tx, mut rx) = R::open(4, 0);
+    tx.offer(1).unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| tx.panic_in_claim(&[8, 9]))).is_err());
+    assert_eq!(rx.ready_ahead(4), 1);
+    tx.offer(2).unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| rx.panic_in_peek())).is_err());
+    assert_eq!((rx.take(), rx.take(), rx.take()), (Some(1), Some(2), None));
+    assert_eq!(tx.credits(), 4);
+
+    // A thread that dies with its handle closes the ring: nobody waits for ever.
+    let (mut tx, mut rx) = R::open(4, 0);
+    assert!(
+        thread::spawn(move || tx.panic_in_claim(&[1]))
+            .join()
+            .is_err()
+    );
+    assert!(rx.is_finished());
+    assert_eq!(rx.producer_closed(), Some(Cause::Dropped));
+
+    let (mut tx, mut rx) = R::open(4, 0);
+    tx.offer(1).unwrap();
+    assert!(thread::spawn(move || rx.panic_in_peek()).join().is_err());
+    assert_eq!(tx.offer(2), Err(ClaimError::Closed(Cause::Dropped)));
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Offer(u64),
+    Batch(usize),
+    Abort,
+    Take(usize),
+    Peek,
+    Ready(usize),
+    Return,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        any::<u64>().prop_map(Op::Offer),
+        (0usize..40).prop_map(Op::Batch),
+        Just(Op::Abort),
+        (1usize..40).prop_map(Op::Take),
+        Just(Op::Peek),
+        (0usize..40).prop_map(Op::Ready),
+        Just(Op::Return),
+    ];
+    proptest::collection::vec(op, 1..200)
+}
+
+/// The ring does, step by step, what a bounded `VecDeque` with a lazily published head does.
+fn agrees_with_the_model<R: Ring>(
+    depth: usize,
+    start: u64,
+    ops: &[Op],
+) -> Result<(), TestCaseError> {
+    let (mut tx, mut rx) = R::open(depth, start);
+    let lazy = (depth as u64 / 8).max(1);
+    let mut queue = VecDeque::new();
+    let (mut pushed, mut taken, mut head) = (0u64, 0u64, 0u64);
+    for op in ops {
+        let credits = depth - (pushed - head) as usize;
+        match *op {
+            Op::Offer(item) => {
+                prop_assert_eq!(tx.offer(item).is_ok(), credits > 0);
+                if credits > 0 {
+                    queue.push_back(item);
+                    pushed += 1;
+                }
+            }
+            Op::Batch(count) => {
+                let items: Vec<u64> = (pushed..).take(count).collect();
+                prop_assert_eq!(tx.offer_batch(&items).is_ok(), credits >= count);
+                if credits >= count {
+                    pushed += count as u64;
+                    queue.extend(items);
+                }
+            }
+            Op::Abort => prop_assert_eq!(tx.abort(5).is_ok(), credits > 0),
+            Op::Take(count) => {
+                for _ in 0..count {
+                    let item = rx.take();
+                    prop_assert_eq!(item, queue.pop_front());
+                    taken += u64::from(item.is_some());
+                    if item.is_none() || taken - head >= lazy {
+                        head = taken;
+                    }
+                }
+            }
+            Op::Peek => {
+                prop_assert_eq!(rx.peek(), queue.front().copied());
+                if queue.is_empty() {
+                    head = taken;
+                }
+            }
+            Op::Ready(limit) => {
+                prop_assert_eq!(rx.ready_ahead(limit), queue.len().min(limit));
+                if limit > 0 && queue.is_empty() {
+                    head = taken;
+                }
+            }
+            Op::Return => {
+                rx.return_credits();
+                head = taken;
+            }
+        }
+        prop_assert_eq!(tx.position().since(Sequence(start)), pushed);
+        prop_assert_eq!(rx.position().since(Sequence(start)), taken);
+        // Half of the time, so that the cached head gets old as well.
+        if pushed % 2 == 0 {
+            prop_assert_eq!(tx.credits(), depth - (pushed - head) as usize);
+        }
+    }
+    Ok(())
+}
+
+macro_rules! conforms {
+    ($($ring:ident: $type:ty;)+) => {$(
+        mod $ring {
+            use super::*;
+
+            #[test]
+            fn order() {
+                keeps_order_over_threads::<$type>(2, 0, 5_000);
+                keeps_order_over_threads::<$type>(64, 0, 100_000);
+                keeps_order_over_threads::<$type>(16, u64::MAX - 10_000, 20_000);
+                keeps_order_over_threads::<$type>(2, u64::MAX, 5_000);
+            }
+
+            #[test]
+            fn depth() {
+                for depth in [2, 4, 64] {
+                    for start in [0, 1, 3, u64::MAX - 70, u64::MAX, 1 << 63] {
+                        holds_exactly_its_depth::<$type>(depth, start);
+                    }
+                }
+            }
+
+            #[test]
+            fn credits() {
+                for depth in [2, 8, 16, 64] {
+                    gives_credits_back_exactly::<$type>(depth);
+                }
+            }
+
+            #[test]
+            fn batches() {
+                for start in [0, u64::MAX - 2, u64::MAX] {
+                    publishes_batches_all_or_none::<$type>(2, start);
+                    publishes_batches_all_or_none::<$type>(32, start);
+                }
+                shows_batches_whole_over_threads::<$type>(10_000);
+            }
+
+            #[test]
+            fn close() {
+                closes_with_a_cause::<$type>();
+                finishes_only_when_empty::<$type>(200);
+            }
+
+            #[test]
+            fn panics() {
+                survives_panics::<$type>();
+            }
+
+            proptest! {
+                #![proptest_config(ProptestConfig {
+                    cases: 64,
+                    failure_persistence: None,
+                    ..ProptestConfig::default()
+                })]
+                #[test]
+                fn model(power in 1u32..7, from_the_end in 0u64..200, ops in ops()) {
+                    let start = 0u64.wrapping_sub(from_the_end);
+                    agrees_with_the_model::<$type>(1 << power, start, &ops)?;
+                }
+            }
+        }
+    )+};
+}
+
+conforms! {
+    packed: Values<Packed>;
+    lined: Values<Lined>;
+    frames: Frames;
+}
+
+// What only values can show.
+
+/// Counts its drops.
+struct Counted(Arc<AtomicU64>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A ring of counted values that wraps past 2^64, and their count.
+fn counted(depth: usize) -> (spsc::Pair<Counted>, Arc<AtomicU64>) {
+    let ring = spsc::ring_at(depth, Sequence(u64::MAX - 1)).unwrap();
+    (ring, Arc::new(AtomicU64::new(0)))
+}
+
+#[test]
+fn values_left_in_the_ring_are_dropped_once_with_its_last_handle() {
+    for producer_first in [true, false] {
+        let ((mut tx, mut rx), drops) = counted(8);
+        let item = || Counted(Arc::clone(&drops));
+        let dropped = || drops.load(Ordering::Relaxed);
+        tx.push_batch([item(), item(), item(), item(), item(), item()])
+            .unwrap();
+        drop(rx.pop());
+        assert!(rx.advance());
+        assert!(rx.peek().is_some());
+        assert_eq!(dropped(), 2);
+        if producer_first {
+            drop(tx);
+            assert_eq!(dropped(), 2);
+            drop(rx);
+            assert_eq!(dropped(), 6);
+        } else {
+            drop(rx);
+            assert_eq!(dropped(), 2);
+            let refused = tx.push(item()).unwrap_err();
+            assert!(matches!(refused, PushError::Closed(_, Cause::Dropped)));
+            drop(refused);
+            assert_eq!(dropped(), 3);
+            drop(tx);
+            assert_eq!(dropped(), 7);
+        }
+    }
+}
+
+#[test]
+fn a_full_ring_drops_each_of_its_values_once() {
+    let ((mut tx, mut rx), drops) = counted(4);
+    let mut made = 0;
+    for _ in 0..3 {
+        while tx.has_room(1) {
+            tx.push(Counted(Arc::clone(&drops))).unwrap();
+            made += 1;
+        }
+        assert_eq!(rx.drain(3, drop), 3);
+    }
+    tx.push(Counted(Arc::clone(&drops))).unwrap();
+    assert_eq!(drops.load(Ordering::Relaxed), 9);
+    drop((rx, tx));
+    assert_eq!(drops.load(Ordering::Relaxed), made + 1);
+}
+
+#[test]
+fn an_aborted_value_is_dropped_and_a_forgotten_claim_stalls_nothing() {
+    let ((mut tx, mut rx), drops) = counted(2);
+    let item = || Counted(Arc::clone(&drops));
+    drop(tx.claim().unwrap().write(item()));
+    assert_eq!(drops.load(Ordering::Relaxed), 1);
+    std::mem::forget(tx.claim().unwrap().write(item())); // leaks its value, nothing else
+    assert!(rx.pop().is_none());
+    tx.claim().unwrap().write(item()).commit();
+    assert_eq!(drops.load(Ordering::Relaxed), 1);
+    drop(rx.pop().unwrap());
+    assert_eq!(drops.load(Ordering::Relaxed), 2);
+    assert_eq!(tx.credits(), 2);
+}
+
+#[test]
+fn a_batch_whose_iterator_panics_drops_what_it_had_given() {
+    let ((mut tx, mut rx), drops) = counted(4);
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        let values = (0..3).map(|at| {
+            assert!(at < 2, "planted");
+            Counted(Arc::clone(&drops))
+        });
+        tx.push_batch(values).is_ok()
+    }));
+    assert!(caught.is_err());
+    assert_eq!(drops.load(Ordering::Relaxed), 2);
+    assert!(rx.pop().is_none());
+    assert!(tx.has_room(4));
+}
+
+#[test]
+fn a_batch_follows_its_iterator_not_the_stated_length() {
+    /// States `said` and gives `given`.
+    struct Liar {
+        said: usize,
+        given: usize,
+    }
+    impl Iterator for Liar {
+        type Item = usize;
+        fn next(&mut self) -> Option<usize> {
+            self.given = self.given.checked_sub(1)?;
+            Some(self.given)
+        }
+        fn size_hint(&self) -> (usize, Option<usize>) {
+            (self.said, Some(self.said))
+        }
+    }
+    impl ExactSizeIterator for Liar {}
+
+    let (mut tx, mut rx) = spsc::ring::<usize>(4).unwrap();
+    assert_eq!(tx.push_batch(Liar { said: 3, given: 1 }).unwrap(), 1);
+    assert_eq!(tx.push_batch(Liar { said: 2, given: 9 }).unwrap(), 2);
+    assert_eq!(rx.drain(9, drop), 3);
+}
+
+#[test]
+fn a_drain_that_panics_has_consumed_the_value_in_hand() {
+    let ((mut tx, mut rx), drops) = counted(4);
+    tx.push_batch((0..3).map(|_| Counted(Arc::clone(&drops))))
+        .unwrap();
+    let caught = catch_unwind(AssertUnwindSafe(|| rx.drain(3, |_value| panic!("planted"))));
+    assert!(caught.is_err());
+    assert_eq!(drops.load(Ordering::Relaxed), 1);
+    assert_eq!(rx.ready_ahead(4), 2);
+    drop((tx, rx));
+    assert_eq!(drops.load(Ordering::Relaxed), 3);
+}
+
+#[test]
+fn values_without_size_or_with_wide_alignment_work() {
+    #[repr(align(128))]
+    struct Wide(u8);
+    let (mut tx, mut rx) = spsc::ring::<()>(2).unwrap();
+    tx.push(()).unwrap();
+    assert_eq!((rx.pop(), rx.pop()), (Some(()), None));
+    let (mut tx, mut rx) = spsc::ring_lined::<Wide>(2).unwrap();
+    tx.push(Wide(7)).unwrap();
+    let wide = rx.peek().unwrap();
+    assert_eq!((&raw const *wide as usize % 128, wide.0), (0, 7));
+}
+
+#[test]
+fn a_payload_is_aligned_and_cut_to_its_slot() {
+    let (mut tx, mut rx) = hop::frames(2).unwrap();
+    let mut claim = tx.claim().unwrap();
+    claim.envelope_mut().len = u16::MAX;
+    let written = claim.payload_mut().as_ptr();
+    assert_eq!(written as usize % 32, 0);
+    claim.commit();
+    let frame = rx.peek().unwrap();
+    assert_eq!(frame.payload().len(), 96);
+    assert_eq!(frame.payload().as_ptr(), written);
+}
+
+#[test]
+#[should_panic(expected = "beyond the claim")]
+fn a_frame_beyond_the_batch_is_refused() {
+    let (mut tx, _rx) = hop::frames(4).unwrap();
+    tx.claim_batch(2).unwrap().frame_mut(2);
+}
+
+#[test]
+fn a_depth_that_is_no_power_of_two_is_refused() {
+    assert!(spsc::ring::<u8>(3).is_err());
+    assert!(spsc::ring_lined::<u8>(0).is_err());
+    assert!(hop::frames(1).is_err());
+}
