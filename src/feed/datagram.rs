@@ -45,7 +45,7 @@ pub struct Datagram {
     /// The other end's port; 0 where there is none.
     pub peer_port: u16,
     /// Bytes of the whole datagram.
-    pub len: u16,
+    pub total: u16,
     /// How many of `bytes` are meant. The others are zeros.
     pub count: u8,
     /// Its first bytes.
@@ -110,7 +110,7 @@ impl Datagram {
         Some(Datagram {
             peer_ip,
             peer_port,
-            len: datagram.len() as u16,
+            total: datagram.len() as u16,
             count: now.len() as u8,
             bytes,
         })
@@ -132,7 +132,7 @@ impl Datagram {
     /// Whether this is all of the datagram.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.as_slice().len() == usize::from(self.len)
+        self.as_slice().len() == usize::from(self.total)
     }
 }
 
@@ -195,7 +195,7 @@ mod tests {
                 together.extend_from_slice(part.as_slice());
             }
             assert_eq!(
-                (together.as_slice(), usize::from(head.len)),
+                (together.as_slice(), usize::from(head.total)),
                 (datagram, len)
             );
             assert_eq!(datagram_frames(len), 1 + parts(datagram).count());

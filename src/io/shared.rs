@@ -4,7 +4,7 @@
 //! Invariant: who comes first opens it, all others wait for that; only opening takes a lock.
 
 use std::collections::BTreeMap;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 #[allow(
     clippy::disallowed_types,
     reason = "taken while a line is built and opened, never in a turn"
@@ -57,6 +57,15 @@ impl SharedUdp {
     #[must_use]
     pub fn spec(&self) -> &UdpSpec {
         &self.0.spec
+    }
+
+    /// The address it is bound to, with the port that the system chose; `None` before it is open.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match self.0.opened.get()?.as_ref().ok()? {
+            SharedSocket::Real(socket) => socket.local_addr().ok(),
+            SharedSocket::Virtual(inbox) => Some(inbox.local()),
+        }
     }
 
     /// The socket, opened by `open` if nobody has yet. An error is the same for all.
@@ -124,6 +133,7 @@ mod tests {
             let inbox = hears.udp_join(&shared, true).unwrap();
             let addr = hears.udp_local_addr(inbox).unwrap();
             let client = hears.udp_open(&UdpSpec::connected(addr)).unwrap();
+            assert_eq!(shared.local_addr(), Some(addr));
             assert_eq!(hears.udp_send(client, None, b"ping"), Ok(Sent::Yes));
             let mut buf = [0; 8];
             let mut wait = |driver: &mut Driver, id| {

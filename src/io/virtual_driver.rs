@@ -38,6 +38,13 @@ pub(crate) struct SharedInbox {
     from: SocketAddr,
 }
 
+impl SharedInbox {
+    /// What others see as its address.
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.from
+    }
+}
+
 impl Drop for SharedInbox {
     fn drop(&mut self) {
         self.net.state().close(self.inbox);
