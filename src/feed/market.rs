@@ -7,6 +7,7 @@
 //! | `depthUpdate` | [`DepthHead`] | the ids of a change of the book; its levels follow |
 //! | `snapshot` | [`SnapshotHead`] | the id of a whole book; its levels follow |
 //! | `levels` | [`Levels`] | up to five levels of one side, a fragment after a head |
+//! | `left` | [`Left`] | that a message of the others has left a stage |
 //!
 //! A depth message of n bids and m asks is one message of [`frames_needed`] fragments: the head,
 //! the bids five at a time, then the asks five at a time.
@@ -171,6 +172,22 @@ pub struct Levels {
     pub side: u8,
     /// The levels, in the order of the message.
     pub levels: [Level; LEVELS_PER_FRAME],
+}
+
+/// That a message of the exchange has left a stage: what the sink log writes. Kind `left`.
+#[hopline::frame(schema = 106, version = 1, name = "left")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// The message's id: `trade_id`, `update_id` or `last_id`.
+    pub id: u64,
+    /// `prev_id` of a change of the book; only when `has_prev` is 1, else 0.
+    pub prev: u64,
+    /// Index of the symbol in the line's table.
+    pub symbol: u16,
+    /// Schema id of the message, or of its head.
+    pub kind: u16,
+    /// Whether `prev` is meant.
+    pub has_prev: u8,
 }
 
 impl Levels {
