@@ -9,6 +9,7 @@
 //! | [`line`](mod@line) | the `<ns> <json>` lines of captures |
 //! | [`arrivals`] | open-loop schedules: constant, Poisson, bursty |
 //! | [`synthetic`] | a seeded feed in the exchange's format |
+//! | `predict`, `fields`, `scanner`, `digits` | the decoder: usual order of keys, rules, grammar, numbers |
 //!
 //! Invariant: nothing here opens, waits or reads a clock; decoding a message allocates nothing and
 //! never panics, whatever the bytes are.

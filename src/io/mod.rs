@@ -23,6 +23,7 @@ mod lines;
 mod real;
 mod sys;
 mod table;
+mod virtual_driver;
 mod virtual_net;
 
 use core::fmt;
@@ -37,9 +38,10 @@ pub use faulty::{FaultCounts, FaultPlan, Faulty};
 pub use lines::{Fill, LINE_BUFFER_BYTES_MIN, LineEvent, LineReader};
 pub use real::Real;
 use table::Slot;
+pub use virtual_driver::Virtual;
 pub use virtual_net::{
     NetCounts, SentDatagram, VIRTUAL_DISK_BYTES, VIRTUAL_IN_FLIGHT_MAX, VIRTUAL_QUEUE_BYTES,
-    VIRTUAL_QUEUE_DATAGRAMS, VIRTUAL_SENT_BYTES, VIRTUAL_SENT_MAX, Virtual, VirtualNet,
+    VIRTUAL_QUEUE_DATAGRAMS, VIRTUAL_SENT_BYTES, VIRTUAL_SENT_MAX, VirtualNet,
 };
 
 /// Most sockets one driver opens: a thread has at most as many sources and sinks as a line has nodes.

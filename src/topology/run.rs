@@ -196,7 +196,12 @@ impl Line {
     pub fn start(self) -> Result<Running, StartError> {
         let host = Host::read();
         let plan = self.plan(&host)?;
-        self.start_as(plan, host, Clock::calibrated(), &|| Driver::real())
+        let clock = if host.trusts_tsc() {
+            Clock::calibrated()
+        } else {
+            Clock::os()
+        };
+        self.start_as(plan, host, clock, &Driver::real)
     }
 
     /// Starts the line and waits for its end: when all sources have ended, when `stop` says so,
@@ -439,6 +444,8 @@ impl Running {
                 };
             }
             look(self);
+            // Once the counter has run for long enough, its scale is known better.
+            self.clock.refine();
             if self.has_failed() {
                 return "fault";
             }
