@@ -95,10 +95,28 @@ impl Registry {
     }
 
     /// The decoder that a source's settings name.
-    fn decoder_of(&self, params: &mut Params) -> Result<Option<Box<dyn Decode>>, Problem> {
+    fn decoder_of(&self, params: &mut Params) -> Result<Box<dyn Decode>, Problem> {
         let words: Vec<&str> = self.decoders.keys().map(String::as_str).collect();
         let named = params.word("decode", &words, |name| self.decoders.get(name))?;
-        named.map(|make| make(params)).transpose()
+        let Some(make) = named else {
+            let help = format!(
+                "say what its messages are: decode = \"…\", one of {}",
+                list(words)
+            );
+            let what = "the setting \"decode\" is missing";
+            return Err(params.problem("decode", what, help));
+        };
+        make(params)
+    }
+
+    /// The settings of a source that are its decoder's: what its messages are, whatever they come
+    /// by. The others belong to its kind.
+    ///
+    /// # Errors
+    /// No such decoder, or what its factory says.
+    pub fn decode_settings(&self, params: &Params) -> Result<Params, Problem> {
+        let (decoder, settings) = params.asked_by(|params| self.decoder_of(params));
+        decoder.map(|_| settings)
     }
 
     /// Adds a kind of sink.
@@ -123,7 +141,9 @@ impl Registry {
     /// Makes a node of a kind from its settings.
     ///
     /// # Errors
-    /// An unknown kind or one of another role, what the factory says, and settings that nobody knows.
+    /// An unknown kind or one of another role, what the factory says, and settings that nobody
+    /// knows. A factory that gives up may not have asked for all of its settings: then only those
+    /// are named that look like one that is missing.
     pub fn make(
         &self,
         kind: &str,
@@ -151,13 +171,16 @@ impl Registry {
         let made = match role {
             Role::Source => self
                 .decoder_of(params)
-                .and_then(|decoder| factory(params, decoder)),
+                .and_then(|decoder| factory(params, Some(decoder))),
             _ => factory(params, None),
         };
-        let part = made.map_err(|problem| {
-            let place = params.place_of("kind").cloned();
-            Problems::from(problem.at(place.as_ref()))
-        })?;
-        params.unknown().into_result(part)
+        match made {
+            Ok(part) => params.unknown().into_result(part),
+            Err(problem) => {
+                let mut problems = Problems::from(problem.at(params.place_of("kind")));
+                problems.0.extend(params.misspelt().0);
+                Err(problems)
+            }
+        }
     }
 }
