@@ -92,7 +92,15 @@ pub trait Stage: Send + 'static {
     /// Runs once on the stage's own thread, before the first frame. May allocate.
     fn on_start(&mut self) {}
 
+    /// Bytes that it has allocated for itself, for the plan.
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+
     /// Takes one frame. Must say what became of it.
+    ///
+    /// The fragments of a message come one after the other, with no other frame between them, from
+    /// whatever input; [`Context::flags`] tells the first and the last.
     fn on_frame(
         &mut self,
         frame: <Self::In as Input>::View<'_>,
