@@ -18,7 +18,7 @@ use crate::exit::{Exit, Failure};
 use crate::out;
 
 /// How long a run of an endless feed lasts unless the user says how long.
-pub(crate) const DEMONSTRATION: Duration = Duration::from_secs(10);
+pub(crate) const DEMONSTRATION_SPAN: Duration = Duration::from_secs(10);
 
 const EXAMPLES: &str = "\
 Examples:

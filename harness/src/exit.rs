@@ -106,7 +106,8 @@ impl From<IoError> for Failure {
 
 impl From<Problems> for Failure {
     fn from(problems: Problems) -> Failure {
-        Failure::usage(problems.to_string(), "")
+        let each: Vec<String> = problems.0.iter().map(ToString::to_string).collect();
+        Failure::usage(each.join("\nerror: "), "")
     }
 }
 

@@ -70,7 +70,7 @@ fn command(registry: &Registry) -> Exit {
             registry,
             &RunArgs {
                 shape: Shape::of(case::DEMONSTRATION),
-                duration: Some(cli::DEMONSTRATION),
+                duration: Some(cli::DEMONSTRATION_SPAN),
                 json: false,
                 inline: false,
             },
@@ -88,6 +88,7 @@ fn command(registry: &Registry) -> Exit {
 }
 
 fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
+    cli::check(&args.shape)?;
     let ready = case::load(registry, &args.shape, args.inline)?;
     let options = run::Options {
         case: args.shape.case.clone(),

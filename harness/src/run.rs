@@ -82,7 +82,7 @@ pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> 
         warmup_ns,
         notes,
     };
-    print(&run, options, ready.is_fed)
+    print(&run, options, ready.is_made_up)
 }
 
 /// Runs the line without threads, on virtual time and on a disk in memory that holds its inputs.
@@ -115,7 +115,7 @@ pub(crate) fn inline(ready: Ready, options: &Options) -> Result<Exit, Failure> {
         warmup_ns: 0,
         notes: ready.notes,
     };
-    print(&run, options, ready.is_fed)
+    print(&run, options, ready.is_made_up)
 }
 
 fn nanoseconds(span: Duration) -> u64 {
