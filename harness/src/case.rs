@@ -373,7 +373,8 @@ mod tests {
             ("[::]:26400", "[::1]:26400"),
             ("10.0.0.7:1", "10.0.0.7:1"),
         ] {
-            assert_eq!(on_this_machine(bind.parse().unwrap()), to.parse().unwrap());
+            let to: SocketAddr = to.parse().unwrap();
+            assert_eq!(on_this_machine(bind.parse().unwrap()), to);
         }
     }
 }

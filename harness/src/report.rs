@@ -17,6 +17,8 @@ pub struct RunReport {
     pub senders: Vec<SenderReport>,
     /// Nanoseconds at the start whose latencies are not in the histograms; counters have them.
     pub warmup_ns: u64,
+    /// Most that P99 may lie above P50 from end to end, in nanoseconds, if the case says so.
+    pub jitter_budget_ns: Option<u64>,
     /// What a person should know of how the threads were placed.
     pub notes: Vec<String>,
 }

@@ -80,6 +80,7 @@ pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> 
         report,
         senders,
         warmup_ns,
+        jitter_budget_ns: ready.jitter_ns,
         notes,
     };
     print(&run, options, ready.is_made_up)
@@ -113,6 +114,7 @@ pub(crate) fn inline(ready: Ready, options: &Options) -> Result<Exit, Failure> {
         report,
         senders: Vec::new(),
         warmup_ns: 0,
+        jitter_budget_ns: ready.jitter_ns,
         notes: ready.notes,
     };
     print(&run, options, ready.is_made_up)

@@ -4,7 +4,7 @@ use hopline::base::units::Span;
 use hopline::topology::Report;
 
 use super::rows::{self, Detail, Since};
-use super::text::{Paint, Tone, bytes, grouped, rate, seconds, wrap};
+use super::text::{Paint, Tone, bytes, grouped, limit, rate, seconds, wrap};
 use crate::report::RunReport;
 
 /// Width of the words that lead the lines below the tables.
@@ -56,6 +56,7 @@ pub(crate) fn lines(run: &RunReport, next: &[String], width: usize, paint: Paint
         width,
         paint,
     };
+    jitter(&mut lines, run);
     ledger(&mut lines, report);
     drain(&mut lines, report);
     for fault in &report.faults {
@@ -99,6 +100,24 @@ fn title(report: &Report, paint: Paint) -> String {
         seconds(elapsed_ns),
         rate(per_s),
     )
+}
+
+fn jitter(lines: &mut Lines<'_>, run: &RunReport) {
+    let whole = &run.report.end_to_end;
+    if whole.sojourn_ns.count == 0 {
+        return;
+    }
+    let text = format!("{} from end to end (p99 - p50)", Span(whole.jitter_ns));
+    let Some(budget_ns) = run.jitter_budget_ns else {
+        return lines.add("jitter:", &text, Tone::Plain);
+    };
+    let tone = if whole.jitter_ns > budget_ns {
+        Tone::Warn
+    } else {
+        Tone::Plain
+    };
+    let text = format!("{text}, budget {}", limit(budget_ns));
+    lines.add("jitter:", &text, tone);
 }
 
 fn ledger(lines: &mut Lines<'_>, report: &Report) {
