@@ -3,7 +3,7 @@
 //! Invariant: knows no kind of node; their settings are kept for the registry.
 
 use crate::base::limits::{DEPTH_DEFAULT, DRAIN_DEADLINE_NS, NODES_MAX};
-use crate::host::{CORE_ID_MAX, Pin};
+use crate::host::{PINNABLE_CORES, Pin};
 use crate::overload::WhenFull;
 use crate::stage::Role;
 use crate::topology::check::name_is_right;
@@ -182,7 +182,7 @@ impl LineSpec {
         // A core that is not there, but could be somewhere, is the plan's to refuse.
         let none = u64::MAX;
         let core = noted(
-            params.count("core", none, 0..=CORE_ID_MAX as u64 - 1),
+            params.count("core", none, 0..=PINNABLE_CORES as u64 - 1),
             problems,
         );
         let wait = noted(wait(&mut params), problems).flatten();
