@@ -143,10 +143,12 @@ fn read(c: &mut Criterion) {
         });
     });
     group.bench_function("checked_integers_field", |b| {
-        b.iter(|| View::<Quote>::read(black_box(&quotes[..])).map(|quote| quote.bid().price));
+        b.iter(|| View::<Quote>::read(black_box(&quotes[..])).map_or(0, |quote| quote.bid().price));
     });
     group.bench_function("checked_enum_and_bool_field", |b| {
-        b.iter(|| View::<Order>::read(black_box(&orders[..])).map(|order| order.limit().price));
+        b.iter(|| {
+            View::<Order>::read(black_box(&orders[..])).map_or(0, |order| order.limit().price)
+        });
     });
     group.bench_function("checked_integers_owned", |b| {
         b.iter(|| {

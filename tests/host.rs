@@ -95,6 +95,7 @@ fn without_any_file_all_is_unknown_but_something_may_run() {
         nohz_full: None,
         numa_nodes: None,
         clock_source: None,
+        clock_sources: None,
         page_bytes: None,
         huge_pages: None,
         kernel: None,
@@ -137,6 +138,10 @@ fn every_fact_is_read() {
             "tsc\n",
         ),
         (
+            "sys/devices/system/clocksource/clocksource0/available_clocksource",
+            "tsc hpet \n",
+        ),
+        (
             "sys/kernel/mm/transparent_hugepage/enabled",
             "always [madvise] never\n",
         ),
@@ -160,6 +165,7 @@ fn every_fact_is_read() {
         nohz_full: Some(vec![]),
         numa_nodes: Some(nodes.map(|(id, cores)| NumaNode { id, cores }).to_vec()),
         clock_source: Some("tsc".to_owned()),
+        clock_sources: Some(vec!["tsc".to_owned(), "hpet".to_owned()]),
         page_bytes: Some(16_384),
         huge_pages: Some("madvise".to_owned()),
         kernel: Some("6.1.0".to_owned()),

@@ -255,15 +255,15 @@ mod tests {
     }
 
     /// Elapsed by the clock and by the standard library over the same busy span.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the standard library's clock is the oracle"
+    )]
     fn spans(clock: &Clock, least_ns: u64) -> (f64, f64) {
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "the standard library's clock is the oracle"
-        )]
         let start = std::time::Instant::now();
         let start_ns = clock.now_ns();
         while (start.elapsed().as_nanos() as u64) < least_ns {
-            core::hint::spin_loop();
+            crate::base::primitive::spin_hint();
         }
         let span_ns = clock.now_ns() - start_ns;
         (span_ns as f64, start.elapsed().as_nanos() as f64)

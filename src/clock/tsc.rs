@@ -260,11 +260,11 @@ mod tests {
             return;
         };
         while !scale.refine() {
-            core::hint::spin_loop();
+            crate::base::primitive::spin_hint();
         }
         let from = scale.refined_from.load(Ordering::Relaxed);
         while read_after() < from {
-            core::hint::spin_loop();
+            crate::base::primitive::spin_hint();
         }
         // A suspended thread cannot spoil this: both ends are anchors with close reads around them.
         let (tick, ns) = anchor();

@@ -243,10 +243,10 @@ impl LevelStore {
         }
     }
 
-    /// Forgets all levels.
+    /// Forgets all levels but the first `len`.
     #[inline]
-    pub(crate) fn clear(&mut self) {
-        self.used = 0;
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.used = self.used.min(len);
     }
 
     /// How many levels there are.

@@ -87,6 +87,12 @@ impl Run {
     }
 }
 
+/// How many of the first eight bytes are digits, counted from the first.
+#[inline(always)]
+pub(crate) fn run_len(bytes: &[u8]) -> usize {
+    Run::of(load(bytes)).count as usize
+}
+
 /// The value of eight digits, the first one (the most significant) in the lowest byte.
 #[inline(always)]
 fn eight(digits: u64) -> u64 {

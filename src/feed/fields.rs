@@ -11,7 +11,8 @@ use crate::feed::binance::{LevelStore, Names, Shape};
 use crate::feed::decimal::{Price, Qty};
 use crate::feed::digits;
 use crate::feed::market::{BookTicker, DepthHead, SnapshotHead, Trade, frames_needed};
-use crate::feed::scanner::{Scanner, Span, resolve};
+use crate::feed::predict;
+use crate::feed::scanner::{Scanner, Span, is_blank, resolve};
 
 /// Longest text, in bytes, of a string with escapes that can still mean something: longer than any
 /// key, symbol or stream name. The exchange writes none of these with escapes.
@@ -46,23 +47,17 @@ enum Field {
 const FIELDS: usize = Field::Data as usize + 1;
 
 impl Field {
+    #[inline(always)]
     fn of(key: &[u8]) -> Option<Field> {
+        match key {
+            [letter] => LETTERS.get(usize::from(*letter)).copied().flatten(),
+            word => Field::of_word(word),
+        }
+    }
+
+    fn of_word(key: &[u8]) -> Option<Field> {
         Some(match key {
-            b"e" => Field::Kind,
-            b"E" => Field::Event,
-            b"T" => Field::Transaction,
-            b"s" => Field::Symbol,
-            b"U" => Field::First,
-            b"u" => Field::Last,
             b"pu" => Field::Prev,
-            b"a" => Field::LowerA,
-            b"b" => Field::LowerB,
-            b"A" => Field::UpperA,
-            b"B" => Field::UpperB,
-            b"t" => Field::TradeId,
-            b"p" => Field::PriceOf,
-            b"q" => Field::QtyOf,
-            b"m" => Field::Maker,
             b"lastUpdateId" => Field::SnapshotId,
             b"bids" => Field::Bids,
             b"asks" => Field::Asks,
@@ -73,43 +68,82 @@ impl Field {
     }
 }
 
+/// The fields whose keys are one letter, by that letter.
+static LETTERS: [Option<Field>; 128] = {
+    let mut letters = [None; 128];
+    letters[b'e' as usize] = Some(Field::Kind);
+    letters[b'E' as usize] = Some(Field::Event);
+    letters[b'T' as usize] = Some(Field::Transaction);
+    letters[b's' as usize] = Some(Field::Symbol);
+    letters[b'U' as usize] = Some(Field::First);
+    letters[b'u' as usize] = Some(Field::Last);
+    letters[b'a' as usize] = Some(Field::LowerA);
+    letters[b'b' as usize] = Some(Field::LowerB);
+    letters[b'A' as usize] = Some(Field::UpperA);
+    letters[b'B' as usize] = Some(Field::UpperB);
+    letters[b't' as usize] = Some(Field::TradeId);
+    letters[b'p' as usize] = Some(Field::PriceOf);
+    letters[b'q' as usize] = Some(Field::QtyOf);
+    letters[b'm' as usize] = Some(Field::Maker);
+    letters
+};
+
+/// The kinds that `e` names.
+enum Kind {
+    BookTicker,
+    Trade,
+    Depth,
+}
+
+impl Kind {
+    fn of(name: &[u8]) -> Option<Kind> {
+        match name {
+            b"bookTicker" => Some(Kind::BookTicker),
+            b"trade" => Some(Kind::Trade),
+            b"depthUpdate" => Some(Kind::Depth),
+            _ => None,
+        }
+    }
+}
+
 /// Where the values of an object's known fields stand; a value is never empty, so an empty span is
 /// an absent field.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Spans([Span; FIELDS]);
 
 /// The message that `text` writes, by the full rules.
-#[cold]
 #[inline(never)]
 pub(crate) fn message(
     text: &[u8],
     names: &Names,
     levels: &mut LevelStore,
 ) -> Result<Shape, Reject> {
-    if text
-        .iter()
-        .all(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'))
-    {
+    if text.iter().copied().all(is_blank) {
         return Err(Reject::Empty);
     }
-    if let Err(fault) = core::str::from_utf8(text) {
+    if !text.is_ascii()
+        && let Err(fault) = core::str::from_utf8(text)
+    {
         return Err(match fault.error_len() {
             Some(_) => Reject::NotUtf8,
             None => Reject::Truncated,
         });
     }
-    let (fields, stream) = locate(text)?;
+    let (mut outer, mut inner) = (Spans::default(), Spans::default());
+    let is_combined = locate(text, &mut outer, &mut inner)?;
+    let stream = outer.0[Field::Stream as usize];
     Reader {
         text,
-        fields,
+        fields: if is_combined { &inner } else { &outer },
         stream,
         names,
     }
     .message(levels)
 }
 
-/// Proves the grammar of the whole text, and finds the message's fields and its stream's name.
-fn locate(text: &[u8]) -> Result<(Spans, Span), Reject> {
+/// Proves the grammar of the whole text, and finds the fields of its object and of the object that
+/// is its `data`, if there is one: then it is the combined form.
+fn locate(text: &[u8], outer: &mut Spans, inner: &mut Spans) -> Result<bool, Reject> {
     let mut scanner = Scanner::new(text);
     scanner.space();
     if scanner.peek() != Some(b'{') {
@@ -117,24 +151,20 @@ fn locate(text: &[u8]) -> Result<(Spans, Span), Reject> {
         scanner.end()?;
         return Err(Reject::UnknownKind);
     }
-    let mut outer = Spans::default();
-    let mut inner = None;
-    object(&mut scanner, text, &mut outer, |scanner, field| {
-        let is_data = matches!(field, Some(Field::Data));
-        if is_data && scanner.peek() == Some(b'{') {
-            let mut data = Spans::default();
-            object(scanner, text, &mut data, |scanner, _| scanner.skip_value(2))?;
-            inner = Some(data);
-            return Ok(Span::default());
-        }
-        if is_data {
-            inner = None;
+    let mut is_combined = false;
+    object(&mut scanner, text, outer, |scanner, field| {
+        if matches!(field, Some(Field::Data)) {
+            is_combined = scanner.peek() == Some(b'{');
+            if is_combined {
+                *inner = Spans::default();
+                object(scanner, text, inner, |scanner, _| scanner.skip_value(2))?;
+                return Ok(Span::default());
+            }
         }
         scanner.skip_value(1)
     })?;
     scanner.end()?;
-    let stream = outer.0[Field::Stream as usize];
-    Ok((inner.unwrap_or(outer), stream))
+    Ok(is_combined)
 }
 
 /// Goes past an object whose brace is here, and notes the spans that `value` returns for its known fields.
@@ -152,8 +182,11 @@ fn object<'a>(
     }
     loop {
         let key = scanner.key()?.of(text);
-        let mut buffer = [0; ESCAPED_BYTES_MAX];
-        let field = resolve(key, &mut buffer).and_then(Field::of);
+        let field = Field::of(key).or_else(|| {
+            // An unknown key is one that is known when its escapes are resolved, or none.
+            let mut buffer = [0; ESCAPED_BYTES_MAX];
+            resolve(key, &mut buffer).and_then(Field::of)
+        });
         let span = value(scanner, field)?;
         if let Some(field) = field {
             spans.0[field as usize] = span;
@@ -169,7 +202,7 @@ fn object<'a>(
 /// The fields of one message, and how to read each type.
 struct Reader<'a> {
     text: &'a [u8],
-    fields: Spans,
+    fields: &'a Spans,
     stream: Span,
     names: &'a Names,
 }
@@ -185,12 +218,15 @@ impl<'a> Reader<'a> {
                 Err(Reject::UnknownKind)
             };
         };
-        let mut buffer = [0; ESCAPED_BYTES_MAX];
-        match resolve(contents(kind)?, &mut buffer) {
-            Some(b"bookTicker") => self.book_ticker(),
-            Some(b"trade") => self.trade(),
-            Some(b"depthUpdate") => self.depth(levels),
-            _ => Err(Reject::UnknownKind),
+        let kind = self.contents(kind)?.of(self.text);
+        let kind = Kind::of(kind).or_else(|| {
+            let mut buffer = [0; ESCAPED_BYTES_MAX];
+            resolve(kind, &mut buffer).and_then(Kind::of)
+        });
+        match kind.ok_or(Reject::UnknownKind)? {
+            Kind::BookTicker => self.book_ticker(),
+            Kind::Trade => self.trade(),
+            Kind::Depth => self.depth(levels),
         }
     }
 
@@ -209,10 +245,10 @@ impl<'a> Reader<'a> {
         Ok(Shape::BookTicker(BookTicker {
             update_id: self.integer(Field::Last)?,
             symbol: self.symbol()?,
-            bid: price(self.needed(Field::LowerB)?)?,
-            bid_qty: qty(self.needed(Field::UpperB)?)?,
-            ask: price(self.needed(Field::LowerA)?)?,
-            ask_qty: qty(self.needed(Field::UpperA)?)?,
+            bid: self.price(self.needed(Field::LowerB)?)?,
+            bid_qty: self.qty(self.needed(Field::UpperB)?)?,
+            ask: self.price(self.needed(Field::LowerA)?)?,
+            ask_qty: self.qty(self.needed(Field::UpperA)?)?,
             event_ms: self.integer_or_zero(Field::Event)?,
             transaction_ms: self.integer_or_zero(Field::Transaction)?,
         }))
@@ -222,11 +258,11 @@ impl<'a> Reader<'a> {
         Ok(Shape::Trade(Trade {
             trade_id: self.integer(Field::TradeId)?,
             symbol: self.symbol()?,
-            price: price(self.needed(Field::PriceOf)?)?,
-            qty: qty(self.needed(Field::QtyOf)?)?,
+            price: self.price(self.needed(Field::PriceOf)?)?,
+            qty: self.qty(self.needed(Field::QtyOf)?)?,
             event_ms: self.integer_or_zero(Field::Event)?,
             transaction_ms: self.integer_or_zero(Field::Transaction)?,
-            buyer_is_maker: match self.needed(Field::Maker)? {
+            buyer_is_maker: match self.needed(Field::Maker)?.of(self.text) {
                 b"true" => 1,
                 b"false" => 0,
                 _ => return Err(Reject::WrongType),
@@ -235,7 +271,10 @@ impl<'a> Reader<'a> {
     }
 
     fn depth(&self, levels: &mut LevelStore) -> Result<Shape, Reject> {
-        let prev = self.value(Field::Prev).map(integer).transpose()?;
+        let prev = self
+            .value(Field::Prev)
+            .map(|prev| self.whole(prev))
+            .transpose()?;
         let mut head = DepthHead {
             first_id: self.integer(Field::First)?,
             last_id: self.integer(Field::Last)?,
@@ -264,34 +303,84 @@ impl<'a> Reader<'a> {
         Ok(Shape::Snapshot(head))
     }
 
-    /// The value of a field, as it is written.
-    fn value(&self, field: Field) -> Option<&'a [u8]> {
-        Some(self.fields.0[field as usize].of(self.text)).filter(|value| !value.is_empty())
+    /// Where the value of a field stands.
+    #[inline(always)]
+    fn value(&self, field: Field) -> Option<Span> {
+        Some(self.fields.0[field as usize]).filter(|value| value.end > 0)
     }
 
-    fn needed(&self, field: Field) -> Result<&'a [u8], Reject> {
+    #[inline(always)]
+    fn needed(&self, field: Field) -> Result<Span, Reject> {
         self.value(field).ok_or(Reject::MissingField)
     }
 
     fn integer(&self, field: Field) -> Result<u64, Reject> {
-        integer(self.needed(field)?)
+        self.whole(self.needed(field)?)
     }
 
     fn integer_or_zero(&self, field: Field) -> Result<u64, Reject> {
-        self.value(field).map_or(Ok(0), integer)
+        self.value(field).map_or(Ok(0), |value| self.whole(value))
     }
 
     fn symbol(&self) -> Result<u16, Reject> {
-        let mut buffer = [0; ESCAPED_BYTES_MAX];
         if let Some(name) = self.value(Field::Symbol) {
-            let name = resolve(contents(name)?, &mut buffer).ok_or(Reject::UnknownSymbol)?;
-            return self.names.named(name);
+            let name = self.contents(name)?.of(self.text);
+            return with_escapes(name, |name| self.names.named(name));
         }
-        let stream = match self.stream.of(self.text) {
-            [] => None,
-            stream => Some(resolve(contents(stream)?, &mut buffer).ok_or(Reject::UnknownSymbol)?),
-        };
-        self.names.unnamed(stream)
+        if self.stream == Span::default() {
+            return self.names.unnamed(None);
+        }
+        let stream = self.contents(self.stream)?.of(self.text);
+        with_escapes(stream, |name| self.names.unnamed(Some(name)))
+    }
+
+    /// What stands between the quotes of a value, which must be a string.
+    #[inline(always)]
+    fn contents(&self, value: Span) -> Result<Span, Reject> {
+        let Span { start, end } = value;
+        // The grammar is proven: what begins with a quote ends with another.
+        if self.text[start as usize] == b'"' {
+            Ok(Span {
+                start: start + 1,
+                end: end - 1,
+            })
+        } else {
+            Err(Reject::WrongType)
+        }
+    }
+
+    /// A value as a whole number of 64 bits.
+    #[inline(always)]
+    fn whole(&self, value: Span) -> Result<u64, Reject> {
+        // Open at the end, because a number's last word is read fastest with text behind it.
+        match digits::integer(&self.text[value.start as usize..]) {
+            Some((number, len)) if len == value.len() => Ok(number),
+            _ => whole_exactly(value.of(self.text)),
+        }
+    }
+
+    /// A value as a number in units of 1e-8.
+    #[inline(always)]
+    fn units(&self, value: Span) -> Result<i64, Reject> {
+        let contents = self.contents(value)?;
+        match digits::decimal(&self.text[contents.start as usize..]) {
+            Some((units, len)) if len == contents.len() => Ok(units),
+            // A number has at most 21 characters of weight; one that needs more escapes is none.
+            _ => with_escapes(contents.of(self.text), |text| Ok(Price::parse(text)?.0)),
+        }
+    }
+
+    fn price(&self, value: Span) -> Result<Price, Reject> {
+        Ok(Price(self.units(value)?))
+    }
+
+    fn qty(&self, value: Span) -> Result<Qty, Reject> {
+        let qty = Qty(self.units(value)?);
+        if qty.is_negative() {
+            Err(Reject::WrongType)
+        } else {
+            Ok(qty)
+        }
     }
 
     /// Reads both sides into the store, and says how many levels each has.
@@ -301,11 +390,57 @@ impl<'a> Reader<'a> {
         asks: Field,
         levels: &mut LevelStore,
     ) -> Result<(u16, u16), Reject> {
-        levels.clear();
-        side(self.needed(bids)?, levels)?;
+        levels.truncate(0);
+        self.side(self.needed(bids)?, levels)?;
         let bids = levels.len();
-        side(self.needed(asks)?, levels)?;
+        self.side(self.needed(asks)?, levels)?;
         counted(bids, levels.len() - bids)
+    }
+
+    /// Reads a list of levels.
+    fn side(&self, list: Span, levels: &mut LevelStore) -> Result<(), Reject> {
+        let before = levels.len();
+        if predict::list(&self.text[list.start as usize..], list.len(), levels).is_some() {
+            return Ok(());
+        }
+        levels.truncate(before);
+        let mut scanner = Scanner::between(self.text, list);
+        if !scanner.take(b'[') {
+            return Err(Reject::WrongType);
+        }
+        scanner.space();
+        if scanner.take(b']') {
+            return Ok(());
+        }
+        loop {
+            if !scanner.take(b'[') {
+                return Err(Reject::WrongType);
+            }
+            scanner.space();
+            if scanner.peek() == Some(b']') {
+                return Err(Reject::WrongType);
+            }
+            let price = self.price(scanner.skip_value(0)?)?;
+            scanner.space();
+            if !scanner.take(b',') {
+                return Err(Reject::WrongType);
+            }
+            scanner.space();
+            let qty = self.qty(scanner.skip_value(0)?)?;
+            scanner.space();
+            while scanner.take(b',') {
+                scanner.space();
+                scanner.skip_value(0)?;
+                scanner.space();
+            }
+            scanner.expect(b']')?;
+            levels.push(price, qty)?;
+            scanner.space();
+            if !scanner.take(b',') {
+                return scanner.expect(b']');
+            }
+            scanner.space();
+        }
     }
 }
 
@@ -319,62 +454,9 @@ pub(crate) fn counted(bids: usize, asks: usize) -> Result<(u16, u16), Reject> {
     Ok((bids as u16, asks as u16))
 }
 
-/// Reads a list of levels, whose grammar is proven.
-fn side(list: &[u8], levels: &mut LevelStore) -> Result<(), Reject> {
-    let mut scanner = Scanner::new(list);
-    if !scanner.take(b'[') {
-        return Err(Reject::WrongType);
-    }
-    scanner.space();
-    if scanner.take(b']') {
-        return Ok(());
-    }
-    loop {
-        if !scanner.take(b'[') {
-            return Err(Reject::WrongType);
-        }
-        scanner.space();
-        if scanner.peek() != Some(b'"') {
-            return Err(Reject::WrongType);
-        }
-        let price = price(scanner.skip_value(0)?.of(list))?;
-        scanner.space();
-        if !scanner.take(b',') {
-            return Err(Reject::WrongType);
-        }
-        scanner.space();
-        let qty = qty(scanner.skip_value(0)?.of(list))?;
-        scanner.space();
-        while scanner.take(b',') {
-            scanner.space();
-            scanner.skip_value(0)?;
-            scanner.space();
-        }
-        scanner.expect(b']')?;
-        levels.push(price, qty)?;
-        scanner.space();
-        if !scanner.take(b',') {
-            return scanner.expect(b']');
-        }
-        scanner.space();
-    }
-}
-
-/// What stands between the quotes of a value, which must be a string.
-fn contents(value: &[u8]) -> Result<&[u8], Reject> {
-    match value {
-        [b'"', contents @ .., b'"'] => Ok(contents),
-        _ => Err(Reject::WrongType),
-    }
-}
-
-/// A value as a whole number of 64 bits.
-fn integer(value: &[u8]) -> Result<u64, Reject> {
-    if let Some((number, len)) = digits::integer(value)
-        && len == value.len()
-    {
-        return Ok(number);
-    }
+/// A value as a whole number of 64 bits, digit by digit.
+#[cold]
+fn whole_exactly(value: &[u8]) -> Result<u64, Reject> {
     if !value.iter().all(u8::is_ascii_digit) {
         return Err(Reject::WrongType);
     }
@@ -382,18 +464,11 @@ fn integer(value: &[u8]) -> Result<u64, Reject> {
     value.iter().try_fold(0, digit).ok_or(Reject::BeyondScale)
 }
 
-fn price(value: &[u8]) -> Result<Price, Reject> {
-    let mut buffer = [0; ESCAPED_BYTES_MAX];
-    // A number has at most 21 characters of weight; one that needs more escapes is none.
-    Price::parse(resolve(contents(value)?, &mut buffer).ok_or(Reject::WrongType)?)
-}
-
-fn qty(value: &[u8]) -> Result<Qty, Reject> {
-    let mut buffer = [0; ESCAPED_BYTES_MAX];
-    let qty = Qty::parse(resolve(contents(value)?, &mut buffer).ok_or(Reject::WrongType)?)?;
-    if qty.is_negative() {
-        Err(Reject::WrongType)
-    } else {
-        Ok(qty)
-    }
+/// What `read` makes of a text; of one that it refuses as written, with its escapes resolved.
+#[inline(always)]
+fn with_escapes<T>(written: &[u8], read: impl Fn(&[u8]) -> Result<T, Reject>) -> Result<T, Reject> {
+    read(written).or_else(|reject| {
+        let mut buffer = [0; ESCAPED_BYTES_MAX];
+        read(resolve(written, &mut buffer).ok_or(reject)?)
+    })
 }

@@ -120,7 +120,7 @@ fn depth(at: &mut Cursor<'_>, names: &Names, levels: &mut LevelStore) -> Option<
     let last_id = at.integer()?;
     at.literal(br#","pu":"#)?;
     let prev_id = at.integer()?;
-    levels.clear();
+    levels.truncate(0);
     at.literal(br#","b":["#)?;
     at.levels(levels)?;
     let bids = levels.len();
@@ -153,7 +153,7 @@ fn snapshot(
     let event_ms = at.integer()?;
     at.literal(br#","T":"#)?;
     let transaction_ms = at.integer()?;
-    levels.clear();
+    levels.truncate(0);
     at.literal(br#","bids":["#)?;
     at.levels(levels)?;
     let bids = levels.len();
@@ -169,6 +169,15 @@ fn snapshot(
         bids,
         asks,
     }))
+}
+
+/// Reads a list of levels of `len` bytes at the start of `text`, if it is written in the usual way.
+#[inline]
+pub(crate) fn list(text: &[u8], len: usize, levels: &mut LevelStore) -> Option<()> {
+    let mut at = Cursor { rest: text };
+    at.literal(b"[")?;
+    at.levels(levels)?;
+    (text.len() - at.rest.len() == len).then_some(())
 }
 
 /// What is left of a message.

@@ -435,3 +435,169 @@ impl Writer<'_> {
         self.text("]")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::binance::{Decoder, Message};
+    use crate::feed::market::Level;
+    use std::collections::BTreeMap;
+
+    fn spec(seed: u64, arrivals: Arrivals) -> SyntheticSpec {
+        SyntheticSpec {
+            seed,
+            symbol: "ETHUSDT".into(),
+            rate_per_s: 50_000.0,
+            arrivals,
+            mix: Mix::default(),
+        }
+    }
+
+    const BURSTY: Arrivals = Arrivals::Bursty {
+        burst: 30,
+        intensity: 8,
+    };
+
+    /// FNV-1a over times and messages.
+    fn hash(spec: &SyntheticSpec) -> u64 {
+        let mut feed = Synthetic::new(spec).unwrap();
+        let mut buffer = [0; SYNTHETIC_BYTES_MAX];
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for _ in 0..5_000 {
+            let (ns, len) = feed.next(&mut buffer).unwrap();
+            for byte in ns.to_le_bytes().iter().chain(&buffer[..len]) {
+                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+        hash
+    }
+
+    #[test]
+    fn a_seed_always_gives_the_same_feed() {
+        // Golden: a change here changes every recorded synthetic run.
+        assert_eq!(hash(&spec(1, Arrivals::Constant)), 0xb1dd_72e5_dc05_da2f);
+        assert_eq!(hash(&spec(1, Arrivals::Poisson)), 0xf9a6_10ac_9c55_c9ae);
+        assert_eq!(hash(&spec(1, BURSTY)), 0x4809_8dea_a02b_622a);
+        assert_ne!(hash(&spec(1, BURSTY)), hash(&spec(2, BURSTY)));
+    }
+
+    #[test]
+    fn the_feed_keeps_the_promises_of_the_real_one() {
+        let mut feed = Synthetic::new(&spec(9, BURSTY)).unwrap();
+        let symbols = Symbols::new(&["ETHUSDT"]).unwrap();
+        let mut decoder = Decoder::new(symbols, Some("ETHUSDT")).unwrap();
+        let mut buffer = [0; SYNTHETIC_BYTES_MAX];
+        let mut sides = [BTreeMap::new(), BTreeMap::new()];
+        let mut apply = |side: usize, levels: &[Level]| {
+            for level in levels {
+                if level.qty.0 == 0 {
+                    sides[side].remove(&level.price);
+                } else {
+                    sides[side].insert(level.price, level.qty);
+                }
+            }
+            if side == 1 {
+                let (bid, ask) = (sides[0].last_key_value(), sides[1].first_key_value());
+                assert!(bid.unwrap().0 < ask.unwrap().0, "crossed");
+            }
+        };
+        let (mut ticker, mut trade, mut prev) = (0, None, None);
+        let (mut counts, mut levels, mut last_ns, mut longest) = ([0.0; 4], 0, 0, 0);
+        const MESSAGES: u32 = 100_000;
+        for at in 0..MESSAGES {
+            let (ns, len) = feed.next(&mut buffer).unwrap();
+            assert!(ns >= last_ns);
+            last_ns = ns;
+            longest = longest.max(len);
+            let message = decoder.decode(&buffer[..len]).unwrap();
+            assert_eq!(at == 0, matches!(message, Message::Snapshot { .. }));
+            match message {
+                Message::BookTicker(m) => {
+                    counts[0] += 1.0;
+                    assert!(
+                        m.update_id > ticker && m.bid < m.ask && m.bid_qty.0 > 0 && m.ask_qty.0 > 0
+                    );
+                    assert_eq!(m.event_ms, START_MS + ns / 1_000_000);
+                    ticker = m.update_id;
+                }
+                Message::Trade(m) => {
+                    counts[1] += 1.0;
+                    assert!(
+                        trade
+                            .replace(m.trade_id)
+                            .is_none_or(|last| last + 1 == m.trade_id)
+                    );
+                }
+                Message::Depth { head, bids, asks } => {
+                    counts[2] += 1.0;
+                    levels += bids.len() + asks.len();
+                    assert_eq!(head.prev(), prev.replace(head.last_id));
+                    assert!(bids.is_sorted_by(|a, b| a.price < b.price));
+                    assert!(asks.is_sorted_by(|a, b| a.price < b.price));
+                    apply(0, bids);
+                    apply(1, asks);
+                }
+                Message::Snapshot { head, bids, asks } => {
+                    counts[3] += 1.0;
+                    prev = Some(head.last_id);
+                    assert_eq!((bids.len(), asks.len()), (100, 100));
+                    apply(0, bids);
+                    apply(1, asks);
+                }
+            }
+        }
+        for (count, share) in counts.into_iter().zip([0.70, 0.23, 0.07, 0.0]) {
+            assert!(
+                (count / f64::from(MESSAGES) - share).abs() < 0.005,
+                "{counts:?}"
+            );
+        }
+        let levels_a_side = levels as f64 / counts[2] / 2.0;
+        assert!((15.0..40.0).contains(&levels_a_side), "{levels_a_side}");
+        assert!((4_000..SYNTHETIC_BYTES_MAX).contains(&longest), "{longest}");
+        let rate = f64::from(MESSAGES) * 1e9 / last_ns as f64;
+        assert!((rate / 50_000.0 - 1.0).abs() < 0.05, "{rate}");
+    }
+
+    #[test]
+    fn what_cannot_be_synthesised_is_refused() {
+        let good = spec(1, Arrivals::Constant);
+        let bad = |change: fn(&mut SyntheticSpec)| {
+            let mut spec = good.clone();
+            change(&mut spec);
+            Synthetic::new(&spec).unwrap_err()
+        };
+        assert!(matches!(
+            bad(|s| s.symbol = "eth\"".into()),
+            SyntheticError::Symbol(_)
+        ));
+        assert!(matches!(
+            bad(|s| s.rate_per_s = 0.0),
+            SyntheticError::Schedule(_)
+        ));
+        let empty = Mix {
+            book_ticker: 0,
+            trade: 0,
+            depth: 0,
+        };
+        assert_eq!(
+            bad(|s| s.mix = Mix {
+                depth: 0,
+                book_ticker: 0,
+                trade: 0
+            }),
+            SyntheticError::EmptyMix
+        );
+        let only_depth = Mix { depth: 1, ..empty };
+        let mut feed = Synthetic::new(&SyntheticSpec {
+            mix: only_depth,
+            ..good
+        })
+        .unwrap();
+        assert_eq!(feed.next(&mut [0; SYNTHETIC_BYTES_MAX - 1]), None);
+        let mut buffer = [0; SYNTHETIC_BYTES_MAX];
+        assert!(feed.next(&mut buffer).is_some_and(|(ns, _)| ns == 0));
+        let (_, len) = feed.next(&mut buffer).unwrap();
+        assert!(buffer[..len].starts_with(br#"{"stream":"ethusdt@depth@0ms""#));
+    }
+}

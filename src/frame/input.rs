@@ -65,3 +65,35 @@ impl Input for Raw {
 }
 
 impl<F: Frame> Carries<F> for Raw {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The attributes mean the same inside the library, where feeds and stages use them.
+    #[hopline::frame(schema = 7, version = 1)]
+    struct Tick {
+        at_ns: u64,
+    }
+
+    #[hopline::frame_set]
+    enum Only {
+        Tick(Tick),
+    }
+
+    #[test]
+    fn an_input_reads_its_kind_only() {
+        let bytes = 9_u64.to_le_bytes();
+        let mut scratch = crate::frame::Aligned::<8>::new();
+        let payload = scratch.copy_from(&bytes).unwrap();
+        assert_eq!(Tick::view(7, payload).unwrap().at_ns(), 9);
+        let OnlyView::Tick(tick) = Only::view(7, payload).unwrap();
+        assert_eq!(tick.to_owned().at_ns, 9);
+        for kind in [0, 6, 8, u16::MAX] {
+            let unknown = FrameError::UnknownKind(kind);
+            assert_eq!(Tick::view(kind, payload).unwrap_err(), unknown);
+            assert_eq!(Only::view(kind, payload).unwrap_err(), unknown);
+        }
+        assert_eq!(Raw::view(8, payload).unwrap().bytes, bytes);
+    }
+}

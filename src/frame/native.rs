@@ -24,8 +24,10 @@ pub(crate) type InPlace<'b> = Strategy<Buffer<'b>, Failure>;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a field of a frame",
     label = "not a type of fixed size that frames know",
-    note = "fields are integers of fixed width, `f32`, `f64`, `bool`, arrays of these, and structs or enums marked `#[hopline::frame_part]`",
-    note = "`String`, `Vec`, `Box` and `Option` have no fixed form in a slot: write `[u8; N]` with a length, an id from a table, or a value that means none"
+    note = "fields are integers of fixed width, `f32`, `f64`, `bool`, arrays of these, \
+            and structs or enums marked `#[hopline::frame_part]`",
+    note = "`String`, `Vec`, `Box` and `Option` have no fixed form in a slot: \
+            write `[u8; N]` with a length, an id from a table, or a value that means none"
 )]
 pub trait Native: Archive + for<'b> Serialize<InPlace<'b>> + Sized {
     /// The native value of an archived field.

@@ -17,7 +17,7 @@ use std::sync::OnceLock;
 
 use serde::Serialize;
 
-pub use pin::{CORE_ID_MAX, Pin, PinError, Pinned, pin};
+pub use pin::{PINNABLE_CORES, Pin, PinError, Pinned, pin};
 pub use process::{age_ns, resident_bytes};
 use tree::Tree;
 
@@ -51,6 +51,8 @@ pub struct Host {
     pub numa_nodes: Option<Vec<NumaNode>>,
     /// The kernel's clock source, such as `tsc` or `kvm-clock`.
     pub clock_source: Option<String>,
+    /// The clock sources that the kernel would use; it strikes `tsc` off when cores disagree on it.
+    pub clock_sources: Option<Vec<String>>,
     /// Bytes of a memory page.
     pub page_bytes: Option<u64>,
     /// Transparent huge pages: `always`, `madvise` or `never`.
@@ -96,6 +98,9 @@ impl Host {
             numa_nodes: numa_nodes(&tree),
             clock_source: tree
                 .word("sys/devices/system/clocksource/clocksource0/current_clocksource"),
+            clock_sources: tree
+                .text("sys/devices/system/clocksource/clocksource0/available_clocksource")
+                .map(|text| text.split_whitespace().map(str::to_owned).collect()),
             page_bytes: process::page_bytes(&tree),
             huge_pages: tree
                 .text("sys/kernel/mm/transparent_hugepage/enabled")
@@ -105,6 +110,15 @@ impl Host {
             hypervisor: cpuinfo_field(cpuinfo, "flags")
                 .map(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
         }
+    }
+}
+
+impl Host {
+    /// Whether the kernel found the cores' time stamp counters to agree, as far as it says.
+    #[must_use]
+    pub fn trusts_tsc(&self) -> bool {
+        let sources = self.clock_sources.as_deref();
+        sources.is_none_or(|sources| sources.iter().any(|source| source == "tsc"))
     }
 }
 

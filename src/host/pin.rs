@@ -12,8 +12,8 @@ use crate::base::units::UnitError;
 use crate::host::allowed_cores;
 use crate::host::tree::show_cores;
 
-/// One more than the largest core number that can be pinned to: the bits of `cpu_set_t`.
-pub const CORE_ID_MAX: usize = 1024;
+/// How many core numbers can be pinned to, from 0: the bits of `cpu_set_t`.
+pub const PINNABLE_CORES: usize = 1024;
 
 /// How much a pin matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
@@ -79,7 +79,7 @@ pub struct Pinned {
 pub enum PinError {
     /// No core can have this number here.
     #[error(
-        "there is no core {core}: numbers are below {CORE_ID_MAX}; allowed are {}",
+        "there is no core {core}: numbers are below {PINNABLE_CORES}; allowed are {}",
         show_cores(allowed)
     )]
     NoSuchCore {
@@ -141,7 +141,7 @@ pub fn pin(core: usize, how: Pin) -> Result<Pinned, PinError> {
 
 fn bind(core: usize) -> Result<(), PinError> {
     let allowed = allowed_cores().to_vec();
-    if core >= CORE_ID_MAX {
+    if core >= PINNABLE_CORES {
         return Err(PinError::NoSuchCore { core, allowed });
     }
     if !allowed.contains(&core) {
@@ -215,12 +215,12 @@ mod tests {
     #[test]
     fn a_core_that_is_not_there_is_refused_with_those_that_are() {
         let allowed = allowed_cores().to_vec();
-        for core in [CORE_ID_MAX, usize::MAX] {
+        for core in [PINNABLE_CORES, usize::MAX] {
             let error = pin_apart(core, Pin::Require).0.unwrap_err();
             let allowed = allowed.clone();
             assert_eq!(error, PinError::NoSuchCore { core, allowed });
         }
-        let Some(core) = (0..CORE_ID_MAX).find(|core| !allowed.contains(core)) else {
+        let Some(core) = (0..PINNABLE_CORES).find(|core| !allowed.contains(core)) else {
             return;
         };
         let (pinned, _) = pin_apart(core, Pin::Require);

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 /// grows with the machine, and for a `/proc/self/status` of any size.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
-/// One more than the largest core number believed: Linux is built for at most 8192, and a malformed
-/// range must not fill the memory.
+/// How many core numbers are believed, from 0: Linux is built for at most 8192, and a malformed range
+/// must not fill the memory.
 const CORES_MAX: usize = 8192;
 
 #[derive(Debug)]

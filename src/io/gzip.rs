@@ -12,7 +12,7 @@ use flate2::{Crc, Decompress, FlushDecompress, Status};
 pub(crate) const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Heap memory of the decompressor, in bytes: a window of 32 KiB, the code tables and padding.
-/// Checked by a test that counts allocations.
+/// zlib-rs 0.6 was measured to allocate 47 KiB in one piece, when it is made and never again.
 pub(crate) const INFLATE_BYTES: usize = 48 << 10;
 
 /// The only compression method that exists.

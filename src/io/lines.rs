@@ -166,7 +166,7 @@ impl LineReader {
     }
 
     /// Reads on: at most one read of the file, and at most `budget_bytes` (at least 1) of text.
-    /// Costs one system call, or for gzip decompressing the text (about 3 ns a byte), and now and
+    /// Costs one system call, or for gzip decompressing the text (2 to 3 ns a byte), and now and
     /// then a move of what is buffered; never allocates.
     ///
     /// # Errors

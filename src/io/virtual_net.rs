@@ -1,24 +1,24 @@
-//! The driver in memory: a datagram network and a disk, on virtual time.
+//! A datagram network and a disk in memory, on virtual time.
 //!
 //! Several drivers share one [`VirtualNet`], and tests keep a handle of it to put datagrams and
 //! files in and to look at what came out. The same calls in the same order give the same answers.
 //!
-//! Invariant: no system call; time moves only by what `poll` and `observe_time` are told.
+//! Invariant: no system call; time moves only by what drivers are told.
+
+#![allow(
+    clippy::disallowed_types,
+    reason = "a simulated network is shared by its drivers; no line on real sockets comes here"
+)]
 
 use core::cmp::Reverse;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::SocketAddr;
 use std::collections::{BinaryHeap, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::limits::MESSAGE_BYTES_MAX;
-use crate::base::primitive::{Arc, AtomicBool, Ordering};
+use crate::io::Virtual;
 use crate::io::error::{IoError, IoErrorKind};
-use crate::io::table::Table;
-use crate::io::{
-    Datagram, FILES_MAX, FileId, FileMode, Polled, SOCKETS_MAX, Sent, UdpBuffers, UdpCounts, UdpId,
-    UdpSpec, Waker, WakerKind,
-};
 
 /// Most datagrams that wait at one virtual socket; the next one is dropped and counted.
 pub const VIRTUAL_QUEUE_DATAGRAMS: usize = 1024;
@@ -81,14 +81,15 @@ struct SentHead {
     len: usize,
 }
 
+/// A datagram on its way or in a queue.
 #[derive(Debug)]
-struct Packet {
+pub(crate) struct Packet {
     at_ns: u64,
     /// Breaks ties of time by the order of sending.
     order: u64,
-    from: SocketAddr,
+    pub(crate) from: SocketAddr,
     to: SocketAddr,
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl PartialEq for Packet {
@@ -111,44 +112,50 @@ impl Ord for Packet {
     }
 }
 
+/// A socket as the network sees it.
 #[derive(Debug)]
-struct Inbox {
-    local: SocketAddr,
-    peer: Option<SocketAddr>,
-    queue: VecDeque<Packet>,
-    queued_bytes: usize,
-    limit_bytes: usize,
-    drops: u64,
+pub(crate) struct Inbox {
+    pub(crate) local: SocketAddr,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) queue: VecDeque<Packet>,
+    pub(crate) queued_bytes: usize,
+    pub(crate) limit_bytes: usize,
+    pub(crate) drops: u64,
+    /// Who has it open; it closes with the last of them.
+    pub(crate) holders: usize,
     /// Something came that no poll has reported yet.
-    fresh: bool,
-    readable: bool,
+    pub(crate) fresh: bool,
+    pub(crate) readable: bool,
 }
 
+/// A file on the disk in memory.
 #[derive(Debug)]
-struct StoredFile {
-    path: PathBuf,
-    bytes: Vec<u8>,
+pub(crate) struct StoredFile {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: Vec<u8>,
 }
 
+/// All there is on a network, behind its lock.
 #[derive(Debug)]
-struct State {
-    now_ns: u64,
-    delay_ns: u64,
+pub(crate) struct State {
+    pub(crate) now_ns: u64,
+    pub(crate) delay_ns: u64,
     order: u64,
     next_port: u16,
-    inboxes: Vec<Option<Inbox>>,
+    pub(crate) inboxes: Vec<Option<Inbox>>,
     in_flight: BinaryHeap<Reverse<Packet>>,
     /// Buffers to use again: nothing is allocated once the run's peak was reached.
     spare: Vec<Vec<u8>>,
     sent: Vec<SentHead>,
     sent_bytes: Vec<u8>,
-    counts: NetCounts,
-    files: Vec<StoredFile>,
+    pub(crate) counts: NetCounts,
+    pub(crate) files: Vec<StoredFile>,
     disk_bytes: usize,
 }
 
 impl State {
-    fn advance(&mut self, now_ns: u64) {
+    /// Lets time pass to `now_ns` and delivers what is due by then. Time never goes back.
+    pub(crate) fn advance(&mut self, now_ns: u64) {
         self.now_ns = self.now_ns.max(now_ns);
         while let Some(Reverse(first)) = self.in_flight.peek()
             && first.at_ns <= self.now_ns
@@ -159,7 +166,8 @@ impl State {
         }
     }
 
-    fn next_at_ns(&self) -> Option<u64> {
+    /// When the next datagram on the way arrives.
+    pub(crate) fn next_at_ns(&self) -> Option<u64> {
         self.in_flight.peek().map(|Reverse(first)| first.at_ns)
     }
 
@@ -191,13 +199,20 @@ impl State {
         self.counts.delivered += 1;
     }
 
-    fn recycle(&mut self, mut bytes: Vec<u8>) {
+    /// Keeps a buffer to be used again.
+    pub(crate) fn recycle(&mut self, mut bytes: Vec<u8>) {
         bytes.clear();
         self.spare.push(bytes);
     }
 
     /// Puts a datagram on its way; false if too many are.
-    fn launch(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8], at_ns: u64) -> bool {
+    pub(crate) fn launch(
+        &mut self,
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: &[u8],
+        at_ns: u64,
+    ) -> bool {
         if self.in_flight.len() >= VIRTUAL_IN_FLIGHT_MAX {
             return false;
         }
@@ -215,7 +230,8 @@ impl State {
         true
     }
 
-    fn keep_sent(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+    /// Keeps a copy for tests, while there is room for it.
+    pub(crate) fn keep_sent(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         if self.sent.len() < VIRTUAL_SENT_MAX
             && self.sent_bytes.len() + bytes.len() <= VIRTUAL_SENT_BYTES
         {
@@ -229,7 +245,8 @@ impl State {
         }
     }
 
-    fn bind(&mut self, wanted: SocketAddr) -> Result<SocketAddr, IoError> {
+    /// The address a socket gets that wants this one; port 0 is any free one.
+    pub(crate) fn bind(&mut self, wanted: SocketAddr) -> Result<SocketAddr, IoError> {
         let taken = |inboxes: &[Option<Inbox>], addr: SocketAddr| {
             inboxes.iter().flatten().any(|inbox| {
                 let (own, other) = (inbox.local.ip(), addr.ip());
@@ -255,14 +272,26 @@ impl State {
         Err(IoError::new(IoErrorKind::AddrInUse, "bind").on(&wanted))
     }
 
-    fn inbox_mut(&mut self, index: usize, what: &'static str) -> Result<&mut Inbox, IoError> {
+    /// The socket at this place.
+    pub(crate) fn inbox_mut(
+        &mut self,
+        index: usize,
+        what: &'static str,
+    ) -> Result<&mut Inbox, IoError> {
         self.inboxes
             .get_mut(index)
             .and_then(Option::as_mut)
             .ok_or(IoError::new(IoErrorKind::WrongId, what))
     }
 
-    fn close(&mut self, index: usize) {
+    /// Forgets a socket and what waits at it.
+    pub(crate) fn close(&mut self, index: usize) {
+        if let Ok(inbox) = self.inbox_mut(index, "close a socket")
+            && inbox.holders > 1
+        {
+            inbox.holders -= 1;
+            return;
+        }
         if let Some(mut inbox) = self.inboxes.get_mut(index).and_then(Option::take) {
             while let Some(packet) = inbox.queue.pop_front() {
                 self.recycle(packet.bytes);
@@ -270,11 +299,13 @@ impl State {
         }
     }
 
-    fn file_index(&self, path: &Path) -> Option<usize> {
+    /// The place of the file with this path.
+    pub(crate) fn file_index(&self, path: &Path) -> Option<usize> {
         self.files.iter().position(|file| file.path == path)
     }
 
-    fn disk_room(&self) -> usize {
+    /// Bytes the disk has left.
+    pub(crate) fn disk_room(&self) -> usize {
         let used: usize = self.files.iter().map(|file| file.bytes.len()).sum();
         self.disk_bytes.saturating_sub(used)
     }
@@ -286,7 +317,7 @@ impl State {
 /// A lock guards it, so that drivers can be moved to threads; a simulation runs on one, where it is
 /// never contended. Nothing of it is on a real line's path.
 #[derive(Clone, Debug)]
-pub struct VirtualNet(std::sync::Arc<Mutex<State>>);
+pub struct VirtualNet(Arc<Mutex<State>>);
 
 impl Default for VirtualNet {
     fn default() -> VirtualNet {
@@ -298,7 +329,7 @@ impl VirtualNet {
     /// An empty network at time 0, without delay.
     #[must_use]
     pub fn new() -> VirtualNet {
-        VirtualNet(std::sync::Arc::new(Mutex::new(State {
+        VirtualNet(Arc::new(Mutex::new(State {
             now_ns: 0,
             delay_ns: 0,
             order: 0,
@@ -317,15 +348,11 @@ impl VirtualNet {
     /// A driver on this network.
     #[must_use]
     pub fn driver(&self) -> Virtual {
-        Virtual {
-            net: self.clone(),
-            sockets: Table::new(SOCKETS_MAX),
-            files: Table::new(FILES_MAX),
-            woken: Arc::new(AtomicBool::new(false)),
-        }
+        Virtual::on(self.clone())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    /// What is on it, locked.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         // The state is whole between any two calls, so a panic elsewhere does not spoil it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -409,322 +436,5 @@ impl VirtualNet {
                 bytes: bytes.to_vec(),
             }),
         }
-    }
-}
-
-#[derive(Debug)]
-struct Socket {
-    /// Place among the network's inboxes.
-    inbox: usize,
-    peer: Option<SocketAddr>,
-    /// What others see as the sender.
-    from: SocketAddr,
-    counts: UdpCounts,
-}
-
-#[derive(Debug)]
-struct OpenFile {
-    index: usize,
-    at: usize,
-    mode: FileMode,
-}
-
-/// A driver in memory, on virtual time.
-///
-/// It allocates only until its buffers have grown to the run's peak, and for what it keeps (files,
-/// sent datagrams). Dropping it closes its sockets.
-#[derive(Debug)]
-pub struct Virtual {
-    net: VirtualNet,
-    sockets: Table<Socket>,
-    files: Table<OpenFile>,
-    woken: Arc<AtomicBool>,
-}
-
-impl Default for Virtual {
-    fn default() -> Virtual {
-        Virtual::new()
-    }
-}
-
-impl Drop for Virtual {
-    fn drop(&mut self) {
-        let mut state = self.net.state();
-        for socket in self.sockets.iter() {
-            state.close(socket.inbox);
-        }
-    }
-}
-
-impl Virtual {
-    /// A driver alone on a network of its own.
-    #[must_use]
-    pub fn new() -> Virtual {
-        VirtualNet::new().driver()
-    }
-
-    /// Two drivers on one network.
-    #[must_use]
-    pub fn pair() -> (Virtual, Virtual) {
-        let net = VirtualNet::new();
-        (net.driver(), net.driver())
-    }
-
-    /// The network it is on.
-    #[must_use]
-    pub fn net(&self) -> VirtualNet {
-        self.net.clone()
-    }
-
-    pub(crate) fn udp_open(&mut self, spec: &UdpSpec) -> Result<UdpId, IoError> {
-        let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let wanted = spec.bind.unwrap_or_else(|| {
-            let ip = spec
-                .connect
-                .map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.ip());
-            SocketAddr::new(ip, 0)
-        });
-        if let Some(peer) = spec.connect
-            && peer.is_ipv4() != wanted.is_ipv4()
-        {
-            return Err(
-                IoError::new(IoErrorKind::InvalidInput, "connect").on(&format_args!(
-                    "{wanted} to {peer}: IPv4 and IPv6 do not mix"
-                )),
-            );
-        }
-        let mut state = self.net.state();
-        let local = state.bind(wanted)?;
-        let inbox = Inbox {
-            local,
-            peer: spec.connect,
-            queue: VecDeque::with_capacity(VIRTUAL_QUEUE_DATAGRAMS),
-            queued_bytes: 0,
-            limit_bytes: spec.recv_buffer_bytes.unwrap_or(VIRTUAL_QUEUE_BYTES),
-            drops: 0,
-            fresh: false,
-            readable: true,
-        };
-        let index = match state.inboxes.iter().position(Option::is_none) {
-            Some(free) => free,
-            None => {
-                state.inboxes.push(None);
-                state.inboxes.len() - 1
-            }
-        };
-        let from = match local.ip() {
-            ip if ip.is_unspecified() && ip.is_ipv4() => SocketAddr::new(localhost, local.port()),
-            _ => local,
-        };
-        let socket = Socket {
-            inbox: index,
-            peer: spec.connect,
-            from,
-            counts: UdpCounts::default(),
-        };
-        let slot = self.sockets.insert(socket, "open a socket")?;
-        state.inboxes[index] = Some(inbox);
-        Ok(UdpId(slot))
-    }
-
-    pub(crate) fn udp_close(&mut self, id: UdpId) -> Result<(), IoError> {
-        let socket = self.sockets.remove(id.0, "close a socket")?;
-        self.net.state().close(socket.inbox);
-        Ok(())
-    }
-
-    pub(crate) fn udp_local_addr(&self, id: UdpId) -> Result<SocketAddr, IoError> {
-        const WHAT: &str = "ask a socket for its address";
-        let socket = self.sockets.get(id.0, WHAT)?;
-        Ok(self.net.state().inbox_mut(socket.inbox, WHAT)?.local)
-    }
-
-    pub(crate) fn udp_buffers(&self, id: UdpId) -> Result<UdpBuffers, IoError> {
-        const WHAT: &str = "ask a socket for its buffers";
-        let socket = self.sockets.get(id.0, WHAT)?;
-        Ok(UdpBuffers {
-            recv_bytes: self.net.state().inbox_mut(socket.inbox, WHAT)?.limit_bytes,
-            send_bytes: VIRTUAL_IN_FLIGHT_MAX * MESSAGE_BYTES_MAX,
-        })
-    }
-
-    pub(crate) fn udp_counts(&self, id: UdpId) -> Result<UdpCounts, IoError> {
-        Ok(self
-            .sockets
-            .get(id.0, "ask a socket for its counts")?
-            .counts)
-    }
-
-    pub(crate) fn udp_recv(
-        &mut self,
-        id: UdpId,
-        buf: &mut [u8],
-    ) -> Result<Option<Datagram>, IoError> {
-        let socket = self.sockets.get(id.0, "receive")?;
-        let mut state = self.net.state();
-        let inbox = state.inbox_mut(socket.inbox, "receive")?;
-        let Some(packet) = inbox.queue.pop_front() else {
-            inbox.readable = false;
-            return Ok(None);
-        };
-        inbox.queued_bytes -= packet.bytes.len();
-        let len = packet.bytes.len().min(buf.len());
-        buf[..len].copy_from_slice(&packet.bytes[..len]);
-        let datagram = Datagram {
-            len,
-            from: packet.from,
-            truncated: packet.bytes.len() > len,
-        };
-        state.recycle(packet.bytes);
-        Ok(Some(datagram))
-    }
-
-    pub(crate) fn udp_send(
-        &mut self,
-        id: UdpId,
-        to: Option<SocketAddr>,
-        bytes: &[u8],
-    ) -> Result<Sent, IoError> {
-        let socket = self.sockets.get_mut(id.0, "send")?;
-        let to = to
-            .or(socket.peer)
-            .ok_or(IoError::new(IoErrorKind::InvalidInput, "send"))?;
-        if bytes.len() > MESSAGE_BYTES_MAX {
-            return Err(IoError::new(IoErrorKind::MessageTooLong, "send"));
-        }
-        let mut state = self.net.state();
-        let at_ns = state.now_ns.saturating_add(state.delay_ns);
-        if !state.launch(socket.from, to, bytes, at_ns) {
-            socket.counts.send_would_block += 1;
-            return Ok(Sent::WouldBlock);
-        }
-        state.counts.sent += 1;
-        state.keep_sent(socket.from, to, bytes);
-        Ok(Sent::Yes)
-    }
-
-    pub(crate) fn udp_maybe_readable(&self, id: UdpId) -> bool {
-        self.sockets.get(id.0, "receive").is_ok_and(|socket| {
-            let mut state = self.net.state();
-            state
-                .inbox_mut(socket.inbox, "receive")
-                .is_ok_and(|inbox| inbox.readable)
-        })
-    }
-
-    pub(crate) fn udp_kernel_drops(&self, id: UdpId) -> Option<u64> {
-        const WHAT: &str = "ask a socket for its drops";
-        let socket = self.sockets.get(id.0, WHAT).ok()?;
-        let mut state = self.net.state();
-        let inbox = state.inbox_mut(socket.inbox, WHAT).ok()?;
-        Some(inbox.drops)
-    }
-
-    pub(crate) fn file_open(&mut self, path: &Path, mode: FileMode) -> Result<FileId, IoError> {
-        let mut state = self.net.state();
-        let index = match (state.file_index(path), mode) {
-            (None, FileMode::Read) => {
-                return Err(IoError::new(IoErrorKind::NotFound, "open").on(&path.display()));
-            }
-            (None, _) => {
-                state.files.push(StoredFile {
-                    path: path.to_owned(),
-                    bytes: Vec::new(),
-                });
-                state.files.len() - 1
-            }
-            (Some(index), FileMode::CreateTruncate) => {
-                state.files[index].bytes.clear();
-                index
-            }
-            (Some(index), _) => index,
-        };
-        let file = OpenFile { index, at: 0, mode };
-        self.files.insert(file, "open").map(FileId)
-    }
-
-    pub(crate) fn file_read(&mut self, id: FileId, buf: &mut [u8]) -> Result<usize, IoError> {
-        let file = self.files.get_mut(id.0, "read")?;
-        if file.mode != FileMode::Read {
-            return Err(IoError::new(IoErrorKind::InvalidInput, "read"));
-        }
-        let state = self.net.state();
-        let rest = state.files[file.index].bytes.get(file.at..).unwrap_or(&[]);
-        let len = rest.len().min(buf.len());
-        buf[..len].copy_from_slice(&rest[..len]);
-        file.at += len;
-        Ok(len)
-    }
-
-    pub(crate) fn file_write(&mut self, id: FileId, bytes: &[u8]) -> Result<usize, IoError> {
-        let file = self.files.get(id.0, "write")?;
-        if file.mode == FileMode::Read {
-            return Err(IoError::new(IoErrorKind::InvalidInput, "write"));
-        }
-        let mut state = self.net.state();
-        let len = bytes.len().min(state.disk_room());
-        if len == 0 && !bytes.is_empty() {
-            return Err(IoError::new(IoErrorKind::DiskFull, "write"));
-        }
-        state.files[file.index]
-            .bytes
-            .extend_from_slice(&bytes[..len]);
-        Ok(len)
-    }
-
-    pub(crate) fn file_sync(&mut self, id: FileId) -> Result<(), IoError> {
-        self.files.get(id.0, "sync").map(drop)
-    }
-
-    pub(crate) fn file_close(&mut self, id: FileId) -> Result<(), IoError> {
-        self.files.remove(id.0, "close").map(drop)
-    }
-
-    /// True once for each socket of this driver that something came to.
-    fn take_fresh(&self, state: &mut State) -> bool {
-        let mut ready = false;
-        for socket in self.sockets.iter() {
-            if let Ok(inbox) = state.inbox_mut(socket.inbox, "poll")
-                && inbox.fresh
-            {
-                inbox.fresh = false;
-                inbox.readable = true;
-                ready = true;
-            }
-        }
-        ready
-    }
-
-    pub(crate) fn poll(&mut self, now_ns: u64, timeout_ns: Option<u64>) -> Result<Polled, IoError> {
-        let mut state = self.net.state();
-        state.advance(now_ns);
-        // Acquire pairs with Release in Waker::wake.
-        let woken = self.woken.swap(false, Ordering::Acquire);
-        let mut ready = self.take_fresh(&mut state);
-        if !ready && !woken {
-            // The first delivery anywhere on the network: no driver lets time pass another's.
-            let limit = timeout_ns.map(|timeout_ns| now_ns.saturating_add(timeout_ns));
-            let until = match (limit, state.next_at_ns()) {
-                (Some(limit), Some(next)) => Some(limit.min(next)),
-                (limit, next) => limit.or(next),
-            };
-            if let Some(until) = until {
-                state.advance(until);
-                ready = self.take_fresh(&mut state);
-            }
-        }
-        Ok(Polled {
-            ready,
-            woken,
-            advance_to_ns: (state.now_ns > now_ns).then_some(state.now_ns),
-        })
-    }
-
-    pub(crate) fn observe_time(&mut self, now_ns: u64) {
-        self.net.state().advance(now_ns);
-    }
-
-    pub(crate) fn waker(&self) -> Waker {
-        Waker(WakerKind::Virtual(Arc::clone(&self.woken)))
     }
 }

@@ -39,9 +39,9 @@
 //!
 //! Invariant: a claim lends bytes that are initialised (by an earlier lap or with zeros), so nothing here needs `unsafe`.
 
-use crate::base::limits::{CACHE_LINE_BYTES, PAYLOAD_BYTES, SLOT_BYTES, SLOT_HEAD_BYTES};
+use crate::base::limits::PAYLOAD_BYTES;
 use crate::base::{Cause, Envelope, Sequence};
-use crate::ring::stamped::{self, Content, Slot};
+use crate::ring::stamped::{self, Content};
 use crate::ring::{ClaimError, DepthError, Lined};
 
 /// What a slot of a hop holds behind its commit word.
@@ -356,8 +356,12 @@ impl core::fmt::Debug for FrameRef<'_> {
     }
 }
 
+// The model checker's atomics and cells are wider.
 #[cfg(not(loom))]
 const _: () = {
+    use crate::base::limits::{CACHE_LINE_BYTES, SLOT_BYTES, SLOT_HEAD_BYTES};
+    use crate::ring::stamped::Slot;
+
     let payload_at = Slot::<Frame, Lined>::VALUE_AT_BYTES + core::mem::offset_of!(Frame, payload);
     assert!(payload_at == SLOT_HEAD_BYTES && payload_at.is_multiple_of(16));
     assert!(size_of::<Slot<Frame, Lined>>() == SLOT_BYTES);

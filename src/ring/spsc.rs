@@ -47,6 +47,8 @@ struct Item<T>(MaybeUninit<T>);
 impl<T> Content for Item<T> {
     const DISCARDS: bool = core::mem::needs_drop::<T>();
 
+    /// # Safety
+    /// As in [`Content::discard`]: the item was published and not consumed.
     unsafe fn discard(&mut self) {
         // SAFETY: the caller says that it was published and not consumed, so a value is in it.
         unsafe { self.0.assume_init_drop() };
@@ -66,8 +68,8 @@ pub fn ring<T: Send>(depth: usize) -> Result<Pair<T>, DepthError> {
 
 /// A ring of `depth` slots that each begin a cache line of their own.
 ///
-/// The commit word takes 8 bytes, so a `T` of up to 56 bytes travels in one cache line: the lowest
-/// latency for values of more than a few bytes. In throughput of single small values [`ring()`] wins.
+/// The commit word takes 8 bytes, so a `T` of up to 56 bytes travels in one cache line, never in
+/// halves of two. For values of a few words [`ring()`] is at least as quick, and denser.
 ///
 /// # Errors
 /// If `depth` is no power of two within the limits.

@@ -83,6 +83,7 @@ pub(crate) struct Slot<V, L> {
     value: Cell<V>,
 }
 
+#[cfg(not(loom))]
 impl<V, L> Slot<V, L> {
     /// Bytes from the start of the slot to its content.
     pub(crate) const VALUE_AT_BYTES: usize = core::mem::offset_of!(Slot<V, L>, value);
@@ -403,9 +404,9 @@ impl<V: Content, L: Layout> Claim<'_, V, L> {
             }
         }
         side.slot(first).seq.store(stamp(first), PUBLISH); // pairs with Acquire in Side::is_ready
-        let next = first.plus(count as u64);
-        prefetch::for_write(side.slot(next));
-        self.producer.position = next;
+        // No prefetch of the next slot for writing: it takes the line from the consumer that already
+        // waits on it, and costs 20-40 % of a hop (`benches/ring_spsc.rs`, measured on Zen 4).
+        self.producer.position = first.plus(count as u64);
     }
 }
 
@@ -565,6 +566,7 @@ impl<'a, V: Content, L: Layout> Front<'a, V, L> {
 }
 
 const _: () = assert!(align_of::<Lined>() == CACHE_LINE_BYTES);
+// The model checker's atomics and cells are wider.
 #[cfg(not(loom))]
 const _: () = {
     assert!(size_of::<Slot<u64, Packed>>() == 16);

@@ -30,7 +30,7 @@ mod source;
 
 pub use consumer::{describe, describe_egress, sink_node, stage_node};
 pub use context::{Context, Emit, Message};
-pub use egress::{Delivery, Egress};
+pub use egress::{Delivery, Egress, Leaving};
 pub use ingress::{Arrival, Decode, Decoded, Feed, Ingress, SourceContext};
 pub use node::{Descriptor, Node, NodeCounters, Progress, Role, State, Turn, Wiring};
 pub use outcome::{Disposal, Outcome};

@@ -266,6 +266,12 @@ impl Params {
         }
     }
 
+    /// Where the node stands.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
     /// Where a setting stands, else where the node does.
     #[must_use]
     pub fn place_of(&self, key: &str) -> Option<&Place> {
@@ -281,19 +287,46 @@ impl Params {
         Problem::new(what, help).at(self.place_of(key))
     }
 
+    /// The same without what nobody has asked for since then, and as if nobody had asked.
+    pub(crate) fn asked_by<T>(&self, ask: impl FnOnce(&mut Params) -> T) -> (T, Params) {
+        let mut params = self.clone();
+        for entry in &mut params.entries {
+            entry.used = false;
+        }
+        let answer = ask(&mut params);
+        params.entries.retain(|entry| entry.used);
+        params.known.clear();
+        (answer, params)
+    }
+
     /// The settings that nobody asked for, each with the key that was perhaps meant.
     #[must_use]
     pub fn unknown(&self) -> Problems {
+        Problems(self.strangers().map(|(_, problem)| problem).collect())
+    }
+
+    /// Of the settings that nobody asked for those that look like one that is not there: for a
+    /// factory that gave up before it had asked for all of its settings.
+    pub(crate) fn misspelt(&self) -> Problems {
+        let missing = |key: &str| !self.has(key);
+        let misspelt = self
+            .strangers()
+            .filter(|(meant, _)| meant.is_some_and(missing));
+        Problems(misspelt.map(|(_, problem)| problem).collect())
+    }
+
+    fn strangers(&self) -> impl Iterator<Item = (Option<&str>, Problem)> {
         let unused = self.entries.iter().filter(|entry| !entry.used);
-        let problems = unused.map(|entry| {
-            let help = match closest(&entry.key, self.known.iter().copied()) {
+        unused.map(|entry| {
+            let meant = closest(&entry.key, self.known.iter().copied());
+            let help = match meant {
                 Some(key) => format!("did you mean \"{key}\"?"),
                 None if self.known.is_empty() => "this takes no settings of its own".to_owned(),
                 None => format!("known here: {}", self.known.join(", ")),
             };
-            Problem::new(format!("unknown key \"{}\"", entry.key), help).at(entry.place.as_ref())
-        });
-        Problems(problems.collect())
+            let problem = Problem::new(format!("unknown key \"{}\"", entry.key), help);
+            (meant, problem.at(entry.place.as_ref()))
+        })
     }
 }
 

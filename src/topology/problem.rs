@@ -83,6 +83,24 @@ impl Problems {
         self.0.push(problem);
     }
 
+    /// Puts them in the order of their places: file by file as they first come, from top to
+    /// bottom; those without a place come last.
+    pub(crate) fn sort(&mut self) {
+        let mut files: Vec<Arc<str>> = Vec::new();
+        for place in self.0.iter().filter_map(|problem| problem.place.as_ref()) {
+            if !files.contains(&place.file) {
+                files.push(place.file.clone());
+            }
+        }
+        self.0.sort_by_key(|problem| match &problem.place {
+            Some(place) => {
+                let file = files.iter().position(|file| *file == place.file);
+                (file.unwrap_or(files.len()), place.line, place.column)
+            }
+            None => (files.len(), 0, 0),
+        });
+    }
+
     /// Turns into an error if there is any problem.
     ///
     /// # Errors

@@ -14,7 +14,8 @@ type Factory = Box<
 >;
 type DecoderFactory = Box<dyn Fn(&mut Params) -> Result<Box<dyn Decode>, Problem> + Send + Sync>;
 
-/// Factories of sources, stages and sinks by the name of their kind.
+/// Factories of sources, stages and sinks by the name of their kind. A source and a sink may have
+/// the same name, as `udp` does: the role says which is meant.
 ///
 /// ```
 /// use hopline::topology::Registry;
@@ -24,7 +25,8 @@ type DecoderFactory = Box<dyn Fn(&mut Params) -> Result<Box<dyn Decode>, Problem
 /// ```
 #[derive(Default)]
 pub struct Registry {
-    kinds: BTreeMap<String, (Role, Factory)>,
+    /// Most names have one role.
+    kinds: BTreeMap<String, Vec<(Role, Factory)>>,
     /// By name.
     decoders: BTreeMap<String, DecoderFactory>,
 }
@@ -43,7 +45,9 @@ impl Registry {
     }
 
     fn with(mut self, kind: &str, role: Role, factory: Factory) -> Registry {
-        self.kinds.insert(kind.to_owned(), (role, factory));
+        let roles = self.kinds.entry(kind.to_owned()).or_default();
+        roles.retain(|(other, _)| *other != role);
+        roles.push((role, factory));
         self
     }
 
@@ -95,10 +99,28 @@ impl Registry {
     }
 
     /// The decoder that a source's settings name.
-    fn decoder_of(&self, params: &mut Params) -> Result<Option<Box<dyn Decode>>, Problem> {
+    fn decoder_of(&self, params: &mut Params) -> Result<Box<dyn Decode>, Problem> {
         let words: Vec<&str> = self.decoders.keys().map(String::as_str).collect();
         let named = params.word("decode", &words, |name| self.decoders.get(name))?;
-        named.map(|make| make(params)).transpose()
+        let Some(make) = named else {
+            let help = format!(
+                "say what its messages are: decode = \"…\", one of {}",
+                list(words)
+            );
+            let what = "the setting \"decode\" is missing";
+            return Err(params.problem("decode", what, help));
+        };
+        make(params)
+    }
+
+    /// The settings of a source that are its decoder's: what its messages are, whatever they come
+    /// by. The others belong to its kind.
+    ///
+    /// # Errors
+    /// No such decoder, or what its factory says.
+    pub fn decode_settings(&self, params: &Params) -> Result<Params, Problem> {
+        let (decoder, settings) = params.asked_by(|params| self.decoder_of(params));
+        decoder.map(|_| settings)
     }
 
     /// Adds a kind of sink.
@@ -117,13 +139,15 @@ impl Registry {
     pub fn kinds(&self) -> impl Iterator<Item = (&str, Role)> {
         self.kinds
             .iter()
-            .map(|(kind, (role, _))| (kind.as_str(), *role))
+            .flat_map(|(kind, roles)| roles.iter().map(|(role, _)| (kind.as_str(), *role)))
     }
 
     /// Makes a node of a kind from its settings.
     ///
     /// # Errors
-    /// An unknown kind or one of another role, what the factory says, and settings that nobody knows.
+    /// An unknown kind or one of another role, what the factory says, and settings that nobody
+    /// knows. A factory that gives up may not have asked for all of its settings: then only those
+    /// are named that look like one that is missing.
     pub fn make(
         &self,
         kind: &str,
@@ -135,7 +159,7 @@ impl Registry {
                 .filter(|(_, r)| *r == role)
                 .map(|(kind, _)| kind)
         };
-        let Some((is, factory)) = self.kinds.get(kind) else {
+        let Some(roles) = self.kinds.get(kind) else {
             let help = match closest(kind, of_role()) {
                 Some(name) => format!("did you mean \"{name}\"?"),
                 None => format!("known kinds: {}", list(of_role())),
@@ -143,21 +167,26 @@ impl Registry {
             let what = format!("there is no kind of {} named \"{kind}\"", role.name());
             return Err(Problem::new(what, help).at(params.place_of("kind")).into());
         };
-        if *is != role {
-            let what = format!("\"{kind}\" is a {}, not a {}", is.name(), role.name());
-            let help = format!("put it under [[{}]]", is.name());
+        let Some((_, factory)) = roles.iter().find(|(is, _)| *is == role) else {
+            let is: Vec<&str> = roles.iter().map(|(is, _)| is.name()).collect();
+            let is = is.join(" and a ");
+            let what = format!("\"{kind}\" is a {is}, not a {}", role.name());
+            let help = format!("put it under [[{}]]", roles[0].0.name());
             return Err(Problem::new(what, help).at(params.place_of("kind")).into());
-        }
+        };
         let made = match role {
             Role::Source => self
                 .decoder_of(params)
-                .and_then(|decoder| factory(params, decoder)),
+                .and_then(|decoder| factory(params, Some(decoder))),
             _ => factory(params, None),
         };
-        let part = made.map_err(|problem| {
-            let place = params.place_of("kind").cloned();
-            Problems::from(problem.at(place.as_ref()))
-        })?;
-        params.unknown().into_result(part)
+        match made {
+            Ok(part) => params.unknown().into_result(part),
+            Err(problem) => {
+                let mut problems = Problems::from(problem.at(params.place_of("kind")));
+                problems.0.extend(params.misspelt().0);
+                Err(problems)
+            }
+        }
     }
 }

@@ -1,0 +1,177 @@
+//! The rings in the model checker: every order of events that the memory model allows, for short stories.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test --test loom_ring --target-dir target/loom`
+//!
+//! The model itself is proven by a planted fault: with `--cfg loom --cfg planted_ordering` the stores
+//! that publish slots are Relaxed, and the run has to fail.
+
+#![cfg(loom)]
+
+use hopline::base::primitive::{Arc, AtomicU64, Ordering};
+use hopline::base::{Cause, Sequence};
+use hopline::ring::{Packed, PushError, hop, spsc};
+use loom::thread;
+
+/// Known faults of queues need two preemptions or fewer; three keep the stories below a minute.
+const PREEMPTIONS_MAX: usize = 3;
+
+fn model(story: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(PREEMPTIONS_MAX);
+    builder.check(story);
+}
+
+/// A ring that wraps past 2^64 within the story.
+fn open(depth: usize) -> spsc::Pair<u64> {
+    spsc::ring_at::<u64, Packed>(depth, Sequence(u64::MAX)).unwrap()
+}
+
+fn pop(consumer: &mut spsc::Consumer<u64>) -> u64 {
+    loop {
+        if let Some(value) = consumer.pop() {
+            return value;
+        }
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_pushed_value_is_seen_whole() {
+    model(|| {
+        let (mut producer, mut consumer) = open(2);
+        let writer = thread::spawn(move || {
+            producer.push(7).unwrap();
+            producer.push(8).unwrap();
+            producer
+        });
+        assert_eq!(pop(&mut consumer), 7);
+        assert_eq!(pop(&mut consumer), 8);
+        drop(writer.join().unwrap());
+    });
+}
+
+#[test]
+fn a_full_ring_gives_its_slots_back_only_when_read() {
+    model(|| {
+        let (mut producer, mut consumer) = open(2);
+        let writer = thread::spawn(move || {
+            for value in 0..3 {
+                let mut item = value;
+                while let Err(PushError::Full(back)) = producer.push(item) {
+                    item = back;
+                    thread::yield_now();
+                }
+            }
+        });
+        for value in 0..3 {
+            assert_eq!(pop(&mut consumer), value);
+        }
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_batch_is_seen_whole_or_not_at_all() {
+    model(|| {
+        let (mut producer, mut consumer) = open(2);
+        let writer = thread::spawn(move || {
+            assert_eq!(producer.push_batch([7, 8]).unwrap(), 2);
+            producer
+        });
+        if let Some(first) = consumer.pop() {
+            assert_eq!((first, consumer.pop()), (7, Some(8)));
+        }
+        drop(writer.join().unwrap());
+    });
+}
+
+#[test]
+fn what_is_counted_ahead_is_there() {
+    model(|| {
+        // The doubling steps look at 4, behind the missing 3 of a batch that is being published.
+        let (mut producer, mut consumer) = open(8);
+        for value in 0..3 {
+            producer.push(value).unwrap();
+        }
+        let writer = thread::spawn(move || {
+            assert_eq!(producer.push_batch([3, 4]).unwrap(), 2);
+            producer
+        });
+        let ready = consumer.ready_ahead(8) as u64;
+        assert!(ready >= 3);
+        for value in 0..ready {
+            assert_eq!(consumer.pop(), Some(value));
+        }
+        drop(writer.join().unwrap());
+    });
+}
+
+#[test]
+fn a_finished_ring_is_empty() {
+    model(|| {
+        let (mut producer, mut consumer) = open(2);
+        let writer = thread::spawn(move || {
+            producer.push(7).unwrap();
+            producer.close(Cause::Finished);
+        });
+        let mut seen = 0;
+        while !consumer.is_finished() {
+            match consumer.pop() {
+                Some(value) => {
+                    assert_eq!(value, 7);
+                    seen += 1;
+                }
+                None => thread::yield_now(),
+            }
+        }
+        assert_eq!(seen, 1);
+        assert_eq!(consumer.producer_closed(), Some(Cause::Finished));
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_close_against_a_push_loses_and_doubles_nothing() {
+    /// Counts its drops.
+    struct Counted(Arc<AtomicU64>);
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    model(|| {
+        let drops = Arc::new(AtomicU64::new(0));
+        let (mut producer, mut consumer) = spsc::ring::<Counted>(2).unwrap();
+        let items = [Counted(Arc::clone(&drops)), Counted(Arc::clone(&drops))];
+        let writer = thread::spawn(move || {
+            for item in items {
+                // Refused or accepted: in both cases somebody owns it.
+                drop(producer.push(item));
+            }
+        });
+        drop(consumer.pop());
+        consumer.close(Cause::Aborted);
+        drop(consumer);
+        writer.join().unwrap();
+        assert_eq!(drops.load(Ordering::Relaxed), 2);
+    });
+}
+
+#[test]
+fn a_frame_is_seen_with_its_envelope() {
+    model(|| {
+        let (mut producer, mut consumer) = hop::frames(2).unwrap();
+        let writer = thread::spawn(move || {
+            let mut claim = producer.claim().unwrap();
+            claim.envelope_mut().len = 1;
+            claim.payload_mut()[0] = 7;
+            claim.commit();
+            producer
+        });
+        if let Some(frame) = consumer.peek() {
+            assert_eq!(frame.payload(), [7]);
+        }
+        consumer.advance();
+        drop(writer.join().unwrap());
+    });
+}
