@@ -7,71 +7,69 @@
 
 use crate::base::NoWhy;
 use crate::base::limits::FRAGMENTS_MAX;
-use crate::frame::{Frame, View};
+use crate::feed::datagram::{Datagram, DatagramPart, Datagrams, DatagramsView};
 use crate::stage::{Context, Out, Outcome, Port, Stage};
 
-/// Passes frames of one kind on.
-///
-/// ```
-/// use hopline::stages::{Forward, Top};
-/// use hopline::topology::Registry;
-/// let registry = Registry::new().stage("forward", |_| Ok(Forward::<Top>::new()));
-/// ```
+const OUT: Out<Datagrams> = Out::at(0);
+
+/// Passes datagrams on.
 #[derive(Debug)]
-pub struct Forward<F> {
-    /// The fragments of the message in hand; empty for one that is a whole message by itself.
-    fragments: Vec<F>,
+pub struct Forward {
+    /// The head of the message in hand, if it has parts.
+    head: Option<Datagram>,
+    parts: Vec<DatagramPart>,
 }
 
-impl<F> Default for Forward<F> {
-    fn default() -> Forward<F> {
+impl Default for Forward {
+    fn default() -> Forward {
         Forward::new()
     }
 }
 
-impl<F> Forward<F> {
+impl Forward {
     /// A stage with an empty store. Allocates room for the largest message.
     #[must_use]
-    pub fn new() -> Forward<F> {
+    pub fn new() -> Forward {
         Forward {
-            fragments: Vec::with_capacity(FRAGMENTS_MAX),
+            head: None,
+            parts: Vec::with_capacity(FRAGMENTS_MAX),
         }
     }
 }
 
-impl<F: Frame + Send> Stage for Forward<F> {
-    type In = F;
+impl Stage for Forward {
+    type In = Datagrams;
     type Why = NoWhy;
-    const PORTS: &'static [Port] = &[Port::new::<F>("out")];
+    const PORTS: &'static [Port] = &[Port::new::<Datagrams>("out")];
     const MAX_EMIT: usize = FRAGMENTS_MAX;
 
     fn memory_bytes(&self) -> usize {
-        self.fragments.capacity() * size_of::<F>()
+        self.parts.capacity() * size_of::<DatagramPart>()
     }
 
-    fn on_frame(&mut self, frame: View<'_, F>, cx: &mut Context<'_>) -> Outcome<NoWhy> {
-        let out = Out::<F>::at(0);
+    fn on_frame(&mut self, frame: DatagramsView<'_>, cx: &mut Context<'_>) -> Outcome<NoWhy> {
         let flags = cx.flags();
-        if flags.is_whole() {
-            cx.emit(out, &frame.to_owned());
-            return Outcome::done();
-        }
-        if flags.is_first() {
-            self.fragments.clear();
-        }
-        // No hop carries a longer message, so the store never grows.
-        if self.fragments.len() < FRAGMENTS_MAX {
-            self.fragments.push(frame.to_owned());
+        match frame {
+            DatagramsView::Head(head) if flags.is_whole() => {
+                cx.emit(OUT, &head.to_owned());
+                return Outcome::done();
+            }
+            DatagramsView::Head(head) => {
+                self.parts.clear();
+                self.head = Some(head.to_owned());
+            }
+            // No hop carries a longer message, so the store never grows.
+            DatagramsView::Part(part) if self.parts.len() < FRAGMENTS_MAX => {
+                self.parts.push(part.to_owned());
+            }
+            DatagramsView::Part(_) => {}
         }
         if !flags.is_last() {
             return Outcome::held();
         }
-        let mut message = cx.message(out, F::SCHEMA, self.fragments.len());
-        for fragment in &self.fragments {
-            message.push(fragment);
+        if let Some(head) = self.head.take() {
+            cx.emit_with(OUT, &head, self.parts.drain(..));
         }
-        message.send();
-        self.fragments.clear();
         Outcome::done()
     }
 }

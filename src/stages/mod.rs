@@ -11,7 +11,7 @@
 //! | `book` | [`Market`] | [`Top`]; on `log` [`Left`] | keeps a book for each symbol |
 //! | `signal` | [`Top`] | [`Signal`] | says when the book leans to one side |
 //! | `risk` | [`Signal`] | [`Order`] | refuses what is beyond its limits |
-//! | `encode` | [`Order`] | [`OrderText`] | writes the order as the text that leaves |
+//! | `encode` | [`Order`] | [`Datagrams`](crate::feed::datagram::Datagrams) | writes the order as the text that leaves |
 //! | `fault` | [`Top`] | [`Top`] | passes on, and misbehaves when told to |
 //!
 //! [`Forward`] passes any kind of frame on; a registry needs the kind, so it is registered where
@@ -35,7 +35,7 @@ pub use book::{Book, BookSpec};
 pub use encode::Encode;
 pub use fault::{Fault, FaultSpec};
 pub use forward::Forward;
-pub use frames::{BookState, Order, OrderText, Side, Signal, Top};
+pub use frames::{BookState, Order, Side, Signal, Top};
 pub use risk::{KillSwitch, Risk, RiskSpec};
 pub use signal::{Lean, LeanSpec};
 
@@ -53,7 +53,7 @@ const SYMBOLS_DEFAULT: [&str; 2] = ["BTCUSDT", "ETHUSDT"];
 /// use hopline::topology::Registry;
 /// let registry = stages::register(Registry::new());
 /// let kinds: Vec<&str> = registry.kinds().map(|(kind, _)| kind).collect();
-/// assert_eq!(kinds, ["book", "encode", "fault", "risk", "signal"]);
+/// assert_eq!(kinds, ["book", "encode", "fault", "forward", "risk", "signal"]);
 /// ```
 #[must_use]
 pub fn register(registry: Registry) -> Registry {
@@ -75,6 +75,7 @@ pub fn register_with(registry: Registry, switch: &KillSwitch) -> Registry {
             Ok(Risk::new(RiskSpec::from_params(params)?, switch.clone()))
         })
         .stage("encode", |params| Ok(Encode::new(symbols(params)?)))
+        .stage("forward", |_| Ok(Forward::new()))
         .stage("fault", |params| {
             Ok(Fault::new(FaultSpec::from_params(params)?))
         })
