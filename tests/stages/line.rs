@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hopline::base::limits::FRAGMENTS_MAX;
 use hopline::base::{NoWhy, Reject};
-use hopline::feed::market::Left;
+use hopline::feed::market::{Left, Market};
 use hopline::feed::synthetic::{Mix, SYNTHETIC_BYTES_MAX};
 use hopline::feed::{Arrivals, Decoder, Symbols, Synthetic, SyntheticSpec};
 use hopline::frame::{Frame, View};
@@ -337,6 +337,39 @@ fn messages_of_a_fan_in_do_not_mix_and_are_passed_on_whole() {
     }
 }
 
+#[test]
+fn a_set_of_kinds_is_passed_on_unchanged() {
+    let messages = synthetic("BTCUSDT", 11, 2_000);
+    let expected = expected_log("BTCUSDT", 0, &messages);
+    let (log, got) = keep::<Left>();
+    let (tops, _tops) = keep::<Top>();
+    let mut line = Line::builder("set");
+    line.source("btc", Tape::new(messages, Wire::new("BTCUSDT", 0)));
+    line.stage("forward", Forward::<Market>::new);
+    line.stage("book", || Book::new(&spec()));
+    line.sink("tops", tops);
+    line.sink("log", log);
+    line.connect("btc", "forward", Hop::depth(512));
+    line.connect("forward", "book", Hop::depth(512));
+    line.connect("book", "tops", Hop::depth(64));
+    line.connect("book.log", "log", Hop::depth(64));
+    let report = run(line.build().unwrap());
+    assert!(report.is_good(), "{:?}", report.ledger.breaches);
+    assert!(got.iter().eq(expected));
+    let book = report
+        .stages
+        .iter()
+        .find(|stage| stage.name == "book")
+        .unwrap();
+    assert!(book.rejected.is_empty());
+    let tops = report
+        .hops
+        .iter()
+        .find(|hop| hop.name == "book->tops")
+        .unwrap();
+    assert!(tops.delivered > 500);
+}
+
 /// Emits for the first fragment of each message and says nothing of the others.
 struct OnFirst;
 
@@ -392,7 +425,7 @@ fn params(settings: &[(&str, Value)]) -> Params {
 fn every_kind_is_made_by_name_and_says_what_is_wrong_with_its_settings() {
     let text = |text: &str| Value::Text(text.to_owned());
     let registry = stages::register(Registry::new());
-    let right: [(&str, &[(&str, Value)]); 6] = [
+    let right: [(&str, &[(&str, Value)]); 7] = [
         (
             "book",
             &[
@@ -431,6 +464,7 @@ fn every_kind_is_made_by_name_and_says_what_is_wrong_with_its_settings() {
             ],
         ),
         ("book", &[]),
+        ("forward", &[]),
     ];
     for (kind, settings) in right {
         let made = registry.make(kind, Role::Stage, &mut params(settings));

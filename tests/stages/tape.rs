@@ -115,6 +115,7 @@ impl<D: Decode> Ingress for Tape<D> {
                 t_intended_ns,
                 scheduled: true,
                 received_wall_ns: None,
+                peer: None,
             };
             cx.message(arrival, &mut self.decoder);
             self.next += 1;
