@@ -13,12 +13,11 @@
 //! | `risk` | [`Signal`] | [`Order`] | refuses what is beyond its limits |
 //! | `encode` | [`Order`] | [`Datagrams`](crate::feed::datagram::Datagrams) | writes the order as the text that leaves |
 //! | `fault` | [`Top`] | [`Top`] | passes on, and misbehaves when told to |
-//!
-//! [`Forward`] passes any kind of frame on; a registry needs the kind, so it is registered where
-//! the kind is known.
+//! | `forward` | [`Datagrams`] | [`Datagrams`] | passes on |
 //!
 //! [`Market`]: crate::feed::market::Market
 //! [`Left`]: crate::feed::market::Left
+//! [`Datagrams`]: crate::feed::Datagrams
 //!
 //! Invariant: prices and quantities are fixed point, never floats; every store is bounded and
 //! allocated before the first frame; no stage reads a clock but through its context.
@@ -34,13 +33,13 @@ pub mod signal;
 pub use book::{Book, BookSpec};
 pub use encode::Encode;
 pub use fault::{Fault, FaultSpec};
-pub use forward::Forward;
+pub use forward::{Forward, Pass};
 pub use frames::{BookState, Order, Side, Signal, Top};
 pub use risk::{KillSwitch, Risk, RiskSpec};
 pub use signal::{Lean, LeanSpec};
 
 use crate::base::units::UnitError;
-use crate::feed::Symbols;
+use crate::feed::{Datagrams, Symbols};
 use crate::topology::{Params, Problem, Registry};
 
 /// The symbols of a line that names none.
@@ -75,10 +74,10 @@ pub fn register_with(registry: Registry, switch: &KillSwitch) -> Registry {
             Ok(Risk::new(RiskSpec::from_params(params)?, switch.clone()))
         })
         .stage("encode", |params| Ok(Encode::new(symbols(params)?)))
-        .stage("forward", |_| Ok(Forward::new()))
         .stage("fault", |params| {
             Ok(Fault::new(FaultSpec::from_params(params)?))
         })
+        .stage("forward", |_| Ok(Forward::<Datagrams>::new()))
 }
 
 /// The setting `symbols`: the line's table, in the order of its numbers.
