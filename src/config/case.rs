@@ -8,7 +8,7 @@ use crate::base::limits::DEPTH_DEFAULT;
 use crate::overload::WhenFull;
 use crate::stage::Role;
 use crate::topology::draft::{DraftHop, DraftNode, HopPlaces};
-use crate::topology::problem::list;
+use crate::topology::problem::all;
 use crate::topology::{Draft, Hop, Params, Part, Problem, Problems, Registry};
 
 use super::document::{Table, parse};
@@ -217,10 +217,7 @@ fn add_sink_log(draft: &mut Draft, registry: &Registry, file: &Path) -> Result<(
         if draft.excused.is_empty() {
             let stages = draft.nodes.iter().map(|node| node.name.as_str());
             let what = format!("no node has a port \"{port}\", so there is nothing to log");
-            let help = format!(
-                "it is a port of stages such as book; the nodes are {}",
-                list(stages)
-            );
+            let help = all("nodes", stages);
             return Err(Problem::new(what, help).into());
         }
         return Ok(());

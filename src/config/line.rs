@@ -3,7 +3,7 @@
 //! Invariant: knows no kind of node; their settings are kept for the registry.
 
 use crate::base::limits::{DEPTH_DEFAULT, DRAIN_DEADLINE_NS, NODES_MAX};
-use crate::host::{CORE_ID_MAX, Pin};
+use crate::host::{PINNABLE_CORES, Pin};
 use crate::overload::WhenFull;
 use crate::stage::Role;
 use crate::topology::check::name_is_right;
@@ -122,8 +122,10 @@ impl LineSpec {
                 kind,
                 params,
             }),
-            (Some(name), None) => self.excused.push(name),
-            (None, _) => {}
+            (name, _) => {
+                problems.0.extend(params.misspelt().0);
+                self.excused.extend(name);
+            }
         }
     }
 
@@ -147,18 +149,12 @@ impl LineSpec {
         );
         problems.0.extend(params.unknown().0);
 
-        let from = from.unwrap_or_default();
-        let Some(to) = to else {
-            let nodes = from
-                .iter()
-                .map(|from| from.split('.').next().unwrap_or(from));
-            self.excused.extend(nodes.map(str::to_owned));
+        let (Some(from), Some(to)) = (from.filter(|from| !from.is_empty()), to) else {
+            // The end that is not known may be any node's only hop.
+            let names = self.nodes.iter().map(|node| node.name.clone());
+            self.excused.extend(names);
             return;
         };
-        if from.is_empty() {
-            self.excused.push(to);
-            return;
-        }
         let hop = Hop::depth(depth.map_or(DEPTH_DEFAULT, |depth| depth as usize))
             .when_full(when_full.flatten().unwrap_or_default());
         let places = HopPlaces {
@@ -182,7 +178,7 @@ impl LineSpec {
         // A core that is not there, but could be somewhere, is the plan's to refuse.
         let none = u64::MAX;
         let core = noted(
-            params.count("core", none, 0..=CORE_ID_MAX as u64 - 1),
+            params.count("core", none, 0..=PINNABLE_CORES as u64 - 1),
             problems,
         );
         let wait = noted(wait(&mut params), problems).flatten();

@@ -6,7 +6,7 @@
 
 use crate::base::limits::MESSAGE_BYTES_MAX;
 use crate::feed::Arrivals;
-use crate::topology::problem::{closest, list};
+use crate::topology::problem::{all, closest};
 use crate::topology::{Params, Problem, Problems};
 
 use super::document::Table;
@@ -184,7 +184,7 @@ impl Load {
 pub(super) fn meant(given: &str, sources: &[&str]) -> String {
     match closest(given, sources.iter().copied()) {
         Some(meant) => format!("did you mean \"{meant}\"?"),
-        None => format!("the sources are {}", list(sources.iter().copied())),
+        None => all("sources", sources.iter().copied()),
     }
 }
 
