@@ -144,7 +144,7 @@ fn settings_become_what_they_say() {
 fn a_load_is_what_its_file_says_for_each_source() {
     let text = LINE.replacen(
         "[[stage]]",
-        "[[source]]\nname = \"eth\"\nkind = \"udp\"\n[[stage]]",
+        "[[source]]\nname = \"eth\"\nkind = \"udp\"\nbind = \"x\"\n[[stage]]",
         1,
     );
     let load = "rate = \"20k/s\"\narrivals = \"bursty\"\nburst = 5\nseed = 7\nwarmup = \"1s\"\n\

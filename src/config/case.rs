@@ -95,7 +95,7 @@ impl Case {
         };
         let mut problems = Problems::default();
         let line = LineSpec::read(line, name, &mut problems);
-        let sources: Vec<&str> = line.sources().map(|source| source.name.as_str()).collect();
+        let sources: Vec<&NodeSpec> = line.sources().collect();
         let load = load.map(|load| Load::read(load, &sources, &mut problems));
         let owed = budget
             .map(|budget| Owed::read(budget, &mut problems))

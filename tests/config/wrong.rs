@@ -518,6 +518,15 @@ fn loads_that_cannot_be_are_told() {
          load.toml:8:1: a load of no duration\n  \
          help: write a span, such as \"10s\", or leave it out"
     );
+    let replayed = LINE.replacen("kind = \"udp\"\nbind", "kind = \"replay\"\nfile", 1);
+    assert_eq!(
+        said(
+            files(&replayed, Some("via = \"udp\"\n"), None),
+            &Overrides::default()
+        ),
+        "load.toml:1:1: via = \"udp\" sends to where a source binds, and \"btc\" does not\n  \
+         help: give the source a setting bind, or write via = \"direct\""
+    );
     assert_eq!(
         said_of_load(
             "intensity = 3\nbytes = 5\n[[feed]]\nsource = \"bct\"\n[[feed]]\nsource = \"btc\"\n\
