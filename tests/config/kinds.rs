@@ -189,6 +189,7 @@ pub(crate) fn registry() -> Registry {
         .sink("blackhole", |params| sink(params, &[]))
         .sink("sink_log", |params| {
             let file = params.need_text("file", "out.ndjson")?;
+            params.texts("symbols")?;
             note("sink_log", &[file]);
             sink(params, Quote::KINDS)
         })
