@@ -128,7 +128,8 @@ impl Line {
                     }
                     // Who waits for room looks again soon, as a parked loop does.
                     let again_ns = held_back.then(|| now_ns + HELD_BACK_STEP_NS);
-                    let due = [next_due_ns, stop_at_ns, again_ns];
+                    let stop_ns = stop_at_ns.filter(|_| drain_began_ns.is_none());
+                    let due = [next_due_ns, stop_ns, again_ns];
                     advance(&mut reactor, &time, due, now_ns);
                 }
             }
@@ -192,8 +193,9 @@ fn loop_report(planned: PlannedThread, counters: &LoopCounters) -> LoopReport {
 fn advance(reactor: &mut Reactor, time: &VirtualTime, due: [Option<u64>; 3], now_ns: u64) {
     /// Where nothing is known to be due, time moves in steps of this.
     const STEP_NS: u64 = 1_000_000;
-    let due_ns = due.into_iter().flatten().filter(|at| *at > now_ns).min();
-    let timeout_ns = due_ns.map_or(STEP_NS, |due| due - now_ns);
+    // What became due within the turn, after its node had looked, is next: time barely moves.
+    let due_ns = due.into_iter().flatten().min();
+    let timeout_ns = due_ns.map_or(STEP_NS, |due| due.saturating_sub(now_ns).max(1));
     let polled = reactor.driver().poll(now_ns, Some(timeout_ns));
     let to_ns = match polled {
         Ok(polled) => polled.advance_to_ns.unwrap_or(now_ns + timeout_ns),
