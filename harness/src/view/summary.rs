@@ -246,11 +246,11 @@ pub(crate) fn hints(run: &RunReport, program: &str, case: &str, is_fed: bool) ->
         let source = report.ledger.sources.keys().next();
         let source = source.map_or("NAME", String::as_str);
         hints.push(format!(
-            "{program} run {case} --input {source}=FILE --speed 100x   takes a capture of your own"
+            "{program} run {case} --input {source}=FILE --speed 100x, with a capture of your own"
         ));
     }
     hints.push(format!(
-        "{program} plan {case}   shows threads, cores and bytes; {program} run --help the rest"
+        "{program} plan {case}, for threads, cores and bytes; {program} run --help, for the rest"
     ));
     hints
 }
