@@ -39,6 +39,10 @@ pub(crate) trait Handler: Send {
 
     fn drained(&mut self, cx: &mut Context<'_>, io: &mut Driver) -> Result<(), IoError>;
 
+    fn lost(&mut self) -> Option<(u8, u64)> {
+        None
+    }
+
     fn fault(&mut self) -> Option<String> {
         None
     }
@@ -109,6 +113,10 @@ impl Handler for EgressHandler {
         self.0.close(io)
     }
 
+    fn lost(&mut self) -> Option<(u8, u64)> {
+        self.0.lost()
+    }
+
     fn fault(&mut self) -> Option<String> {
         self.0.fault()
     }
@@ -171,6 +179,8 @@ struct Consumer<H> {
     in_hand: Option<(usize, Envelope)>,
     /// Whether a fragment of the message in hand led to an emission.
     message_emitted: bool,
+    /// Whether frames were taken since the handler last passed on what it buffers.
+    unflushed: bool,
     /// Whether the last frame taken was not the last of its message.
     mid_message: bool,
     /// Why what still comes is discarded, once the handler has failed.
@@ -189,6 +199,7 @@ impl<H: Handler> Consumer<H> {
             timer: None,
             in_hand: None,
             message_emitted: false,
+            unflushed: false,
             mid_message: false,
             discarding: None,
             over: false,
@@ -331,6 +342,7 @@ impl<H: Handler> Consumer<H> {
         if let Err(error) = closed {
             self.wiring.counters.set_fault(error.to_string());
         }
+        self.take_back_lost();
         self.note_fault();
         self.over(State::Done, Cause::Finished);
     }
@@ -342,6 +354,31 @@ impl<H: Handler> Consumer<H> {
         self.wiring.outputs.close(cause);
         self.wiring.counters.set_state(state);
         self.over = true;
+    }
+
+    /// Passes on what the handler buffers, once nothing more is waiting or can be taken.
+    fn flush(&mut self, held_back: bool, turn: &mut Turn<'_>) {
+        let waits = |rx: &mut HopRx| rx.ring.peek().is_some();
+        if !self.unflushed || (!held_back && self.wiring.inputs.iter_mut().any(waits)) {
+            return;
+        }
+        self.unflushed = false;
+        if let Err(error) = self.handler.rest(turn.io) {
+            self.wiring.counters.set_fault(error.to_string());
+        }
+        self.take_back_lost();
+        let now_ns = self.wiring.clock.stamp();
+        turn.account(&self.wiring.counters.regimes, H::REGIME, now_ns);
+    }
+
+    /// What a sink had in its buffer and lost did not leave the line after all.
+    fn take_back_lost(&mut self) {
+        if let Some((why, count)) = self.handler.lost() {
+            let stage = &self.wiring.counters.stage;
+            let count = count.min(stage.forwarded.get());
+            stage.forwarded.set(stage.forwarded.get() - count);
+            stage.rejected[usize::from(why)].add(count);
+        }
     }
 
     fn note_fault(&mut self) {
@@ -421,10 +458,13 @@ impl<H: Handler> Node for Consumer<H> {
             let progress = self.take(turn);
             if progress.work > 0 {
                 self.wiring.outputs.ring_bells();
-                if let Err(error) = self.handler.rest(turn.io) {
-                    self.wiring.counters.set_fault(error.to_string());
-                }
-            } else if !progress.held_back && self.wiring.inputs.iter_mut().all(HopRx::is_finished) {
+                self.unflushed = self.is_sink;
+            }
+            self.flush(progress.held_back, turn);
+            if progress.work == 0
+                && !progress.held_back
+                && self.wiring.inputs.iter_mut().all(HopRx::is_finished)
+            {
                 self.finish(turn.io);
             }
             progress
@@ -466,6 +506,7 @@ impl<H: Handler> Node for Consumer<H> {
             return;
         }
         let _ = catch_unwind(AssertUnwindSafe(|| self.handler.rest(io)));
+        self.take_back_lost();
         let why = match cause {
             Cause::Aborted => Discard::Aborted,
             _ => Discard::DrainDeadline,

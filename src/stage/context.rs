@@ -1,5 +1,7 @@
 //! What a handler sees of the line: its outputs, the time of its turn, and the frame's own times.
 
+use core::net::SocketAddr;
+
 use crate::base::{Envelope, Flags, Shed};
 use crate::clock::Clock;
 use crate::frame::{Carries, Frame};
@@ -81,6 +83,7 @@ pub struct Context<'a> {
     offered: u32,
     /// A source that was held back dates its frames from when they were due.
     offer_at_ns: Option<u64>,
+    peer: Option<SocketAddr>,
 }
 
 impl<'a> Context<'a> {
@@ -106,6 +109,7 @@ impl<'a> Context<'a> {
             emitted: 0,
             offered: 0,
             offer_at_ns: None,
+            peer: None,
         }
     }
 
@@ -123,6 +127,7 @@ impl<'a> Context<'a> {
         t_intended_ns: u64,
         now_ns: u64,
         offer_at_ns: Option<u64>,
+        peer: Option<SocketAddr>,
     ) {
         self.parent = Parent {
             t_intended_ns,
@@ -131,6 +136,7 @@ impl<'a> Context<'a> {
         };
         self.now_ns = now_ns;
         self.offer_at_ns = offer_at_ns;
+        self.peer = peer;
         self.emitted = 0;
         self.offered = 0;
     }
@@ -174,6 +180,13 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn source(&self) -> u16 {
         self.parent.source
+    }
+
+    /// Who sent the message that a decoder has in hand, where that is known.
+    #[inline]
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 
     /// The marks of the frame in hand: whether it begins its message and whether it ends it.

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Lifecycle of a node (who moves the arrow in brackets):
-//! `boot` →[reactor: all opened]→ `run` →[inputs closed and empty, or a drain]→ `drain` →[flushed]→ `done`;
+//! `boot` →[reactor: all opened]→ `run` →[inputs closed and empty, or a drain]→ `drain` →[all flushed]→ `done`;
 //! from any of them →[panic or I/O failure]→ `failed`.
 //!
 //! Invariant: knows frames, hops and the driver, but neither threads nor the topology.

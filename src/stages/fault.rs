@@ -3,12 +3,19 @@
 //! A tool for chaos and drills; put it between `book` and `signal`. Without settings it does nothing
 //! but pass on.
 //!
-//! | setting | default | what the line should show |
+//! | setting | default | means |
 //! |---|---|---|
-//! | `undeclared_every` | 0, never | every n-th frame is neither passed on nor accounted for: `absorbed{undeclared}`, and the ledger does not close |
-//! | `panic_at` | 0, never | the n-th frame panics: the stage is `failed`, the line drains and names it |
-//! | `hang_at` | 0, never | the handler never returns from the n-th frame: the loop has no heartbeat, the line names the stage as stuck. The thread spins until the process ends; inline, so does the caller |
-//! | `work` | none | each frame takes that long (`"20us"`): service time grows, and the hop before it fills |
+//! | `undeclared_every` | 0, never | every n-th frame is neither passed on nor accounted for |
+//! | `panic_at` | 0, never | the n-th frame panics |
+//! | `hang_at` | 0, never | the handler never returns from the n-th frame |
+//! | `work` | none | each frame takes that long (`"20us"`) |
+//!
+//! What the line should show, in that order:
+//! - `absorbed{undeclared}` at this stage, and a ledger that does not close;
+//! - this stage `failed`, a drain with the cause `fault`, the panic's words among the faults;
+//! - a loop without a heartbeat, a drain with the cause `stalled`, and this stage as stuck. Its
+//!   thread spins until the process ends; inline, so does the caller;
+//! - a longer service on this stage's hop, and from some load on a hop that fills.
 //!
 //! Frames are counted from 1.
 //!
@@ -82,8 +89,10 @@ impl Stage for Fault {
         if self.frames == self.spec.panic_at {
             panic!("planted at frame {}", self.frames);
         }
-        while self.frames == self.spec.hang_at {
-            spin_hint();
+        if self.frames == self.spec.hang_at {
+            loop {
+                spin_hint();
+            }
         }
         let every = self.spec.undeclared_every;
         if every == 0 || !self.frames.is_multiple_of(every) {

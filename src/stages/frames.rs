@@ -126,4 +126,12 @@ impl OrderText {
     }
 }
 
+impl ArchivedOrderText {
+    /// Whether there is no text.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 const _: () = assert!(ORDER_TEXT_BYTES < crate::base::limits::PAYLOAD_BYTES);

@@ -8,7 +8,7 @@
 //!
 //! | kind | takes | gives | what it does |
 //! |---|---|---|---|
-//! | `book` | [`Market`](crate::feed::market::Market) | [`Top`]; on `log` [`Left`](crate::feed::market::Left) | keeps a book for each symbol |
+//! | `book` | [`Market`] | [`Top`]; on `log` [`Left`] | keeps a book for each symbol |
 //! | `signal` | [`Top`] | [`Signal`] | says when the book leans to one side |
 //! | `risk` | [`Signal`] | [`Order`] | refuses what is beyond its limits |
 //! | `encode` | [`Order`] | [`OrderText`] | writes the order as the text that leaves |
@@ -16,6 +16,9 @@
 //!
 //! [`Forward`] passes any kind of frame on; a registry needs the kind, so it is registered where
 //! the kind is known.
+//!
+//! [`Market`]: crate::feed::market::Market
+//! [`Left`]: crate::feed::market::Left
 //!
 //! Invariant: prices and quantities are fixed point, never floats; every store is bounded and
 //! allocated before the first frame; no stage reads a clock but through its context.
