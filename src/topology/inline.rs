@@ -189,6 +189,10 @@ fn advance(
 ) {
     /// Where nothing is known to be due, time moves in steps of this.
     const STEP_NS: u64 = 1_000_000;
+    // It came due by the stamps of the turn that found nothing: the next turn takes it.
+    if next_due_ns.is_some_and(|due_ns| due_ns <= now_ns) {
+        return;
+    }
     let due_ns = [next_due_ns, stop_at_ns]
         .into_iter()
         .flatten()
