@@ -7,8 +7,9 @@ use std::path::Path;
 use crate::base::limits::DEPTH_DEFAULT;
 use crate::overload::WhenFull;
 use crate::stage::Role;
+use crate::topology::Value;
 use crate::topology::draft::{DraftHop, DraftNode, HopPlaces};
-use crate::topology::problem::list;
+use crate::topology::problem::all;
 use crate::topology::{Draft, Hop, Params, Part, Problem, Problems, Registry};
 
 use super::document::{Table, parse};
@@ -95,7 +96,7 @@ impl Case {
         };
         let mut problems = Problems::default();
         let line = LineSpec::read(line, name, &mut problems);
-        let sources: Vec<&str> = line.sources().map(|source| source.name.as_str()).collect();
+        let sources: Vec<&NodeSpec> = line.sources().collect();
         let load = load.map(|load| Load::read(load, &sources, &mut problems));
         let owed = budget
             .map(|budget| Owed::read(budget, &mut problems))
@@ -172,12 +173,18 @@ impl Case {
         self.owed.apply(&mut draft.hops, &mut draft.problems);
         let given = draft.hops.len();
         if let Some(file) = &overrides.sink_log
-            && let Err(problems) = add_sink_log(&mut draft, registry, file)
+            && let Err(problems) = add_sink_log(&mut draft, registry, file, self.symbols())
         {
             draft.problems.0.extend(problems.0);
         }
         overrides.apply_to_hops(&mut draft.hops, given, &mut draft.problems);
         draft
+    }
+
+    /// The line's table of symbols, as its nodes have it: the first that names one.
+    fn symbols(&self) -> Option<&Value> {
+        let nodes = self.line.nodes.iter();
+        nodes.filter_map(|node| node.params.peek("symbols")).next()
     }
 
     fn node(
@@ -206,7 +213,12 @@ impl Case {
 
 /// Adds a sink that logs what leaves the first stage with a port `log`, behind a hop that loses
 /// nothing.
-fn add_sink_log(draft: &mut Draft, registry: &Registry, file: &Path) -> Result<(), Problems> {
+fn add_sink_log(
+    draft: &mut Draft,
+    registry: &Registry,
+    file: &Path,
+    symbols: Option<&Value>,
+) -> Result<(), Problems> {
     let (name, kind, port) = SINK_LOG;
     let has_port = |node: &&DraftNode| {
         let ports = node.part.descriptor().ports;
@@ -217,10 +229,7 @@ fn add_sink_log(draft: &mut Draft, registry: &Registry, file: &Path) -> Result<(
         if draft.excused.is_empty() {
             let stages = draft.nodes.iter().map(|node| node.name.as_str());
             let what = format!("no node has a port \"{port}\", so there is nothing to log");
-            let help = format!(
-                "it is a port of stages such as book; the nodes are {}",
-                list(stages)
-            );
+            let help = all("nodes", stages);
             return Err(Problem::new(what, help).into());
         }
         return Ok(());
@@ -228,6 +237,9 @@ fn add_sink_log(draft: &mut Draft, registry: &Registry, file: &Path) -> Result<(
     let from = format!("{}.{port}", stage.name);
     let mut params = Params::new(None);
     params.set("file", path(file)?, None);
+    if let Some(symbols) = symbols {
+        params.set("symbols", symbols.clone(), None);
+    }
     let part: Box<dyn Part> = registry.make(kind, Role::Sink, &mut params)?;
     draft.nodes.push(DraftNode {
         name: name.to_owned(),

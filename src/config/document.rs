@@ -9,10 +9,17 @@ use std::collections::BTreeSet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::topology::problem::{closest, list};
+use crate::topology::problem::{all, closest};
 use crate::topology::{Params, Place, Problem, Problems, Value};
 
 use super::source_text::SourceText;
+
+/// Most keys of a file: all hops of the largest line with a budget each have about 3,000. Looking
+/// for one key among all others must not take seconds, whatever the file is.
+const KEYS_MAX: usize = 1 << 13;
+
+/// Most breaks of the syntax that are told of a file; behind that many it is no TOML at all.
+const BREAKS_MAX: usize = 32;
 
 /// A table, or a whole document.
 #[derive(Debug)]
@@ -42,20 +49,41 @@ enum Item {
 /// Parses a text.
 ///
 /// # Errors
-/// All breaks of TOML's syntax, one for each line.
+/// All breaks of TOML's syntax, one for each line and up to a bound; or too many keys.
 pub(super) fn parse(source: &SourceText) -> Result<Table, Problems> {
     source.not_empty()?;
     let (document, errors) = DeTable::parse_recoverable(source.text());
     let mut lines = BTreeSet::new();
     let mut problems = Problems::default();
     for error in errors {
-        let problem = syntax(source, &error);
-        if lines.insert(problem.place.as_ref().map(|place| place.line)) {
-            problems.push(problem);
+        let line = source.line(error.span().unwrap_or_default().start);
+        if lines.len() < BREAKS_MAX && lines.insert(line) {
+            problems.push(syntax(source, &error));
         }
     }
-    let table = table(source, source.place(0), document.into_inner());
-    problems.into_result(table)
+    problems.sort();
+    let document = problems.into_result(document.into_inner())?;
+    let keys = keys(&document);
+    if keys > KEYS_MAX {
+        let what = format!("the file has {keys} keys, which are too many for a case");
+        let help = format!("is it the right file? At most {KEYS_MAX} are read");
+        return Err(Problem::new(what, help).at(Some(&source.place(0))).into());
+    }
+    Ok(table(source, source.place(0), document))
+}
+
+/// Keys of a table and of the tables within it.
+fn keys(table: &DeTable<'_>) -> usize {
+    let within = table.values().map(|value| keys_of(value.get_ref()));
+    table.len() + within.sum::<usize>()
+}
+
+fn keys_of(value: &DeValue<'_>) -> usize {
+    match value {
+        DeValue::Table(table) => keys(table),
+        DeValue::Array(values) => values.iter().map(|value| keys_of(value.get_ref())).sum(),
+        _ => 0,
+    }
 }
 
 /// Names a break of the syntax: the parser's words, but for the commonest.
@@ -63,11 +91,22 @@ fn syntax(source: &SourceText, error: &toml::de::Error) -> Problem {
     let span = error.span().unwrap_or_default();
     let problem = match (error.message(), source.text().get(span.clone())) {
         ("duplicate key", Some(key)) => {
-            let what = format!("\"{key}\" is there twice");
-            Problem::new(what, format!("keep one; several of a kind are [[{key}]]"))
+            let is_header = source.text()[..span.start].ends_with('[');
+            let help = if is_header {
+                format!("keep one of them, or write [[{key}]] where there may be several")
+            } else {
+                "keep one of them".to_owned()
+            };
+            Problem::new(format!("\"{key}\" is there twice"), help)
         }
         (message, _) => {
-            let help = "texts stand in quotes: name = \"book\"; a table is [line], one of several is [[stage]]";
+            let help = if message.contains("unquoted key") {
+                "keys of other characters stand in quotes, such as [hop.\"btc->book\"]"
+            } else if message.contains("string") {
+                "texts stand in quotes, such as name = \"book\""
+            } else {
+                "write key = value, [table], or [[table]] where there are several"
+            };
             Problem::new(format!("not TOML: {message}"), help)
         }
     };
@@ -251,7 +290,7 @@ fn unknown_key(entry: &Entry, tables: &[&str]) -> Problem {
         ),
         _ => Problem::new(
             format!("unknown key \"{}\"", entry.key),
-            format!("tables known here: {}", list(tables.iter().copied())),
+            all("tables", tables.iter().copied()),
         ),
     };
     problem.at(Some(&entry.place))

@@ -122,8 +122,10 @@ impl LineSpec {
                 kind,
                 params,
             }),
-            (Some(name), None) => self.excused.push(name),
-            (None, _) => {}
+            (name, _) => {
+                problems.0.extend(params.misspelt().0);
+                self.excused.extend(name);
+            }
         }
     }
 
@@ -147,18 +149,12 @@ impl LineSpec {
         );
         problems.0.extend(params.unknown().0);
 
-        let from = from.unwrap_or_default();
-        let Some(to) = to else {
-            let nodes = from
-                .iter()
-                .map(|from| from.split('.').next().unwrap_or(from));
-            self.excused.extend(nodes.map(str::to_owned));
+        let (Some(from), Some(to)) = (from.filter(|from| !from.is_empty()), to) else {
+            // The end that is not known may be any node's only hop.
+            let names = self.nodes.iter().map(|node| node.name.clone());
+            self.excused.extend(names);
             return;
         };
-        if from.is_empty() {
-            self.excused.push(to);
-            return;
-        }
         let hop = Hop::depth(depth.map_or(DEPTH_DEFAULT, |depth| depth as usize))
             .when_full(when_full.flatten().unwrap_or_default());
         let places = HopPlaces {

@@ -6,11 +6,11 @@
 
 use crate::base::limits::MESSAGE_BYTES_MAX;
 use crate::feed::Arrivals;
-use crate::topology::problem::{closest, list};
+use crate::topology::problem::{all, closest};
 use crate::topology::{Params, Problem, Problems};
 
 use super::document::Table;
-use super::line::noted;
+use super::line::{NodeSpec, noted};
 
 /// Rate of a source where the file names none, in messages a second: well within what a line of a
 /// few stages does on one core.
@@ -121,7 +121,9 @@ impl Load {
     }
 
     /// Reads the document for a line with these sources.
-    pub(super) fn read(mut document: Table, sources: &[&str], problems: &mut Problems) -> Load {
+    pub(super) fn read(mut document: Table, given: &[&NodeSpec], problems: &mut Problems) -> Load {
+        let sources: Vec<&str> = given.iter().map(|source| source.name.as_str()).collect();
+        let sources = sources.as_slice();
         let tables = document.take_tables("feed", problems);
         let mut params = document.into_params(&["feed"], problems);
         let common = Shape::DEFAULT.read(&mut params, problems);
@@ -129,6 +131,15 @@ impl Load {
         let seed = seed.unwrap_or(SEED_DEFAULT);
         let vias = [Via::Direct, Via::Udp].map(Via::name);
         let via = noted(params.word("via", &vias, Via::parse), problems).flatten();
+        for source in given {
+            if via == Some(Via::Udp) && !source.params.has("bind") {
+                let name = &source.name;
+                let what =
+                    format!("via = \"udp\" sends to where a source binds, and \"{name}\" does not");
+                let help = "give the source a setting bind, or write via = \"direct\"";
+                problems.push(params.problem("via", what, help));
+            }
+        }
         let warmup_ns = noted(params.span_ns("warmup"), problems).flatten();
         let duration_ns = noted(params.span_ns("duration"), problems).flatten();
         if duration_ns == Some(0) {
@@ -184,7 +195,7 @@ impl Load {
 pub(super) fn meant(given: &str, sources: &[&str]) -> String {
     match closest(given, sources.iter().copied()) {
         Some(meant) => format!("did you mean \"{meant}\"?"),
-        None => format!("the sources are {}", list(sources.iter().copied())),
+        None => all("sources", sources.iter().copied()),
     }
 }
 

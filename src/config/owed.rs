@@ -5,7 +5,7 @@
 use crate::base::units::Span;
 use crate::budget::{Budget, BudgetError, Of, Quantile};
 use crate::topology::draft::DraftHop;
-use crate::topology::problem::{closest, list};
+use crate::topology::problem::{all, closest};
 use crate::topology::{Params, Place, Problem, Problems};
 
 use super::document::Table;
@@ -85,7 +85,7 @@ pub(super) fn no_such_hop(given: &str, hops: &[DraftHop]) -> String {
     let names = || names.iter().map(String::as_str);
     match closest(given, names()) {
         Some(meant) => format!("did you mean \"{meant}\"?"),
-        None => format!("the hops are {}", list(names())),
+        None => all("hops", names()),
     }
 }
 

@@ -12,15 +12,20 @@ use crate::topology::{Place, Problem};
 pub struct SourceText {
     name: Arc<str>,
     text: String,
+    /// Where each line begins.
+    lines: Vec<usize>,
 }
 
 impl SourceText {
     /// A text that is at hand, such as one that is part of the program.
     #[must_use]
     pub fn new(name: &str, text: impl Into<String>) -> SourceText {
+        let text = text.into();
+        let behind = text.match_indices('\n').map(|(newline, _)| newline + 1);
         SourceText {
             name: name.into(),
-            text: text.into(),
+            lines: core::iter::once(0).chain(behind).collect(),
+            text,
         }
     }
 
@@ -80,12 +85,18 @@ impl SourceText {
     /// The place of a byte; beyond the end it is the end.
     pub(super) fn place(&self, at: usize) -> Place {
         let before = self.text.get(..at).unwrap_or(&self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = self.line(before.len());
+        let on_line = &before[self.lines[line as usize - 1]..];
         Place {
             file: self.name.clone(),
-            line: 1 + before.matches('\n').count() as u32,
-            column: 1 + before[line_start..].chars().count() as u32,
+            line,
+            column: 1 + on_line.chars().count() as u32,
         }
+    }
+
+    /// The line of a byte, from 1.
+    pub(super) fn line(&self, at: usize) -> u32 {
+        self.lines.partition_point(|start| *start <= at) as u32
     }
 }
 

@@ -15,13 +15,17 @@
 //! Invariant: a text is whole or the order is refused; nothing is cut.
 
 use crate::feed::Symbols;
+use crate::feed::datagram::{Datagram, Datagrams, datagram_frames, parts};
 use crate::feed::decimal::{SCALE_DIGITS, UNITS_PER_ONE};
 use crate::frame::View;
 use crate::stage::{Context, Out, Outcome, Port, Stage};
 
-use super::frames::{ORDER_TEXT_BYTES, Order, OrderText, Side};
+use super::frames::{Order, Side};
 
-const OUT: Out<OrderText> = Out::at(0);
+const OUT: Out<Datagrams> = Out::at(0);
+
+/// Longest text of an order, in bytes: every number at its widest and a symbol of twenty letters.
+const ORDER_TEXT_BYTES: usize = 128;
 
 crate::reasons! {
     /// Why an order does not leave.
@@ -34,6 +38,7 @@ crate::reasons! {
 }
 
 /// A text of bounded length in the making.
+#[derive(Debug, PartialEq, Eq)]
 struct Text {
     bytes: [u8; ORDER_TEXT_BYTES],
     /// Bytes wanted so far; beyond the bound nothing is written.
@@ -95,12 +100,9 @@ impl Text {
         self.put(&digits[..kept]);
     }
 
-    fn finish(self) -> Option<OrderText> {
-        let fits = self.len <= ORDER_TEXT_BYTES;
-        fits.then_some(OrderText {
-            len: self.len as u8,
-            bytes: self.bytes,
-        })
+    /// The text, unless it was too long.
+    fn whole(&self) -> Option<&[u8]> {
+        self.bytes.get(..self.len)
     }
 }
 
@@ -122,7 +124,7 @@ impl Encode {
         }
     }
 
-    fn text(&self, order: &Order) -> Result<OrderText, Why> {
+    fn text(&self, order: &Order) -> Result<Text, Why> {
         let name = self
             .names
             .get(usize::from(order.symbol))
@@ -143,14 +145,18 @@ impl Encode {
         text.put(b"|60=");
         text.number(order.event_ms);
         text.put(b"\n");
-        text.finish().ok_or(Why::TooLong)
+        if text.whole().is_none() {
+            return Err(Why::TooLong);
+        }
+        Ok(text)
     }
 }
 
 impl Stage for Encode {
     type In = Order;
     type Why = Why;
-    const PORTS: &'static [Port] = &[Port::new::<OrderText>("text")];
+    const PORTS: &'static [Port] = &[Port::new::<Datagrams>("text")];
+    const MAX_EMIT: usize = datagram_frames(ORDER_TEXT_BYTES);
 
     fn memory_bytes(&self) -> usize {
         size_of_val(&*self.names) + self.names.iter().map(|name| name.len()).sum::<usize>()
@@ -159,7 +165,11 @@ impl Stage for Encode {
     fn on_frame(&mut self, order: View<'_, Order>, cx: &mut Context<'_>) -> Outcome<Why> {
         match self.text(&order.to_owned()) {
             Ok(text) => {
-                cx.emit(OUT, &text);
+                let bytes = text.whole().unwrap_or_default();
+                let Some(head) = Datagram::of(None, bytes) else {
+                    return Outcome::rejected(Why::TooLong);
+                };
+                cx.emit_with(OUT, &head, parts(bytes));
                 Outcome::done()
             }
             Err(why) => Outcome::rejected(why),
@@ -173,7 +183,6 @@ mod tests {
 
     use super::*;
     use crate::feed::decimal::{Price, Qty};
-    use crate::frame::{Aligned, Frame};
 
     fn order() -> Order {
         Order {
@@ -197,42 +206,30 @@ mod tests {
     fn golden_bytes() {
         let text = encode().text(&order()).unwrap();
         let expected = b"11=42|55=ETHUSDT|54=2|38=0.01|44=61800.3|60=1723161256313\n";
-        assert_eq!(text.as_bytes(), expected);
-        let mut slot = Aligned::<96>::new();
-        let bytes = text.write(&mut slot).unwrap();
-        // In the slot: the length, then the text, then zeros.
-        assert_eq!(bytes, 1 + ORDER_TEXT_BYTES);
-        assert_eq!(slot[0], 58);
-        assert_eq!(&slot[1..59], expected);
-        assert!(slot[59..bytes].iter().all(|byte| *byte == 0));
+        assert_eq!(text.whole(), Some(&expected[..]));
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_whole() {
-        let mut long = order();
-        long.id = u64::MAX;
-        long.event_ms = u64::MAX;
-        long.qty = Qty(i64::MAX);
-        assert_eq!(encode().text(&long), Err(Why::TooLong));
+    fn the_widest_order_of_a_long_symbol_fits_and_a_longer_one_is_refused_whole() {
+        let mut wide = order();
+        (wide.id, wide.event_ms) = (u64::MAX, u64::MAX);
+        wide.price = Price(i64::MIN + 1);
+        wide.qty = Qty(i64::MIN + 1);
+        let with_name = |letters: usize| Encode {
+            names: [Box::from(""), "X".repeat(letters).into()].into(),
+        };
+        let text = with_name(20).text(&wide).unwrap();
+        assert_eq!(text.whole().and_then(<[u8]>::last), Some(&b'\n'));
+        assert_eq!(with_name(40).text(&wide), Err(Why::TooLong));
+    }
+
+    #[test]
+    fn a_symbol_beyond_the_table_is_refused() {
         let mut unknown = order();
         for symbol in [0, 2, u16::MAX] {
             unknown.symbol = symbol;
             assert_eq!(encode().text(&unknown), Err(Why::UnknownSymbol));
         }
-    }
-
-    #[test]
-    fn the_longest_text_that_fits_is_whole() {
-        let mut order = order();
-        (order.id, order.event_ms) = (10_000, u64::MAX);
-        order.price = Price(i64::MIN);
-        let mut lengths = Vec::new();
-        while let Ok(text) = encode().text(&order) {
-            assert_eq!(text.as_bytes().last(), Some(&b'\n'));
-            lengths.push(text.as_bytes().len());
-            order.id *= 10;
-        }
-        assert_eq!(lengths.last(), Some(&ORDER_TEXT_BYTES));
     }
 
     proptest! {
@@ -241,9 +238,8 @@ mod tests {
             for units in [units, small] {
                 let mut text = Text::new();
                 text.units(units);
-                let text = text.finish().unwrap();
                 let expected = Price(units).to_string();
-                prop_assert_eq!(text.as_bytes(), expected.as_bytes());
+                prop_assert_eq!(text.whole(), Some(expected.as_bytes()));
             }
         }
     }

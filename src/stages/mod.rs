@@ -11,14 +11,13 @@
 //! | `book` | [`Market`] | [`Top`]; on `log` [`Left`] | keeps a book for each symbol |
 //! | `signal` | [`Top`] | [`Signal`] | says when the book leans to one side |
 //! | `risk` | [`Signal`] | [`Order`] | refuses what is beyond its limits |
-//! | `encode` | [`Order`] | [`OrderText`] | writes the order as the text that leaves |
+//! | `encode` | [`Order`] | [`Datagrams`](crate::feed::datagram::Datagrams) | writes the order as the text that leaves |
 //! | `fault` | [`Top`] | [`Top`] | passes on, and misbehaves when told to |
-//!
-//! [`Forward`] passes any kind of frame on; a registry needs the kind, so it is registered where
-//! the kind is known.
+//! | `forward` | [`Datagrams`] | [`Datagrams`] | passes on |
 //!
 //! [`Market`]: crate::feed::market::Market
 //! [`Left`]: crate::feed::market::Left
+//! [`Datagrams`]: crate::feed::Datagrams
 //!
 //! Invariant: prices and quantities are fixed point, never floats; every store is bounded and
 //! allocated before the first frame; no stage reads a clock but through its context.
@@ -34,13 +33,13 @@ pub mod signal;
 pub use book::{Book, BookSpec};
 pub use encode::Encode;
 pub use fault::{Fault, FaultSpec};
-pub use forward::Forward;
-pub use frames::{BookState, Order, OrderText, Side, Signal, Top};
+pub use forward::{Forward, Pass};
+pub use frames::{BookState, Order, Side, Signal, Top};
 pub use risk::{KillSwitch, Risk, RiskSpec};
 pub use signal::{Lean, LeanSpec};
 
 use crate::base::units::UnitError;
-use crate::feed::Symbols;
+use crate::feed::{Datagrams, Symbols};
 use crate::topology::{Params, Problem, Registry};
 
 /// The symbols of a line that names none.
@@ -53,7 +52,7 @@ const SYMBOLS_DEFAULT: [&str; 2] = ["BTCUSDT", "ETHUSDT"];
 /// use hopline::topology::Registry;
 /// let registry = stages::register(Registry::new());
 /// let kinds: Vec<&str> = registry.kinds().map(|(kind, _)| kind).collect();
-/// assert_eq!(kinds, ["book", "encode", "fault", "risk", "signal"]);
+/// assert_eq!(kinds, ["book", "encode", "fault", "forward", "risk", "signal"]);
 /// ```
 #[must_use]
 pub fn register(registry: Registry) -> Registry {
@@ -78,6 +77,7 @@ pub fn register_with(registry: Registry, switch: &KillSwitch) -> Registry {
         .stage("fault", |params| {
             Ok(Fault::new(FaultSpec::from_params(params)?))
         })
+        .stage("forward", |_| Ok(Forward::<Datagrams>::new()))
 }
 
 /// The setting `symbols`: the line's table, in the order of its numbers.

@@ -13,7 +13,7 @@ use crate::stage::{Descriptor, Role};
 
 use super::draft::{Builder, Draft, DraftNode, Hop, Placement};
 use super::part::Part;
-use super::problem::{Place, Problem, Problems, closest, list};
+use super::problem::{Place, Problem, Problems, all, closest, list};
 
 /// A node that was checked.
 pub(crate) struct LineNode {
@@ -188,6 +188,7 @@ impl Check {
                     format!("\"{}\" is no name for a node", node.name),
                     help,
                 );
+                self.excused.insert(node.name.clone());
             }
             if let Some(earlier) = self.find(&node.name) {
                 let help = match &self.places[earlier] {
@@ -309,7 +310,7 @@ impl Check {
             let what = format!("\"{name}\" has no port named \"{port}\"");
             let help = match closest(port, ports()) {
                 Some(meant) => format!("did you mean \"{name}.{meant}\"?"),
-                None => format!("its ports: {}", list(ports())),
+                None => all("ports", ports()),
             };
             self.problem(place, what, help);
         }
@@ -336,7 +337,7 @@ impl Check {
         let names = || self.nodes.iter().map(|node| node.name.as_str());
         let help = match closest(name, names()) {
             Some(meant) => format!("did you mean \"{meant}\"?"),
-            None => format!("the nodes are {}", list(names())),
+            None => all("nodes", names()),
         };
         self.problem(place, format!("{key} = \"{name}\" names no node"), help);
     }

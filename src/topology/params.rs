@@ -75,6 +75,13 @@ impl Params {
         self.entries.iter().any(|entry| entry.key == key)
     }
 
+    /// What is set under a key, without marking it as known.
+    #[must_use]
+    pub fn peek(&self, key: &str) -> Option<&Value> {
+        let entry = self.entries.iter().find(|entry| entry.key == key);
+        entry.map(|entry| &entry.value)
+    }
+
     /// A text set under a key, without marking it as known.
     #[must_use]
     pub fn peek_text(&self, key: &str) -> Option<&str> {
@@ -148,14 +155,19 @@ impl Params {
         words: &[&str],
         parse: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<T>, Problem> {
-        let Some(text) = self.text(key)? else {
-            return Ok(None);
+        let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+        let write = || list(words.iter().map(String::as_str));
+        let text = match self.take(key) {
+            None => return Ok(None),
+            Some((Value::Text(text), _)) => text,
+            Some((other, place)) => {
+                return Err(Params::wrong(key, &other, &write(), place.as_ref()));
+            }
         };
         parse(&text).map(Some).ok_or_else(|| {
-            let meant = closest(&text, words.iter().copied());
-            let help = match meant {
+            let help = match closest(&text, words.iter().map(|word| word.trim_matches('"'))) {
                 Some(word) => format!("did you mean \"{word}\"?"),
-                None => format!("write {}", list(words.iter().copied())),
+                None => format!("write {}", write()),
             };
             Problem::new(format!("\"{key}\" does not know the word \"{text}\""), help)
                 .at(self.place_of(key))
@@ -237,12 +249,7 @@ impl Params {
                 )
                 .at(place.as_ref())
             }),
-            Some((other, place)) => Err(Params::wrong(
-                key,
-                &other,
-                &format!("{key} as {expected}"),
-                place.as_ref(),
-            )),
+            Some((other, place)) => Err(Params::wrong(key, &other, expected, place.as_ref())),
         }
     }
 

@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 
 use hopline::base::limits::FRAGMENTS_MAX;
 use hopline::base::{NoWhy, Reject};
-use hopline::feed::market::Left;
+use hopline::feed::market::{Left, Market};
 use hopline::feed::synthetic::{Mix, SYNTHETIC_BYTES_MAX};
-use hopline::feed::{Arrivals, Decoder, Symbols, Synthetic, SyntheticSpec};
+use hopline::feed::{Arrivals, Datagrams, Decoder, Symbols, Synthetic, SyntheticSpec};
 use hopline::frame::{Frame, View};
 use hopline::overload::WhenFull;
 use hopline::stage::ingress::{Decode, Decoded};
 use hopline::stage::{Context, Out, Outcome, Port, Role, Stage};
 use hopline::stages::{
-    self, Book, Encode, Fault, FaultSpec, Forward, KillSwitch, Lean, LeanSpec, OrderText, Risk,
-    RiskSpec, Top,
+    self, Book, Encode, Fault, FaultSpec, Forward, KillSwitch, Lean, LeanSpec, Risk, RiskSpec, Top,
 };
 use hopline::topology::{Hop, Line, Params, Registry, Report, Value};
 
@@ -39,13 +38,30 @@ fn synthetic(symbol: &str, seed: u64, count: usize) -> Vec<Timed> {
         .collect()
 }
 
+/// The texts that datagrams carry.
+fn texts(frames: impl Iterator<Item = Datagrams>) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    for frame in frames {
+        match &frame {
+            Datagrams::Head(head) => {
+                texts.push(str::from_utf8(head.as_slice()).unwrap().to_owned())
+            }
+            Datagrams::Part(part) => {
+                let text = texts.last_mut().expect("a head comes first");
+                text.push_str(str::from_utf8(part.as_slice()).unwrap());
+            }
+        }
+    }
+    texts
+}
+
 /// Runs the whole line and answers its report, its orders and its log.
 pub(crate) fn market(
     btc: Vec<Timed>,
     eth: Vec<Timed>,
     risk: RiskSpec,
-) -> (Report, Vec<OrderText>, Vec<Left>) {
-    let (orders, got_orders) = keep::<OrderText>();
+) -> (Report, Vec<String>, Vec<Left>) {
+    let (orders, got_orders) = keep::<Datagrams>();
     let (log, got_log) = keep::<Left>();
     let mut line = Line::builder("market");
     line.source("btc", Tape::new(btc, Wire::new("BTCUSDT", 0)));
@@ -63,11 +79,7 @@ pub(crate) fn market(
     line.connect("risk", "encode", Hop::depth(64));
     line.connect("encode", "orders", Hop::depth(64));
     let report = run(line.build().unwrap());
-    (
-        report,
-        got_orders.iter().collect(),
-        got_log.iter().collect(),
-    )
+    (report, texts(got_orders.iter()), got_log.iter().collect())
 }
 
 /// What the log must say of these messages.
@@ -119,7 +131,7 @@ fn a_line_of_two_feeds_accounts_for_every_message_and_repeats_itself() {
     assert!(!orders.is_empty());
     assert_eq!(stage("encode").forwarded, orders.len() as u64);
     let ids = orders.iter().map(|order| {
-        let text = core::str::from_utf8(order.as_bytes()).unwrap();
+        let text = order.as_str();
         let id = text.split('|').next().unwrap().strip_prefix("11=").unwrap();
         id.parse::<u64>().unwrap()
     });
@@ -337,6 +349,39 @@ fn messages_of_a_fan_in_do_not_mix_and_are_passed_on_whole() {
     }
 }
 
+#[test]
+fn a_set_of_kinds_is_passed_on_unchanged() {
+    let messages = synthetic("BTCUSDT", 11, 2_000);
+    let expected = expected_log("BTCUSDT", 0, &messages);
+    let (log, got) = keep::<Left>();
+    let (tops, _tops) = keep::<Top>();
+    let mut line = Line::builder("set");
+    line.source("btc", Tape::new(messages, Wire::new("BTCUSDT", 0)));
+    line.stage("forward", Forward::<Market>::new);
+    line.stage("book", || Book::new(&spec()));
+    line.sink("tops", tops);
+    line.sink("log", log);
+    line.connect("btc", "forward", Hop::depth(512));
+    line.connect("forward", "book", Hop::depth(512));
+    line.connect("book", "tops", Hop::depth(64));
+    line.connect("book.log", "log", Hop::depth(64));
+    let report = run(line.build().unwrap());
+    assert!(report.is_good(), "{:?}", report.ledger.breaches);
+    assert!(got.iter().eq(expected));
+    let book = report
+        .stages
+        .iter()
+        .find(|stage| stage.name == "book")
+        .unwrap();
+    assert!(book.rejected.is_empty());
+    let tops = report
+        .hops
+        .iter()
+        .find(|hop| hop.name == "book->tops")
+        .unwrap();
+    assert!(tops.delivered > 500);
+}
+
 /// Emits for the first fragment of each message and says nothing of the others.
 struct OnFirst;
 
@@ -392,7 +437,7 @@ fn params(settings: &[(&str, Value)]) -> Params {
 fn every_kind_is_made_by_name_and_says_what_is_wrong_with_its_settings() {
     let text = |text: &str| Value::Text(text.to_owned());
     let registry = stages::register(Registry::new());
-    let right: [(&str, &[(&str, Value)]); 6] = [
+    let right: [(&str, &[(&str, Value)]); 7] = [
         (
             "book",
             &[
@@ -431,6 +476,7 @@ fn every_kind_is_made_by_name_and_says_what_is_wrong_with_its_settings() {
             ],
         ),
         ("book", &[]),
+        ("forward", &[]),
     ];
     for (kind, settings) in right {
         let made = registry.make(kind, Role::Stage, &mut params(settings));

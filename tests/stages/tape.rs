@@ -6,11 +6,12 @@ use hopline::base::Reject;
 use hopline::base::limits::FRAGMENTS_MAX;
 use hopline::feed::market::{DepthHead, Market, SnapshotHead};
 use hopline::feed::{Decoder, Message, Symbols, fragments};
-use hopline::frame::{Frame, Input, KindInfo};
+use hopline::frame::{Frame, KindInfo};
 use hopline::io::VirtualNet;
 use hopline::io::{Driver, IoError};
 use hopline::stage::ingress::{Arrival, Decode, Decoded, Feed, Ingress, SourceContext};
 use hopline::stage::{Context, Delivery, Egress, Out, Port, egress::Leaving};
+use hopline::stages::Pass;
 use hopline::topology::{Inline, Line, Report};
 
 /// A message and when it is due, in nanoseconds from the start.
@@ -115,6 +116,7 @@ impl<D: Decode> Ingress for Tape<D> {
                 t_intended_ns,
                 scheduled: true,
                 received_wall_ns: None,
+                peer: None,
             };
             cx.message(arrival, &mut self.decoder);
             self.next += 1;
@@ -128,16 +130,16 @@ impl<D: Decode> Ingress for Tape<D> {
     }
 }
 
-/// Keeps the frames of one kind.
-pub(crate) struct Keep<F>(SyncSender<F>);
+/// Keeps the frames of one kind, or of a set.
+pub(crate) struct Keep<F: Pass>(SyncSender<F::Owned>);
 
 /// A sink, and where its frames are after the run.
-pub(crate) fn keep<F: Frame + Send>() -> (Keep<F>, Receiver<F>) {
+pub(crate) fn keep<F: Pass>() -> (Keep<F>, Receiver<F::Owned>) {
     let (tx, rx) = sync_channel(1 << 18);
     (Keep(tx), rx)
 }
 
-impl<F: Frame + Send> Egress for Keep<F> {
+impl<F: Pass> Egress for Keep<F> {
     fn takes(&self) -> &'static [KindInfo] {
         F::KINDS
     }
@@ -148,7 +150,7 @@ impl<F: Frame + Send> Egress for Keep<F> {
 
     fn on_frame(&mut self, frame: Leaving<'_>, _io: &mut Driver) -> Delivery {
         let view = F::view(frame.envelope.kind, frame.payload).unwrap();
-        self.0.try_send(view.to_owned()).unwrap();
+        self.0.try_send(F::keep(view)).unwrap();
         if frame.envelope.flags.is_last() {
             Delivery::Sent
         } else {
