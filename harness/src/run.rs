@@ -49,6 +49,7 @@ pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> 
     let clock = Clock::calibrated();
     let mut notes = ready.notes;
     notes.extend(plan.notes.iter().cloned());
+    of_the_build(&mut notes);
     let most_ns = options.most.map(nanoseconds);
     let senders = if ready.lanes.is_empty() {
         None
@@ -135,6 +136,16 @@ fn free_core(plan: &Plan, host: &Host) -> Option<usize> {
         .find(|core| !is_planned(core))
 }
 
+/// What a person should know of the program itself.
+fn of_the_build(notes: &mut Vec<String>) {
+    if cfg!(debug_assertions) {
+        notes.push(
+            "this is a debug build: its figures say little; build with --release to measure"
+                .to_owned(),
+        );
+    }
+}
+
 /// Prints the report and says how the run ends.
 fn print(run: &RunReport, options: &Options, is_fed: bool) -> Result<Exit, Failure> {
     let exit = Exit::of(&run.report);
@@ -213,7 +224,10 @@ impl Watch {
                 && !(senders.is_done() && taking.is_over(senders, &mut running))
             {}
         }
-        let progress = self.progress(&running);
+        let progress = Progress {
+            draining: true,
+            ..self.progress(&running)
+        };
         screen.last(&mut running, progress);
         let report = running.end(cause);
         drop(screen);
@@ -258,7 +272,7 @@ impl Taking {
 /// Where progress is shown.
 enum Screen {
     /// A live view on standard output, and when it was last drawn.
-    Live(Live, Duration),
+    Live(Box<Live>, Duration),
     /// Lines on standard error, and when the last one was due.
     Lines(Duration),
     /// Nowhere: standard output has one report, and standard error only what is wrong.
@@ -270,7 +284,10 @@ impl Screen {
         if json {
             Screen::Silent
         } else if out::is_terminal() {
-            Screen::Live(Live::begin(Paint(out::has_colour())), Duration::ZERO)
+            Screen::Live(
+                Box::new(Live::begin(Paint(out::has_colour()))),
+                Duration::ZERO,
+            )
         } else {
             Screen::Lines(Duration::ZERO)
         }
@@ -291,10 +308,12 @@ impl Screen {
         }
     }
 
-    /// One more frame, so that a drain that takes long is seen to be one.
+    /// A word that the drain begins, so that one that takes long is seen to be one.
     fn last(&mut self, running: &mut Running, progress: Progress) {
-        if let Screen::Live(live, _) = self {
-            live.draw(running.report(), progress);
+        match self {
+            Screen::Live(live, _) => live.draw(running.report(), progress),
+            Screen::Lines(_) => out::say(format_args!("{}: draining", running.name())),
+            Screen::Silent => {}
         }
     }
 }

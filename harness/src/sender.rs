@@ -204,7 +204,7 @@ impl Senders {
 enum Feed {
     Market(Box<Synthetic>),
     Datagrams { schedule: Schedule, sequence: u64 },
-    Capture(Capture),
+    Capture(Box<Capture>),
 }
 
 struct Capture {
@@ -490,7 +490,7 @@ impl Lane {
                     epoch_ns,
                     skipped,
                 };
-                (Feed::Capture(capture), content)
+                (Feed::Capture(Box::new(capture)), content)
             }
         };
         Ok(Lane {

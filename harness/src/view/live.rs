@@ -84,7 +84,8 @@ impl Live {
             &report,
             self.last.as_ref(),
             progress,
-            (usize::from(size.0), usize::from(size.1)),
+            // Clearing behind a line that fills its last column would take that column away.
+            (usize::from(size.0).saturating_sub(1), usize::from(size.1)),
             self.paint,
         );
         // As above: there is nobody to tell.

@@ -52,7 +52,7 @@ pub(crate) fn by_reason(counts: &ByReason) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
-/// What is owed and how many were over it, a limit a line: `p99 20us`, `12`.
+/// What is owed and how many were over it, a limit a line and the highest first: `p99 20us`, `12`.
 fn limits(
     budget: Option<&BudgetReport>,
     over: &BTreeMap<&'static str, u64>,
@@ -69,7 +69,8 @@ fn limits(
         "sojourn" => String::new(),
         other => format!("{other} "),
     };
-    let quantiles = Quantile::ALL.map(Quantile::name);
+    let mut quantiles = Quantile::ALL.map(Quantile::name);
+    quantiles.reverse();
     let mut lines: Vec<[Cell; 2]> = quantiles
         .iter()
         .filter_map(|name| {
@@ -142,7 +143,10 @@ pub(crate) fn hops(report: &Report, since: Since<'_>, detail: Detail) -> Table {
             depth.into(),
             Cell::new(hop.when_full, Tone::Dim),
         ];
-        let limits = limits(hop.budget.as_ref(), &hop.over_budget, shed);
+        let mut limits = limits(hop.budget.as_ref(), &hop.over_budget, shed);
+        if live {
+            limits.truncate(1);
+        }
         let spans = [
             ("", &hop.sojourn_ns),
             ("  wait", &hop.wait_ns),

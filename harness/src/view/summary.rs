@@ -1,5 +1,6 @@
 //! The summary of a run: what stays on the screen, or goes into a file.
 
+use hopline::base::limits::{DEPTH_MAX, FRAGMENTS_MAX};
 use hopline::base::units::Span;
 use hopline::topology::Report;
 
@@ -9,6 +10,10 @@ use crate::report::RunReport;
 
 /// Width of the words that lead the lines below the tables.
 const LEAD: usize = 10;
+
+/// A source that was behind its schedule by more than this did not keep up: a loop that loses its
+/// core for a few slices of the scheduler is behind by less.
+const BEHIND_NS: u64 = 100_000_000;
 
 /// Lines of text under a lead.
 struct Lines<'a> {
@@ -83,18 +88,13 @@ fn title(report: &Report, paint: Paint) -> String {
         .sum();
     let elapsed_ns = report.line.elapsed_ns;
     let per_s = messages as f64 * 1e9 / elapsed_ns.max(1) as f64;
-    let time = match report.line.clock {
-        "virtual" => "virtual time",
-        "tsc" => "the TSC's clock",
-        _ => "the system's clock",
-    };
     let threads = match report.placement.as_slice() {
-        [one] if one.planned.placement == "inline" => "inline, without threads".to_owned(),
+        [one] if one.planned.placement == "inline" => "inline, on virtual time".to_owned(),
         [_] => "on 1 thread".to_owned(),
         many => format!("on {} threads", many.len()),
     };
     format!(
-        "  {}  {} messages in {} ({}/s), {threads}, by {time}",
+        "  {}  {} messages in {} ({}/s), {threads}",
         paint.paint(&report.line.name, Tone::Strong),
         grouped(messages),
         seconds(elapsed_ns),
@@ -228,12 +228,21 @@ pub(crate) fn hints(run: &RunReport, program: &str, case: &str, is_fed: bool) ->
     for hop in &report.hops {
         let shed: u64 = hop.shed.values().sum();
         if shed > 0 {
-            let deeper = (hop.depth * 4).min(hopline::base::limits::DEPTH_MAX);
+            // A message of the most fragments must fit at all.
+            let deeper = (hop.depth * 4).clamp(2 * FRAGMENTS_MAX, DEPTH_MAX);
             hints.push(format!(
                 "{} shed {} messages: its consumer was too slow for its depth; try --hop '{}:depth={deeper}'",
                 hop.name,
                 grouped(shed),
                 hop.name
+            ));
+        }
+    }
+    for (name, source) in &report.ledger.sources {
+        if source.late_ns_max > BEHIND_NS {
+            hints.push(format!(
+                "{name} was up to {} behind its schedule: the line could not keep up, or its core was taken away",
+                Span(source.late_ns_max)
             ));
         }
     }
@@ -246,11 +255,11 @@ pub(crate) fn hints(run: &RunReport, program: &str, case: &str, is_fed: bool) ->
         let source = report.ledger.sources.keys().next();
         let source = source.map_or("NAME", String::as_str);
         hints.push(format!(
-            "{program} run {case} --input {source}=FILE --speed 100x   takes a capture of your own"
+            "{program} run {case} --input {source}=FILE --speed 100x, with a capture of your own"
         ));
     }
     hints.push(format!(
-        "{program} plan {case}   shows threads, cores and bytes; {program} run --help the rest"
+        "{program} plan {case}, for threads, cores and bytes; {program} run --help, for the rest"
     ));
     hints
 }

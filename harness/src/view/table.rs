@@ -92,6 +92,9 @@ pub(crate) struct Table {
 /// Columns of space before each line.
 const INDENT: usize = 2;
 
+/// Columns from this rank on go before the space between columns is halved.
+const AIRLESS_RANK: u8 = 5;
+
 /// Narrowest that the first column is cut to.
 const FIRST_MIN: usize = 8;
 
@@ -175,20 +178,21 @@ impl Table {
         };
         let mut shown: Vec<usize> = (0..self.columns.len()).filter(is_used).collect();
         loop {
-            for gap in [2, 1] {
+            let fits = |gap: usize| {
                 let total: usize = shown.iter().map(|at| natural[*at] + gap).sum();
-                if total.saturating_sub(gap) <= room {
-                    return (shown, gap);
-                }
-            }
+                total.saturating_sub(gap) <= room
+            };
             let least = shown
                 .iter()
                 .copied()
-                .filter(|at| self.columns[*at].rank > 0)
-                .max_by_key(|at| self.columns[*at].rank);
+                .max_by_key(|at| self.columns[*at].rank)
+                .map_or((0, 0), |at| (self.columns[at].rank, at));
             match least {
-                Some(goes) => shown.retain(|at| *at != goes),
-                None => return (shown, 1),
+                _ if fits(2) => return (shown, 2),
+                // Air between the columns is worth more than the least of them, but no more.
+                (0..AIRLESS_RANK, _) if fits(1) => return (shown, 1),
+                (0, _) => return (shown, 1),
+                (_, goes) => shown.retain(|at| *at != goes),
             }
         }
     }
