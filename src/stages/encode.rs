@@ -1,4 +1,4 @@
-//! The stage `encode`: an order as the text that leaves the line.
+//! The stage `encode`: an order as the datagram that leaves the line.
 //!
 //! | setting | default | means |
 //! |---|---|---|
@@ -12,47 +12,54 @@
 //! ```
 //! Numbers are exact and without trailing zeros, as [`decimal`](crate::feed::decimal) shows them.
 //!
-//! Invariant: a text is whole or the order is refused; nothing is cut.
+//! The datagram has no peer: the sink knows where orders go. A text of more than
+//! [`HEAD_BYTES`](crate::feed::datagram::HEAD_BYTES) is a message of two fragments.
+//!
+//! Invariant: nothing is cut; the longest order has room.
 
 use crate::feed::Symbols;
+use crate::feed::datagram::{Datagram, Datagrams, HEAD_BYTES, PART_BYTES, datagram_frames, parts};
 use crate::feed::decimal::{SCALE_DIGITS, UNITS_PER_ONE};
-use crate::frame::View;
+use crate::feed::symbols::SYMBOL_BYTES_MAX;
+use crate::frame::{Frame, View};
 use crate::stage::{Context, Out, Outcome, Port, Stage};
 
-use super::frames::{ORDER_TEXT_BYTES, Order, OrderText, Side};
+use super::frames::{Order, Side};
 
-const OUT: Out<OrderText> = Out::at(0);
+const OUT: Out<Datagrams> = Out::at(0);
+
+/// Bytes of the longest text: numbers of 20 digits, prices and quantities of 19 digits
+/// with a sign and a point, the longest symbol, and what stands between them.
+pub const ORDER_TEXT_BYTES_MAX: usize =
+    2 * 20 + 2 * 21 + SYMBOL_BYTES_MAX + "11=|55=|54=1|38=|44=|60=\n".len();
+
+const _: () = assert!(ORDER_TEXT_BYTES_MAX <= HEAD_BYTES + PART_BYTES);
 
 crate::reasons! {
     /// Why an order does not leave.
     pub enum Why {
         /// A symbol beyond the stage's table.
         UnknownSymbol = "unknown_symbol",
-        /// Its text is longer than [`ORDER_TEXT_BYTES`].
-        TooLong = "too_long",
     }
 }
 
 /// A text of bounded length in the making.
 struct Text {
-    bytes: [u8; ORDER_TEXT_BYTES],
-    /// Bytes wanted so far; beyond the bound nothing is written.
+    bytes: [u8; ORDER_TEXT_BYTES_MAX],
     len: usize,
 }
 
 impl Text {
     fn new() -> Text {
         Text {
-            bytes: [0; ORDER_TEXT_BYTES],
+            bytes: [0; ORDER_TEXT_BYTES_MAX],
             len: 0,
         }
     }
 
     fn put(&mut self, more: &[u8]) {
         let end = self.len + more.len();
-        if let Some(room) = self.bytes.get_mut(self.len..end) {
-            room.copy_from_slice(more);
-        }
+        self.bytes[self.len..end].copy_from_slice(more);
         self.len = end;
     }
 
@@ -95,12 +102,8 @@ impl Text {
         self.put(&digits[..kept]);
     }
 
-    fn finish(self) -> Option<OrderText> {
-        let fits = self.len <= ORDER_TEXT_BYTES;
-        fits.then_some(OrderText {
-            len: self.len as u8,
-            bytes: self.bytes,
-        })
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
 }
 
@@ -122,7 +125,7 @@ impl Encode {
         }
     }
 
-    fn text(&self, order: &Order) -> Result<OrderText, Why> {
+    fn text(&self, order: &Order) -> Result<Text, Why> {
         let name = self
             .names
             .get(usize::from(order.symbol))
@@ -143,14 +146,15 @@ impl Encode {
         text.put(b"|60=");
         text.number(order.event_ms);
         text.put(b"\n");
-        text.finish().ok_or(Why::TooLong)
+        Ok(text)
     }
 }
 
 impl Stage for Encode {
     type In = Order;
     type Why = Why;
-    const PORTS: &'static [Port] = &[Port::new::<OrderText>("text")];
+    const PORTS: &'static [Port] = &[Port::new::<Datagrams>("text")];
+    const MAX_EMIT: usize = datagram_frames(ORDER_TEXT_BYTES_MAX);
 
     fn memory_bytes(&self) -> usize {
         size_of_val(&*self.names) + self.names.iter().map(|name| name.len()).sum::<usize>()
@@ -159,12 +163,31 @@ impl Stage for Encode {
     fn on_frame(&mut self, order: View<'_, Order>, cx: &mut Context<'_>) -> Outcome<Why> {
         match self.text(&order.to_owned()) {
             Ok(text) => {
-                cx.emit(OUT, &text);
+                emit(text.as_bytes(), cx);
                 Outcome::done()
             }
             Err(why) => Outcome::rejected(why),
         }
     }
+}
+
+/// Emits bytes as one datagram.
+fn emit(bytes: &[u8], cx: &mut Context<'_>) {
+    // None only beyond what a message carries, which is far beyond an order.
+    let Some(head) = Datagram::of(None, bytes) else {
+        return;
+    };
+    let frames = datagram_frames(bytes.len());
+    if frames == 1 {
+        cx.emit(OUT, &head);
+        return;
+    }
+    let mut message = cx.message(OUT, Datagram::SCHEMA, frames);
+    message.push(&head);
+    for part in parts(bytes) {
+        message.push(&part);
+    }
+    message.send();
 }
 
 #[cfg(test)]
@@ -173,7 +196,6 @@ mod tests {
 
     use super::*;
     use crate::feed::decimal::{Price, Qty};
-    use crate::frame::{Aligned, Frame};
 
     fn order() -> Order {
         Order {
@@ -195,44 +217,32 @@ mod tests {
 
     #[test]
     fn golden_bytes() {
-        let text = encode().text(&order()).unwrap();
+        let text = encode().text(&order()).map(|text| text.as_bytes().to_vec());
         let expected = b"11=42|55=ETHUSDT|54=2|38=0.01|44=61800.3|60=1723161256313\n";
-        assert_eq!(text.as_bytes(), expected);
-        let mut slot = Aligned::<96>::new();
-        let bytes = text.write(&mut slot).unwrap();
-        // In the slot: the length, then the text, then zeros.
-        assert_eq!(bytes, 1 + ORDER_TEXT_BYTES);
-        assert_eq!(slot[0], 58);
-        assert_eq!(&slot[1..59], expected);
-        assert!(slot[59..bytes].iter().all(|byte| *byte == 0));
+        assert_eq!(text, Ok(expected.to_vec()));
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_whole() {
-        let mut long = order();
-        long.id = u64::MAX;
-        long.event_ms = u64::MAX;
-        long.qty = Qty(i64::MAX);
-        assert_eq!(encode().text(&long), Err(Why::TooLong));
-        let mut unknown = order();
+    fn the_longest_order_has_room() {
+        let name = "A".repeat(SYMBOL_BYTES_MAX);
+        let encode = Encode::new(Symbols::numbered(&[(&name, 1)]).unwrap());
+        let longest = Order {
+            id: u64::MAX,
+            event_ms: u64::MAX,
+            price: Price(i64::MIN),
+            qty: Qty(i64::MIN),
+            ..order()
+        };
+        let text = encode.text(&longest).map(|text| text.as_bytes().len());
+        assert_eq!(text, Ok(ORDER_TEXT_BYTES_MAX));
+    }
+
+    #[test]
+    fn a_symbol_without_a_name_is_refused() {
         for symbol in [0, 2, u16::MAX] {
-            unknown.symbol = symbol;
-            assert_eq!(encode().text(&unknown), Err(Why::UnknownSymbol));
+            let unknown = Order { symbol, ..order() };
+            assert_eq!(encode().text(&unknown).err(), Some(Why::UnknownSymbol));
         }
-    }
-
-    #[test]
-    fn the_longest_text_that_fits_is_whole() {
-        let mut order = order();
-        (order.id, order.event_ms) = (10_000, u64::MAX);
-        order.price = Price(i64::MIN);
-        let mut lengths = Vec::new();
-        while let Ok(text) = encode().text(&order) {
-            assert_eq!(text.as_bytes().last(), Some(&b'\n'));
-            lengths.push(text.as_bytes().len());
-            order.id *= 10;
-        }
-        assert_eq!(lengths.last(), Some(&ORDER_TEXT_BYTES));
     }
 
     proptest! {
@@ -241,7 +251,6 @@ mod tests {
             for units in [units, small] {
                 let mut text = Text::new();
                 text.units(units);
-                let text = text.finish().unwrap();
                 let expected = Price(units).to_string();
                 prop_assert_eq!(text.as_bytes(), expected.as_bytes());
             }

@@ -1,11 +1,8 @@
-//! The frames of the market line, from the top of a book to an order's text.
+//! The frames of the market line, from the top of a book to an order.
 //!
 //! Invariant: integers and closed enums of fixed size only; no frame is larger than a slot's payload.
 
 use crate::feed::decimal::{Price, Qty};
-
-/// Bytes of text in an [`OrderText`]: what a slot's payload holds beside the length.
-pub const ORDER_TEXT_BYTES: usize = 88;
 
 /// What a book is worth.
 #[hopline::frame_part]
@@ -107,31 +104,3 @@ pub struct Order {
     /// Buy or sell.
     pub side: Side,
 }
-
-/// An order as the bytes that leave the line: the first `len` of `bytes`.
-#[hopline::frame(schema = 113, version = 1, name = "order_text")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OrderText {
-    /// How many of `bytes` are meant.
-    pub len: u8,
-    /// The text; zeros beyond it.
-    pub bytes: [u8; ORDER_TEXT_BYTES],
-}
-
-impl OrderText {
-    /// The text.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len).min(ORDER_TEXT_BYTES)]
-    }
-}
-
-impl ArchivedOrderText {
-    /// Whether there is no text.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-const _: () = assert!(ORDER_TEXT_BYTES < crate::base::limits::PAYLOAD_BYTES);

@@ -6,14 +6,13 @@ use hopline::base::limits::FRAGMENTS_MAX;
 use hopline::base::{NoWhy, Reject};
 use hopline::feed::market::{Left, Market};
 use hopline::feed::synthetic::{Mix, SYNTHETIC_BYTES_MAX};
-use hopline::feed::{Arrivals, Decoder, Symbols, Synthetic, SyntheticSpec};
+use hopline::feed::{Arrivals, Datagrams, Decoder, Symbols, Synthetic, SyntheticSpec};
 use hopline::frame::{Frame, View};
 use hopline::overload::WhenFull;
 use hopline::stage::ingress::{Decode, Decoded};
 use hopline::stage::{Context, Out, Outcome, Port, Role, Stage};
 use hopline::stages::{
-    self, Book, Encode, Fault, FaultSpec, Forward, KillSwitch, Lean, LeanSpec, OrderText, Risk,
-    RiskSpec, Top,
+    self, Book, Encode, Fault, FaultSpec, Forward, KillSwitch, Lean, LeanSpec, Risk, RiskSpec, Top,
 };
 use hopline::topology::{Hop, Line, Params, Registry, Report, Value};
 
@@ -44,8 +43,8 @@ pub(crate) fn market(
     btc: Vec<Timed>,
     eth: Vec<Timed>,
     risk: RiskSpec,
-) -> (Report, Vec<OrderText>, Vec<Left>) {
-    let (orders, got_orders) = keep::<OrderText>();
+) -> (Report, Vec<String>, Vec<Left>) {
+    let (orders, got_orders) = keep::<Datagrams>();
     let (log, got_log) = keep::<Left>();
     let mut line = Line::builder("market");
     line.source("btc", Tape::new(btc, Wire::new("BTCUSDT", 0)));
@@ -63,11 +62,13 @@ pub(crate) fn market(
     line.connect("risk", "encode", Hop::depth(64));
     line.connect("encode", "orders", Hop::depth(64));
     let report = run(line.build().unwrap());
-    (
-        report,
-        got_orders.iter().collect(),
-        got_log.iter().collect(),
-    )
+    let orders = got_orders.iter().map(|frame| match frame {
+        Datagrams::Head(head) if head.is_whole() => {
+            String::from_utf8(head.as_slice().to_vec()).unwrap()
+        }
+        other => panic!("{other:?}: an order of these symbols fits in one frame"),
+    });
+    (report, orders.collect(), got_log.iter().collect())
 }
 
 /// What the log must say of these messages.
@@ -119,8 +120,12 @@ fn a_line_of_two_feeds_accounts_for_every_message_and_repeats_itself() {
     assert!(!orders.is_empty());
     assert_eq!(stage("encode").forwarded, orders.len() as u64);
     let ids = orders.iter().map(|order| {
-        let text = core::str::from_utf8(order.as_bytes()).unwrap();
-        let id = text.split('|').next().unwrap().strip_prefix("11=").unwrap();
+        let id = order
+            .split('|')
+            .next()
+            .unwrap()
+            .strip_prefix("11=")
+            .unwrap();
         id.parse::<u64>().unwrap()
     });
     assert!(ids.eq(1..=orders.len() as u64));

@@ -6,11 +6,12 @@ use hopline::base::Reject;
 use hopline::base::limits::FRAGMENTS_MAX;
 use hopline::feed::market::{DepthHead, Market, SnapshotHead};
 use hopline::feed::{Decoder, Message, Symbols, fragments};
-use hopline::frame::{Frame, Input, KindInfo};
+use hopline::frame::{Frame, KindInfo};
 use hopline::io::VirtualNet;
 use hopline::io::{Driver, IoError};
 use hopline::stage::ingress::{Arrival, Decode, Decoded, Feed, Ingress, SourceContext};
 use hopline::stage::{Context, Delivery, Egress, Out, Port, egress::Leaving};
+use hopline::stages::Pass;
 use hopline::topology::{Inline, Line, Report};
 
 /// A message and when it is due, in nanoseconds from the start.
@@ -129,18 +130,21 @@ impl<D: Decode> Ingress for Tape<D> {
     }
 }
 
-/// Keeps the frames of one kind.
-pub(crate) struct Keep<F>(SyncSender<F>);
+/// Keeps the frames of one kind, or of a set.
+pub(crate) struct Keep<I: Pass>(SyncSender<I::Owned>);
 
 /// A sink, and where its frames are after the run.
-pub(crate) fn keep<F: Frame + Send>() -> (Keep<F>, Receiver<F>) {
+pub(crate) fn keep<I: Pass>() -> (Keep<I>, Receiver<I::Owned>) {
     let (tx, rx) = sync_channel(1 << 18);
     (Keep(tx), rx)
 }
 
-impl<F: Frame + Send> Egress for Keep<F> {
+impl<I: Pass> Egress for Keep<I>
+where
+    I::Owned: 'static,
+{
     fn takes(&self) -> &'static [KindInfo] {
-        F::KINDS
+        I::KINDS
     }
 
     fn open(&mut self, _io: &mut Driver) -> Result<(), IoError> {
@@ -148,8 +152,8 @@ impl<F: Frame + Send> Egress for Keep<F> {
     }
 
     fn on_frame(&mut self, frame: Leaving<'_>, _io: &mut Driver) -> Delivery {
-        let view = F::view(frame.envelope.kind, frame.payload).unwrap();
-        self.0.try_send(view.to_owned()).unwrap();
+        let view = I::view(frame.envelope.kind, frame.payload).unwrap();
+        assert!(self.0.try_send(I::keep(view)).is_ok());
         if frame.envelope.flags.is_last() {
             Delivery::Sent
         } else {
