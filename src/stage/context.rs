@@ -263,6 +263,31 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Writes a message of a head and what follows it: one frame if nothing does, else fragments.
+    /// Each hop of the port takes all of it or none.
+    #[inline]
+    pub fn emit_with<I, H, P>(
+        &mut self,
+        out: Out<I>,
+        head: &H,
+        rest: impl ExactSizeIterator<Item = P>,
+    ) -> Emit
+    where
+        I: Carries<H> + Carries<P>,
+        H: Frame,
+        P: Frame,
+    {
+        if rest.len() == 0 {
+            return self.emit(out, head);
+        }
+        let mut message = self.message(out, H::SCHEMA, 1 + rest.len());
+        message.push(head);
+        for part in rest {
+            message.push(&part);
+        }
+        message.send()
+    }
+
     /// Asks for [`Stage::on_timer`](super::Stage::on_timer) at that time of the line's clock; a
     /// node has one timer, and the last call sets it.
     pub fn wake_at(&mut self, at_ns: u64) {

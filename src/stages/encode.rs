@@ -21,7 +21,7 @@ use crate::feed::Symbols;
 use crate::feed::datagram::{Datagram, Datagrams, HEAD_BYTES, PART_BYTES, datagram_frames, parts};
 use crate::feed::decimal::{SCALE_DIGITS, UNITS_PER_ONE};
 use crate::feed::symbols::SYMBOL_BYTES_MAX;
-use crate::frame::{Frame, View};
+use crate::frame::View;
 use crate::stage::{Context, Out, Outcome, Port, Stage};
 
 use super::frames::{Order, Side};
@@ -163,31 +163,15 @@ impl Stage for Encode {
     fn on_frame(&mut self, order: View<'_, Order>, cx: &mut Context<'_>) -> Outcome<Why> {
         match self.text(&order.to_owned()) {
             Ok(text) => {
-                emit(text.as_bytes(), cx);
+                // None only beyond what a message carries, which is far beyond an order.
+                if let Some(head) = Datagram::of(None, text.as_bytes()) {
+                    cx.emit_with(OUT, &head, parts(text.as_bytes()));
+                }
                 Outcome::done()
             }
             Err(why) => Outcome::rejected(why),
         }
     }
-}
-
-/// Emits bytes as one datagram.
-fn emit(bytes: &[u8], cx: &mut Context<'_>) {
-    // None only beyond what a message carries, which is far beyond an order.
-    let Some(head) = Datagram::of(None, bytes) else {
-        return;
-    };
-    let frames = datagram_frames(bytes.len());
-    if frames == 1 {
-        cx.emit(OUT, &head);
-        return;
-    }
-    let mut message = cx.message(OUT, Datagram::SCHEMA, frames);
-    message.push(&head);
-    for part in parts(bytes) {
-        message.push(&part);
-    }
-    message.send();
 }
 
 #[cfg(test)]
