@@ -116,11 +116,21 @@ impl Line {
             match step {
                 Step::Worked => {}
                 Step::Over => break,
-                Step::Idle { next_due_ns, .. } => {
+                Step::Idle {
+                    next_due_ns,
+                    held_back,
+                } => {
                     if drain_began_ns.is_some_and(|at| now_ns.saturating_sub(at) > drain_ns) {
                         control.tell(Command::GiveUp);
                     }
-                    advance(&mut reactor, &time, next_due_ns, stop_at_ns, now_ns);
+                    advance(
+                        &mut reactor,
+                        &time,
+                        next_due_ns,
+                        held_back,
+                        stop_at_ns,
+                        now_ns,
+                    );
                 }
             }
         }
@@ -184,17 +194,26 @@ fn advance(
     reactor: &mut Reactor,
     time: &VirtualTime,
     next_due_ns: Option<u64>,
+    held_back: bool,
     stop_at_ns: Option<u64>,
     now_ns: u64,
 ) {
     /// Where nothing is known to be due, time moves in steps of this.
     const STEP_NS: u64 = 1_000_000;
+    // Stamps move time as well: what was not due when its node looked may be due by now, and a jump
+    // to what is due after it would make it late. The next turn has it; should that find no work
+    // either, its stamps move time on.
+    if !held_back && next_due_ns.is_some_and(|at| at <= now_ns) {
+        return;
+    }
     let due_ns = [next_due_ns, stop_at_ns]
         .into_iter()
         .flatten()
         .filter(|at| *at > now_ns)
         .min();
-    let timeout_ns = due_ns.map_or(STEP_NS, |due| due - now_ns);
+    // Who is held back says nothing of when there will be room: look again soon.
+    let most_ns = if held_back { STEP_NS } else { u64::MAX };
+    let timeout_ns = due_ns.map_or(STEP_NS, |due| (due - now_ns).min(most_ns));
     let polled = reactor.driver().poll(now_ns, Some(timeout_ns));
     let to_ns = match polled {
         Ok(polled) => polled.advance_to_ns.unwrap_or(now_ns + timeout_ns),
