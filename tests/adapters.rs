@@ -926,7 +926,7 @@ fn a_reply_without_a_source_that_shares_is_an_error_at_opening() {
         from: "in".to_owned(),
         to: "out".to_owned(),
         hop: Hop::depth(64),
-        place: None,
+        places: hopline::topology::draft::HopPlaces::default(),
     });
     let line = draft.check().unwrap();
     let ran = line.run_inline(Inline::new(VirtualNet::new().driver().into()), None);
