@@ -154,6 +154,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
             "edge",
             "dashboard",
             "bridge",
+            "io/shared.rs",
             "io/virtual_net.rs",
         ],
         "no lock on a hot path",

@@ -121,6 +121,7 @@ impl Ingress for Counting {
                 t_intended_ns,
                 scheduled: self.gap_ns > 0,
                 received_wall_ns: None,
+                peer: None,
             };
             cx.message(arrival, &mut self.decoder);
             self.sent += 1;

@@ -1,1 +1,198 @@
-//! Room `adapter`.
+//! Where a line meets the world: sources, decoders and sinks, ready-made.
+//!
+//! | word | is a | what it does |
+//! |---|---|---|
+//! | `udp` | source | receives datagrams |
+//! | `replay` | source | reads a capture, plain or gzip, by its own times or flat out |
+//! | `synthetic` | source | makes up a feed by a seed and a schedule |
+//! | `binance` | decoder | the exchange's JSON into [`Market`](crate::feed::market::Market) |
+//! | `datagram` | decoder | bytes as they are into [`Datagrams`](crate::feed::Datagrams) |
+//! | `udp` | sink | sends datagrams to an address |
+//! | `udp_reply` | sink | sends each datagram back to where it came from, by the socket it came in by |
+//! | `blackhole` | sink | counts |
+//! | `sink_log` | sink | one line of JSON for each message that left a stage |
+//!
+//! [`register`] makes them known by these words; in code they are described by functions:
+//!
+//! ```
+//! use hopline::adapter::{Binance, blackhole, replay};
+//! use hopline::io::{Driver, VirtualNet};
+//! use hopline::topology::{Hop, Inline, Line};
+//!
+//! let net = VirtualNet::new();
+//! net.put_file("one.txt", br#"1723161255030314667 {"e":"trade","E":1,"s":"BTCUSDT","t":7,"p":"61800.1","q":"0.5","m":true}"#);
+//! let mut line = Line::builder("one");
+//! line.source("btc", replay("one.txt").speed(None).decode(Binance::new(&["BTCUSDT"])));
+//! line.sink("end", blackhole());
+//! line.connect("btc", "end", Hop::depth(1024));
+//! let (report, _) = line.build()?.run_inline(Inline::new(Driver::from(net.driver())), None)?;
+//! assert_eq!(report.hops[0].delivered, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Faults of I/O begin with [`IO_FAULT`], so that whoever reads a report can tell a full disk from
+//! a failed stage.
+//!
+//! Invariant: nothing here waits, and no message allocates; what the world gets wrong is counted by
+//! its reason or said once, and the line goes on.
+
+mod binance;
+mod blackhole;
+mod datagram;
+mod replay;
+mod sink_log;
+mod synthetic;
+mod udp_sink;
+mod udp_source;
+
+use core::net::SocketAddr;
+
+pub use binance::{Binance, BinanceDecoder};
+pub use blackhole::{Blackhole, blackhole};
+pub use datagram::{DatagramDecoder, datagrams};
+pub use replay::{Replay, ReplaySource, replay};
+pub use sink_log::{LogLost, LogTo, SINK_LOG_BUFFER_BYTES, SinkLog, sink_log};
+pub use synthetic::{Content, MadeUp, SyntheticSource, synthetic};
+pub use udp_sink::{UdpSink, UdpTo, Unsent, udp_reply, udp_to};
+pub use udp_source::{Udp, UdpSource, shared_udp, udp, udp_on};
+
+use crate::io::{IoError, SharedSockets};
+use crate::stage::{Decode, Ingress};
+use crate::topology::{IntoSource, Problem, Registry};
+
+/// How the words of each fault of I/O begin.
+pub const IO_FAULT: &str = "i/o: ";
+
+/// Adds all sources, decoders and sinks of this room.
+///
+/// The sources and sinks that one registry makes find each other's sockets by name: a source with
+/// `share = "echo"` and a sink with `socket = "echo"`.
+#[must_use]
+pub fn register(registry: Registry) -> Registry {
+    let sockets = SharedSockets::default();
+    let of_sources = sockets.clone();
+    registry
+        .decoder("binance", |params| {
+            Binance::from_params(params)?.into_decode()
+        })
+        .decoder("datagram", |params| {
+            Ok(Box::new(DatagramDecoder::from_params(params)?))
+        })
+        .source("udp", move |params, decoder| {
+            Udp::from_params(params, &of_sources)?.into_ingress(decoder)
+        })
+        .source("replay", |params, decoder| {
+            Replay::from_params(params)?.into_ingress(decoder)
+        })
+        .source("synthetic", |params, decoder| {
+            MadeUp::from_params(params)?.into_ingress(decoder)
+        })
+        .sink("udp", |params| Ok(Box::new(UdpSink::from_params(params)?)))
+        .sink("udp_reply", move |params| {
+            Ok(Box::new(UdpSink::reply_from_params(params, &sockets)?))
+        })
+        .sink("blackhole", |_| Ok(Box::new(blackhole())))
+        .sink("sink_log", |params| {
+            Ok(Box::new(SinkLog::from_params(params)?))
+        })
+}
+
+/// What may decode a source's messages in the builder: a decoder, or a description of one.
+pub trait IntoDecode {
+    /// The decoder.
+    ///
+    /// # Errors
+    /// What is wrong with the description.
+    fn into_decode(self) -> Result<Box<dyn Decode>, Problem>;
+}
+
+impl<D: Decode> IntoDecode for D {
+    fn into_decode(self) -> Result<Box<dyn Decode>, Problem> {
+        Ok(Box::new(self))
+    }
+}
+
+impl IntoDecode for Box<dyn Decode> {
+    fn into_decode(self) -> Result<Box<dyn Decode>, Problem> {
+        Ok(self)
+    }
+}
+
+/// How messages come in, before it is said what they are.
+pub trait Intake {
+    /// The ingress that hands its messages to `decoder`.
+    ///
+    /// # Errors
+    /// What is wrong with the description.
+    fn into_ingress(self, decoder: Box<dyn Decode>) -> Result<Box<dyn Ingress>, Problem>;
+}
+
+/// How messages come in, and what they are: a whole description of a source.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<S, D> {
+    intake: S,
+    decode: D,
+}
+
+impl<S: Intake, D: IntoDecode> IntoSource for Source<S, D> {
+    fn into_source(self) -> Result<Box<dyn Ingress>, Problem> {
+        self.intake.into_ingress(self.decode.into_decode()?)
+    }
+}
+
+/// Gives a description of an intake the word that makes a source of it.
+macro_rules! decodes {
+    ($intake:ty) => {
+        impl $intake {
+            /// The source whose messages are what `decode` says.
+            #[must_use]
+            pub fn decode<D: $crate::adapter::IntoDecode>(
+                self,
+                decode: D,
+            ) -> $crate::adapter::Source<$intake, D> {
+                $crate::adapter::Source {
+                    intake: self,
+                    decode,
+                }
+            }
+        }
+    };
+}
+use decodes;
+
+/// An address with its port.
+fn address(key: &str, text: &str) -> Result<SocketAddr, Problem> {
+    text.parse().map_err(|_| {
+        Problem::new(
+            format!("\"{key}\" = \"{text}\" is no address with a port"),
+            format!("write it in numbers, such as {key} = \"127.0.0.1:26400\""),
+        )
+    })
+}
+
+/// A fault of I/O that is told once and then only goes on happening.
+#[derive(Debug, Default)]
+struct Trouble {
+    last: Option<IoError>,
+    told: bool,
+}
+
+impl Trouble {
+    /// Keeps the first error. Does not allocate.
+    fn note(&mut self, error: IoError) {
+        if !self.told {
+            self.last.get_or_insert(error);
+        }
+    }
+
+    /// The words, once.
+    fn tell(&mut self, about: &dyn core::fmt::Display) -> Option<String> {
+        let error = self.last.take()?;
+        self.told = true;
+        Some(if error.subject.is_empty() {
+            format!("{IO_FAULT}{about}: {error}")
+        } else {
+            format!("{IO_FAULT}{error}")
+        })
+    }
+}

@@ -45,7 +45,7 @@ pub struct HopSetting {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     /// Captures to replay, by the name of the source. Such a source becomes kind `replay`, unless
-    /// `load.toml` says `via = "udp"` and the mode is [`FeedMode::Load`]: then the sender replays.
+    /// messages come by [`Via::Udp`]: then the sender replays.
     pub inputs: Vec<(String, PathBuf)>,
     /// How fast captures are replayed; `Some(None)` is flat out, `None` leaves it to the source.
     pub speed: Option<Option<f64>>,
@@ -55,6 +55,8 @@ pub struct Overrides {
     pub sink_log: Option<PathBuf>,
     /// Who feeds the sources without an input.
     pub feed: FeedMode,
+    /// How messages get to the sources, instead of what `load.toml` says.
+    pub via: Option<Via>,
     /// Other depths and policies; later ones win.
     pub hops: Vec<HopSetting>,
     /// Another way to pin.
@@ -93,7 +95,8 @@ impl Overrides {
         load: Option<&Load>,
     ) -> Result<Option<Instead>, Problem> {
         let load = load.filter(|_| self.feed == FeedMode::Load);
-        if load.is_some_and(|load| load.via == Via::Udp) {
+        let via = self.via.or(load.map(|load| load.via));
+        if via == Some(Via::Udp) {
             return Ok(None);
         }
         if let Some((_, file)) = self.inputs.iter().find(|(name, _)| name == source) {

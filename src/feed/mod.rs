@@ -3,6 +3,7 @@
 //! | file | what it knows |
 //! |---|---|
 //! | [`decimal`] | fixed-point prices and quantities |
+//! | [`datagram`] | the frames that carry bytes nobody here reads |
 //! | [`market`] | the frames that leave this room, and how a long message becomes fragments |
 //! | [`symbols`] | the bounded table of symbols of a line |
 //! | [`binance`] | the exchange's JSON, decoded by [`binance::Decoder`] |
@@ -16,6 +17,7 @@
 
 pub mod arrivals;
 pub mod binance;
+pub mod datagram;
 pub mod decimal;
 mod digits;
 mod fields;
@@ -28,10 +30,11 @@ pub mod synthetic;
 
 pub use arrivals::{Arrivals, Schedule};
 pub use binance::{Decoder, Message};
+pub use datagram::{Datagram, DatagramPart, Datagrams};
 pub use decimal::{Price, Qty};
 pub use line::parse_line;
 pub use market::{
-    BookTicker, DepthHead, Level, Levels, SnapshotHead, Trade, fragments, frames_needed,
+    BookTicker, DepthHead, Left, Level, Levels, SnapshotHead, Trade, fragments, frames_needed,
 };
 pub use symbols::Symbols;
 pub use synthetic::{Synthetic, SyntheticSpec};

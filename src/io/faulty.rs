@@ -9,7 +9,8 @@ use crate::base::Prng;
 use crate::base::limits::{BURST_MESSAGES, MESSAGE_BYTES_MAX};
 use crate::io::error::{IoError, IoErrorKind};
 use crate::io::{
-    Datagram, Driver, FileId, FileMode, Polled, Sent, UdpBuffers, UdpCounts, UdpId, UdpSpec, Waker,
+    Datagram, Driver, FileId, FileMode, Polled, Sent, SharedUdp, UdpBuffers, UdpCounts, UdpId,
+    UdpSpec, Waker,
 };
 
 /// The number that a failed read comes back with: an input or output error of the device.
@@ -190,6 +191,18 @@ impl Faulty {
         self.inner.udp_open(spec)
     }
 
+    pub(crate) fn udp_join(
+        &mut self,
+        shared: &SharedUdp,
+        receives: bool,
+    ) -> Result<UdpId, IoError> {
+        match shared.spec().bind {
+            Some(addr) => self.fail_open("bind", &addr)?,
+            None => self.fail_open("bind", &"any address")?,
+        }
+        self.inner.udp_join(shared, receives)
+    }
+
     pub(crate) fn udp_close(&mut self, id: UdpId) -> Result<(), IoError> {
         if self.has_again(id) {
             self.again.pending = None;
@@ -324,6 +337,10 @@ impl Faulty {
         let written = self.inner.file_write(id, &bytes[..len])?;
         self.written_bytes += written as u64;
         Ok(written)
+    }
+
+    pub(crate) fn file_set_len(&mut self, id: FileId, len: u64) -> Result<(), IoError> {
+        self.inner.file_set_len(id, len)
     }
 
     pub(crate) fn file_sync(&mut self, id: FileId) -> Result<(), IoError> {

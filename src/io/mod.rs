@@ -21,6 +21,7 @@ mod faulty;
 mod gzip;
 mod lines;
 mod real;
+mod shared;
 mod sys;
 mod table;
 mod virtual_driver;
@@ -37,6 +38,7 @@ pub use error::{IoError, IoErrorKind};
 pub use faulty::{FaultCounts, FaultPlan, Faulty};
 pub use lines::{Fill, LINE_BUFFER_BYTES_MIN, LineEvent, LineReader};
 pub use real::Real;
+pub use shared::{SharedSockets, SharedUdp};
 use table::Slot;
 pub use virtual_driver::Virtual;
 pub use virtual_net::{
@@ -274,6 +276,15 @@ impl Driver {
         each!(self, driver => driver.udp_open(spec))
     }
 
+    /// Joins a socket that several nodes share, opening it if this is the first to come. One that
+    /// does not receive is not watched by this driver's poll. Allocates.
+    ///
+    /// # Errors
+    /// As [`Driver::udp_open`], the same for all who join; a socket of another kind of driver.
+    pub fn udp_join(&mut self, shared: &SharedUdp, receives: bool) -> Result<UdpId, IoError> {
+        each!(self, driver => driver.udp_join(shared, receives))
+    }
+
     /// Closes a socket. Its id is wrong from now on.
     ///
     /// # Errors
@@ -370,6 +381,14 @@ impl Driver {
     /// system said.
     pub fn file_write(&mut self, id: FileId, bytes: &[u8]) -> Result<usize, IoError> {
         each!(self, driver => driver.file_write(id, bytes))
+    }
+
+    /// Cuts a file that was opened for writing to `len` bytes; the next write goes behind them.
+    ///
+    /// # Errors
+    /// A wrong id, a file opened for reading, or what the system said: a pipe cannot be cut.
+    pub fn file_set_len(&mut self, id: FileId, len: u64) -> Result<(), IoError> {
+        each!(self, driver => driver.file_set_len(id, len))
     }
 
     /// Waits until what was written is on the device. Blocks: not for a turn.

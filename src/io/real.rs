@@ -4,7 +4,7 @@
 
 use core::time::Duration;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::io::error::{IoError, IoErrorKind};
+use crate::io::shared::{SharedSocket, SharedUdp};
 use crate::io::sys::{self, Timer};
 use crate::io::table::Table;
 use crate::io::{
@@ -38,6 +39,8 @@ struct Udp {
     socket: UdpSocket,
     peer: Option<SocketAddr>,
     readable: bool,
+    /// Whether the poll reports it: not for one that only sends.
+    watched: bool,
     counts: UdpCounts,
 }
 
@@ -73,52 +76,45 @@ impl Real {
     }
 
     pub(crate) fn udp_open(&mut self, spec: &UdpSpec) -> Result<UdpId, IoError> {
-        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let family = spec.bind.or(spec.connect).unwrap_or(any);
-        if let (Some(bind), Some(peer)) = (spec.bind, spec.connect)
-            && bind.is_ipv4() != peer.is_ipv4()
-        {
-            return Err(IoError::new(IoErrorKind::InvalidInput, "connect")
-                .on(&format_args!("{bind} to {peer}: IPv4 and IPv6 do not mix")));
-        }
-        let failed = |what, addr: SocketAddr| {
-            move |error: io::Error| IoError::from_os(&error, what).on(&addr)
+        let socket = open_socket(spec)?;
+        self.adopt(socket, spec, true)
+    }
+
+    pub(crate) fn udp_join(
+        &mut self,
+        shared: &SharedUdp,
+        receives: bool,
+    ) -> Result<UdpId, IoError> {
+        const WHAT: &str = "share a socket";
+        let spec = shared.spec();
+        let opened = shared.socket(|| open_socket(spec).map(SharedSocket::Real))?;
+        let SharedSocket::Real(socket) = opened else {
+            return Err(IoError::new(IoErrorKind::InvalidInput, WHAT));
         };
-        let socket = Socket::new(
-            Domain::for_address(family),
-            Type::DGRAM,
-            Some(Protocol::UDP),
-        )
-        .map_err(failed("open a socket for", family))?;
-        let prepare = || {
-            socket.set_nonblocking(true)?;
-            if spec.reuse_address {
-                socket.set_reuse_address(true)?;
-            }
-            if let Some(bytes) = spec.recv_buffer_bytes {
-                socket.set_recv_buffer_size(bytes.min(i32::MAX as usize))?;
-            }
-            if let Some(bytes) = spec.send_buffer_bytes {
-                socket.set_send_buffer_size(bytes.min(i32::MAX as usize))?;
-            }
-            Ok(())
-        };
-        prepare().map_err(failed("set the options of", family))?;
-        if let Some(bind) = spec.bind.or_else(|| spec.connect.is_none().then_some(any)) {
-            socket.bind(&bind.into()).map_err(failed("bind", bind))?;
-        }
-        if let Some(peer) = spec.connect {
-            socket
-                .connect(&peer.into())
-                .map_err(failed("connect to", peer))?;
-        }
+        let socket = socket
+            .try_clone()
+            .map_err(|error| IoError::from_os(&error, WHAT))?;
+        self.adopt(socket, spec, receives)
+    }
+
+    /// Takes a socket in, watched if it receives.
+    fn adopt(
+        &mut self,
+        socket: std::net::UdpSocket,
+        spec: &UdpSpec,
+        watched: bool,
+    ) -> Result<UdpId, IoError> {
         let udp = Udp {
-            socket: UdpSocket::from_std(socket.into()),
+            socket: UdpSocket::from_std(socket),
             peer: spec.connect,
             readable: true,
+            watched,
             counts: UdpCounts::default(),
         };
         let slot = self.sockets.insert(udp, "open a socket")?;
+        if !watched {
+            return Ok(UdpId(slot));
+        }
         let udp = self.sockets.get_mut(slot, "open a socket")?;
         // Only readable: asking for writable as well would end a poll after each send.
         let registered =
@@ -127,13 +123,20 @@ impl Real {
                 .register(&mut udp.socket, Token(slot.index()), Interest::READABLE);
         if let Err(error) = registered {
             self.sockets.remove(slot, "open a socket")?;
-            return Err(failed("watch", family)(error));
+            let failed = IoError::from_os(&error, "watch");
+            return Err(match spec.bind.or(spec.connect) {
+                Some(addr) => failed.on(&addr),
+                None => failed,
+            });
         }
         Ok(UdpId(slot))
     }
 
     pub(crate) fn udp_close(&mut self, id: UdpId) -> Result<(), IoError> {
         let mut udp = self.sockets.remove(id.0, "close a socket")?;
+        if !udp.watched {
+            return Ok(());
+        }
         self.poll
             .registry()
             .deregister(&mut udp.socket)
@@ -280,6 +283,14 @@ impl Real {
         skip_interruptions("write", || file.write(bytes))
     }
 
+    pub(crate) fn file_set_len(&mut self, id: FileId, len: u64) -> Result<(), IoError> {
+        let file = self.files.get_mut(id.0, "cut")?;
+        skip_interruptions("cut", || {
+            file.set_len(len)?;
+            file.seek(SeekFrom::Start(len)).map(drop)
+        })
+    }
+
     pub(crate) fn file_sync(&mut self, id: FileId) -> Result<(), IoError> {
         let file = self.files.get_mut(id.0, "sync")?;
         skip_interruptions("sync", || file.sync_data())
@@ -336,6 +347,49 @@ impl Real {
     pub(crate) fn waker(&self) -> Waker {
         Waker(WakerKind::Real(Arc::clone(&self.waker)))
     }
+}
+
+/// Opens, binds and connects a socket that does not block.
+fn open_socket(spec: &UdpSpec) -> Result<std::net::UdpSocket, IoError> {
+    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let family = spec.bind.or(spec.connect).unwrap_or(any);
+    if let (Some(bind), Some(peer)) = (spec.bind, spec.connect)
+        && bind.is_ipv4() != peer.is_ipv4()
+    {
+        return Err(IoError::new(IoErrorKind::InvalidInput, "connect")
+            .on(&format_args!("{bind} to {peer}: IPv4 and IPv6 do not mix")));
+    }
+    let failed =
+        |what, addr: SocketAddr| move |error: io::Error| IoError::from_os(&error, what).on(&addr);
+    let socket = Socket::new(
+        Domain::for_address(family),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )
+    .map_err(failed("open a socket for", family))?;
+    let prepare = || {
+        socket.set_nonblocking(true)?;
+        if spec.reuse_address {
+            socket.set_reuse_address(true)?;
+        }
+        if let Some(bytes) = spec.recv_buffer_bytes {
+            socket.set_recv_buffer_size(bytes.min(i32::MAX as usize))?;
+        }
+        if let Some(bytes) = spec.send_buffer_bytes {
+            socket.set_send_buffer_size(bytes.min(i32::MAX as usize))?;
+        }
+        Ok(())
+    };
+    prepare().map_err(failed("set the options of", family))?;
+    if let Some(bind) = spec.bind.or_else(|| spec.connect.is_none().then_some(any)) {
+        socket.bind(&bind.into()).map_err(failed("bind", bind))?;
+    }
+    if let Some(peer) = spec.connect {
+        socket
+            .connect(&peer.into())
+            .map_err(failed("connect to", peer))?;
+    }
+    Ok(socket.into())
 }
 
 /// A file of its own on the process's standard input.

@@ -9,6 +9,7 @@ use std::path::Path;
 use crate::base::limits::MESSAGE_BYTES_MAX;
 use crate::base::primitive::{Arc, AtomicBool, Ordering};
 use crate::io::error::{IoError, IoErrorKind};
+use crate::io::shared::{SharedSocket, SharedUdp};
 use crate::io::table::Table;
 use crate::io::virtual_net::{Inbox, State, StoredFile};
 use crate::io::{
@@ -24,7 +25,30 @@ struct Socket {
     peer: Option<SocketAddr>,
     /// What others see as the sender.
     from: SocketAddr,
+    /// Whether its poll reports what comes in.
+    receives: bool,
     counts: UdpCounts,
+}
+
+/// An inbox that several sockets share; stays open as long as this does.
+#[derive(Debug)]
+pub(crate) struct SharedInbox {
+    net: VirtualNet,
+    inbox: usize,
+    from: SocketAddr,
+}
+
+impl SharedInbox {
+    /// What others see as its address.
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.from
+    }
+}
+
+impl Drop for SharedInbox {
+    fn drop(&mut self) {
+        self.net.state().close(self.inbox);
+    }
 }
 
 #[derive(Debug)]
@@ -92,6 +116,54 @@ impl Virtual {
     }
 
     pub(crate) fn udp_open(&mut self, spec: &UdpSpec) -> Result<UdpId, IoError> {
+        let (inbox, from) = self.open_inbox(spec)?;
+        self.adopt(inbox, from, spec, true)
+    }
+
+    pub(crate) fn udp_join(
+        &mut self,
+        shared: &SharedUdp,
+        receives: bool,
+    ) -> Result<UdpId, IoError> {
+        let spec = shared.spec();
+        let opened = shared.socket(|| {
+            let (inbox, from) = self.open_inbox(spec)?;
+            let net = self.net.clone();
+            Ok(SharedSocket::Virtual(SharedInbox { net, inbox, from }))
+        })?;
+        let SharedSocket::Virtual(SharedInbox { inbox, from, .. }) = opened else {
+            return Err(IoError::new(IoErrorKind::InvalidInput, "share a socket"));
+        };
+        self.net
+            .state()
+            .inbox_mut(*inbox, "share a socket")?
+            .holders += 1;
+        self.adopt(*inbox, *from, spec, receives)
+    }
+
+    fn adopt(
+        &mut self,
+        inbox: usize,
+        from: SocketAddr,
+        spec: &UdpSpec,
+        receives: bool,
+    ) -> Result<UdpId, IoError> {
+        let socket = Socket {
+            inbox,
+            peer: spec.connect,
+            from,
+            receives,
+            counts: UdpCounts::default(),
+        };
+        let slot = self.sockets.insert(socket, "open a socket");
+        if slot.is_err() {
+            self.net.state().close(inbox);
+        }
+        slot.map(UdpId)
+    }
+
+    /// Binds an inbox: its place, and what others see as the sender.
+    fn open_inbox(&self, spec: &UdpSpec) -> Result<(usize, SocketAddr), IoError> {
         let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let wanted = spec.bind.unwrap_or_else(|| {
             let ip = spec
@@ -117,6 +189,7 @@ impl Virtual {
             queued_bytes: 0,
             limit_bytes: spec.recv_buffer_bytes.unwrap_or(VIRTUAL_QUEUE_BYTES),
             drops: 0,
+            holders: 1,
             fresh: false,
             readable: true,
         };
@@ -131,15 +204,8 @@ impl Virtual {
             ip if ip.is_unspecified() && ip.is_ipv4() => SocketAddr::new(localhost, local.port()),
             _ => local,
         };
-        let socket = Socket {
-            inbox: index,
-            peer: spec.connect,
-            from,
-            counts: UdpCounts::default(),
-        };
-        let slot = self.sockets.insert(socket, "open a socket")?;
         state.inboxes[index] = Some(inbox);
-        Ok(UdpId(slot))
+        Ok((index, from))
     }
 
     pub(crate) fn udp_close(&mut self, id: UdpId) -> Result<(), IoError> {
@@ -287,6 +353,16 @@ impl Virtual {
         Ok(len)
     }
 
+    pub(crate) fn file_set_len(&mut self, id: FileId, len: u64) -> Result<(), IoError> {
+        let file = self.files.get(id.0, "cut")?;
+        if file.mode == FileMode::Read {
+            return Err(IoError::new(IoErrorKind::InvalidInput, "cut"));
+        }
+        let mut state = self.net.state();
+        state.files[file.index].bytes.resize(len as usize, 0);
+        Ok(())
+    }
+
     pub(crate) fn file_sync(&mut self, id: FileId) -> Result<(), IoError> {
         self.files.get(id.0, "sync").map(drop)
     }
@@ -298,7 +374,7 @@ impl Virtual {
     /// True once for each socket of this driver that something came to.
     fn take_fresh(&self, state: &mut State) -> bool {
         let mut ready = false;
-        for socket in self.sockets.iter() {
+        for socket in self.sockets.iter().filter(|socket| socket.receives) {
             if let Ok(inbox) = state.inbox_mut(socket.inbox, "poll")
                 && inbox.fresh
             {

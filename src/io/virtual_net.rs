@@ -121,6 +121,8 @@ pub(crate) struct Inbox {
     pub(crate) queued_bytes: usize,
     pub(crate) limit_bytes: usize,
     pub(crate) drops: u64,
+    /// Who has it open; it closes with the last of them.
+    pub(crate) holders: usize,
     /// Something came that no poll has reported yet.
     pub(crate) fresh: bool,
     pub(crate) readable: bool,
@@ -284,6 +286,12 @@ impl State {
 
     /// Forgets a socket and what waits at it.
     pub(crate) fn close(&mut self, index: usize) {
+        if let Ok(inbox) = self.inbox_mut(index, "close a socket")
+            && inbox.holders > 1
+        {
+            inbox.holders -= 1;
+            return;
+        }
         if let Some(mut inbox) = self.inboxes.get_mut(index).and_then(Option::take) {
             while let Some(packet) = inbox.queue.pop_front() {
                 self.recycle(packet.bytes);

@@ -244,7 +244,8 @@ impl Reactor {
         if let Some(sleeper) = &self.sleeper {
             sleeper.announce();
             // What was published before the announcement rang no bell: look once more.
-            let work = self.nodes.iter_mut().any(|node| node.has_input());
+            // Input that waits for room does not count; for new input the park is short then.
+            let work = !held_back && self.nodes.iter_mut().any(|node| node.has_input());
             if work || self.control.command() != self.seen {
                 sleeper.retract();
                 return;

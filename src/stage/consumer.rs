@@ -39,6 +39,10 @@ pub(crate) trait Handler: Send {
 
     fn drained(&mut self, cx: &mut Context<'_>, io: &mut Driver) -> Result<(), IoError>;
 
+    fn lost(&mut self) -> Option<(u8, u64)> {
+        None
+    }
+
     fn fault(&mut self) -> Option<String> {
         None
     }
@@ -109,6 +113,10 @@ impl Handler for EgressHandler {
         self.0.close(io)
     }
 
+    fn lost(&mut self) -> Option<(u8, u64)> {
+        self.0.lost()
+    }
+
     fn fault(&mut self) -> Option<String> {
         self.0.fault()
     }
@@ -171,6 +179,10 @@ struct Consumer<H> {
     in_hand: Option<(usize, Envelope)>,
     /// Whether a fragment of the message in hand led to an emission.
     message_emitted: bool,
+    /// Whether frames were taken since the handler last passed on what it buffers.
+    unflushed: bool,
+    /// Whether the last frame taken was not the last of its message.
+    mid_message: bool,
     /// Why what still comes is discarded, once the handler has failed.
     discarding: Option<Discard>,
     over: bool,
@@ -187,18 +199,26 @@ impl<H: Handler> Consumer<H> {
             timer: None,
             in_hand: None,
             message_emitted: false,
+            unflushed: false,
+            mid_message: false,
             discarding: None,
             over: false,
         }
     }
 
-    /// Takes frames from all inputs, a bounded batch of each.
+    /// Takes frames from all inputs, a bounded batch of each. A message's fragments are taken
+    /// without others between, so that a handler may collect them in one store; they were all
+    /// published at once, so this waits for nobody.
     fn take(&mut self, turn: &mut Turn<'_>) -> Progress {
         let inputs = self.wiring.inputs.len();
         let mut progress = Progress::IDLE;
         for step in 0..inputs {
             let at = (self.first + step) % inputs;
             progress = self.take_from(at, turn, progress);
+            if self.mid_message {
+                self.first = at;
+                return progress;
+            }
             if progress.held_back {
                 break;
             }
@@ -224,7 +244,7 @@ impl<H: Handler> Consumer<H> {
         let rx: &mut HopRx = &mut inputs[at];
         let mut cx = Context::new(outputs, clock, counters, &mut self.timer, turn.mark_ns);
         let mut taken = 0;
-        while taken < BATCH_FRAMES {
+        while taken < BATCH_FRAMES || self.mid_message {
             let Some(frame) = rx.ring.peek() else { break };
             if self.max_emit > 0
                 && let Some(hop) = cx.outputs().without_room(self.max_emit)
@@ -259,13 +279,17 @@ impl<H: Handler> Consumer<H> {
                     break;
                 }
                 Err(_) => {
+                    self.mid_message = !envelope.flags.is_last();
+                    self.message_emitted &= self.mid_message;
                     rx.discard(&envelope, Discard::Malformed);
                     taken += 1;
                     continue;
                 }
             };
-            let (emitted, _) = cx.take_emitted();
-            self.message_emitted |= emitted > 0;
+            self.mid_message = !envelope.flags.is_last();
+            // What a hop was offered and shed is in that hop's ledger; for the stage it is done.
+            let (_, offered) = cx.take_emitted();
+            self.message_emitted |= offered > 0;
             rx.finish(&envelope, t_dequeue_ns, t_done_ns);
             if envelope.flags.is_last() {
                 counters.stage.consumed.add(1);
@@ -279,7 +303,7 @@ impl<H: Handler> Consumer<H> {
             taken += 1;
         }
         if taken > 0 {
-            let waiting = if taken == BATCH_FRAMES {
+            let waiting = if taken >= BATCH_FRAMES {
                 taken + rx.ring.ready_ahead(usize::MAX)
             } else {
                 taken
@@ -318,6 +342,7 @@ impl<H: Handler> Consumer<H> {
         if let Err(error) = closed {
             self.wiring.counters.set_fault(error.to_string());
         }
+        self.take_back_lost();
         self.note_fault();
         self.over(State::Done, Cause::Finished);
     }
@@ -329,6 +354,31 @@ impl<H: Handler> Consumer<H> {
         self.wiring.outputs.close(cause);
         self.wiring.counters.set_state(state);
         self.over = true;
+    }
+
+    /// Passes on what the handler buffers, once nothing more is waiting or can be taken.
+    fn flush(&mut self, held_back: bool, turn: &mut Turn<'_>) {
+        let waits = |rx: &mut HopRx| rx.ring.peek().is_some();
+        if !self.unflushed || (!held_back && self.wiring.inputs.iter_mut().any(waits)) {
+            return;
+        }
+        self.unflushed = false;
+        if let Err(error) = self.handler.rest(turn.io) {
+            self.wiring.counters.set_fault(error.to_string());
+        }
+        self.take_back_lost();
+        let now_ns = self.wiring.clock.stamp();
+        turn.account(&self.wiring.counters.regimes, H::REGIME, now_ns);
+    }
+
+    /// What a sink had in its buffer and lost did not leave the line after all.
+    fn take_back_lost(&mut self) {
+        if let Some((why, count)) = self.handler.lost() {
+            let stage = &self.wiring.counters.stage;
+            let count = count.min(stage.forwarded.get());
+            stage.forwarded.set(stage.forwarded.get() - count);
+            stage.rejected[usize::from(why)].add(count);
+        }
     }
 
     fn note_fault(&mut self) {
@@ -408,10 +458,13 @@ impl<H: Handler> Node for Consumer<H> {
             let progress = self.take(turn);
             if progress.work > 0 {
                 self.wiring.outputs.ring_bells();
-                if let Err(error) = self.handler.rest(turn.io) {
-                    self.wiring.counters.set_fault(error.to_string());
-                }
-            } else if !progress.held_back && self.wiring.inputs.iter_mut().all(HopRx::is_finished) {
+                self.unflushed = self.is_sink;
+            }
+            self.flush(progress.held_back, turn);
+            if progress.work == 0
+                && !progress.held_back
+                && self.wiring.inputs.iter_mut().all(HopRx::is_finished)
+            {
                 self.finish(turn.io);
             }
             progress
@@ -453,6 +506,7 @@ impl<H: Handler> Node for Consumer<H> {
             return;
         }
         let _ = catch_unwind(AssertUnwindSafe(|| self.handler.rest(io)));
+        self.take_back_lost();
         let why = match cause {
             Cause::Aborted => Discard::Aborted,
             _ => Discard::DrainDeadline,

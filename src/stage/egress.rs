@@ -57,7 +57,8 @@ pub trait Egress: Send + 'static {
     /// Takes one frame.
     fn on_frame(&mut self, frame: Leaving<'_>, io: &mut Driver) -> Delivery;
 
-    /// Passes on what is buffered; runs when a turn has taken frames and nothing more is waiting.
+    /// Passes on what is buffered; runs when frames were taken and no more are waiting, or none can
+    /// be taken now.
     ///
     /// # Errors
     /// A failure that the report must name; the sink goes on.
@@ -71,6 +72,12 @@ pub trait Egress: Send + 'static {
     /// A failure that the report must name.
     fn close(&mut self, io: &mut Driver) -> Result<(), IoError> {
         self.flush(io)
+    }
+
+    /// Messages that were [`Delivery::Sent`] into the sink's buffer and did not leave after all, by
+    /// the index of the reason, once: the ledger takes them back. Asked after each flush.
+    fn lost(&mut self) -> Option<(u8, u64)> {
+        None
     }
 
     /// What went wrong on the way, in words, once.

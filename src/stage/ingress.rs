@@ -1,5 +1,7 @@
 //! Where messages enter the line.
 
+use core::net::SocketAddr;
+
 use crate::base::Reject;
 use crate::budget::{IngressCounters, Regime};
 use crate::io::{Driver, IoError};
@@ -98,6 +100,8 @@ pub struct Arrival<'m> {
     pub scheduled: bool,
     /// When its collector received it, in nanoseconds of the collector's wall clock.
     pub received_wall_ns: Option<u64>,
+    /// Who sent it, where that is known.
+    pub peer: Option<SocketAddr>,
 }
 
 /// What an ingress may do in a turn.
@@ -175,8 +179,13 @@ impl SourceContext<'_, '_> {
                 .late_ns_max
                 .raise(now_ns.saturating_sub(arrival.t_intended_ns));
         }
-        self.cx
-            .begin_source(self.source, arrival.t_intended_ns, now_ns, offer_at_ns);
+        self.cx.begin_source(
+            self.source,
+            arrival.t_intended_ns,
+            now_ns,
+            offer_at_ns,
+            arrival.peer,
+        );
         let result = decoder.decode(arrival.bytes, &mut self.cx);
         let (emitted, offered) = self.cx.take_emitted();
         match result {
@@ -198,6 +207,16 @@ impl SourceContext<'_, '_> {
         let done_ns = self.cx.stamp();
         self.turn
             .account(&self.counters.regimes, Regime::Work, done_ns);
+    }
+
+    /// Counts I/O that brought no message yet, such as reading ahead: the time since the last mark
+    /// goes to it, and the loop does not take the turn for an empty one.
+    #[inline]
+    pub fn did_io(&mut self) {
+        let now_ns = self.cx.stamp();
+        self.turn
+            .account(&self.counters.regimes, Regime::Io, now_ns);
+        self.work += 1;
     }
 
     /// Counts a message that was refused before any decoder saw it.

@@ -138,6 +138,10 @@ impl Node for Source {
     }
 
     fn next_due_ns(&self) -> Option<u64> {
+        // What is due while the source is held back needs room, not time.
+        if self.hold.now {
+            return None;
+        }
         self.ingress.next_due_ns()
     }
 

@@ -1,0 +1,330 @@
+//! A feed that is made up, by a seed and a schedule.
+//!
+//! Times count from the line's start and are fixed ahead: a source that was held up sends what has
+//! become due in bounded bursts, with the times at which it was due.
+//!
+//! Invariant: the same settings give the same messages at the same intended times; nothing
+//! allocates after the source was made.
+
+use crate::adapter::{Intake, decodes};
+use crate::base::limits::{BURST_MESSAGES, MESSAGE_BYTES_MAX};
+use crate::feed::arrivals::RATE_MAX;
+use crate::feed::synthetic::{Mix, SYNTHETIC_BYTES_MAX};
+use crate::feed::{Arrivals, Schedule, Synthetic, SyntheticSpec};
+use crate::io::{Driver, IoError};
+use crate::stage::{Arrival, Decode, Feed, Ingress, Port, SourceContext};
+use crate::topology::{Params, Problem};
+
+/// Mean size of a burst unless set otherwise, in messages: the capture's busiest milliseconds have
+/// about as many.
+const BURST_DEFAULT: u64 = 64;
+
+/// How many times the mean rate a burst is sent at unless set otherwise.
+const INTENSITY_DEFAULT: u64 = 20;
+
+/// Bytes of a made-up datagram unless set otherwise: a short market message.
+const DATAGRAM_BYTES_DEFAULT: u64 = 64;
+
+/// Shortest made-up datagram, in bytes: its number.
+const DATAGRAM_BYTES_MIN: u64 = 8;
+
+/// What is made up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The exchange's messages of this symbol.
+    Market {
+        /// As the exchange writes it.
+        symbol: String,
+    },
+    /// Datagrams of so many bytes: their number from 0 as a little-endian `u64`, then zeros.
+    Datagrams {
+        /// From 8 to the largest message.
+        bytes: usize,
+    },
+}
+
+/// A description of a source that makes its messages up.
+#[derive(Clone, Debug)]
+pub struct MadeUp {
+    content: Content,
+    rate_per_s: f64,
+    arrivals: Arrivals,
+    seed: u64,
+    for_ns: Option<u64>,
+    count: Option<u64>,
+}
+
+/// Makes up the exchange's messages of a symbol, that many a second at Poisson times, by seed 1,
+/// without an end.
+///
+/// ```
+/// use hopline::adapter::{Binance, synthetic};
+/// let source = synthetic("BTCUSDT", 50_000.0).seed(7).count(1_000).decode(Binance::new(&["BTCUSDT"]));
+/// ```
+#[must_use]
+pub fn synthetic(symbol: &str, rate_per_s: f64) -> MadeUp {
+    MadeUp {
+        content: Content::Market {
+            symbol: symbol.to_owned(),
+        },
+        rate_per_s,
+        arrivals: Arrivals::Poisson,
+        seed: 1,
+        for_ns: None,
+        count: None,
+    }
+}
+
+decodes!(MadeUp);
+
+impl MadeUp {
+    /// The same with other content.
+    #[must_use]
+    pub fn content(self, content: Content) -> MadeUp {
+        MadeUp { content, ..self }
+    }
+
+    /// The same with other arrivals.
+    #[must_use]
+    pub fn arrivals(self, arrivals: Arrivals) -> MadeUp {
+        MadeUp { arrivals, ..self }
+    }
+
+    /// The same by another seed.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> MadeUp {
+        MadeUp { seed, ..self }
+    }
+
+    /// The same with an end: messages that would be due later than that span after the start are
+    /// not sent.
+    #[must_use]
+    pub fn for_ns(self, for_ns: u64) -> MadeUp {
+        MadeUp {
+            for_ns: Some(for_ns),
+            ..self
+        }
+    }
+
+    /// The same with an end after so many messages.
+    #[must_use]
+    pub fn count(self, count: u64) -> MadeUp {
+        MadeUp {
+            count: Some(count),
+            ..self
+        }
+    }
+
+    /// From the settings `rate`, `arrivals`, `burst`, `intensity`, `seed`, `for`, `count`,
+    /// `content`, `symbol` and `bytes`.
+    pub(crate) fn from_params(params: &mut Params) -> Result<MadeUp, Problem> {
+        let rate_per_s = params.rate("rate")?.ok_or_else(|| {
+            params.problem(
+                "rate",
+                "the setting \"rate\" is missing",
+                "write rate = \"50k/s\"",
+            )
+        })?;
+        let most = u64::from(u32::MAX);
+        let burst = params.count("burst", BURST_DEFAULT, 1..=most)? as u32;
+        let intensity = params.count("intensity", INTENSITY_DEFAULT, 1..=most)? as u32;
+        let arrivals = params.word("arrivals", &["constant", "poisson", "bursty"], |word| {
+            Some(match word {
+                "constant" => Arrivals::Constant,
+                "poisson" => Arrivals::Poisson,
+                "bursty" => Arrivals::Bursty { burst, intensity },
+                _ => return None,
+            })
+        })?;
+        let seed = params.count("seed", 1, 0..=i64::MAX as u64)?;
+        let count = params.count("count", u64::MAX, 0..=i64::MAX as u64)?;
+        let bytes = params.count(
+            "bytes",
+            DATAGRAM_BYTES_DEFAULT,
+            DATAGRAM_BYTES_MIN..=MESSAGE_BYTES_MAX as u64,
+        )?;
+        let symbol = params.text("symbol")?;
+        let is_market = params.word("content", &["market", "datagrams"], |word| match word {
+            "market" => Some(true),
+            "datagrams" => Some(false),
+            _ => None,
+        })?;
+        let content = match (is_market.unwrap_or(true), symbol) {
+            (false, _) => Content::Datagrams {
+                bytes: bytes as usize,
+            },
+            (true, Some(symbol)) => Content::Market { symbol },
+            (true, None) => {
+                return Err(params.problem(
+                    "symbol",
+                    "the setting \"symbol\" is missing",
+                    "write symbol = \"BTCUSDT\", or content = \"datagrams\"",
+                ));
+            }
+        };
+        Ok(MadeUp {
+            content,
+            rate_per_s,
+            arrivals: arrivals.unwrap_or(Arrivals::Poisson),
+            seed,
+            for_ns: params.span_ns("for")?,
+            count: params.has("count").then_some(count),
+        })
+    }
+
+    fn maker(&self) -> Result<(Maker, usize), Problem> {
+        match &self.content {
+            Content::Market { symbol } => {
+                let spec = SyntheticSpec {
+                    seed: self.seed,
+                    symbol: symbol.clone(),
+                    rate_per_s: self.rate_per_s,
+                    arrivals: self.arrivals,
+                    mix: Mix::default(),
+                };
+                let feed = Synthetic::new(&spec).map_err(|error| {
+                    let help = "a symbol is \"BTCUSDT\", a rate \"50k/s\", arrivals are constant, poisson or bursty";
+                    Problem::new(error.to_string(), help)
+                })?;
+                Ok((Maker::Market(Box::new(feed)), SYNTHETIC_BYTES_MAX))
+            }
+            Content::Datagrams { bytes } => {
+                let len = (*bytes).clamp(DATAGRAM_BYTES_MIN as usize, MESSAGE_BYTES_MAX);
+                let made = Schedule::new(self.rate_per_s, self.arrivals, self.seed);
+                let schedule = made.map_err(|error| {
+                    let help = format!("a rate is above 0 and at most {RATE_MAX} a second");
+                    Problem::new(error.to_string(), help)
+                })?;
+                let number = 0;
+                Ok((Maker::Datagrams { schedule, number }, len))
+            }
+        }
+    }
+}
+
+impl Intake for MadeUp {
+    fn into_ingress(self, decoder: Box<dyn Decode>) -> Result<Box<dyn Ingress>, Problem> {
+        let (maker, buffer_bytes) = self.maker()?;
+        Ok(Box::new(SyntheticSource {
+            maker,
+            decoder,
+            buffer: vec![0; buffer_bytes].into_boxed_slice(),
+            waiting: None,
+            t0_ns: 0,
+            for_ns: self.for_ns.unwrap_or(u64::MAX),
+            left: self.count.unwrap_or(u64::MAX),
+        }))
+    }
+}
+
+enum Maker {
+    Market(Box<Synthetic>),
+    Datagrams { schedule: Schedule, number: u64 },
+}
+
+impl Maker {
+    /// Writes the next message: when it is due after the start, and its length.
+    fn next(&mut self, buffer: &mut [u8]) -> Option<(u64, usize)> {
+        match self {
+            Maker::Market(feed) => feed.next(buffer),
+            Maker::Datagrams { schedule, number } => {
+                let bytes = buffer.first_chunk_mut()?;
+                *bytes = number.to_le_bytes();
+                *number += 1;
+                Some((schedule.next_ns(), buffer.len()))
+            }
+        }
+    }
+}
+
+/// Makes messages up.
+pub struct SyntheticSource {
+    maker: Maker,
+    decoder: Box<dyn Decode>,
+    buffer: Box<[u8]>,
+    /// The message in the buffer: when it is due on the line's clock, and its length.
+    waiting: Option<(u64, usize)>,
+    t0_ns: u64,
+    for_ns: u64,
+    /// Messages that may still be made.
+    left: u64,
+}
+
+impl core::fmt::Debug for SyntheticSource {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("SyntheticSource")
+            .field("waiting", &self.waiting)
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SyntheticSource {
+    fn make(&mut self) {
+        self.waiting = None;
+        if self.left == 0 {
+            return;
+        }
+        if let Some((after_ns, len)) = self.maker.next(&mut self.buffer)
+            && after_ns < self.for_ns
+        {
+            self.left -= 1;
+            self.waiting = Some((self.t0_ns.saturating_add(after_ns), len));
+        }
+    }
+}
+
+impl Ingress for SyntheticSource {
+    fn ports(&self) -> &'static [Port] {
+        self.decoder.ports()
+    }
+
+    fn max_emit(&self) -> usize {
+        self.decoder.max_emit()
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let feed_bytes = match self.maker {
+            Maker::Market(_) => size_of::<Synthetic>(),
+            Maker::Datagrams { .. } => 0,
+        };
+        let own_bytes = size_of::<SyntheticSource>() + self.buffer.len();
+        own_bytes + feed_bytes + self.decoder.memory_bytes()
+    }
+
+    fn open(&mut self, _io: &mut Driver) -> Result<(), IoError> {
+        Ok(())
+    }
+
+    fn start(&mut self, t0_ns: u64) {
+        self.t0_ns = t0_ns;
+        self.make();
+    }
+
+    fn turn(&mut self, cx: &mut SourceContext<'_, '_>) -> Feed {
+        for _ in 0..BURST_MESSAGES {
+            let Some((due_ns, len)) = self.waiting else {
+                return Feed::Ended;
+            };
+            if cx.stamp() < due_ns || !cx.has_room() {
+                break;
+            }
+            let arrival = Arrival {
+                bytes: &self.buffer[..len],
+                t_intended_ns: due_ns,
+                scheduled: true,
+                received_wall_ns: None,
+                peer: None,
+            };
+            cx.message(arrival, self.decoder.as_mut());
+            // The next one is made while there is time for it, not when it is due.
+            self.make();
+            cx.did_io();
+        }
+        Feed::Live
+    }
+
+    fn next_due_ns(&self) -> Option<u64> {
+        self.waiting.map(|(due_ns, _)| due_ns)
+    }
+}

@@ -1,0 +1,269 @@
+//! Datagrams into a socket: to one address, or back to where each came from.
+//!
+//! Invariant: a full kernel buffer holds the hop back and loses nothing; a datagram that the system
+//! refuses is counted by its reason.
+
+use core::net::SocketAddr;
+
+use crate::adapter::{Trouble, address};
+use crate::base::Reason;
+use crate::feed::datagram::{DATAGRAM_BYTES_MAX, Datagram, DatagramPart, Datagrams};
+use crate::frame::{Frame, Input, KindInfo, View};
+use crate::io::{Driver, IoError, IoErrorKind, Sent, SharedSockets, SharedUdp, UdpId, UdpSpec};
+use crate::stage::{Delivery, Egress, Leaving};
+use crate::topology::{IntoSink, Params, Problem};
+
+crate::reasons! {
+    /// Why a datagram did not leave.
+    pub enum Unsent {
+        /// The system reported that an earlier one found nobody at the other end; this one was not
+        /// sent for that.
+        Refused = "refused",
+        /// Longer than one datagram can be on that way.
+        TooLong = "too_long",
+        /// The system did not take it; the sink's fault says why.
+        Failed = "failed",
+        /// To be sent back, but it came from nowhere.
+        NoPeer = "no_peer",
+        /// Its fragments do not make a datagram.
+        Malformed = "malformed",
+    }
+}
+
+impl From<Unsent> for Delivery {
+    fn from(why: Unsent) -> Delivery {
+        Delivery::Rejected(why.index() as u8)
+    }
+}
+
+/// A description of a sink that sends to one address.
+#[derive(Clone, Debug)]
+pub struct UdpTo {
+    spec: Result<UdpSpec, Problem>,
+}
+
+/// Sends each datagram to `to`: an address with a port, in numbers. A wrong one is reported when
+/// the line is built.
+///
+/// The socket is connected, so that the system can say when nobody listens there.
+#[must_use]
+pub fn udp_to(to: &str) -> UdpTo {
+    UdpTo {
+        spec: address("to", to).map(UdpSpec::connected),
+    }
+}
+
+impl IntoSink for UdpTo {
+    fn into_sink(self) -> Result<Box<dyn Egress>, Problem> {
+        Ok(Box::new(UdpSink::new(Opens::Alone(self.spec?))))
+    }
+}
+
+/// Sends each datagram back to its peer, from the socket that a source receives by.
+///
+/// ```
+/// use hopline::adapter::{datagrams, shared_udp, udp_on, udp_reply};
+/// use hopline::topology::{Hop, Line};
+/// let socket = shared_udp("127.0.0.1:26402")?;
+/// let mut line = Line::builder("echo");
+/// line.source("in", udp_on(&socket).decode(datagrams()));
+/// line.sink("out", udp_reply(&socket));
+/// line.connect("in", "out", Hop::depth(256));
+/// assert!(line.build().is_ok());
+/// # Ok::<(), hopline::topology::Problem>(())
+/// ```
+#[must_use]
+pub fn udp_reply(socket: &SharedUdp) -> UdpSink {
+    UdpSink::new(Opens::Shared(socket.clone()))
+}
+
+#[derive(Debug)]
+enum Opens {
+    Alone(UdpSpec),
+    Shared(SharedUdp),
+    /// The socket that a source of the same registry shares by this name.
+    Named(SharedSockets, String),
+}
+
+/// A datagram whose fragments are coming in.
+#[derive(Clone, Copy, Debug, Default)]
+struct Assembly {
+    peer: Option<SocketAddr>,
+    len: usize,
+    filled: usize,
+}
+
+/// Sends datagrams.
+#[derive(Debug)]
+pub struct UdpSink {
+    opens: Opens,
+    /// To whom the next datagram goes, if the socket is not connected.
+    replies: bool,
+    socket: Option<UdpId>,
+    whole: Box<[u8]>,
+    assembly: Assembly,
+    trouble: Trouble,
+}
+
+impl UdpSink {
+    fn new(opens: Opens) -> UdpSink {
+        UdpSink {
+            replies: !matches!(opens, Opens::Alone(_)),
+            opens,
+            socket: None,
+            whole: Box::default(),
+            assembly: Assembly::default(),
+            trouble: Trouble::default(),
+        }
+    }
+
+    /// From the settings `to` and `bind`.
+    pub(crate) fn from_params(params: &mut Params) -> Result<UdpSink, Problem> {
+        let text = params.need_text("to", "127.0.0.1:26500")?;
+        let to = address("to", &text).map_err(|error| error.at(params.place_of("to")))?;
+        let mut spec = UdpSpec::connected(to);
+        if let Some(text) = params.text("bind")? {
+            let bind = address("bind", &text);
+            spec.bind = Some(bind.map_err(|error| error.at(params.place_of("bind")))?);
+        }
+        Ok(UdpSink::new(Opens::Alone(spec)))
+    }
+
+    /// From the setting `socket`.
+    pub(crate) fn reply_from_params(
+        params: &mut Params,
+        sockets: &SharedSockets,
+    ) -> Result<UdpSink, Problem> {
+        let name = params.need_text("socket", "echo")?;
+        Ok(UdpSink::new(Opens::Named(sockets.clone(), name)))
+    }
+
+    /// Takes the first frame of a datagram of several.
+    fn begin(&mut self, payload: &[u8]) {
+        self.assembly = Assembly::default();
+        if let Ok(head) = View::<Datagram>::read(payload) {
+            let head = head.to_owned();
+            let now = head.as_slice();
+            let len = usize::from(head.total);
+            if now.len() <= len && len <= self.whole.len() {
+                self.whole[..now.len()].copy_from_slice(now);
+                self.assembly = Assembly {
+                    peer: head.peer(),
+                    len,
+                    filled: now.len(),
+                };
+            }
+        }
+    }
+
+    /// Takes a further frame; a second time, if the kernel had no room for the datagram before.
+    fn go_on(&mut self, payload: &[u8]) {
+        let Ok(part) = View::<DatagramPart>::read(payload) else {
+            return;
+        };
+        let part = part.to_owned();
+        let now = part.as_slice();
+        let at = usize::from(part.at);
+        let end = at + now.len();
+        // Anything but the next bytes leaves a hole, which the last frame finds.
+        if (at == self.assembly.filled || end == self.assembly.filled) && end <= self.assembly.len {
+            self.whole[at..end].copy_from_slice(now);
+            self.assembly.filled = end;
+        }
+    }
+
+    fn send(&mut self, peer: Option<SocketAddr>, whole: &[u8], io: &mut Driver) -> Delivery {
+        let Some(socket) = self.socket else {
+            return Unsent::Failed.into();
+        };
+        if self.replies && peer.is_none() {
+            return Unsent::NoPeer.into();
+        }
+        match io.udp_send(socket, peer.filter(|_| self.replies), whole) {
+            Ok(Sent::Yes) => Delivery::Sent,
+            Ok(Sent::WouldBlock) => Delivery::NotNow,
+            Ok(Sent::Refused) => Unsent::Refused.into(),
+            Err(error) if error.kind == IoErrorKind::MessageTooLong => Unsent::TooLong.into(),
+            Err(error) => {
+                self.trouble.note(error);
+                Unsent::Failed.into()
+            }
+        }
+    }
+
+    fn send_assembled(&mut self, io: &mut Driver) -> Delivery {
+        let Assembly { peer, len, filled } = self.assembly;
+        if filled != len || len == 0 {
+            return Unsent::Malformed.into();
+        }
+        let whole = core::mem::take(&mut self.whole);
+        let delivery = self.send(peer, &whole[..len], io);
+        self.whole = whole;
+        delivery
+    }
+}
+
+impl Egress for UdpSink {
+    fn takes(&self) -> &'static [KindInfo] {
+        Datagrams::KINDS
+    }
+
+    fn reasons(&self) -> &'static [&'static str] {
+        Unsent::NAMES
+    }
+
+    fn memory_bytes(&self) -> usize {
+        size_of::<UdpSink>() + DATAGRAM_BYTES_MAX
+    }
+
+    fn open(&mut self, io: &mut Driver) -> Result<(), IoError> {
+        self.socket = Some(match &self.opens {
+            Opens::Alone(spec) => io.udp_open(spec)?,
+            Opens::Shared(shared) => io.udp_join(shared, false)?,
+            Opens::Named(sockets, name) => match sockets.find(name) {
+                Some(shared) => io.udp_join(&shared, false)?,
+                None => {
+                    let what = "reply: no source of this line has share =";
+                    let error = IoError::new(IoErrorKind::InvalidInput, what);
+                    return Err(error.on(&format_args!("\"{name}\"")));
+                }
+            },
+        });
+        self.whole = vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice();
+        Ok(())
+    }
+
+    fn on_frame(&mut self, frame: Leaving<'_>, io: &mut Driver) -> Delivery {
+        let flags = frame.envelope.flags;
+        if flags.is_whole() {
+            if frame.envelope.kind == Datagram::SCHEMA
+                && let Ok(head) = View::<Datagram>::read(frame.payload)
+            {
+                let head = head.to_owned();
+                if head.is_whole() {
+                    return self.send(head.peer(), head.as_slice(), io);
+                }
+            }
+            return Unsent::Malformed.into();
+        }
+        if flags.is_first() {
+            self.begin(frame.payload);
+        } else {
+            self.go_on(frame.payload);
+        }
+        if flags.is_last() {
+            self.send_assembled(io)
+        } else {
+            Delivery::Part
+        }
+    }
+
+    fn fault(&mut self) -> Option<String> {
+        match &self.opens {
+            Opens::Alone(UdpSpec {
+                connect: Some(to), ..
+            }) => self.trouble.tell(to),
+            _ => self.trouble.tell(&"a reply"),
+        }
+    }
+}
