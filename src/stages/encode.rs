@@ -13,7 +13,7 @@
 //! Numbers are exact and without trailing zeros, as [`decimal`](crate::feed::decimal) shows them.
 //!
 //! The datagram has no peer: the sink knows where orders go. A text of more than
-//! [`HEAD_BYTES`](crate::feed::datagram::HEAD_BYTES) is a message of two fragments.
+//! [`HEAD_BYTES`] is a message of two fragments.
 //!
 //! Invariant: nothing is cut; the longest order has room.
 
