@@ -13,24 +13,24 @@
 //! Only ratios travel between machines. Both cores have to be free: with other work on them the
 //! p50 is noisy and the p99 is that work's.
 
-#![allow(
-    unsafe_code,
-    reason = "the time stamp counter has no safe form; an end stamp has to wait for the load before it"
-)]
-
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::thread;
 
 use core_affinity::CoreId;
 use crossbeam_utils::CachePadded;
-use hopline::base::primitive::{AtomicU64, Ordering};
+use hopline::base::primitive::{AtomicU64, Ordering, spin_hint};
+use hopline::clock::Clock;
 use hopline::ring::{PushError, hop, spsc};
 
-/// Slots of each ring.
+/// Slots of the rings in the ping-pong: two such rings of cache lines fit in the first-level cache, or do not.
+const DEPTHS: [usize; 2] = [64, 1024];
+/// Slots of the rings in the stream.
 const DEPTH: usize = 1024;
 /// Round trips before the measured ones.
 const WARM_UP: usize = 2_000;
+/// Most that a ring's p50 may be of the floor's.
+const BAR: f64 = 1.10;
 /// Items of a batch in the stream.
 const BATCH: usize = 32;
 
@@ -39,34 +39,10 @@ struct Plan {
     trips: usize,
     items: usize,
     cores: [CoreId; 2],
+    clock: Clock,
 }
 
-/// Ticks at a moment before what follows.
-#[inline(always)]
-fn stamp() -> u64 {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 processor has the instruction.
-    unsafe {
-        core::arch::x86_64::_rdtsc()
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    quanta::Clock::new().raw()
-}
-
-/// Ticks at a moment after what came before: a plain `rdtsc` is speculated past the spin loop.
-#[inline(always)]
-fn stamp_after() -> u64 {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let mut core = 0;
-        // SAFETY: every x86-64 processor of the last fifteen years has the instruction; it writes to `core` only.
-        unsafe { core::arch::x86_64::__rdtscp(&raw mut core) }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    quanta::Clock::new().raw()
-}
-
-/// Ticks of each round trip: `trip` runs here, `echo` answers on the other core.
+/// Nanoseconds of each round trip: `trip` runs here, `echo` answers on the other core.
 fn ping_pong(plan: &Plan, mut trip: impl FnMut(u64), mut echo: impl FnMut() + Send) -> Vec<u64> {
     let trips = WARM_UP + plan.trips;
     let start = Barrier::new(2);
@@ -78,24 +54,35 @@ fn ping_pong(plan: &Plan, mut trip: impl FnMut(u64), mut echo: impl FnMut() + Se
                 echo();
             }
         });
-        let mut ticks = Vec::with_capacity(trips);
+        let mut spans_ns = Vec::with_capacity(trips);
         start.wait();
         for number in 0..trips as u64 {
-            let begin = stamp();
+            let begin_ns = plan.clock.stamp();
             trip(number);
-            ticks.push(stamp_after().wrapping_sub(begin));
+            spans_ns.push(plan.clock.stamp_after() - begin_ns);
         }
-        ticks.split_off(WARM_UP)
+        spans_ns.split_off(WARM_UP)
     })
 }
 
+/// Looks until there is something, as a spinning loop does.
+#[inline(always)]
+fn wait<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        spin_hint();
+    }
+}
+
 /// What measuring costs: no trip at all.
-fn null(plan: &Plan, _round: usize) -> Vec<u64> {
+fn null(plan: &Plan, _round: usize, _depth: usize) -> Vec<u64> {
     ping_pong(plan, |number| _ = black_box(number), || {})
 }
 
 /// Two bare cache lines, another pair each round, for where they lie matters.
-fn floor(plan: &Plan, round: usize) -> Vec<u64> {
+fn floor(plan: &Plan, round: usize, _depth: usize) -> Vec<u64> {
     let lines: Vec<[CachePadded<AtomicU64>; 2]> = (0..64).map(|_| Default::default()).collect();
     let [there, back] = &lines[round % lines.len()];
     let mut answered = 0;
@@ -103,11 +90,15 @@ fn floor(plan: &Plan, round: usize) -> Vec<u64> {
         plan,
         |number| {
             there.store(number + 1, Ordering::Release);
-            while back.load(Ordering::Acquire) != number + 1 {}
+            while back.load(Ordering::Acquire) != number + 1 {
+                spin_hint();
+            }
         },
         || {
             answered += 1;
-            while there.load(Ordering::Acquire) != answered {}
+            while there.load(Ordering::Acquire) != answered {
+                spin_hint();
+            }
             back.store(answered, Ordering::Release);
         },
     )
@@ -116,28 +107,20 @@ fn floor(plan: &Plan, round: usize) -> Vec<u64> {
 /// Two rings of values, by the given constructor.
 macro_rules! over_values {
     ($name:ident, $ring:path, $value:ty, $make:expr, $number:expr) => {
-        fn $name(plan: &Plan, _round: usize) -> Vec<u64> {
-            let (mut there, mut arrived) = $ring(DEPTH).expect("a depth within the limits");
-            let (mut back, mut returned) = $ring(DEPTH).expect("a depth within the limits");
+        fn $name(plan: &Plan, _round: usize, depth: usize) -> Vec<u64> {
+            let (mut there, mut arrived) = $ring(depth).expect("a depth within the limits");
+            let (mut back, mut returned) = $ring(depth).expect("a depth within the limits");
             let make: fn(u64) -> $value = $make;
             let number_of: fn(&$value) -> u64 = $number;
             ping_pong(
                 plan,
                 |number| {
                     assert!(there.push(make(number)).is_ok());
-                    let value = loop {
-                        if let Some(value) = returned.pop() {
-                            break value;
-                        }
-                    };
+                    let value = wait(|| returned.pop());
                     assert_eq!(number_of(&value), number);
                 },
                 || {
-                    let value = loop {
-                        if let Some(value) = arrived.pop() {
-                            break value;
-                        }
-                    };
+                    let value = wait(|| arrived.pop());
                     assert!(back.push(value).is_ok());
                 },
             )
@@ -179,32 +162,24 @@ fn read_frame(consumer: &mut hop::FrameConsumer) -> Option<u64> {
     Some(number)
 }
 
-fn hop_96(plan: &Plan, _round: usize) -> Vec<u64> {
-    let (mut there, mut arrived) = hop::frames(DEPTH).expect("a depth within the limits");
-    let (mut back, mut returned) = hop::frames(DEPTH).expect("a depth within the limits");
+fn hop_96(plan: &Plan, _round: usize, depth: usize) -> Vec<u64> {
+    let (mut there, mut arrived) = hop::frames(depth).expect("a depth within the limits");
+    let (mut back, mut returned) = hop::frames(depth).expect("a depth within the limits");
     ping_pong(
         plan,
         |number| {
             assert!(write_frame(&mut there, number));
-            let answer = loop {
-                if let Some(answer) = read_frame(&mut returned) {
-                    break answer;
-                }
-            };
+            let answer = wait(|| read_frame(&mut returned));
             assert_eq!(answer, number);
         },
         || {
-            let number = loop {
-                if let Some(number) = read_frame(&mut arrived) {
-                    break number;
-                }
-            };
+            let number = wait(|| read_frame(&mut arrived));
             assert!(write_frame(&mut back, number));
         },
     )
 }
 
-/// Ticks to move `plan.items` items: `send` puts a number or says that there is no room.
+/// Nanoseconds to move `plan.items` items: `send` puts a number or says that there is no room.
 fn stream(
     plan: &Plan,
     mut send: impl FnMut(u64) -> u64,
@@ -220,15 +195,15 @@ fn stream(
             while taken < items {
                 taken += take();
             }
-            stamp_after()
+            plan.clock.stamp_after()
         });
         start.wait();
-        let begin = stamp();
+        let begin_ns = plan.clock.stamp();
         let mut sent = 0;
         while sent < items {
             sent += send(sent);
         }
-        reader.join().expect("the reader ends").wrapping_sub(begin)
+        reader.join().expect("the reader ends") - begin_ns
     })
 }
 
@@ -303,6 +278,16 @@ fn sorted(mut values: Vec<f64>) -> Vec<f64> {
     values
 }
 
+/// The quantile of sorted spans, interpolated within equal ones: the counter may step by tens of nanoseconds.
+fn quantile(spans_ns: &[u64], quantile: f64) -> f64 {
+    let target = quantile * spans_ns.len() as f64;
+    let value = spans_ns[(target as usize).min(spans_ns.len() - 1)];
+    let below = spans_ns.partition_point(|&other| other < value);
+    let through = spans_ns.partition_point(|&other| other <= value);
+    let step = (value - spans_ns[below.saturating_sub(1)]) as f64;
+    value as f64 + step * ((target - below as f64) / (through - below) as f64 - 0.5)
+}
+
 /// `median (lowest-highest)`.
 fn spread(values: &[f64], decimals: usize) -> String {
     let values = sorted(values.to_vec());
@@ -314,7 +299,7 @@ fn spread(values: &[f64], decimals: usize) -> String {
     format!("{middle:.decimals$} ({low:.decimals$}-{high:.decimals$})")
 }
 
-type Trips = fn(&Plan, usize) -> Vec<u64>;
+type Trips = fn(&Plan, usize, usize) -> Vec<u64>;
 type Stream = fn(&Plan) -> u64;
 
 fn main() {
@@ -333,30 +318,36 @@ fn main() {
         trips: if quick { 5_000 } else { 50_000 },
         items: if quick { 64_000 } else { 640_000 },
         cores: [first, second],
+        clock: Clock::calibrated(),
     };
     core_affinity::set_for_current(first);
-    let clock = quanta::Clock::new();
-    let ns = |ticks: u64| clock.delta_as_nanos(0, ticks * 1_000) as f64 / 1_000.0;
 
-    let candidates: [(&str, Trips, Option<f64>); 7] = [
-        ("null (cost of measuring)", null, None),
-        ("floor (two bare lines)", floor, None),
-        ("packed, 8 B", packed_8, Some(1.10)),
+    let shapes: [(&str, Trips, Option<f64>); 5] = [
+        ("packed, 8 B", packed_8, Some(BAR)),
         ("lined, 8 B", lined_8, None),
         ("packed, 56 B", packed_56, None),
-        ("lined, 56 B", lined_56, Some(1.10)),
+        ("lined, 56 B", lined_56, Some(BAR)),
         ("hop, 96 B + envelope", hop_96, None),
     ];
+    let mut candidates: Vec<(String, Trips, usize, Option<f64>)> = vec![
+        ("null (cost of measuring)".into(), null, 0, None),
+        ("floor (two bare lines)".into(), floor, 0, None),
+    ];
+    for depth in DEPTHS {
+        for (name, trips, bar) in shapes {
+            candidates.push((format!("{name}, depth {depth}"), trips, depth, bar));
+        }
+    }
     const FLOOR: usize = 1;
     let mut p50 = vec![Vec::new(); candidates.len()];
     let mut p99 = vec![Vec::new(); candidates.len()];
     for round in 0..plan.rounds {
         for turn in 0..candidates.len() {
             let at = (round + turn) % candidates.len();
-            let mut ticks = (candidates[at].1)(&plan, round);
-            ticks.sort_unstable();
-            p50[at].push(ns(ticks[ticks.len() / 2]) / 2.0);
-            p99[at].push(ns(ticks[ticks.len() * 99 / 100]) / 2.0);
+            let mut spans_ns = (candidates[at].1)(&plan, round, candidates[at].2);
+            spans_ns.sort_unstable();
+            p50[at].push(quantile(&spans_ns, 0.50) / 2.0);
+            p99[at].push(quantile(&spans_ns, 0.99) / 2.0);
         }
     }
     println!(
@@ -364,10 +355,10 @@ fn main() {
         plan.rounds, plan.trips, first.id, second.id
     );
     println!(
-        "{:<26} {:>24} {:>24} {:>18}",
+        "{:<32} {:>24} {:>24} {:>18}",
         "", "p50", "p99", "p50 / floor"
     );
-    for (at, (name, _, bar)) in candidates.iter().enumerate() {
+    for (at, (name, _, _, bar)) in candidates.iter().enumerate() {
         let ratios: Vec<f64> = p50[at]
             .iter()
             .zip(&p50[FLOOR])
@@ -380,7 +371,7 @@ fn main() {
             None => String::new(),
         };
         println!(
-            "{name:<26} {:>24} {:>24} {:>18}{verdict}",
+            "{name:<32} {:>24} {:>24} {:>18}{verdict}",
             spread(&p50[at], 1),
             spread(&p99[at], 1),
             spread(&ratios, 2),
@@ -396,8 +387,8 @@ fn main() {
     let mut took = vec![[Vec::new(), Vec::new()]; streams.len()];
     for _ in 0..plan.rounds {
         for (at, (_, unit, batch)) in streams.iter().enumerate() {
-            took[at][0].push(ns(unit(&plan)) / plan.items as f64);
-            took[at][1].push(ns(batch(&plan)) / plan.items as f64);
+            took[at][0].push(unit(&plan) as f64 / plan.items as f64);
+            took[at][1].push(batch(&plan) as f64 / plan.items as f64);
         }
     }
     println!(
@@ -405,14 +396,14 @@ fn main() {
         plan.rounds, plan.items
     );
     println!(
-        "{:<26} {:>24} {:>24}",
+        "{:<32} {:>24} {:>24}",
         "",
         "one by one",
         format!("batches of {BATCH}")
     );
     for ((name, ..), [unit, batch]) in streams.iter().zip(&took) {
         println!(
-            "{name:<26} {:>24} {:>24}",
+            "{name:<32} {:>24} {:>24}",
             spread(unit, 1),
             spread(batch, 1)
         );

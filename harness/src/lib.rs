@@ -1,1 +1,136 @@
-//! harness
+//! Everything that drives a hopline line from outside, by the library's public interface only: the
+//! command line, senders, the live view and the report.
+//!
+//! A binary of your own becomes the whole tool, with your stages beside the ready-made ones:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use hopline::topology::Registry;
+//! use hopline::{adapter, stages};
+//!
+//! fn main() -> ExitCode {
+//!     let registry = stages::register(adapter::register(Registry::new()));
+//!     // registry.stage("spread", |settings| …)
+//!     hopline_harness::main(registry)
+//! }
+//! ```
+//!
+//! Invariant: the process ends with a code of [`Exit`], whatever happens.
+
+mod case;
+mod cli;
+mod exit;
+mod input;
+mod out;
+mod report;
+mod run;
+mod sender;
+mod signals;
+mod view;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use hopline::host::Host;
+use hopline::topology::Registry;
+
+use cli::{Command, RunArgs, Shape};
+pub use exit::Exit;
+use exit::Failure;
+pub use report::RunReport;
+pub use sender::SenderReport;
+use view::text::Paint;
+
+/// The whole tool on the kinds of nodes in `registry`: reads the command line, does what it says
+/// and gives the code to end with.
+///
+/// Call it first in `main`: the cores that the process may use are read here, before any pin.
+#[must_use]
+pub fn main(registry: Registry) -> ExitCode {
+    let result = catch_unwind(AssertUnwindSafe(|| command(&registry)));
+    view::live::restore_terminal();
+    let exit = result.unwrap_or_else(|_| {
+        out::say(
+            "error: that was a defect of this program, not of your case; the words above say where",
+        );
+        Exit::Defect
+    });
+    exit.into()
+}
+
+fn command(registry: &Registry) -> Exit {
+    let _ = hopline::host::allowed_cores();
+    let cli = match cli::parse() {
+        Ok(cli) => cli,
+        Err(exit) => return exit,
+    };
+    let result = match cli.command {
+        None => run(
+            registry,
+            &RunArgs {
+                shape: Shape::of(case::DEMONSTRATION),
+                duration: Some(cli::DEMONSTRATION_SPAN),
+                json: false,
+                inline: false,
+            },
+        ),
+        Some(Command::Run(args)) => run(registry, &args),
+        Some(Command::Check(args)) => check(registry, &args.shape),
+        Some(Command::Plan(args)) => plan(registry, &args.shape, args.json),
+        Some(Command::Cases) => cases(),
+    };
+    result.unwrap_or_else(|failure| {
+        view::live::restore_terminal();
+        out::say(&failure);
+        failure.exit
+    })
+}
+
+fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
+    cli::check(&args.shape)?;
+    let ready = case::load(registry, &args.shape, args.inline)?;
+    let options = run::Options {
+        case: args.shape.case.clone(),
+        most: args.duration.or(ready.most),
+        json: args.json,
+    };
+    if args.inline {
+        run::inline(ready, &options)
+    } else {
+        run::threads(ready, &options)
+    }
+}
+
+fn check(registry: &Registry, shape: &Shape) -> Result<Exit, Failure> {
+    let ready = case::load(registry, shape, false)?;
+    // Cores that are not there are found by placing it.
+    ready.line.plan(&Host::read())?;
+    let hops = ready.line.hop_names().count();
+    out::print(&format!("ok: {} nodes, {hops} hops\n", ready.nodes))?;
+    Ok(Exit::Good)
+}
+
+fn plan(registry: &Registry, shape: &Shape, json: bool) -> Result<Exit, Failure> {
+    let ready = case::load(registry, shape, false)?;
+    let mut plan = ready.line.plan(&Host::read())?;
+    plan.notes.splice(0..0, ready.notes);
+    if json {
+        let json = serde_json::to_string_pretty(&plan).map_err(|error| Failure {
+            exit: Exit::Defect,
+            what: format!("the plan cannot be written as JSON: {error}"),
+            help: String::new(),
+        })?;
+        out::print(&(json + "\n"))?;
+    } else {
+        let lines = view::plan::lines(&plan, out::columns(), Paint(out::has_colour()));
+        out::print(&(lines.join("\n") + "\n"))?;
+    }
+    Ok(Exit::Good)
+}
+
+fn cases() -> Result<Exit, Failure> {
+    let lines = case::built_in().map(|(name, about)| format!("  {name:<20}{about}\n"));
+    out::print(&lines.collect::<String>())?;
+    Ok(Exit::Good)
+}

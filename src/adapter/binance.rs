@@ -164,11 +164,6 @@ where
     if frames > FRAGMENTS_MAX {
         return Err(Reject::TooManyLevels);
     }
-    let mut out = cx.message(OUT, F::SCHEMA, frames);
-    out.push(head);
-    for levels in fragments(message) {
-        out.push::<Levels>(&levels);
-    }
-    out.send();
+    cx.emit_with::<Market, F, Levels>(OUT, head, fragments(message));
     Ok(())
 }

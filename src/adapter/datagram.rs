@@ -4,7 +4,6 @@
 
 use crate::base::Reject;
 use crate::feed::datagram::{DATAGRAM_BYTES_MAX, Datagram, Datagrams, datagram_frames, parts};
-use crate::frame::Frame;
 use crate::stage::{Context, Decode, Decoded, Out, Port};
 use crate::topology::{Params, Problem};
 
@@ -65,16 +64,7 @@ impl Decode for DatagramDecoder {
             return Err(Reject::TooLong);
         }
         let head = Datagram::of(cx.peer(), message).ok_or(Reject::TooLong)?;
-        if head.is_whole() {
-            cx.emit(OUT, &head);
-        } else {
-            let mut out = cx.message(OUT, Datagram::SCHEMA, datagram_frames(message.len()));
-            out.push(&head);
-            for part in parts(message) {
-                out.push(&part);
-            }
-            out.send();
-        }
+        cx.emit_with(OUT, &head, parts(message));
         Ok(Decoded::default())
     }
 }

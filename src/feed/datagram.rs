@@ -146,7 +146,7 @@ impl DatagramPart {
 
 /// The frames that follow the head of a datagram, in order. Their number is [`datagram_frames`]
 /// less one, for a datagram that has a head.
-pub fn parts(datagram: &[u8]) -> impl Iterator<Item = DatagramPart> {
+pub fn parts(datagram: &[u8]) -> impl ExactSizeIterator<Item = DatagramPart> {
     let rest = datagram.get(HEAD_BYTES..).unwrap_or(&[]);
     let chunks = rest.chunks(PART_BYTES).enumerate();
     chunks.map(|(index, now)| {

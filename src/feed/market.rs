@@ -7,7 +7,7 @@
 //! | `depthUpdate` | [`DepthHead`] | the ids of a change of the book; its levels follow |
 //! | `snapshot` | [`SnapshotHead`] | the id of a whole book; its levels follow |
 //! | `levels` | [`Levels`] | up to five levels of one side, a fragment after a head |
-//! | `left` | [`Left`] | that a message of the others has left a stage |
+//! | `left` | [`Left`] | that a message has left a stage, for a log |
 //!
 //! A depth message of n bids and m asks is one message of [`frames_needed`] fragments: the head,
 //! the bids five at a time, then the asks five at a time.
@@ -154,6 +154,23 @@ pub struct Level {
     pub qty: Qty,
 }
 
+/// That a message of the exchange has left a stage whole: what a log of the line's losses needs to
+/// compare with what came in. Kind `left`.
+#[hopline::frame(schema = 106, version = 1, name = "left")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// The message's own id: `update_id`, `trade_id` or `last_id`.
+    pub id: u64,
+    /// `prev_id` of a change of the book; only when `has_prev` is 1, else 0.
+    pub prev: u64,
+    /// Index of the symbol in the line's table.
+    pub symbol: u16,
+    /// The message's kind: the schema id of its frame, or of its head.
+    pub kind: u16,
+    /// 1 when the message names the one before it, else 0.
+    pub has_prev: u8,
+}
+
 /// Up to five levels of one side: a fragment after a head. Kind `levels`.
 #[hopline::frame(schema = 105, version = 1, name = "levels")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -172,22 +189,6 @@ pub struct Levels {
     pub side: u8,
     /// The levels, in the order of the message.
     pub levels: [Level; LEVELS_PER_FRAME],
-}
-
-/// That a message of the exchange has left a stage: what the sink log writes. Kind `left`.
-#[hopline::frame(schema = 106, version = 1, name = "left")]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Left {
-    /// The message's id: `trade_id`, `update_id` or `last_id`.
-    pub id: u64,
-    /// `prev_id` of a change of the book; only when `has_prev` is 1, else 0.
-    pub prev: u64,
-    /// Index of the symbol in the line's table.
-    pub symbol: u16,
-    /// Schema id of the message, or of its head.
-    pub kind: u16,
-    /// Whether `prev` is meant.
-    pub has_prev: u8,
 }
 
 impl Levels {

@@ -181,6 +181,8 @@ struct Consumer<H> {
     message_emitted: bool,
     /// Whether frames were taken since the handler last passed on what it buffers.
     unflushed: bool,
+    /// Whether the last frame taken was not the last of its message.
+    mid_message: bool,
     /// Why what still comes is discarded, once the handler has failed.
     discarding: Option<Discard>,
     over: bool,
@@ -198,18 +200,25 @@ impl<H: Handler> Consumer<H> {
             in_hand: None,
             message_emitted: false,
             unflushed: false,
+            mid_message: false,
             discarding: None,
             over: false,
         }
     }
 
-    /// Takes frames from all inputs, a bounded batch of each.
+    /// Takes frames from all inputs, a bounded batch of each. A message's fragments are taken
+    /// without others between, so that a handler may collect them in one store; they were all
+    /// published at once, so this waits for nobody.
     fn take(&mut self, turn: &mut Turn<'_>) -> Progress {
         let inputs = self.wiring.inputs.len();
         let mut progress = Progress::IDLE;
         for step in 0..inputs {
             let at = (self.first + step) % inputs;
             progress = self.take_from(at, turn, progress);
+            if self.mid_message {
+                self.first = at;
+                return progress;
+            }
             if progress.held_back {
                 break;
             }
@@ -235,7 +244,7 @@ impl<H: Handler> Consumer<H> {
         let rx: &mut HopRx = &mut inputs[at];
         let mut cx = Context::new(outputs, clock, counters, &mut self.timer, turn.mark_ns);
         let mut taken = 0;
-        while taken < BATCH_FRAMES {
+        while taken < BATCH_FRAMES || self.mid_message {
             let Some(frame) = rx.ring.peek() else { break };
             if self.max_emit > 0
                 && let Some(hop) = cx.outputs().without_room(self.max_emit)
@@ -270,13 +279,17 @@ impl<H: Handler> Consumer<H> {
                     break;
                 }
                 Err(_) => {
+                    self.mid_message = !envelope.flags.is_last();
+                    self.message_emitted &= self.mid_message;
                     rx.discard(&envelope, Discard::Malformed);
                     taken += 1;
                     continue;
                 }
             };
-            let (emitted, _) = cx.take_emitted();
-            self.message_emitted |= emitted > 0;
+            self.mid_message = !envelope.flags.is_last();
+            // What a hop was offered and shed is in that hop's ledger; for the stage it is done.
+            let (_, offered) = cx.take_emitted();
+            self.message_emitted |= offered > 0;
             rx.finish(&envelope, t_dequeue_ns, t_done_ns);
             if envelope.flags.is_last() {
                 counters.stage.consumed.add(1);
@@ -290,7 +303,7 @@ impl<H: Handler> Consumer<H> {
             taken += 1;
         }
         if taken > 0 {
-            let waiting = if taken == BATCH_FRAMES {
+            let waiting = if taken >= BATCH_FRAMES {
                 taken + rx.ring.ready_ahead(usize::MAX)
             } else {
                 taken

@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use crate::base::{Envelope, Shed};
+use crate::base::{Envelope, Flags, Shed};
 use crate::clock::Clock;
 use crate::frame::{Carries, Frame};
 
@@ -29,6 +29,11 @@ impl Outputs {
     pub(crate) fn without_room(&mut self, frames: usize) -> Option<usize> {
         let mut hops = self.ports.iter_mut().flatten().enumerate();
         hops.find_map(|(at, hop)| (!hop.has_room(frames)).then_some(at))
+    }
+
+    #[inline]
+    fn is_connected(&self, port: usize) -> bool {
+        self.ports.get(port).is_some_and(|hops| !hops.is_empty())
     }
 
     #[inline]
@@ -72,6 +77,7 @@ pub struct Context<'a> {
     counters: &'a NodeCounters,
     timer: &'a mut Option<u64>,
     parent: Parent,
+    flags: Flags,
     now_ns: u64,
     emitted: u32,
     offered: u32,
@@ -98,6 +104,7 @@ impl<'a> Context<'a> {
             counters,
             timer,
             parent,
+            flags: Flags::WHOLE,
             now_ns,
             emitted: 0,
             offered: 0,
@@ -109,6 +116,7 @@ impl<'a> Context<'a> {
     #[inline]
     pub(crate) fn begin_input(&mut self, envelope: &Envelope, now_ns: u64) {
         self.parent = Parent::of(envelope);
+        self.flags = envelope.flags;
         self.now_ns = now_ns;
     }
 
@@ -181,6 +189,13 @@ impl<'a> Context<'a> {
         self.peer
     }
 
+    /// The marks of the frame in hand: whether it begins its message and whether it ends it.
+    #[inline]
+    #[must_use]
+    pub fn flags(&self) -> Flags {
+        self.flags
+    }
+
     #[inline]
     fn t_offer_ns(&self) -> u64 {
         match self.offer_at_ns {
@@ -195,15 +210,12 @@ impl<'a> Context<'a> {
     /// is room, because it was secured before the turn.
     #[inline]
     pub fn emit<I: Carries<F>, F: Frame>(&mut self, out: Out<I>, frame: &F) -> Emit {
-        let t_offer_ns = self.t_offer_ns();
-        let Some(hops) = self
-            .outputs
-            .ports
-            .get_mut(out.at)
-            .filter(|hops| !hops.is_empty())
-        else {
+        // An optional port that leads nowhere costs no stamp.
+        if !self.outputs.is_connected(out.at) {
             return Emit::Unconnected;
-        };
+        }
+        let t_offer_ns = self.t_offer_ns();
+        let hops = &mut self.outputs.ports[out.at];
         let mut result = None;
         let mut sent = false;
         for hop in hops {
@@ -251,6 +263,31 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Writes a message of a head and what follows it: one frame if nothing does, else fragments.
+    /// Each hop of the port takes all of it or none.
+    #[inline]
+    pub fn emit_with<I, H, P>(
+        &mut self,
+        out: Out<I>,
+        head: &H,
+        rest: impl ExactSizeIterator<Item = P>,
+    ) -> Emit
+    where
+        I: Carries<H> + Carries<P>,
+        H: Frame,
+        P: Frame,
+    {
+        if rest.len() == 0 {
+            return self.emit(out, head);
+        }
+        let mut message = self.message(out, H::SCHEMA, 1 + rest.len());
+        message.push(head);
+        for part in rest {
+            message.push(&part);
+        }
+        message.send()
+    }
+
     /// Asks for [`Stage::on_timer`](super::Stage::on_timer) at that time of the line's clock; a
     /// node has one timer, and the last call sets it.
     pub fn wake_at(&mut self, at_ns: u64) {
@@ -261,8 +298,8 @@ impl<'a> Context<'a> {
     pub fn settle<W: Copy>(&mut self, outcome: super::Outcome<W>) {
         let held = self.counters.stage.held.get();
         self.counters.stage.held.set(held.saturating_sub(1));
-        let (emitted, _) = self.take_emitted();
-        self.counters.dispose(outcome.disposal(), emitted > 0);
+        let (_, offered) = self.take_emitted();
+        self.counters.dispose(outcome.disposal(), offered > 0);
     }
 }
 
@@ -301,6 +338,9 @@ impl<I> Message<'_, '_, I> {
 
     fn end(&mut self, written: usize) -> Emit {
         self.ended = true;
+        if !self.cx.outputs.is_connected(self.out.at) {
+            return Emit::Unconnected;
+        }
         let mut sent = false;
         if let Some(hops) = self.cx.outputs.ports.get_mut(self.out.at) {
             for hop in hops {
@@ -324,7 +364,8 @@ impl<I> Drop for Message<'_, '_, I> {
 }
 
 impl NodeCounters {
-    /// Counts what became of one message.
+    /// Counts what became of one message. `emitted` says whether something was offered to a hop
+    /// for it: what the hop then shed is in the hop's ledger, not in the stage's.
     #[inline]
     pub(crate) fn dispose(&self, disposal: Disposal, emitted: bool) {
         let stage = &self.stage;

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Lifecycle of a node (who moves the arrow in brackets):
-//! `boot` →[reactor: all opened]→ `run` →[inputs closed and empty, or a drain]→ `drain` →[flushed]→ `done`;
+//! `boot` →[reactor: all opened]→ `run` →[inputs closed and empty, or a drain]→ `drain` →[all flushed]→ `done`;
 //! from any of them →[panic or I/O failure]→ `failed`.
 //!
 //! Invariant: knows frames, hops and the driver, but neither threads nor the topology.
@@ -92,7 +92,15 @@ pub trait Stage: Send + 'static {
     /// Runs once on the stage's own thread, before the first frame. May allocate.
     fn on_start(&mut self) {}
 
+    /// Bytes that it has allocated for itself, for the plan.
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+
     /// Takes one frame. Must say what became of it.
+    ///
+    /// The fragments of a message come one after the other, with no other frame between them, from
+    /// whatever input; [`Context::flags`] tells the first and the last.
     fn on_frame(
         &mut self,
         frame: <Self::In as Input>::View<'_>,

@@ -1,1 +1,114 @@
-//! Room `stages`.
+//! Ready-made stages: the market line, the echo's middle, and a stage for chaos.
+//!
+//! ```text
+//!   btc ─┐           top          signal          order          datagram
+//!        ├─→ book ─────────→ signal ─────→ risk ───────→ encode ──────────→ a sink
+//!   eth ─┘    └─ log: what left the book, for a log sink (may stay unconnected)
+//! ```
+//!
+//! | kind | takes | gives | what it does |
+//! |---|---|---|---|
+//! | `book` | [`Market`] | [`Top`]; on `log` [`Left`] | keeps a book for each symbol |
+//! | `signal` | [`Top`] | [`Signal`] | says when the book leans to one side |
+//! | `risk` | [`Signal`] | [`Order`] | refuses what is beyond its limits |
+//! | `encode` | [`Order`] | [`Datagrams`] | writes the order as the text that leaves |
+//! | `fault` | [`Top`] | [`Top`] | passes on, and misbehaves when told to |
+//! | `forward` | [`Datagrams`] | [`Datagrams`] | passes on |
+//!
+//! [`Market`]: crate::feed::market::Market
+//! [`Left`]: crate::feed::market::Left
+//! [`Datagrams`]: crate::feed::Datagrams
+//!
+//! Invariant: prices and quantities are fixed point, never floats; every store is bounded and
+//! allocated before the first frame; no stage reads a clock but through its context.
+
+pub mod book;
+pub mod encode;
+pub mod fault;
+pub mod forward;
+pub mod frames;
+pub mod risk;
+pub mod signal;
+
+pub use book::{Book, BookSpec};
+pub use encode::Encode;
+pub use fault::{Fault, FaultSpec};
+pub use forward::{Forward, Pass};
+pub use frames::{BookState, Order, Side, Signal, Top};
+pub use risk::{KillSwitch, Risk, RiskSpec};
+pub use signal::{Lean, LeanSpec};
+
+use crate::base::units::UnitError;
+use crate::feed::{Datagrams, Symbols};
+use crate::topology::{Params, Problem, Registry};
+
+/// The symbols of a line that names none.
+const SYMBOLS_DEFAULT: [&str; 2] = ["BTCUSDT", "ETHUSDT"];
+
+/// Adds all kinds of this room to a registry.
+///
+/// ```
+/// use hopline::stages;
+/// use hopline::topology::Registry;
+/// let registry = stages::register(Registry::new());
+/// let kinds: Vec<&str> = registry.kinds().map(|(kind, _)| kind).collect();
+/// assert_eq!(kinds, ["book", "encode", "fault", "forward", "risk", "signal"]);
+/// ```
+#[must_use]
+pub fn register(registry: Registry) -> Registry {
+    register_with(registry, &KillSwitch::default())
+}
+
+/// The same with a switch that ends all trading of the line's `risk` stages when it is thrown.
+#[must_use]
+pub fn register_with(registry: Registry, switch: &KillSwitch) -> Registry {
+    let switch = switch.clone();
+    registry
+        .stage("book", |params| {
+            Ok(Book::new(&BookSpec::from_params(params)?))
+        })
+        .stage("signal", |params| {
+            Ok(Lean::new(LeanSpec::from_params(params)?))
+        })
+        .stage("risk", move |params| {
+            Ok(Risk::new(RiskSpec::from_params(params)?, switch.clone()))
+        })
+        .stage("encode", |params| Ok(Encode::new(symbols(params)?)))
+        .stage("fault", |params| {
+            Ok(Fault::new(FaultSpec::from_params(params)?))
+        })
+        .stage("forward", |_| Ok(Forward::<Datagrams>::new()))
+}
+
+/// The setting `symbols`: the line's table, in the order of its numbers.
+fn symbols(params: &mut Params) -> Result<Symbols, Problem> {
+    let given = params.texts("symbols")?;
+    let mut names: Vec<&str> = given.iter().map(String::as_str).collect();
+    if names.is_empty() {
+        names.extend(SYMBOLS_DEFAULT);
+    }
+    Symbols::new(&names).map_err(|error| {
+        params.problem(
+            "symbols",
+            error.to_string(),
+            "write symbols = [\"BTCUSDT\", \"ETHUSDT\"]",
+        )
+    })
+}
+
+/// A price or a quantity written as text, such as `"0.01"`; not negative.
+fn fixed<T>(
+    params: &mut Params,
+    key: &'static str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, Problem> {
+    const EXPECTED: &str = "a number of at most eight decimals as text, such as \"0.01\"";
+    params.unit(key, EXPECTED, |text| {
+        parse(text)
+            .filter(|_| !text.starts_with('-'))
+            .ok_or_else(|| UnitError {
+                given: text.to_owned(),
+                expected: EXPECTED,
+            })
+    })
+}

@@ -13,7 +13,7 @@ use crate::stage::{Descriptor, Role};
 
 use super::draft::{Builder, Draft, DraftNode, Hop, Placement};
 use super::part::Part;
-use super::problem::{Place, Problem, Problems, closest, list};
+use super::problem::{Place, Problem, Problems, all, closest, list};
 
 /// A node that was checked.
 pub(crate) struct LineNode {
@@ -85,20 +85,29 @@ impl Line {
             objective,
             drain_ns,
             problems,
+            excused,
         } = draft;
         let mut check = Check {
             problems,
             nodes: Vec::new(),
             places: Vec::new(),
+            hop_places: Vec::new(),
+            excused: excused.into_iter().collect(),
         };
+        if let Err(help) = name_is_right(&name) {
+            check.problem(None, format!("\"{name}\" is no name for a line"), help);
+        }
         check.take_nodes(nodes);
         let hops = check.take_hops(hops);
         check.ports_and_inputs(&hops);
         let order = check.order(&hops);
         check.threads(&placement);
         let Check {
-            problems, nodes, ..
+            mut problems,
+            nodes,
+            ..
         } = check;
+        problems.sort();
         problems.into_result(())?;
         Ok(reorder(
             name, nodes, hops, &order, placement, objective, drain_ns,
@@ -140,11 +149,19 @@ struct Check {
     problems: Problems,
     nodes: Vec<LineNode>,
     places: Vec<Option<Place>>,
+    /// The place of each hop that was taken.
+    hop_places: Vec<Option<Place>>,
+    /// Nodes that a problem already tells of, so that what follows from it is not told again.
+    excused: BTreeSet<String>,
 }
 
 impl Check {
     fn problem(&mut self, place: Option<&Place>, what: impl Into<String>, help: impl Into<String>) {
-        self.problems.push(Problem::new(what, help).at(place));
+        let problem = Problem::new(what, help).at(place);
+        // A hop with several producers is several hops at one place.
+        if place.is_none() || !self.problems.0.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     fn find(&self, name: &str) -> Option<usize> {
@@ -171,6 +188,7 @@ impl Check {
                     format!("\"{}\" is no name for a node", node.name),
                     help,
                 );
+                self.excused.insert(node.name.clone());
             }
             if let Some(earlier) = self.find(&node.name) {
                 let help = match &self.places[earlier] {
@@ -200,17 +218,23 @@ impl Check {
     fn take_hops(&mut self, hops: Vec<super::draft::DraftHop>) -> Vec<LineHop> {
         let mut taken: Vec<LineHop> = Vec::new();
         for draft in hops {
-            let place = draft.place.as_ref();
+            let places = &draft.places;
+            let place = places.hop.as_ref();
+            let depth_place = places.depth.as_ref().or(place);
+            let name = draft.name();
             if let Some(error) = &draft.hop.budget_error {
-                self.problem(place, format!("hop to \"{}\": {error}", draft.to), "");
+                self.problem(place, format!("hop {name}: {error}"), "");
             }
-            self.depth(&draft.hop, place);
-            let from = self.producer(&draft.from, place);
-            let to = self.consumer(&draft.to, place);
+            if let Err((what, help)) = depth_is_right(draft.hop.depth) {
+                self.problem(depth_place, what, help);
+            }
+            let from = self.producer(&draft.from, places.from.as_ref().or(place));
+            let to = self.consumer(&draft.to, places.to.as_ref().or(place));
             let (Some((from, port)), Some(to)) = (from, to) else {
+                self.excuse(node_of(&draft.from));
+                self.excuse(&draft.to);
                 continue;
             };
-            let name = format!("{}->{}", draft.from, draft.to);
             if taken
                 .iter()
                 .any(|hop| hop.from == from && hop.port == port && hop.to == to)
@@ -224,7 +248,8 @@ impl Check {
             }
             let kinds = self.nodes[from].descriptor.ports[port].kinds;
             self.kinds(&name, kinds, to, place);
-            self.message_fits(&name, from, &draft.hop, place);
+            self.message_fits(&name, from, &draft.hop, depth_place);
+            self.hop_places.push(place.cloned());
             taken.push(LineHop {
                 name,
                 from,
@@ -241,23 +266,12 @@ impl Check {
         taken
     }
 
-    fn depth(&mut self, hop: &Hop, place: Option<&Place>) {
-        let depth = hop.depth;
-        if !(DEPTH_MIN..=DEPTH_MAX).contains(&depth) {
-            let what = format!("a depth of {depth} is out of bounds");
-            self.problem(
-                place,
-                what,
-                format!("write a power of two from {DEPTH_MIN} to {DEPTH_MAX}"),
-            );
-        } else if !depth.is_power_of_two() {
-            let (below, above) = (depth.next_power_of_two() / 2, depth.next_power_of_two());
-            let what = format!("a depth of {depth} is not a power of two");
-            self.problem(
-                place,
-                what,
-                format!("write depth = {below} or depth = {above}"),
-            );
+    /// A hop that could not be taken does not make its ends look forgotten: neither the nodes that
+    /// it names nor those that it seems to mean.
+    fn excuse(&mut self, name: &str) {
+        let names = self.nodes.iter().map(|node| node.name.as_str());
+        if let Some(meant) = closest(name, names) {
+            self.excused.insert(meant.to_owned());
         }
     }
 
@@ -292,9 +306,13 @@ impl Check {
             .iter()
             .position(|candidate| candidate.name == port);
         if found.is_none() {
-            let ports = list(descriptor.ports.iter().map(|port| port.name));
+            let ports = || descriptor.ports.iter().map(|port| port.name);
             let what = format!("\"{name}\" has no port named \"{port}\"");
-            self.problem(place, what, format!("its ports: {ports}"));
+            let help = match closest(port, ports()) {
+                Some(meant) => format!("did you mean \"{name}.{meant}\"?"),
+                None => all("ports", ports()),
+            };
+            self.problem(place, what, help);
         }
         found.map(|port| (at, port))
     }
@@ -313,10 +331,13 @@ impl Check {
     }
 
     fn unknown_node(&mut self, key: &str, name: &str, place: Option<&Place>) {
+        if self.excused.contains(name) {
+            return;
+        }
         let names = || self.nodes.iter().map(|node| node.name.as_str());
         let help = match closest(name, names()) {
             Some(meant) => format!("did you mean \"{meant}\"?"),
-            None => format!("the nodes are {}", list(names())),
+            None => all("nodes", names()),
         };
         self.problem(place, format!("{key} = \"{name}\" names no node"), help);
     }
@@ -383,6 +404,9 @@ impl Check {
                     format!("at most {HOPS_PER_NODE_MAX} of each"),
                 );
             }
+            if self.excused.contains(&name) {
+                continue;
+            }
             if descriptor.role != Role::Source && inputs == 0 {
                 let what = format!("nothing leads to \"{name}\": it would never get a frame");
                 self.problem(
@@ -430,9 +454,10 @@ impl Check {
             }
         }
         if order.len() < count {
-            let cycle = self.cycle(hops, &placed);
+            let (cycle, hop) = self.cycle(hops, &placed);
+            let place = hop.and_then(|hop| self.hop_places[hop].clone());
             self.problem(
-                None,
+                place.as_ref(),
                 format!("the line has a cycle: {cycle}"),
                 "a line is a DAG: remove one of these hops",
             );
@@ -440,8 +465,9 @@ impl Check {
         order
     }
 
-    /// Walks backwards from a node that is stuck until one comes twice: that is a cycle.
-    fn cycle(&self, hops: &[LineHop], placed: &[bool]) -> String {
+    /// Walks backwards from a node that is stuck until one comes twice: that is a cycle. Gives its
+    /// nodes, and the hop that closes it as the hops are given: the last one of them.
+    fn cycle(&self, hops: &[LineHop], placed: &[bool]) -> (String, Option<usize>) {
         let mut path: Vec<usize> = placed.iter().position(|done| !done).into_iter().collect();
         while let Some(last) = path.last().copied() {
             let back = hops.iter().find(|hop| hop.to == last && !placed[hop.from]);
@@ -460,7 +486,11 @@ impl Check {
             .rev()
             .map(|at| self.nodes[*at].name.as_str())
             .collect();
-        names.join(" -> ")
+        let in_cycle = |hop: &LineHop| {
+            path.windows(2)
+                .any(|pair| hop.to == pair[0] && hop.from == pair[1])
+        };
+        (names.join(" -> "), hops.iter().rposition(in_cycle))
     }
 
     fn threads(&mut self, placement: &Placement) {
@@ -512,8 +542,31 @@ impl Check {
     }
 }
 
+/// The node of `node` or `node.port`.
+fn node_of(from: &str) -> &str {
+    from.split_once('.').map_or(from, |(node, _)| node)
+}
+
+/// Whether a ring can have that many slots; else what is wrong, and what to write instead.
+pub(crate) fn depth_is_right(depth: usize) -> Result<(), (String, String)> {
+    if !(DEPTH_MIN..=DEPTH_MAX).contains(&depth) {
+        return Err((
+            format!("a depth of {depth} is out of bounds"),
+            format!("write a power of two from {DEPTH_MIN} to {DEPTH_MAX}"),
+        ));
+    }
+    if !depth.is_power_of_two() {
+        let (below, above) = (depth.next_power_of_two() / 2, depth.next_power_of_two());
+        return Err((
+            format!("a depth of {depth} is not a power of two"),
+            format!("write depth = {below} or depth = {above}"),
+        ));
+    }
+    Ok(())
+}
+
 /// Names become columns, JSON keys and words on the command line.
-fn name_is_right(name: &str) -> Result<(), String> {
+pub(crate) fn name_is_right(name: &str) -> Result<(), String> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
         return Err(format!("write 1 to {NAME_BYTES_MAX} characters"));
     }

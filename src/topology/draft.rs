@@ -41,8 +41,29 @@ pub struct DraftHop {
     pub to: String,
     /// The ring and its policy.
     pub hop: Hop,
-    /// Where it stands.
-    pub place: Option<Place>,
+    /// Where it and its keys stand.
+    pub places: HopPlaces,
+}
+
+impl DraftHop {
+    /// The name that reports and budgets use: `from->to`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}->{}", self.from, self.to)
+    }
+}
+
+/// Where a hop and its keys stand, as far as they came from a file.
+#[derive(Clone, Debug, Default)]
+pub struct HopPlaces {
+    /// The hop itself.
+    pub hop: Option<Place>,
+    /// Its `from`.
+    pub from: Option<Place>,
+    /// Its `to`.
+    pub to: Option<Place>,
+    /// Its `depth`.
+    pub depth: Option<Place>,
 }
 
 /// A ring's depth, policy and budget.
@@ -189,6 +210,9 @@ pub struct Draft {
     pub drain_ns: u64,
     /// What was already found wrong.
     pub problems: Problems,
+    /// Nodes that `problems` already tells of, by name: that one of them is not there, gets no
+    /// frames or leads nowhere follows from that, and is not told again.
+    pub excused: Vec<String>,
 }
 
 impl Draft {
@@ -203,6 +227,7 @@ impl Draft {
             objective: None,
             drain_ns: DRAIN_DEADLINE_NS,
             problems: Problems::default(),
+            excused: Vec::new(),
         }
     }
 
@@ -286,6 +311,7 @@ impl Builder {
     fn wrong(&mut self, name: &str, mut problem: Problem) -> &mut Builder {
         problem.what = format!("{name}: {}", problem.what);
         self.0.problems.push(problem);
+        self.0.excused.push(name.to_owned());
         self
     }
 
@@ -297,7 +323,7 @@ impl Builder {
                 from,
                 to,
                 hop: hop.clone(),
-                place: None,
+                places: HopPlaces::default(),
             });
         }
         self

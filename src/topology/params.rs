@@ -75,6 +75,13 @@ impl Params {
         self.entries.iter().any(|entry| entry.key == key)
     }
 
+    /// What is set under a key, without marking it as known.
+    #[must_use]
+    pub fn peek(&self, key: &str) -> Option<&Value> {
+        let entry = self.entries.iter().find(|entry| entry.key == key);
+        entry.map(|entry| &entry.value)
+    }
+
     /// A text set under a key, without marking it as known.
     #[must_use]
     pub fn peek_text(&self, key: &str) -> Option<&str> {
@@ -148,14 +155,19 @@ impl Params {
         words: &[&str],
         parse: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<T>, Problem> {
-        let Some(text) = self.text(key)? else {
-            return Ok(None);
+        let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+        let write = || list(words.iter().map(String::as_str));
+        let text = match self.take(key) {
+            None => return Ok(None),
+            Some((Value::Text(text), _)) => text,
+            Some((other, place)) => {
+                return Err(Params::wrong(key, &other, &write(), place.as_ref()));
+            }
         };
         parse(&text).map(Some).ok_or_else(|| {
-            let meant = closest(&text, words.iter().copied());
-            let help = match meant {
+            let help = match closest(&text, words.iter().map(|word| word.trim_matches('"'))) {
                 Some(word) => format!("did you mean \"{word}\"?"),
-                None => format!("write {}", list(words.iter().copied())),
+                None => format!("write {}", write()),
             };
             Problem::new(format!("\"{key}\" does not know the word \"{text}\""), help)
                 .at(self.place_of(key))
@@ -237,12 +249,7 @@ impl Params {
                 )
                 .at(place.as_ref())
             }),
-            Some((other, place)) => Err(Params::wrong(
-                key,
-                &other,
-                &format!("{key} as {expected}"),
-                place.as_ref(),
-            )),
+            Some((other, place)) => Err(Params::wrong(key, &other, expected, place.as_ref())),
         }
     }
 
@@ -266,6 +273,12 @@ impl Params {
         }
     }
 
+    /// Where the node stands.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
     /// Where a setting stands, else where the node does.
     #[must_use]
     pub fn place_of(&self, key: &str) -> Option<&Place> {
@@ -281,19 +294,46 @@ impl Params {
         Problem::new(what, help).at(self.place_of(key))
     }
 
+    /// The same without what nobody has asked for since then, and as if nobody had asked.
+    pub(crate) fn asked_by<T>(&self, ask: impl FnOnce(&mut Params) -> T) -> (T, Params) {
+        let mut params = self.clone();
+        for entry in &mut params.entries {
+            entry.used = false;
+        }
+        let answer = ask(&mut params);
+        params.entries.retain(|entry| entry.used);
+        params.known.clear();
+        (answer, params)
+    }
+
     /// The settings that nobody asked for, each with the key that was perhaps meant.
     #[must_use]
     pub fn unknown(&self) -> Problems {
+        Problems(self.strangers().map(|(_, problem)| problem).collect())
+    }
+
+    /// Of the settings that nobody asked for those that look like one that is not there: for a
+    /// factory that gave up before it had asked for all of its settings.
+    pub(crate) fn misspelt(&self) -> Problems {
+        let missing = |key: &str| !self.has(key);
+        let misspelt = self
+            .strangers()
+            .filter(|(meant, _)| meant.is_some_and(missing));
+        Problems(misspelt.map(|(_, problem)| problem).collect())
+    }
+
+    fn strangers(&self) -> impl Iterator<Item = (Option<&str>, Problem)> {
         let unused = self.entries.iter().filter(|entry| !entry.used);
-        let problems = unused.map(|entry| {
-            let help = match closest(&entry.key, self.known.iter().copied()) {
+        unused.map(|entry| {
+            let meant = closest(&entry.key, self.known.iter().copied());
+            let help = match meant {
                 Some(key) => format!("did you mean \"{key}\"?"),
                 None if self.known.is_empty() => "this takes no settings of its own".to_owned(),
                 None => format!("known here: {}", self.known.join(", ")),
             };
-            Problem::new(format!("unknown key \"{}\"", entry.key), help).at(entry.place.as_ref())
-        });
-        Problems(problems.collect())
+            let problem = Problem::new(format!("unknown key \"{}\"", entry.key), help);
+            (meant, problem.at(entry.place.as_ref()))
+        })
     }
 }
 

@@ -20,6 +20,7 @@ pub trait Part: Send {
 pub(crate) struct StagePart<F>(pub(crate) F);
 
 impl<S: Stage, F: Fn() -> S + Send> Part for StagePart<F> {
+    /// Without the stage's own allocations: the factory runs only when the line starts.
     fn descriptor(&self) -> Descriptor {
         describe::<S>()
     }
@@ -33,7 +34,10 @@ pub(crate) struct ReadyStage<S>(pub(crate) S);
 
 impl<S: Stage> Part for ReadyStage<S> {
     fn descriptor(&self) -> Descriptor {
-        describe::<S>()
+        Descriptor {
+            memory_bytes: size_of::<S>() + self.0.memory_bytes(),
+            ..describe::<S>()
+        }
     }
 
     fn into_node(self: Box<Self>, wiring: Wiring) -> Box<dyn Node> {

@@ -83,6 +83,24 @@ impl Problems {
         self.0.push(problem);
     }
 
+    /// Puts them in the order of their places: file by file as they first come, from top to
+    /// bottom; those without a place come last.
+    pub(crate) fn sort(&mut self) {
+        let mut files: Vec<Arc<str>> = Vec::new();
+        for place in self.0.iter().filter_map(|problem| problem.place.as_ref()) {
+            if !files.contains(&place.file) {
+                files.push(place.file.clone());
+            }
+        }
+        self.0.sort_by_key(|problem| match &problem.place {
+            Some(place) => {
+                let file = files.iter().position(|file| *file == place.file);
+                (file.unwrap_or(files.len()), place.line, place.column)
+            }
+            None => (files.len(), 0, 0),
+        });
+    }
+
     /// Turns into an error if there is any problem.
     ///
     /// # Errors
@@ -119,7 +137,8 @@ impl std::error::Error for Problems {}
 /// The name in `names` that is closest to `given`, if one is close enough to be meant.
 #[must_use]
 pub fn closest<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let most = (given.chars().count() / 3).max(1);
+    let length = given.chars().count();
+    let most = (length / 3).max(1).min(length.saturating_sub(1));
     let distances = names.into_iter().map(|name| (distance(given, name), name));
     distances
         .filter(|(distance, _)| *distance <= most)
@@ -127,20 +146,34 @@ pub fn closest<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
-/// Levenshtein's distance, over two rows.
+/// Edits from one word to the other, a swap of neighbours being one: Levenshtein's distance with
+/// Damerau's swaps (optimal string alignment), over three rows.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before = vec![0; b.len() + 1];
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let replaced = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            row[j] = replaced.min(row[j - 1] + 1).min(last[j] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(before[j - 2] + 1);
+            }
         }
+        before = core::mem::replace(&mut last, row);
     }
-    row[b.len()]
+    last[b.len()]
+}
+
+/// "sources here: a, b, c".
+#[must_use]
+pub fn all<'a>(of: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.into_iter().collect();
+    if names.is_empty() {
+        return format!("there are no {of}");
+    }
+    format!("{of} here: {}", names.join(", "))
 }
 
 /// "a, b or c".
@@ -165,6 +198,10 @@ mod tests {
             closest("when_ful", ["depth", "when_full"]),
             Some("when_full")
         );
+        assert_eq!(closest("sol", ["hop", "slo"]), Some("slo"));
+        // Nothing is left of what was given.
+        assert_eq!(closest("", ["x"]), None);
+        assert_eq!(closest("a", ["b"]), None);
         assert_eq!(closest("colour", ["depth", "when_full"]), None);
         assert_eq!(list(["a", "b", "c"]), "a, b or c");
     }

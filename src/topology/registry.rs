@@ -7,15 +7,14 @@ use crate::stage::{Decode, Egress, Ingress, Role, Stage};
 
 use super::params::Params;
 use super::part::{Part, ReadyStage, SinkPart, SourcePart};
-use super::problem::{Problem, Problems, closest, list};
+use super::problem::{Problem, Problems, all, closest, list};
 
 type Factory = Box<
     dyn Fn(&mut Params, Option<Box<dyn Decode>>) -> Result<Box<dyn Part>, Problem> + Send + Sync,
 >;
 type DecoderFactory = Box<dyn Fn(&mut Params) -> Result<Box<dyn Decode>, Problem> + Send + Sync>;
 
-/// Factories of sources, stages and sinks by the name of their kind. A source and a sink may have
-/// the same name, as `udp` does: the role says which is meant.
+/// Factories of sources, stages and sinks by the name of their kind.
 ///
 /// ```
 /// use hopline::topology::Registry;
@@ -25,8 +24,8 @@ type DecoderFactory = Box<dyn Fn(&mut Params) -> Result<Box<dyn Decode>, Problem
 /// ```
 #[derive(Default)]
 pub struct Registry {
-    /// Most names have one role.
-    kinds: BTreeMap<String, Vec<(Role, Factory)>>,
+    /// By name and role: there may be a source and a sink of one name.
+    kinds: BTreeMap<(String, Role), Factory>,
     /// By name.
     decoders: BTreeMap<String, DecoderFactory>,
 }
@@ -45,13 +44,12 @@ impl Registry {
     }
 
     fn with(mut self, kind: &str, role: Role, factory: Factory) -> Registry {
-        let roles = self.kinds.entry(kind.to_owned()).or_default();
-        roles.retain(|(other, _)| *other != role);
-        roles.push((role, factory));
+        self.kinds.insert((kind.to_owned(), role), factory);
         self
     }
 
-    /// Adds a kind of stage. `make` gets the node's settings; a kind of the same name is replaced.
+    /// Adds a kind of stage. `make` gets the node's settings; a kind of stage of the same name is
+    /// replaced.
     #[must_use]
     pub fn stage<S: Stage>(
         self,
@@ -99,10 +97,28 @@ impl Registry {
     }
 
     /// The decoder that a source's settings name.
-    fn decoder_of(&self, params: &mut Params) -> Result<Option<Box<dyn Decode>>, Problem> {
+    fn decoder_of(&self, params: &mut Params) -> Result<Box<dyn Decode>, Problem> {
         let words: Vec<&str> = self.decoders.keys().map(String::as_str).collect();
         let named = params.word("decode", &words, |name| self.decoders.get(name))?;
-        named.map(|make| make(params)).transpose()
+        let Some(make) = named else {
+            let help = format!(
+                "say what its messages are: decode = \"…\", one of {}",
+                list(words)
+            );
+            let what = "the setting \"decode\" is missing";
+            return Err(params.problem("decode", what, help));
+        };
+        make(params)
+    }
+
+    /// The settings of a source that are its decoder's: what its messages are, whatever they come
+    /// by. The others belong to its kind.
+    ///
+    /// # Errors
+    /// No such decoder, or what its factory says.
+    pub fn decode_settings(&self, params: &Params) -> Result<Params, Problem> {
+        let (decoder, settings) = params.asked_by(|params| self.decoder_of(params));
+        decoder.map(|_| settings)
     }
 
     /// Adds a kind of sink.
@@ -121,13 +137,15 @@ impl Registry {
     pub fn kinds(&self) -> impl Iterator<Item = (&str, Role)> {
         self.kinds
             .iter()
-            .flat_map(|(kind, roles)| roles.iter().map(|(role, _)| (kind.as_str(), *role)))
+            .map(|((kind, role), _)| (kind.as_str(), *role))
     }
 
     /// Makes a node of a kind from its settings.
     ///
     /// # Errors
-    /// An unknown kind or one of another role, what the factory says, and settings that nobody knows.
+    /// An unknown kind or one of another role, what the factory says, and settings that nobody
+    /// knows. A factory that gives up may not have asked for all of its settings: then only those
+    /// are named that look like one that is missing.
     pub fn make(
         &self,
         kind: &str,
@@ -139,31 +157,32 @@ impl Registry {
                 .filter(|(_, r)| *r == role)
                 .map(|(kind, _)| kind)
         };
-        let Some(roles) = self.kinds.get(kind) else {
+        let Some(factory) = self.kinds.get(&(kind.to_owned(), role)) else {
+            if let Some((_, is)) = self.kinds().find(|(name, _)| *name == kind) {
+                let what = format!("\"{kind}\" is a {}, not a {}", is.name(), role.name());
+                let help = format!("put it under [[{}]]", is.name());
+                return Err(Problem::new(what, help).at(params.place_of("kind")).into());
+            }
             let help = match closest(kind, of_role()) {
                 Some(name) => format!("did you mean \"{name}\"?"),
-                None => format!("known kinds: {}", list(of_role())),
+                None => all(&format!("kinds of {}", role.name()), of_role()),
             };
             let what = format!("there is no kind of {} named \"{kind}\"", role.name());
-            return Err(Problem::new(what, help).at(params.place_of("kind")).into());
-        };
-        let Some((_, factory)) = roles.iter().find(|(is, _)| *is == role) else {
-            let is: Vec<&str> = roles.iter().map(|(is, _)| is.name()).collect();
-            let is = is.join(" and a ");
-            let what = format!("\"{kind}\" is a {is}, not a {}", role.name());
-            let help = format!("put it under [[{}]]", roles[0].0.name());
             return Err(Problem::new(what, help).at(params.place_of("kind")).into());
         };
         let made = match role {
             Role::Source => self
                 .decoder_of(params)
-                .and_then(|decoder| factory(params, decoder)),
+                .and_then(|decoder| factory(params, Some(decoder))),
             _ => factory(params, None),
         };
-        let part = made.map_err(|problem| {
-            let place = params.place_of("kind").cloned();
-            Problems::from(problem.at(place.as_ref()))
-        })?;
-        params.unknown().into_result(part)
+        match made {
+            Ok(part) => params.unknown().into_result(part),
+            Err(problem) => {
+                let mut problems = Problems::from(problem.at(params.place_of("kind")));
+                problems.0.extend(params.misspelt().0);
+                Err(problems)
+            }
+        }
     }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::budget::Budget;
 use crate::budget::report::RegimeReport;
 use crate::clock::{Clock, ClockKind};
+use crate::hist::Totals;
 use crate::host::{self, Host, Pin, Pinned};
 use crate::io::{Driver, IoError};
 use crate::reactor::{Command, Control, LoopCounters, Reactor};
@@ -496,6 +497,21 @@ impl Running {
             if let Some((observer, totals)) = &mut node.end_to_end {
                 observer.collect(totals);
                 observer.ask();
+            }
+        }
+    }
+
+    /// Forgets the latencies so far, those of a warm-up: percentiles and counts over budget begin
+    /// anew, all other counters go on. Loops hand over what they have recorded with their next
+    /// housekeeping, so what happened within a millisecond of this may stay.
+    pub fn forget_latencies(&mut self) {
+        self.observe();
+        for hop in &mut self.hops {
+            hop.totals.iter_mut().for_each(Totals::clear);
+        }
+        for node in &mut self.nodes {
+            if let Some((_, totals)) = &mut node.end_to_end {
+                totals.iter_mut().for_each(Totals::clear);
             }
         }
     }

@@ -3,7 +3,7 @@
 use hopline::adapter::{Binance, register, udp};
 use hopline::io::VirtualNet;
 use hopline::stage::Role;
-use hopline::topology::draft::{DraftHop, DraftNode};
+use hopline::topology::draft::{DraftHop, DraftNode, HopPlaces};
 use hopline::topology::{Draft, Hop, Inline, Line, Params, Registry, Value};
 
 use crate::rig::run_line;
@@ -148,7 +148,7 @@ fn wrong_settings_are_named_with_what_to_write() {
             Role::Stage,
             &[],
             None,
-            "\"udp\" is a source and a sink, not a stage",
+            "\"udp\" is a source, not a stage",
         ),
         (
             "synthetic",
@@ -259,7 +259,7 @@ fn echo(kind: &str, settings: &[Setting]) -> Line {
         from: "in".to_owned(),
         to: "out".to_owned(),
         hop: Hop::depth(64),
-        place: None,
+        places: HopPlaces::default(),
     });
     draft.check().unwrap()
 }

@@ -178,6 +178,7 @@ fn speaks_of(segments: &[&str], name: &str) -> bool {
 /// Unsafe code stands in the fenced files only, each piece below its fact.
 fn fence(file: &str, source: &Source, tokens: &[Token<'_>], found: &mut Vec<String>) {
     let fenced = FENCE.contains(&file);
+    let contracts = trait_implementations(tokens);
     let mut pieces = 0;
     for (at, token) in tokens.iter().enumerate() {
         let line = token.line;
@@ -191,6 +192,8 @@ fn fence(file: &str, source: &Source, tokens: &[Token<'_>], found: &mut Vec<Stri
             "unsafe" if !fenced => found.push(format!("{file}:{line}: unsafe outside the fence")),
             // A pointer type promises nothing by itself.
             "unsafe" if next(1) == "fn" && next(2) == "(" => {}
+            // What the caller owes is said once, at the trait.
+            "unsafe" if next(1) == "fn" && contracts[at] => pieces += 1,
             "unsafe" => {
                 pieces += 1;
                 let declares = matches!(next(1), "fn" | "trait" | "extern");
@@ -206,6 +209,32 @@ fn fence(file: &str, source: &Source, tokens: &[Token<'_>], found: &mut Vec<Stri
             "{file}: in FENCE, but has no unsafe; take the row out"
         ));
     }
+}
+
+/// For each token, whether it stands right inside an `impl Trait for Type { … }`.
+fn trait_implementations(tokens: &[Token<'_>]) -> Vec<bool> {
+    let (mut braces, mut begun, mut trait_named) = (Vec::new(), false, false);
+    let mut out = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        match token.text {
+            // Inside a function, `impl Trait` is a type.
+            "impl" if !braces.last().is_some_and(|inside| *inside) => {
+                (begun, trait_named) = (true, false);
+            }
+            "for" if begun => trait_named = true,
+            "{" => {
+                braces.push(begun && trait_named);
+                begun = false;
+            }
+            "}" => {
+                braces.pop();
+            }
+            ";" => begun = false,
+            _ => {}
+        }
+        out.push(braces.last().is_some_and(|inside| *inside));
+    }
+    out
 }
 
 /// Whether the lint at `at` stands in `allow(…)`, `warn(…)` or `expect(…)`.

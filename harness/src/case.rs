@@ -1,0 +1,380 @@
+//! From the words of a command line to a line that can start.
+//!
+//! Invariant: opens the case's files and the heads of the captures, nothing else; a line that comes
+//! out of here was checked.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hopline::base::limits::CONFIG_BYTES_MAX;
+use hopline::config::{
+    Case, CaseFiles, Content as Made, Feed, FeedMode, HopSetting, Load, Overrides, SourceText, Via,
+};
+use hopline::feed::SyntheticSpec;
+use hopline::feed::synthetic::Mix;
+use hopline::host::{Host, usable_threads};
+use hopline::topology::problem::{closest, list};
+use hopline::topology::{Line, Problem, Problems, Registry};
+
+use crate::cli::{DEMONSTRATION_SPAN, Shape, ViaArg};
+use crate::exit::Failure;
+use crate::input;
+use crate::sender::{Content, LaneSpec};
+
+/// The case that runs when none is named.
+pub(crate) const DEMONSTRATION: &str = "tick-to-trade";
+
+/// A case that is part of the program, so that it runs from any folder.
+struct BuiltIn {
+    name: &'static str,
+    about: &'static str,
+    line: &'static str,
+    load: &'static str,
+    budget: &'static str,
+}
+
+const BUILT_IN: [BuiltIn; 2] = [
+    BuiltIn {
+        name: DEMONSTRATION,
+        about: "two market feeds to orders: decode, book, signal, risk, encode, UDP out",
+        line: include_str!("../cases/tick-to-trade/line.toml"),
+        load: include_str!("../cases/tick-to-trade/load.toml"),
+        budget: include_str!("../cases/tick-to-trade/budget.toml"),
+    },
+    BuiltIn {
+        name: "udp-echo",
+        about: "each datagram returns to its sender through two rings and a stage that does nothing",
+        line: include_str!("../cases/udp-echo/line.toml"),
+        load: include_str!("../cases/udp-echo/load.toml"),
+        budget: include_str!("../cases/udp-echo/budget.toml"),
+    },
+];
+
+/// The cases that are built in: name, and what it is about.
+pub(crate) fn built_in() -> impl Iterator<Item = (&'static str, &'static str)> {
+    BUILT_IN.iter().map(|case| (case.name, case.about))
+}
+
+/// A line that was checked, and how it is to be fed.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) line: Line,
+    /// Its nodes, sources and sinks included.
+    pub(crate) nodes: usize,
+    /// What senders send; empty where the line feeds itself or the world feeds it.
+    pub(crate) lanes: Vec<LaneSpec>,
+    /// The captures it replays itself.
+    pub(crate) inputs: Vec<PathBuf>,
+    pub(crate) sink_log: Option<PathBuf>,
+    pub(crate) warmup_ns: u64,
+    /// How long it runs unless the user says how long.
+    pub(crate) most: Option<Duration>,
+    /// Whether its messages are made up, so that a capture would be worth trying.
+    pub(crate) is_made_up: bool,
+    /// Most that P99 may lie above P50 from end to end, if the case says so.
+    pub(crate) jitter_ns: Option<u64>,
+    pub(crate) notes: Vec<String>,
+}
+
+/// Reads a case and makes its line, with what the command line changes. `inline` is without
+/// threads, and then without senders.
+pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<Ready, Failure> {
+    let case = read(&shape.case)?;
+    let load = case.load().filter(|_| !shape.live);
+    let via = match shape.via {
+        _ if inline || shape.live => Via::Direct,
+        Some(ViaArg::Direct) => Via::Direct,
+        Some(ViaArg::Udp) => Via::Udp,
+        None => load.map_or(Via::Direct, |load| load.via),
+    };
+    let epoch_ns = input::epoch_ns(&shape.inputs)?;
+    let overrides = Overrides {
+        inputs: shape
+            .inputs
+            .iter()
+            .map(|input| (input.source.clone(), input.file.clone()))
+            .collect(),
+        speed: shape.speed.map(|pace| pace.0),
+        epoch_ns,
+        sink_log: shape.sink_log.clone(),
+        feed: if shape.live {
+            FeedMode::Live
+        } else {
+            FeedMode::Load
+        },
+        via: Some(via),
+        hops: shape
+            .hops
+            .iter()
+            .map(|wish| HopSetting {
+                hop: wish.name.clone(),
+                depth: wish.depth,
+                when_full: wish.when_full,
+            })
+            .collect(),
+        pin: shape.pin,
+        wait: shape.wait,
+        threads: shape.threads.map(usize::from),
+    };
+    let mut draft = case.draft(registry, &overrides)?;
+    let mut notes = Vec::new();
+    let lanes = if via == Via::Udp && !shape.live {
+        lanes(&case, load, shape, epoch_ns.unwrap_or(0))?
+    } else {
+        Vec::new()
+    };
+    let by_hand = draft.placement.threads_max.is_some() || !draft.placement.threads.is_empty();
+    let usable = usable_threads(&Host::read());
+    if !lanes.is_empty() && !by_hand && usable > 1 {
+        draft.placement.threads_max = Some(usable - 1);
+        notes.push("one core is left to the sender".to_owned());
+    }
+    let is_input = |source: &str| shape.inputs.iter().any(|input| input.source == source);
+    let made_up = case
+        .sources()
+        .any(|source| load.is_some() && !is_input(source.name()));
+    let nodes = draft.nodes.len();
+    let line = draft.check()?;
+    Ok(Ready {
+        line,
+        nodes,
+        lanes,
+        inputs: shape
+            .inputs
+            .iter()
+            .map(|input| input.file.clone())
+            .collect(),
+        sink_log: shape.sink_log.clone(),
+        warmup_ns: load.filter(|_| made_up).map_or(0, |load| load.warmup_ns),
+        most: load.filter(|_| made_up).map(|load| {
+            let most = load.duration_ns.map(Duration::from_nanos);
+            most.unwrap_or(DEMONSTRATION_SPAN)
+        }),
+        is_made_up: made_up,
+        jitter_ns: case.slo().jitter_ns,
+        notes,
+    })
+}
+
+/// What a sender sends to each source.
+fn lanes(
+    case: &Case,
+    load: Option<&Load>,
+    shape: &Shape,
+    epoch_ns: u64,
+) -> Result<Vec<LaneSpec>, Failure> {
+    let mut lanes = Vec::new();
+    for source in case.sources() {
+        let name = source.name();
+        let input = shape.inputs.iter().find(|input| input.source == name);
+        let content = match (input, load.and_then(|load| load.feed(name))) {
+            (Some(input), _) => Content::Capture {
+                file: input.file.clone(),
+                speed: shape.speed.map_or(Some(1.0), |pace| pace.0),
+                epoch_ns,
+            },
+            (None, Some(feed)) => made(feed, source.setting("symbol"))?,
+            // Nobody says what to send: the world may.
+            (None, None) => continue,
+        };
+        let wrong = |what: String| {
+            Failure::usage(
+                format!("no sender can feed \"{name}\": {what}"),
+                "write --via direct, or give the source kind = \"udp\" and an address to bind",
+            )
+        };
+        if source.kind() != "udp" {
+            return Err(wrong(format!("it is of kind \"{}\"", source.kind())));
+        }
+        let bind = source.setting("bind").unwrap_or_default();
+        let to = bind
+            .parse()
+            .map_err(|_| wrong(format!("\"{bind}\" is no address")))?;
+        lanes.push(LaneSpec {
+            source: name.to_owned(),
+            to: on_this_machine(to),
+            content,
+        });
+    }
+    if lanes.is_empty() {
+        return Err(Failure::usage(
+            "there is nothing to send: the case has no load.toml, and no --input is given",
+            "write a load.toml, give --input, or leave --via udp out",
+        ));
+    }
+    Ok(lanes)
+}
+
+fn made(feed: &Feed, symbol: Option<&str>) -> Result<Content, Failure> {
+    Ok(match feed.content {
+        Made::Datagrams { bytes } => Content::Datagrams {
+            rate_per_s: feed.rate_per_s,
+            arrivals: feed.arrivals,
+            seed: feed.seed,
+            bytes,
+        },
+        Made::Market => Content::Market(SyntheticSpec {
+            seed: feed.seed,
+            symbol: symbol
+                .ok_or_else(|| {
+                    Failure::usage(
+                        format!(
+                            "\"{}\" names no symbol to make up a market for",
+                            feed.source
+                        ),
+                        "write symbol = \"BTCUSDT\" in its [[source]]",
+                    )
+                })?
+                .to_owned(),
+            rate_per_s: feed.rate_per_s,
+            arrivals: feed.arrivals,
+            mix: Mix::default(),
+        }),
+    })
+}
+
+/// Where to send so that it arrives at a socket bound to `addr`: "any address" is none to send to.
+fn on_this_machine(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, addr.port())
+}
+
+/// The case that `named` means: a folder with a line.toml, else a built-in one.
+fn read(named: &str) -> Result<Case, Failure> {
+    let folder = Path::new(named);
+    let files = if folder.join("line.toml").exists() {
+        from_folder(folder)?
+    } else if let Some(case) = BUILT_IN.iter().find(|case| case.name == named) {
+        from_program(case)
+    } else {
+        return Err(unknown(named, folder));
+    };
+    let name = folder
+        .canonicalize()
+        .ok()
+        .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+        .unwrap_or_else(|| named.to_owned());
+    Ok(Case::parse(&name, files)?)
+}
+
+fn from_program(case: &BuiltIn) -> CaseFiles {
+    let text = |file: &str, text: &str| SourceText::new(&format!("{}/{file}", case.name), text);
+    CaseFiles {
+        line: text("line.toml", case.line),
+        load: Some(text("load.toml", case.load)),
+        budget: Some(text("budget.toml", case.budget)),
+    }
+}
+
+fn from_folder(folder: &Path) -> Result<CaseFiles, Failure> {
+    let mut problems = Problems::default();
+    let mut read = |file: &str| -> Result<Option<SourceText>, Failure> {
+        let path = folder.join(file);
+        let Some(bytes) = bytes(&path)? else {
+            return Ok(None);
+        };
+        let text = SourceText::from_bytes(&path.display().to_string(), bytes);
+        Ok(text.map_err(|problem| problems.push(problem)).ok())
+    };
+    let (line, load, budget) = (read("line.toml")?, read("load.toml")?, read("budget.toml")?);
+    problems.into_result(())?;
+    let line = line.ok_or_else(|| {
+        let what = format!(
+            "{} was there and is gone",
+            folder.join("line.toml").display()
+        );
+        Problems::from(Problem::new(what, ""))
+    })?;
+    Ok(CaseFiles { line, load, budget })
+}
+
+/// A file's bytes, at most as many as a case's file may have and one; `None` if it is not there.
+fn bytes(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    let cannot = |error: std::io::Error| {
+        Failure::io(
+            format!("cannot read {}: {error}", path.display()),
+            "check the file's kind, owner and mode",
+        )
+    };
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(cannot)?,
+    };
+    let mut bytes = Vec::new();
+    file.take(CONFIG_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(cannot)?;
+    Ok(Some(bytes))
+}
+
+fn unknown(named: &str, folder: &Path) -> Failure {
+    let names = || BUILT_IN.iter().map(|case| case.name);
+    let built_in = format!("built in are {}", list(names()));
+    if folder.is_dir() {
+        let what = format!("the folder {named} has no line.toml");
+        return Failure::usage(
+            what,
+            format!("a case is a folder with a line.toml; {built_in}"),
+        );
+    }
+    if folder.is_file() {
+        let what = format!("{named} is a file; a case is a folder");
+        return Failure::usage(what, "name the folder that it lies in");
+    }
+    let help = match closest(named, names()) {
+        Some(meant) => format!("did you mean {meant}?"),
+        None => format!("name a folder with a line.toml; {built_in}"),
+    };
+    Failure::usage(format!("there is no case \"{named}\""), help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_cases_are_read_and_say_where_they_come_from() {
+        for (name, _) in built_in() {
+            let case = read(name).unwrap();
+            assert_eq!(case.name(), name);
+            assert!(case.load().is_some());
+        }
+    }
+
+    #[test]
+    fn what_is_no_case_is_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap();
+        let file = folder.path().join("a.toml");
+        std::fs::write(&file, "").unwrap();
+        for (named, words) in [
+            ("tick-to-trad", "did you mean tick-to-trade?"),
+            ("nothing-like-it", "built in are tick-to-trade or udp-echo"),
+            (path, "has no line.toml"),
+            (file.to_str().unwrap(), "is a file"),
+        ] {
+            let failure = read(named).unwrap_err();
+            assert_eq!(failure.exit, crate::exit::Exit::Usage);
+            assert!(failure.to_string().contains(words), "{failure}");
+        }
+    }
+
+    #[test]
+    fn any_address_is_reached_over_the_loopback() {
+        for (bind, to) in [
+            ("0.0.0.0:26400", "127.0.0.1:26400"),
+            ("[::]:26400", "[::1]:26400"),
+            ("10.0.0.7:1", "10.0.0.7:1"),
+        ] {
+            let to: SocketAddr = to.parse().unwrap();
+            assert_eq!(on_this_machine(bind.parse().unwrap()), to);
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! The command line.
+//!
+//! Invariant: whatever is wrong with it is said before anything is opened, and ends with
+//! [`Exit::Usage`], not with clap's 2, which would be a verdict.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use hopline::base::units::{parse_span_ns, parse_speed};
+use hopline::host::Pin;
+use hopline::overload::WhenFull;
+use hopline::topology::problem::{closest, list};
+use hopline::wait::Strategy;
+
+use crate::exit::{Exit, Failure};
+use crate::out;
+
+/// How long a run of an endless feed lasts unless the user says how long.
+pub(crate) const DEMONSTRATION_SPAN: Duration = Duration::from_secs(10);
+
+const EXAMPLES: &str = "\
+Examples:
+  hopline                                             tick-to-trade on a synthetic feed for 10 s
+  hopline run tick-to-trade --input btc=btc.gz --input eth=eth.gz --speed 100x
+  hopline run my-case --for 30s --json > report.json
+  hopline check my-case                               all that is wrong with it, with places
+  hopline plan tick-to-trade --threads 2              threads, cores and bytes
+
+Exit codes:
+  0 good   3 loss or a broken invariant   64 usage or config   70 a defect of this program
+  74 file, socket, disk or reader of the output   130, 143 ended by a second signal";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  hopline run tick-to-trade
+  hopline run tick-to-trade --input btc=btc.gz --input eth=eth.gz --speed 100x --sink-log out.ndjson
+  hopline run tick-to-trade --input btc=btc.gz --input eth=eth.gz --hop 'btc->book:depth=1024,when_full=drop_newest'
+  hopline run udp-echo --via udp --for 30s
+  hopline run ./my-case --live
+  hopline run tick-to-trade --virtual --for 1s --json
+
+The first Ctrl-C (or SIGTERM) stops the sources, lets what is queued finish and prints the report;
+a second one ends at once.";
+
+/// Runs low-latency pipelines: pinned event loops joined by bounded rings, with a latency budget
+/// on every hop and a ledger that adds up.
+///
+/// Without a command it runs the case tick-to-trade on its synthetic feed for 10 seconds.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, max_term_width = 120)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a case and print what every hop did
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArgs),
+    /// Say all that is wrong with a case: file, line, column, what to write instead
+    Check(CheckArgs),
+    /// Show where a case would run on this machine, and how much memory it takes
+    Plan(PlanArgs),
+    /// List the cases that are built in
+    Cases,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+    /// End after that long. Without it: when the inputs end; after 10s on a synthetic feed; never
+    /// with --live
+    #[arg(long = "for", value_name = "SPAN", value_parser = parse_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// Print one JSON report on standard output, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Run without threads, on virtual time: the same report every time
+    #[arg(long = "virtual", conflicts_with_all = ["live", "via", "threads", "pin", "wait"])]
+    pub(crate) inline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The case, and what is to be different from its files.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Shape {
+    /// A folder with line.toml, load.toml and budget.toml, or the name of a built-in case
+    pub(crate) case: String,
+    /// Replay a capture at a source instead of its feed; plain or gzip lines of `<ns> <json>`
+    #[arg(long = "input", value_name = "NAME=FILE", value_parser = parse_input)]
+    pub(crate) inputs: Vec<Input>,
+    /// Pace of the inputs: 1x as recorded (the default), 100x, or max for as fast as it goes
+    #[arg(long, value_name = "SPEED", requires = "inputs", value_parser = parse_pace)]
+    pub(crate) speed: Option<Pace>,
+    /// Write a JSON line for each message that leaves the book
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sink_log: Option<PathBuf>,
+    /// Leave the sources as they are and feed them nothing: the world does
+    #[arg(long, conflicts_with_all = ["inputs", "via"])]
+    pub(crate) live: bool,
+    /// How the feed or the inputs reach the sources
+    #[arg(long, value_name = "HOW")]
+    pub(crate) via: Option<ViaArg>,
+    /// Change a hop, such as 'btc->book:depth=16,when_full=drop_newest'
+    #[arg(long = "hop", value_name = "NAME:KEY=VALUE,…", value_parser = parse_hop)]
+    pub(crate) hops: Vec<HopWish>,
+    /// Most threads of the line; nodes are fused to fit
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) threads: Option<u16>,
+    /// How serious pinning is: require, prefer or off
+    #[arg(long, value_name = "HOW", value_parser = |text: &str| text.parse::<Pin>().map_err(|error| error.to_string()))]
+    pub(crate) pin: Option<Pin>,
+    /// What idle loops do: spin, yield or park
+    #[arg(long, value_name = "HOW", value_parser = |text: &str| text.parse::<Strategy>().map_err(|error| error.to_string()))]
+    pub(crate) wait: Option<Strategy>,
+}
+
+impl Shape {
+    /// A case as its files have it.
+    pub(crate) fn of(case: &str) -> Shape {
+        Shape {
+            case: case.to_owned(),
+            inputs: Vec::new(),
+            speed: None,
+            sink_log: None,
+            live: false,
+            via: None,
+            hops: Vec::new(),
+            threads: None,
+            pin: None,
+            wait: None,
+        }
+    }
+}
+
+/// How a feed reaches the sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ViaArg {
+    /// The sources make or read their messages themselves
+    Direct,
+    /// A sender on its own thread sends them over the loopback
+    Udp,
+}
+
+/// A capture for a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Input {
+    pub(crate) source: String,
+    pub(crate) file: PathBuf,
+}
+
+/// A multiple of the recorded pace, or `None` for as fast as it goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Pace(pub(crate) Option<f64>);
+
+/// What is to be different on a hop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HopWish {
+    pub(crate) name: String,
+    pub(crate) depth: Option<usize>,
+    pub(crate) when_full: Option<WhenFull>,
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let span_ns = parse_span_ns(text).map_err(|error| error.to_string())?;
+    if span_ns == 0 {
+        return Err("a run takes some time: write a span above zero".to_owned());
+    }
+    Ok(Duration::from_nanos(span_ns))
+}
+
+fn parse_pace(text: &str) -> Result<Pace, String> {
+    parse_speed(text)
+        .map(Pace)
+        .map_err(|error| error.to_string())
+}
+
+fn parse_input(text: &str) -> Result<Input, String> {
+    match text.split_once('=') {
+        Some((source, file)) if !source.is_empty() && !file.is_empty() => Ok(Input {
+            source: source.to_owned(),
+            file: file.into(),
+        }),
+        _ => Err("write the source and its file, such as btc=btcusdt.gz".to_owned()),
+    }
+}
+
+fn parse_hop(text: &str) -> Result<HopWish, String> {
+    const EXPECTED: &str =
+        "write the hop and its settings, such as 'btc->book:depth=16,when_full=drop_newest'";
+    let (name, settings) = text.split_once(':').ok_or(EXPECTED)?;
+    let mut wish = HopWish {
+        name: name.to_owned(),
+        depth: None,
+        when_full: None,
+    };
+    if name.is_empty() || settings.is_empty() {
+        return Err(EXPECTED.to_owned());
+    }
+    for setting in settings.split(',') {
+        let (key, value) = setting.split_once('=').ok_or(EXPECTED)?;
+        match key {
+            "depth" => {
+                let depth = value.parse();
+                wish.depth = Some(depth.map_err(|_| {
+                    format!("depth=\"{value}\" is no whole number; write a power of two")
+                })?);
+            }
+            "when_full" => {
+                let policy = WhenFull::parse(value);
+                wish.when_full = Some(policy.ok_or_else(|| {
+                    let words = list(WhenFull::ALL.iter().map(|policy| policy.name()));
+                    format!("when_full does not know \"{value}\"; write {words}")
+                })?);
+            }
+            _ => {
+                let help = match closest(key, ["depth", "when_full"]) {
+                    Some(key) => format!("did you mean {key}?"),
+                    None => "depth and when_full are".to_owned(),
+                };
+                return Err(format!("a hop has no setting \"{key}\"; {help}"));
+            }
+        }
+    }
+    Ok(wish)
+}
+
+/// Reads the command line. `Err` is the end: help that was asked for, or what is wrong, already
+/// printed.
+pub(crate) fn parse() -> Result<Cli, Exit> {
+    let error = match Cli::try_parse() {
+        Ok(cli) => return Ok(cli),
+        Err(error) => error,
+    };
+    let asked = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    );
+    if !asked {
+        // To standard error; there is nobody to tell that this failed.
+        let _ = error.print();
+        return Err(Exit::Usage);
+    }
+    let text = error.render();
+    let text = if out::has_colour() {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    };
+    match out::print(&text) {
+        Ok(()) => Err(Exit::Good),
+        Err(failure) => {
+            out::say(&failure);
+            Err(failure.exit)
+        }
+    }
+}
+
+/// What the user called this program.
+pub(crate) fn program() -> String {
+    let path = std::env::args_os().next().map(PathBuf::from);
+    path.as_deref()
+        .and_then(std::path::Path::file_name)
+        .map_or_else(
+            || "hopline".to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        )
+}
+
+/// Two wishes that exclude each other, which clap cannot know.
+pub(crate) fn check(shape: &Shape) -> Result<(), Failure> {
+    for (at, input) in shape.inputs.iter().enumerate() {
+        if shape.inputs[..at]
+            .iter()
+            .any(|before| before.source == input.source)
+        {
+            return Err(Failure::usage(
+                format!("--input {} is given twice", input.source),
+                "a source replays one file",
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(line: &str) -> Result<RunArgs, clap::Error> {
+        let words = ["hopline", "run"].into_iter().chain(line.split(' '));
+        Cli::try_parse_from(words).map(|cli| match cli.command {
+            Some(Command::Run(args)) => args,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn everything_on_a_line() {
+        let args = run(
+            "tick-to-trade --input btc=a.gz --input eth=b --speed 100x --for 10s --sink-log o --json \
+             --via udp --hop btc->book:depth=16,when_full=drop_newest --threads 2 --pin off --wait park",
+        )
+        .unwrap();
+        assert_eq!(args.shape.inputs.len(), 2);
+        assert_eq!(args.shape.inputs[1].file, PathBuf::from("b"));
+        assert_eq!(args.shape.speed, Some(Pace(Some(100.0))));
+        assert_eq!(args.duration, Some(Duration::from_secs(10)));
+        let wish = HopWish {
+            name: "btc->book".to_owned(),
+            depth: Some(16),
+            when_full: Some(WhenFull::DropNewest),
+        };
+        assert_eq!(args.shape.hops, [wish]);
+        assert_eq!(args.shape.via, Some(ViaArg::Udp));
+        assert_eq!(args.shape.wait, Some(Strategy::PARK));
+        let flat_out = run("c --input a=b --speed max").unwrap().shape;
+        assert_eq!(flat_out.speed, Some(Pace(None)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_what_is_right() {
+        for (line, words) in [
+            ("c --for 10", "unit"),
+            ("c --for 0s", "above zero"),
+            ("c --input a=b --speed 100", "100x"),
+            ("c --speed 100x", "--input"),
+            ("c --input btc", "btc=btcusdt.gz"),
+            ("c --hop btc->book", "depth=16"),
+            ("c --hop btc->book:dept=16", "did you mean depth?"),
+            ("c --hop btc->book:depth=x", "power of two"),
+            ("c --hop btc->book:when_full=blok", "block"),
+            ("c --wait nap", "spin"),
+            ("c --pin maybe", "require"),
+            ("c --live --input a=b", "cannot be used with"),
+            ("c --virtual --via udp", "cannot be used with"),
+            ("c --threads 0", "1..=64"),
+        ] {
+            let error = run(line).unwrap_err().to_string();
+            assert!(error.contains(words), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_input_stands_once() {
+        let args = run("c --input a=1 --input a=2").unwrap();
+        assert!(check(&args.shape).unwrap_err().what.contains("twice"));
+    }
+}

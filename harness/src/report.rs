@@ -1,0 +1,24 @@
+//! The report of a run with what only the harness knows: the senders and the warm-up.
+//!
+//! Invariant: what the line itself reports stays as it is; only keys beside it are added.
+
+use hopline::topology::Report;
+use serde::Serialize;
+
+use crate::sender::SenderReport;
+
+/// What `--json` prints: the line's report and, beside its keys, those of the harness.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunReport {
+    /// The line's own report.
+    #[serde(flatten)]
+    pub report: Report,
+    /// The senders that fed the line over the loopback; empty where it fed itself.
+    pub senders: Vec<SenderReport>,
+    /// Nanoseconds at the start whose latencies are not in the histograms; counters have them.
+    pub warmup_ns: u64,
+    /// Most that P99 may lie above P50 from end to end, in nanoseconds, if the case says so.
+    pub jitter_budget_ns: Option<u64>,
+    /// What a person should know of how the threads were placed.
+    pub notes: Vec<String>,
+}

@@ -1,0 +1,327 @@
+//! The command `run`: starts a line, watches it, feeds it if need be, ends it and reports.
+//!
+//! ```text
+//! senders open ─→ line opens ─→ both start ─→ watch (draw) ─→ senders stop ─→ what they sent is
+//!                                                             taken in ─→ drain ─→ report
+//! ```
+//!
+//! Invariant: nothing has been printed on standard output, and nothing has run, when an error of
+//! the start comes back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hopline::base::primitive::{AtomicBool, Ordering};
+use hopline::clock::Clock;
+use hopline::host::Host;
+use hopline::io::{Driver, VirtualNet};
+use hopline::topology::{Inline, Plan, Report, Running, Stop};
+
+use crate::case::Ready;
+use crate::exit::{Exit, Failure};
+use crate::report::RunReport;
+use crate::sender::{SenderReport, Senders};
+use crate::view::live::{FRAME, Live, Progress, status};
+use crate::view::summary;
+use crate::view::text::Paint;
+use crate::{cli, out, signals};
+
+/// How long the line may take to read what senders have sent, after they have stopped.
+const TAKE_IN: Duration = Duration::from_millis(200);
+
+/// Time between two status lines where there is no terminal.
+const STATUS: Duration = Duration::from_secs(1);
+
+/// How a run is shown and when it ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// The case, as the user called it.
+    pub(crate) case: String,
+    pub(crate) most: Option<Duration>,
+    pub(crate) json: bool,
+}
+
+/// Runs the line on threads.
+pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> {
+    let signalled = signals::watch()?;
+    let host = Host::read();
+    let plan = ready.line.plan(&host)?;
+    let clock = Clock::calibrated();
+    let mut notes = ready.notes;
+    notes.extend(plan.notes.iter().cloned());
+    of_the_build(&mut notes);
+    let most_ns = options.most.map(nanoseconds);
+    let senders = if ready.lanes.is_empty() {
+        None
+    } else {
+        let core = free_core(&plan, &host);
+        if core.is_none() {
+            notes.push(
+                "the sender shares its core with the line: its lateness shows how much".to_owned(),
+            );
+        }
+        let lanes = ready.lanes;
+        Some(Senders::open(lanes, core, clock.clone(), most_ns)?)
+    };
+    let running = ready
+        .line
+        .start_as(plan, host, clock.clone(), &Driver::real)?;
+    if let Some(senders) = &senders {
+        senders.start(clock.stamp());
+    }
+    let watch = Watch {
+        senders,
+        signalled,
+        most_ns,
+        warmup_ns: ready.warmup_ns,
+        json: options.json,
+    };
+    let (report, senders, warmup_ns) = watch.run(running);
+    let run = RunReport {
+        report,
+        senders,
+        warmup_ns,
+        jitter_budget_ns: ready.jitter_ns,
+        notes,
+    };
+    print(&run, options, ready.is_made_up)
+}
+
+/// Runs the line without threads, on virtual time and on a disk in memory that holds its inputs.
+pub(crate) fn inline(ready: Ready, options: &Options) -> Result<Exit, Failure> {
+    let signalled = signals::watch()?;
+    let net = VirtualNet::new();
+    for file in &ready.inputs {
+        let bytes = std::fs::read(file)
+            .map_err(|error| Failure::io(format!("cannot read {}: {error}", file.display()), ""))?;
+        net.put_file(file, &bytes);
+    }
+    let cannot_write = |file: &std::path::Path, error: std::io::Error| {
+        let what = format!("cannot write {}: {error}", file.display());
+        Failure::io(what, "check the folder, its mode and the space on it")
+    };
+    if let Some(file) = &ready.sink_log {
+        // Before the run, so that a path that cannot be written costs no run.
+        std::fs::write(file, b"").map_err(|error| cannot_write(file, error))?;
+    }
+    let mut inline = Inline::new(Driver::from(net.driver()));
+    inline.stop_after_ns = options.most.map(nanoseconds);
+    let (report, _driver) = ready.line.run_inline(inline, Some(&signalled))?;
+    if let Some(file) = &ready.sink_log {
+        let bytes = net.file(file).unwrap_or_default();
+        std::fs::write(file, bytes).map_err(|error| cannot_write(file, error))?;
+    }
+    let run = RunReport {
+        report,
+        senders: Vec::new(),
+        warmup_ns: 0,
+        jitter_budget_ns: ready.jitter_ns,
+        notes: ready.notes,
+    };
+    print(&run, options, ready.is_made_up)
+}
+
+fn nanoseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A core that this process may use and no loop is planned for.
+fn free_core(plan: &Plan, host: &Host) -> Option<usize> {
+    let is_planned = |core: &usize| plan.threads.iter().any(|thread| thread.core == Some(*core));
+    // From the end: the first cores tend to serve interrupts.
+    host.allowed
+        .iter()
+        .rev()
+        .copied()
+        .find(|core| !is_planned(core))
+}
+
+/// What a person should know of the program itself.
+fn of_the_build(notes: &mut Vec<String>) {
+    if cfg!(debug_assertions) {
+        notes.push(
+            "this is a debug build: its figures say little; build with --release to measure"
+                .to_owned(),
+        );
+    }
+}
+
+/// Prints the report and says how the run ends.
+fn print(run: &RunReport, options: &Options, is_fed: bool) -> Result<Exit, Failure> {
+    let exit = Exit::of(&run.report);
+    if options.json {
+        let json = serde_json::to_string_pretty(run).map_err(|error| Failure {
+            exit: Exit::Defect,
+            what: format!("the report cannot be written as JSON: {error}"),
+            help: String::new(),
+        })?;
+        out::print(&(json + "\n"))?;
+        for fault in &run.report.faults {
+            out::say(format_args!("fault: {fault}"));
+        }
+        for breach in &run.report.ledger.breaches {
+            out::say(format_args!("ledger: {breach}"));
+        }
+        return Ok(exit);
+    }
+    let hints = summary::hints(run, &cli::program(), &options.case, is_fed);
+    let lines = summary::lines(run, &hints, out::columns(), Paint(out::has_colour()));
+    out::print(&(lines.join("\n") + "\n"))?;
+    Ok(exit)
+}
+
+/// Who watches a running line.
+struct Watch {
+    senders: Option<Senders>,
+    signalled: Arc<AtomicBool>,
+    most_ns: Option<u64>,
+    warmup_ns: u64,
+    json: bool,
+}
+
+impl Watch {
+    /// Watches the line to its end. Returns its last report, what the senders did, and how much of
+    /// the start is not in the percentiles.
+    fn run(self, mut running: Running) -> (Report, Vec<SenderReport>, u64) {
+        let mut screen = Screen::begin(self.json);
+        // Senders end by themselves at the given time; what they sent must still be taken in.
+        let fed = Arc::new(AtomicBool::new(false));
+        let (asked, all_in) = (self.signalled.clone(), fed.clone());
+        let stop =
+            Stop::when(move || asked.load(Ordering::Relaxed) || all_in.load(Ordering::Relaxed));
+        let stop = match (self.most_ns, &self.senders) {
+            (Some(most_ns), None) => stop.or_after(Duration::from_nanos(most_ns)),
+            _ => stop,
+        };
+        let mut taking = Taking::default();
+        let mut warmup_ns = 0;
+        let cause = running.watch(&stop, |running| {
+            let elapsed = running.elapsed();
+            if self.warmup_ns > warmup_ns && nanoseconds(elapsed) >= self.warmup_ns {
+                running.forget_latencies();
+                warmup_ns = self.warmup_ns;
+            }
+            if let Some(senders) = &self.senders
+                && senders.is_done()
+                && taking.is_over(senders, running)
+            {
+                fed.store(true, Ordering::Relaxed);
+            }
+            let progress = self.progress(running);
+            screen.look(running, progress);
+        });
+        let cause = match cause {
+            "signal" if !self.signalled.load(Ordering::Relaxed) => match self.most_ns {
+                Some(most_ns) if nanoseconds(running.elapsed()) >= most_ns => "duration",
+                _ => "finished",
+            },
+            cause => cause,
+        };
+        if let Some(senders) = &self.senders {
+            senders.stop();
+            while cause == "signal"
+                && !running.wait(Duration::from_millis(2))
+                && !(senders.is_done() && taking.is_over(senders, &mut running))
+            {}
+        }
+        let progress = Progress {
+            draining: true,
+            ..self.progress(&running)
+        };
+        screen.last(&mut running, progress);
+        let report = running.end(cause);
+        drop(screen);
+        let senders = self.senders.map(Senders::finish).unwrap_or_default();
+        (report, senders, warmup_ns)
+    }
+
+    fn progress(&self, running: &Running) -> Progress {
+        Progress {
+            elapsed_ns: nanoseconds(running.elapsed()),
+            most_ns: self.most_ns,
+            sources: running.sources_over(),
+            draining: self.signalled.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Waits until a line has taken in what was sent to it.
+#[derive(Debug, Default)]
+struct Taking {
+    since: Option<Duration>,
+}
+
+impl Taking {
+    /// Whether every datagram that was sent has been received, or dropped by the kernel, or has
+    /// had its time.
+    fn is_over(&mut self, senders: &Senders, running: &mut Running) -> bool {
+        let now = running.elapsed();
+        let since = *self.since.get_or_insert(now);
+        if now.saturating_sub(since) >= TAKE_IN {
+            return true;
+        }
+        let sources = running.report().ledger.sources;
+        senders.sent().all(|(name, sent)| {
+            sources
+                .get(name)
+                .is_some_and(|source| source.received + source.kernel_dropped >= sent)
+        })
+    }
+}
+
+/// Where progress is shown.
+enum Screen {
+    /// A live view on standard output, and when it was last drawn.
+    Live(Box<Live>, Duration),
+    /// Lines on standard error, and when the last one was due.
+    Lines(Duration),
+    /// Nowhere: standard output has one report, and standard error only what is wrong.
+    Silent,
+}
+
+impl Screen {
+    fn begin(json: bool) -> Screen {
+        if json {
+            Screen::Silent
+        } else if out::is_terminal() {
+            Screen::Live(
+                Box::new(Live::begin(Paint(out::has_colour()))),
+                Duration::ZERO,
+            )
+        } else {
+            Screen::Lines(Duration::ZERO)
+        }
+    }
+
+    fn look(&mut self, running: &mut Running, progress: Progress) {
+        let now = Duration::from_nanos(progress.elapsed_ns);
+        match self {
+            Screen::Live(live, drawn) if now.saturating_sub(*drawn) >= FRAME => {
+                *drawn = now;
+                live.draw(running.report(), progress);
+            }
+            Screen::Lines(said) if now.saturating_sub(*said) >= STATUS => {
+                *said += STATUS;
+                out::say(status(&running.report(), progress));
+            }
+            _ => {}
+        }
+    }
+
+    /// A word that the drain begins, so that one that takes long is seen to be one.
+    fn last(&mut self, running: &mut Running, progress: Progress) {
+        match self {
+            Screen::Live(live, _) => live.draw(running.report(), progress),
+            Screen::Lines(_) => out::say(format_args!("{}: draining", running.name())),
+            Screen::Silent => {}
+        }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        if let Screen::Live(live, _) = self {
+            live.wipe();
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The live view: the same lines drawn over each other five times a second.
+//!
+//! A frame is one write: the cursor goes up to the first line, each line is written over the old
+//! one and cleared behind, so nothing is ever blank. The terminal is told to show it at once where
+//! it knows how (synchronized output). Raw mode is never entered, so Ctrl-C stays a signal.
+//!
+//! Invariant: the cursor is hidden only while [`Live`] lives, and comes back on every way out:
+//! drop, unwinding, and a second signal.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use crossterm::cursor::{Hide, MoveTo, MoveToColumn, MoveUp, Show};
+use crossterm::queue;
+use crossterm::terminal::{
+    BeginSynchronizedUpdate, Clear, ClearType, DisableLineWrap, EnableLineWrap,
+    EndSynchronizedUpdate,
+};
+use hopline::base::primitive::{AtomicBool, Ordering};
+use hopline::topology::Report;
+
+use super::rows::{self, Detail, Since};
+use super::text::{Paint, Tone, grouped, seconds};
+
+/// Time between two frames.
+pub(crate) const FRAME: Duration = Duration::from_millis(200);
+
+/// Columns of the progress bar.
+const BAR: usize = 24;
+
+/// Whether the cursor is hidden, for those who end the process without unwinding.
+static HIDDEN: AtomicBool = AtomicBool::new(false);
+
+/// Gives the terminal its cursor back if a live view has taken it.
+pub(crate) fn restore_terminal() {
+    // Relaxed: the flag publishes nothing but itself.
+    if HIDDEN.swap(false, Ordering::Relaxed) {
+        let mut out = io::stdout();
+        // Nobody is left to tell that this failed.
+        let _ = queue!(out, EndSynchronizedUpdate, EnableLineWrap, Show).and_then(|()| out.flush());
+    }
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    pub(crate) elapsed_ns: u64,
+    /// When it ends at the latest.
+    pub(crate) most_ns: Option<u64>,
+    /// Sources that have ended, and all of them.
+    pub(crate) sources: (usize, usize),
+    /// A signal has asked for the end.
+    pub(crate) draining: bool,
+}
+
+/// A live view on standard output.
+#[derive(Debug)]
+pub(crate) struct Live {
+    paint: Paint,
+    size: (u16, u16),
+    drawn: u16,
+    last: Option<Report>,
+}
+
+impl Live {
+    /// Takes the cursor.
+    pub(crate) fn begin(paint: Paint) -> Live {
+        HIDDEN.store(true, Ordering::Relaxed);
+        let mut out = io::stdout();
+        // A terminal that went away shows itself when the summary is printed.
+        let _ = queue!(out, Hide, DisableLineWrap).and_then(|()| out.flush());
+        Live {
+            paint,
+            size: (0, 0),
+            drawn: 0,
+            last: None,
+        }
+    }
+
+    /// Draws a frame over the last one.
+    pub(crate) fn draw(&mut self, report: Report, progress: Progress) {
+        let size = crossterm::terminal::size().unwrap_or((80, 24));
+        let lines = frame(
+            &report,
+            self.last.as_ref(),
+            progress,
+            // Clearing behind a line that fills its last column would take that column away.
+            (usize::from(size.0).saturating_sub(1), usize::from(size.1)),
+            self.paint,
+        );
+        // As above: there is nobody to tell.
+        let _ = self.put(&lines, size);
+        self.last = Some(report);
+    }
+
+    fn put(&mut self, lines: &[String], size: (u16, u16)) -> io::Result<()> {
+        let mut out = Vec::with_capacity(8 << 10);
+        queue!(out, BeginSynchronizedUpdate)?;
+        if self.drawn > 0 && size != self.size {
+            // The terminal has broken the old lines in its own way.
+            queue!(out, Clear(ClearType::All), MoveTo(0, 0))?;
+        } else if self.drawn > 0 {
+            queue!(out, MoveUp(self.drawn), MoveToColumn(0))?;
+        }
+        for line in lines {
+            out.extend_from_slice(line.as_bytes());
+            queue!(out, Clear(ClearType::UntilNewLine))?;
+            out.extend_from_slice(b"\r\n");
+        }
+        queue!(out, Clear(ClearType::FromCursorDown), EndSynchronizedUpdate)?;
+        self.drawn = lines.len() as u16;
+        self.size = size;
+        let mut terminal = io::stdout().lock();
+        terminal.write_all(&out)?;
+        terminal.flush()
+    }
+
+    /// Wipes the view away, so that the summary stands in its place.
+    pub(crate) fn wipe(&mut self) {
+        let mut out = io::stdout();
+        if self.drawn > 0 {
+            // As above.
+            let _ = queue!(
+                out,
+                MoveUp(self.drawn),
+                MoveToColumn(0),
+                Clear(ClearType::FromCursorDown)
+            );
+            self.drawn = 0;
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        restore_terminal();
+    }
+}
+
+/// The lines of a frame: at most `size.1 - 1` of them, so that the terminal never scrolls.
+fn frame(
+    report: &Report,
+    last: Option<&Report>,
+    progress: Progress,
+    size: (usize, usize),
+    paint: Paint,
+) -> Vec<String> {
+    let (width, height) = size;
+    let before_ns = last.map_or(0, |last| last.line.elapsed_ns);
+    let since = Since {
+        before: last,
+        span_ns: report.line.elapsed_ns.saturating_sub(before_ns),
+    };
+    let mut lines = vec![head(report, progress, width, paint), String::new()];
+    lines.extend(rows::hops(report, since, Detail::Live).lines(width, paint));
+    let stages = rows::stages(report, since, Detail::Live).lines(width, paint);
+    let most = height.saturating_sub(1).max(1);
+    if lines.len() + 1 + stages.len() < most {
+        lines.push(String::new());
+        lines.extend(stages);
+        lines.push(loss(report, paint));
+    }
+    if lines.len() > most {
+        lines.truncate(most.saturating_sub(1));
+        lines.push(paint.paint("  … the window is too low for the rest", Tone::Dim));
+    }
+    lines
+}
+
+fn received(report: &Report) -> u64 {
+    let sources = report.ledger.sources.values();
+    sources.map(|source| source.received).sum()
+}
+
+fn head(report: &Report, progress: Progress, width: usize, paint: Paint) -> String {
+    let elapsed = seconds(progress.elapsed_ns);
+    let name = paint.paint(&report.line.name, Tone::Strong);
+    let messages = format!("{} messages", grouped(received(report)));
+    let ended = match progress.sources {
+        (0, _) => String::new(),
+        (over, all) => format!(", {over} of {all} sources have ended"),
+    };
+    let state = if progress.draining { "  draining" } else { "" };
+    match progress.most_ns {
+        Some(most_ns) => {
+            let share = progress.elapsed_ns as f64 / most_ns.max(1) as f64;
+            let full = ((share * BAR as f64) as usize).min(BAR);
+            let bar = format!("{}{}", "━".repeat(full), "─".repeat(BAR - full));
+            let bar = if width >= 80 {
+                format!("{}  ", paint.paint(&bar, Tone::Good))
+            } else {
+                String::new()
+            };
+            format!(
+                "  {name}  {bar}{elapsed} of {}  {messages}{ended}{state}",
+                seconds(most_ns)
+            )
+        }
+        None => format!("  {name}  {elapsed}  {messages}{ended}{state}"),
+    }
+}
+
+fn loss(report: &Report, paint: Paint) -> String {
+    let rejected: u64 = report
+        .ledger
+        .sources
+        .values()
+        .flat_map(|source| source.rejected.values())
+        .sum();
+    let lost = report.ledger.shed + report.ledger.discarded + rejected;
+    if lost == 0 {
+        return paint.paint("  nothing shed; Ctrl-C drains and ends", Tone::Dim);
+    }
+    let text = format!(
+        "  {} shed, {} rejected, {} discarded; Ctrl-C drains and ends",
+        grouped(report.ledger.shed),
+        grouped(rejected),
+        grouped(report.ledger.discarded)
+    );
+    paint.paint(&text, Tone::Warn)
+}
+
+/// The same in one plain line, for a log.
+pub(crate) fn status(report: &Report, progress: Progress) -> String {
+    let whole = &report.end_to_end.sojourn_ns;
+    let of = progress
+        .most_ns
+        .map(|most_ns| format!(" of {}", seconds(most_ns)));
+    format!(
+        "{}: {}{}, {} messages, end to end p50 {} p99 {} max {}, shed {}",
+        report.line.name,
+        seconds(progress.elapsed_ns),
+        of.unwrap_or_default(),
+        grouped(received(report)),
+        hopline::base::units::Span(whole.p50),
+        hopline::base::units::Span(whole.p99),
+        hopline::base::units::Span(whole.max),
+        grouped(report.ledger.shed)
+    )
+}

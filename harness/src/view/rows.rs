@@ -1,0 +1,572 @@
+//! The tables that the live view and the summary share.
+
+use std::collections::BTreeMap;
+
+use hopline::base::units::Span;
+use hopline::budget::Quantile;
+use hopline::budget::report::{
+    BudgetReport, ByReason, HopReport, Percentiles, RegimeReport, SourceReport, StageReport,
+};
+use hopline::topology::Report;
+
+use super::table::{Cell, Table, numbers, words};
+use super::text::{Tone, grouped, limit, rate, share};
+use crate::sender::SenderReport;
+
+/// How much of a hop is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// A line each, for a view that changes.
+    Live,
+    /// All three spans, for a view that stays.
+    Full,
+}
+
+/// Share of a regime, in nanoseconds, and the whole that it is a share of.
+fn of_thread(part_ns: u64, whole_ns: u64, tone: Tone) -> Cell {
+    let tone = if part_ns == 0 { Tone::Dim } else { tone };
+    Cell::new(share(part_ns, whole_ns), tone)
+}
+
+fn percentile_cells(spans: &Percentiles, tone: Tone) -> [Cell; 5] {
+    let values = [spans.p50, spans.p90, spans.p99, spans.p99_9, spans.max];
+    values.map(|ns| match spans.count {
+        0 => Cell::new("-", Tone::Dim),
+        _ => Cell::new(Span(ns).to_string(), tone),
+    })
+}
+
+/// A count, or nothing where it is zero.
+fn unless_zero(count: u64, tone: Tone) -> Cell {
+    match count {
+        0 => Cell::default(),
+        count => Cell::new(grouped(count), tone),
+    }
+}
+
+/// Counts by reason: `full 3, closed 1`.
+pub(crate) fn by_reason(counts: &ByReason) -> String {
+    let parts = counts
+        .iter()
+        .map(|(why, count)| format!("{why} {}", grouped(*count)));
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+/// What is owed and how many were over it, a limit a line and the highest first: `p99 20us`, `12`.
+fn limits(
+    budget: Option<&BudgetReport>,
+    over: &BTreeMap<&'static str, u64>,
+    shed: u64,
+) -> Vec<[Cell; 2]> {
+    let Some(budget) = budget else {
+        return Vec::new();
+    };
+    let count = |count: u64| {
+        let tone = if count == 0 { Tone::Dim } else { Tone::Warn };
+        Cell::new(grouped(count), tone)
+    };
+    let span = match budget.of.name() {
+        "sojourn" => String::new(),
+        other => format!("{other} "),
+    };
+    let mut quantiles = Quantile::ALL.map(Quantile::name);
+    quantiles.reverse();
+    let mut lines: Vec<[Cell; 2]> = quantiles
+        .iter()
+        .filter_map(|name| {
+            let limit_ns = budget.limits_ns.get(name)?;
+            let shown = name.replace('_', ".");
+            let text = format!("{span}{shown} {}", limit(*limit_ns));
+            Some([text.into(), count(over.get(name).copied().unwrap_or(0))])
+        })
+        .collect();
+    if budget.lossless {
+        let tone = if shed == 0 { Tone::Dim } else { Tone::Bad };
+        lines.push(["no loss".into(), Cell::new(grouped(shed), tone)]);
+    }
+    lines
+}
+
+/// What changed between two looks, for rates: the reports and the nanoseconds between them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Since<'a> {
+    pub(crate) before: Option<&'a Report>,
+    pub(crate) span_ns: u64,
+}
+
+impl Since<'_> {
+    fn per_s(&self, at: usize, now: u64, what: impl Fn(&Report, usize) -> Option<u64>) -> String {
+        let before = self.before.and_then(|before| what(before, at)).unwrap_or(0);
+        let events = now.saturating_sub(before);
+        rate(events as f64 * 1e9 / self.span_ns.max(1) as f64)
+    }
+}
+
+/// Hop by hop, and the whole line.
+pub(crate) fn hops(report: &Report, since: Since<'_>, detail: Detail) -> Table {
+    let live = detail == Detail::Live;
+    let mut table = Table::new(vec![
+        words("hop"),
+        numbers("msgs").may_go(if live { 8 } else { 3 }),
+        if live {
+            numbers("msg/s")
+        } else {
+            numbers("msg/s").may_go(4)
+        },
+        if live {
+            numbers("depth")
+        } else {
+            numbers("deepest").may_go(5)
+        },
+        words("when full").may_go(9),
+        numbers("p50"),
+        numbers("p90").may_go(2),
+        numbers("p99"),
+        numbers("p99.9"),
+        numbers("max"),
+        words("budget"),
+        numbers("over"),
+        numbers("shed"),
+    ]);
+    for (at, hop) in report.hops.iter().enumerate() {
+        let shed: u64 = hop.shed.values().sum();
+        let depth = if live {
+            grouped(hop.in_flight)
+        } else {
+            format!("{}/{}", grouped(hop.depth_max), grouped(hop.depth as u64))
+        };
+        let delivered = |report: &Report, at: usize| report.hops.get(at).map(|hop| hop.delivered);
+        let head = vec![
+            Cell::new(&*hop.name, Tone::Strong),
+            grouped(hop.delivered).into(),
+            since.per_s(at, hop.delivered, delivered).into(),
+            depth.into(),
+            Cell::new(hop.when_full, Tone::Dim),
+        ];
+        let mut limits = limits(hop.budget.as_ref(), &hop.over_budget, shed);
+        if live {
+            limits.truncate(1);
+        }
+        let spans = [
+            ("", &hop.sojourn_ns),
+            ("  wait", &hop.wait_ns),
+            ("  service", &hop.service_ns),
+        ];
+        let shown = if live { 1 } else { spans.len() };
+        block(
+            &mut table,
+            head,
+            &spans[..shown],
+            limits,
+            unless_zero(shed, Tone::Bad),
+        );
+        if !live {
+            hop_remarks(&mut table, hop);
+        }
+    }
+    end_to_end(&mut table, report, detail);
+    table
+}
+
+/// One thing that has spans and limits: its first line, the other spans under it, and as many
+/// lines more as its limits need.
+fn block(
+    table: &mut Table,
+    head: Vec<Cell>,
+    spans: &[(&str, &Percentiles)],
+    limits: Vec<[Cell; 2]>,
+    shed: Cell,
+) {
+    let width = head.len();
+    let mut head = Some(head);
+    let mut shed = Some(shed);
+    let mut limits = limits.into_iter();
+    let mut spans = spans.iter();
+    loop {
+        let (span, limit) = (spans.next(), limits.next());
+        let first = head.take();
+        if span.is_none() && limit.is_none() && first.is_none() {
+            return;
+        }
+        let is_first = first.is_some();
+        let mut cells = first.unwrap_or_else(|| {
+            let name = span.map_or("", |(name, _)| name);
+            let mut cells = vec![Cell::new(name, Tone::Dim)];
+            cells.resize(width, Cell::default());
+            cells
+        });
+        let tone = if is_first { Tone::Plain } else { Tone::Dim };
+        match span {
+            Some((_, spans)) => cells.extend(percentile_cells(spans, tone)),
+            None => cells.extend(std::iter::repeat_n(Cell::default(), 5)),
+        }
+        cells.extend(limit.unwrap_or_default());
+        cells.extend(shed.take());
+        table.row(cells);
+    }
+}
+
+fn hop_remarks(table: &mut Table, hop: &HopReport) {
+    if !hop.shed.is_empty() {
+        let kinds = hop
+            .shed_by_kind
+            .iter()
+            .map(|(kind, reasons)| format!("{kind} ({})", by_reason(reasons)));
+        let kinds: Vec<String> = kinds.collect();
+        table.remark(format!("shed: {}", kinds.join(", ")), Tone::Bad);
+    }
+    if !hop.discarded.is_empty() {
+        table.remark(
+            format!("discarded: {}", by_reason(&hop.discarded)),
+            Tone::Warn,
+        );
+    }
+    if hop.in_flight > 0 {
+        table.remark(
+            format!("still in flight: {}", grouped(hop.in_flight)),
+            Tone::Bad,
+        );
+    }
+    if hop.saturated > 0 {
+        let text = format!(
+            "{} spans were longer than histograms tell apart",
+            grouped(hop.saturated)
+        );
+        table.remark(text, Tone::Warn);
+    }
+}
+
+fn end_to_end(table: &mut Table, report: &Report, detail: Detail) {
+    let whole = &report.end_to_end;
+    let head = |name: &str, tone: Tone, count: u64| {
+        let mut cells = vec![Cell::new(name, tone), Cell::from(grouped(count))];
+        cells.resize(5, Cell::default());
+        cells
+    };
+    let limits = limits(whole.budget.as_ref(), &whole.over_budget, 0);
+    let spans = [("", &whole.sojourn_ns)];
+    let first = head("end to end", Tone::Strong, whole.sojourn_ns.count);
+    block(table, first, &spans, limits, Cell::default());
+    if detail == Detail::Full && whole.sinks.len() > 1 {
+        for (name, sink) in &whole.sinks {
+            let first = head(&format!("  to {name}"), Tone::Dim, sink.count);
+            block(table, first, &[("", sink)], Vec::new(), Cell::default());
+        }
+    }
+}
+
+/// A node's time, and the time of the thread that it shares.
+struct Shares {
+    thread: String,
+    node: RegimeReport,
+    thread_idle_ns: u64,
+    thread_ns: u64,
+}
+
+fn total(regimes: &RegimeReport) -> u64 {
+    regimes.work + regimes.io + regimes.held_back + regimes.housekeeping + regimes.idle
+}
+
+fn minus(now: &RegimeReport, before: Option<&RegimeReport>) -> RegimeReport {
+    let Some(before) = before else {
+        return *now;
+    };
+    RegimeReport {
+        work: now.work.saturating_sub(before.work),
+        io: now.io.saturating_sub(before.io),
+        held_back: now.held_back.saturating_sub(before.held_back),
+        housekeeping: now.housekeeping.saturating_sub(before.housekeeping),
+        idle: now.idle.saturating_sub(before.idle),
+    }
+}
+
+/// Where the time of a node and of its thread went since the last look.
+fn shares(report: &Report, since: Since<'_>, at: usize) -> Shares {
+    let node_ns = |at: usize| {
+        let before = since.before.and_then(|before| before.stages.get(at));
+        minus(
+            &report.stages[at].regimes_ns,
+            before.map(|stage| &stage.regimes_ns),
+        )
+    };
+    let name = &report.stages[at].name;
+    let on = |at: usize| report.placement[at].planned.nodes.contains(name);
+    let thread = (0..report.placement.len()).find(|at| on(*at));
+    let node = node_ns(at);
+    let Some(thread) = thread else {
+        return Shares {
+            thread: String::new(),
+            thread_ns: total(&node),
+            thread_idle_ns: node.idle,
+            node,
+        };
+    };
+    let place = &report.placement[thread];
+    let before = since.before.and_then(|before| before.placement.get(thread));
+    let own = minus(&place.regimes_ns, before.map(|place| &place.regimes_ns));
+    let nodes_ns: u64 = (0..report.stages.len())
+        .filter(|at| place.planned.nodes.contains(&report.stages[*at].name))
+        .map(|at| total(&node_ns(at)))
+        .sum();
+    Shares {
+        thread: place.planned.name.clone(),
+        node,
+        thread_idle_ns: own.idle,
+        thread_ns: total(&own) + nodes_ns,
+    }
+}
+
+/// Ten characters for where a thread's time went: full work, dense I/O, light held back.
+fn bar(shares: &Shares) -> String {
+    const CELLS: u64 = 10;
+    let node = &shares.node;
+    let parts = [(node.work, '█'), (node.io, '▓'), (node.held_back, '▒')];
+    let mut out = String::new();
+    let (mut so_far, mut drawn) = (0, 0);
+    for (part_ns, sign) in parts {
+        so_far += part_ns;
+        let until = (so_far * CELLS + shares.thread_ns / 2) / shares.thread_ns.max(1);
+        let cells = until.min(CELLS).saturating_sub(drawn);
+        out.extend(std::iter::repeat_n(sign, cells as usize));
+        drawn += cells;
+    }
+    out.extend(std::iter::repeat_n('·', (CELLS - drawn) as usize));
+    out
+}
+
+fn state(stage: &StageReport) -> Cell {
+    let tone = match stage.state {
+        "failed" | "stuck" => Tone::Bad,
+        "done" => Tone::Dim,
+        _ => Tone::Plain,
+    };
+    Cell::new(stage.state, tone)
+}
+
+/// Node by node: what went in and out, and where its thread's time went.
+pub(crate) fn stages(report: &Report, since: Since<'_>, detail: Detail) -> Table {
+    let live = detail == Detail::Live;
+    let mut table = Table::new(vec![
+        words("stage"),
+        words("thread").may_go(1),
+        words("state").may_go(if live { 4 } else { 6 }),
+        numbers("in").may_go(2),
+        numbers("out").may_go(3),
+        numbers("absorbed").may_go(if live { 6 } else { 0 }),
+        numbers("rejected").may_go(if live { 7 } else { 0 }),
+        numbers("held"),
+        numbers("work"),
+        numbers("io"),
+        numbers("held back"),
+        numbers("idle"),
+        words("").may_go(5),
+    ]);
+    for (at, stage) in report.stages.iter().enumerate() {
+        let shares = shares(report, since, at);
+        let source = report.ledger.sources.get(&stage.name);
+        let taken = source.map_or(stage.consumed, |source| source.received);
+        let absorbed: u64 = stage.absorbed.values().sum();
+        let rejected: u64 = match source {
+            Some(source) => source.rejected.values().sum(),
+            None => stage.rejected.values().sum(),
+        };
+        let out = if stage.role == "sink" {
+            stage.forwarded
+        } else {
+            stage.emitted
+        };
+        let whole = shares.thread_ns;
+        table.row(vec![
+            Cell::new(&*stage.name, Tone::Strong),
+            Cell::new(&*shares.thread, Tone::Dim),
+            state(stage),
+            grouped(taken).into(),
+            grouped(out).into(),
+            unless_zero(absorbed, Tone::Plain),
+            unless_zero(rejected, Tone::Warn),
+            unless_zero(stage.held, Tone::Warn),
+            of_thread(shares.node.work, whole, Tone::Plain),
+            of_thread(shares.node.io, whole, Tone::Plain),
+            of_thread(shares.node.held_back, whole, Tone::Warn),
+            of_thread(shares.thread_idle_ns, whole, Tone::Dim),
+            Cell::new(bar(&shares), Tone::Dim),
+        ]);
+        if live {
+            continue;
+        }
+        if !stage.absorbed.is_empty() {
+            let tone = if stage.undeclared() > 0 {
+                Tone::Bad
+            } else {
+                Tone::Dim
+            };
+            table.remark(format!("absorbed: {}", by_reason(&stage.absorbed)), tone);
+        }
+        if !stage.rejected.is_empty() {
+            table.remark(
+                format!("rejected: {}", by_reason(&stage.rejected)),
+                Tone::Warn,
+            );
+        }
+        if let Some(hop) = &stage.held_back_by {
+            table.remark(format!("held back most by {hop}"), Tone::Dim);
+        }
+    }
+    table
+}
+
+/// What the world sent, source by source.
+pub(crate) fn sources(sources: &BTreeMap<String, SourceReport>) -> Table {
+    let mut table = Table::new(vec![
+        words("source"),
+        numbers("received"),
+        numbers("bytes").may_go(2),
+        numbers("ingested"),
+        numbers("shed"),
+        numbers("rejected"),
+        numbers("kernel dropped"),
+        numbers("late max").may_go(1),
+    ]);
+    for (name, source) in sources {
+        let rejected: u64 = source.rejected.values().sum();
+        let count = |count: u64| match count {
+            0 => Cell::new("0", Tone::Dim),
+            count => Cell::new(grouped(count), Tone::Bad),
+        };
+        table.row(vec![
+            Cell::new(&**name, Tone::Strong),
+            grouped(source.received).into(),
+            Cell::new(super::text::bytes(source.bytes), Tone::Dim),
+            grouped(source.ingested).into(),
+            count(source.shed),
+            count(rejected),
+            count(source.kernel_dropped),
+            match source.late_ns_max {
+                0 => Cell::default(),
+                late_ns => Span(late_ns).to_string().into(),
+            },
+        ]);
+        if rejected > 0 {
+            table.remark(
+                format!("rejected: {}", by_reason(&source.rejected)),
+                Tone::Warn,
+            );
+        }
+        if source.undeclared > 0 {
+            let text = format!(
+                "{} messages decoded into nothing",
+                grouped(source.undeclared)
+            );
+            table.remark(text, Tone::Bad);
+        }
+        if source.time_backwards > 0 {
+            let text = format!(
+                "{} recorded times lie before an earlier one",
+                grouped(source.time_backwards)
+            );
+            table.remark(text, Tone::Warn);
+        }
+        if source.skew_clamped > 0 {
+            let text = format!(
+                "clock skew: {} events lie after their receipt, by up to {}; clamped to zero",
+                grouped(source.skew_clamped),
+                Span(source.skew_ns_max)
+            );
+            table.remark(text, Tone::Dim);
+        }
+    }
+    table
+}
+
+/// What fed the line, and how well it kept its own times.
+pub(crate) fn senders(senders: &[SenderReport]) -> Table {
+    let mut table = Table::new(vec![
+        words("sender to"),
+        words("address").may_go(4),
+        words("content").may_go(3),
+        numbers("core").may_go(2),
+        numbers("sent"),
+        numbers("unsent"),
+        numbers("late p50").may_go(1),
+        numbers("late p99"),
+        numbers("late max"),
+        numbers("returned"),
+        numbers("rtt p50"),
+        numbers("rtt p99"),
+        numbers("rtt max"),
+    ]);
+    for sender in senders {
+        let span = |spans: &Percentiles, ns: u64| match spans.count {
+            0 => Cell::new("-", Tone::Dim),
+            _ => Span(ns).to_string().into(),
+        };
+        let mut cells = vec![
+            Cell::new(&*sender.source, Tone::Strong),
+            Cell::new(&*sender.to, Tone::Dim),
+            Cell::new(&*sender.content, Tone::Dim),
+            match sender.core {
+                Some(core) => core.to_string().into(),
+                None => Cell::new("any", Tone::Dim),
+            },
+            grouped(sender.sent).into(),
+            unless_zero(sender.unsent, Tone::Bad),
+            span(&sender.late_ns, sender.late_ns.p50),
+            span(&sender.late_ns, sender.late_ns.p99),
+            span(&sender.late_ns, sender.late_ns.max),
+        ];
+        if let (Some(returned), Some(away)) = (sender.returned, &sender.round_trip_ns) {
+            let tone = if returned < sender.sent {
+                Tone::Bad
+            } else {
+                Tone::Plain
+            };
+            cells.push(Cell::new(grouped(returned), tone));
+            cells.push(span(away, away.p50));
+            cells.push(span(away, away.p99));
+            cells.push(span(away, away.max));
+        }
+        table.row(cells);
+        for (why, count) in &sender.skipped {
+            table.remark(format!("not sent: {why} {}", grouped(*count)), Tone::Warn);
+        }
+        if let Some(fault) = &sender.fault {
+            table.remark(fault.clone(), Tone::Bad);
+        }
+    }
+    table
+}
+
+/// Where everything ran.
+pub(crate) fn threads(report: &Report) -> Table {
+    let mut table = Table::new(vec![
+        words("thread"),
+        words("core"),
+        words("placement"),
+        words("waits by").may_go(1),
+        numbers("turns").may_go(3),
+        numbers("longest turn").may_go(2),
+    ]);
+    for place in &report.placement {
+        let core = match (place.pinned, place.planned.core) {
+            (Some(core), _) => Cell::from(format!("{core}")),
+            (None, Some(core)) => Cell::new(format!("{core} (not pinned)"), Tone::Warn),
+            (None, None) => Cell::new("any", Tone::Dim),
+        };
+        table.row(vec![
+            Cell::new(&*place.planned.name, Tone::Strong),
+            core,
+            place.planned.placement.into(),
+            Cell::new(&*place.planned.wait, Tone::Dim),
+            grouped(place.turns).into(),
+            Span(place.turn_ns_max).to_string().into(),
+        ]);
+        table.remark(
+            format!("runs {}", place.planned.nodes.join(", ")),
+            Tone::Dim,
+        );
+        if let Some(note) = &place.note {
+            table.remark(note.clone(), Tone::Warn);
+        }
+    }
+    table
+}

@@ -1,0 +1,285 @@
+//! The summary of a run: what stays on the screen, or goes into a file.
+
+use hopline::base::limits::{DEPTH_MAX, FRAGMENTS_MAX};
+use hopline::base::units::Span;
+use hopline::topology::Report;
+
+use super::rows::{self, Detail, Since};
+use super::text::{Paint, Tone, bytes, grouped, limit, rate, seconds, wrap};
+use crate::report::RunReport;
+
+/// Width of the words that lead the lines below the tables.
+const LEAD: usize = 10;
+
+/// A source that was behind its schedule by more than this did not keep up: a loop that loses its
+/// core for a few slices of the scheduler is behind by less.
+const BEHIND_NS: u64 = 100_000_000;
+
+/// Lines of text under a lead.
+struct Lines<'a> {
+    out: &'a mut Vec<String>,
+    width: usize,
+    paint: Paint,
+}
+
+impl Lines<'_> {
+    /// A line that begins with `lead`; what does not fit goes on below it.
+    fn add(&mut self, lead: &str, text: &str, tone: Tone) {
+        let room = self.width.saturating_sub(LEAD + 2).max(20);
+        for (at, line) in wrap(text, room).iter().enumerate() {
+            let lead = if at == 0 { lead } else { "" };
+            let lead = self.paint.paint(&format!("{lead:<LEAD$}"), Tone::Dim);
+            self.out
+                .push(format!("  {lead}{}", self.paint.paint(line, tone)));
+        }
+    }
+}
+
+/// Everything about a run in lines of at most `width` columns.
+pub(crate) fn lines(run: &RunReport, next: &[String], width: usize, paint: Paint) -> Vec<String> {
+    let report = &run.report;
+    let since = Since {
+        before: None,
+        span_ns: report.line.elapsed_ns,
+    };
+    let mut out = vec![String::new(), title(report, paint), String::new()];
+    let tables = [
+        rows::hops(report, since, Detail::Full),
+        rows::stages(report, since, Detail::Full),
+        rows::sources(&report.ledger.sources),
+        rows::senders(&run.senders),
+        rows::threads(report),
+    ];
+    for table in tables {
+        if !table.is_empty() {
+            out.extend(table.lines(width, paint));
+            out.push(String::new());
+        }
+    }
+    let mut lines = Lines {
+        out: &mut out,
+        width,
+        paint,
+    };
+    jitter(&mut lines, run);
+    ledger(&mut lines, report);
+    drain(&mut lines, report);
+    for fault in &report.faults {
+        lines.add("fault:", fault, Tone::Bad);
+    }
+    memory(&mut lines, run);
+    for note in &run.notes {
+        lines.add("note:", note, Tone::Plain);
+    }
+    lines.add("verdict:", &verdict(run), Tone::Plain);
+    for (at, hint) in next.iter().enumerate() {
+        let lead = if at == 0 { "next:" } else { "" };
+        lines.add(lead, hint, Tone::Plain);
+    }
+    out
+}
+
+fn title(report: &Report, paint: Paint) -> String {
+    let messages: u64 = report
+        .ledger
+        .sources
+        .values()
+        .map(|source| source.received)
+        .sum();
+    let elapsed_ns = report.line.elapsed_ns;
+    let per_s = messages as f64 * 1e9 / elapsed_ns.max(1) as f64;
+    let threads = match report.placement.as_slice() {
+        [one] if one.planned.placement == "inline" => "inline, on virtual time".to_owned(),
+        [_] => "on 1 thread".to_owned(),
+        many => format!("on {} threads", many.len()),
+    };
+    format!(
+        "  {}  {} messages in {} ({}/s), {threads}",
+        paint.paint(&report.line.name, Tone::Strong),
+        grouped(messages),
+        seconds(elapsed_ns),
+        rate(per_s),
+    )
+}
+
+fn jitter(lines: &mut Lines<'_>, run: &RunReport) {
+    let whole = &run.report.end_to_end;
+    if whole.sojourn_ns.count == 0 {
+        return;
+    }
+    let text = format!("{} from end to end (p99 - p50)", Span(whole.jitter_ns));
+    let Some(budget_ns) = run.jitter_budget_ns else {
+        return lines.add("jitter:", &text, Tone::Plain);
+    };
+    let tone = if whole.jitter_ns > budget_ns {
+        Tone::Warn
+    } else {
+        Tone::Plain
+    };
+    let text = format!("{text}, budget {}", limit(budget_ns));
+    lines.add("jitter:", &text, tone);
+}
+
+fn ledger(lines: &mut Lines<'_>, report: &Report) {
+    let ledger = &report.ledger;
+    let rejected: u64 = ledger
+        .sources
+        .values()
+        .flat_map(|source| source.rejected.values())
+        .sum();
+    let kernel_dropped: u64 = ledger
+        .sources
+        .values()
+        .map(|source| source.kernel_dropped)
+        .sum();
+    let losses = [
+        ("shed", ledger.shed),
+        ("discarded", ledger.discarded),
+        ("rejected", rejected),
+        ("dropped by the kernel", kernel_dropped),
+    ];
+    let lost: Vec<String> = losses
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(word, count)| format!("{} {word}", grouped(*count)))
+        .collect();
+    let lost = if lost.is_empty() {
+        "every message accounted for, none lost".to_owned()
+    } else {
+        format!("every message accounted for: {}", lost.join(", "))
+    };
+    if ledger.closed {
+        lines.add("ledger:", &format!("closed; {lost}"), Tone::Good);
+        return;
+    }
+    lines.add("ledger:", "OPEN", Tone::Bad);
+    for breach in &ledger.breaches {
+        lines.add("", breach, Tone::Bad);
+    }
+}
+
+fn drain(lines: &mut Lines<'_>, report: &Report) {
+    let Some(drain) = &report.drain else {
+        return;
+    };
+    let why = match drain.cause {
+        "finished" => "the sources had ended",
+        "duration" => "the time was over",
+        "signal" => "a signal asked for it",
+        "fault" => "a node failed",
+        "stalled" => "a loop hung",
+        other => other,
+    };
+    if drain.complete {
+        let text = format!("complete in {} ({why})", Span(drain.elapsed_ns));
+        lines.add("drain:", &text, Tone::Plain);
+        return;
+    }
+    let text = format!(
+        "given up after {} ({why}); it may take {}",
+        Span(drain.elapsed_ns),
+        Span(drain.deadline_ns)
+    );
+    lines.add("drain:", &text, Tone::Bad);
+    for left in &drain.left {
+        let text = format!(
+            "{}: {} messages left, held by {}",
+            left.hop,
+            grouped(left.messages),
+            left.held_by
+        );
+        lines.add("", &text, Tone::Bad);
+    }
+    for stuck in &drain.stuck {
+        let text = format!("{stuck}: its handler did not return");
+        lines.add("", &text, Tone::Bad);
+    }
+}
+
+fn memory(lines: &mut Lines<'_>, run: &RunReport) {
+    let line = &run.report.line;
+    let planned = bytes(line.planned_bytes as u64);
+    let text = match line.resident_bytes {
+        Some(resident) => format!(
+            "{planned} planned for the line, {} resident in all",
+            bytes(resident)
+        ),
+        None => format!("{planned} planned for the line"),
+    };
+    lines.add("memory:", &text, Tone::Plain);
+}
+
+fn verdict(run: &RunReport) -> String {
+    let mut text = format!(
+        "{}: counts over budget are raw, a run on this machine judges nothing",
+        run.report.verdict
+    );
+    if run.warmup_ns > 0 {
+        let warmup = Span(run.warmup_ns);
+        text += &format!("; the first {warmup} are not in the percentiles");
+    }
+    text
+}
+
+/// Where to look next, from what the run has shown; `program` and `case` as the user called them.
+pub(crate) fn hints(run: &RunReport, program: &str, case: &str, is_fed: bool) -> Vec<String> {
+    let report = &run.report;
+    let mut hints = Vec::new();
+    for hop in &report.hops {
+        let shed: u64 = hop.shed.values().sum();
+        if shed > 0 {
+            // A message of the most fragments must fit at all.
+            let deeper = (hop.depth * 4).clamp(2 * FRAGMENTS_MAX, DEPTH_MAX);
+            hints.push(format!(
+                "{} shed {} messages: its consumer was too slow for its depth; try --hop '{}:depth={deeper}'",
+                hop.name,
+                grouped(shed),
+                hop.name
+            ));
+        }
+    }
+    for (name, source) in &report.ledger.sources {
+        if source.late_ns_max > BEHIND_NS {
+            hints.push(format!(
+                "{name} was up to {} behind its schedule: the line could not keep up, or its core was taken away",
+                Span(source.late_ns_max)
+            ));
+        }
+    }
+    if hints.is_empty()
+        && let Some(slow) = slowest(report)
+    {
+        hints.push(slow);
+    }
+    if is_fed {
+        let source = report.ledger.sources.keys().next();
+        let source = source.map_or("NAME", String::as_str);
+        hints.push(format!(
+            "{program} run {case} --input {source}=FILE --speed 100x, with a capture of your own"
+        ));
+    }
+    hints.push(format!(
+        "{program} plan {case}, for threads, cores and bytes; {program} run --help, for the rest"
+    ));
+    hints
+}
+
+/// The hop with the longest p99, and whether it waits or works.
+fn slowest(report: &Report) -> Option<String> {
+    let hop = report
+        .hops
+        .iter()
+        .filter(|hop| hop.sojourn_ns.count > 0)
+        .max_by_key(|hop| hop.sojourn_ns.p99)?;
+    let consumer = hop.name.rsplit("->").next().unwrap_or_default();
+    let what = if hop.wait_ns.p99 > hop.service_ns.p99 {
+        format!("mostly waiting for {consumer} to get its turn")
+    } else {
+        format!("mostly {consumer}'s own work")
+    };
+    Some(format!(
+        "the slowest hop is {}: p99 {}, {what}",
+        hop.name,
+        Span(hop.sojourn_ns.p99)
+    ))
+}

@@ -1,0 +1,257 @@
+//! A case: its three files read, and made into the draft of a line.
+//!
+//! Invariant: reading a case needs no registry, and the same case makes any number of drafts.
+
+use std::path::Path;
+
+use crate::base::limits::DEPTH_DEFAULT;
+use crate::overload::WhenFull;
+use crate::stage::Role;
+use crate::topology::Value;
+use crate::topology::draft::{DraftHop, DraftNode, HopPlaces};
+use crate::topology::problem::all;
+use crate::topology::{Draft, Hop, Params, Part, Problem, Problems, Registry};
+
+use super::document::{Table, parse};
+use super::line::{LineSpec, NodeSpec};
+use super::load::Load;
+use super::overrides::{Overrides, path};
+use super::owed::{Owed, Slo};
+use super::source_text::SourceText;
+
+/// The sink that logs what leaves a stage, its kind, and the port that it listens to.
+const SINK_LOG: (&str, &str, &str) = ("sink-log", "sink_log", "log");
+
+/// The texts of a case.
+#[derive(Clone, Debug)]
+pub struct CaseFiles {
+    /// `line.toml`.
+    pub line: SourceText,
+    /// `load.toml`, if there is one.
+    pub load: Option<SourceText>,
+    /// `budget.toml`, if there is one.
+    pub budget: Option<SourceText>,
+}
+
+/// A source as `line.toml` gives it.
+#[derive(Clone, Copy, Debug)]
+pub struct GivenSource<'a>(&'a NodeSpec);
+
+impl<'a> GivenSource<'a> {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'a str {
+        &self.0.name
+    }
+
+    /// Its kind: how its messages come.
+    #[must_use]
+    pub fn kind(self) -> &'a str {
+        &self.0.kind
+    }
+
+    /// A setting that is a text, such as `bind`, `decode` or `symbol`.
+    #[must_use]
+    pub fn setting(self, key: &str) -> Option<&'a str> {
+        self.0.params.peek_text(key)
+    }
+}
+
+/// A case that was read. What is wrong with it beyond the syntax is kept until it is to become a
+/// line, so that it is told together with what the registry and the checks find.
+#[derive(Clone, Debug)]
+pub struct Case {
+    line: LineSpec,
+    load: Option<Load>,
+    owed: Owed,
+    problems: Problems,
+}
+
+impl Case {
+    /// Reads the texts of the case named `name`, which is the line's name unless it gives itself
+    /// another one.
+    ///
+    /// ```
+    /// use hopline::config::{Case, CaseFiles, SourceText};
+    /// let line = SourceText::new("line.toml", "[[source]]\nname = \"btc\"\nkind = \"udp\"\n");
+    /// let case = Case::parse("mine", CaseFiles { line, load: None, budget: None })?;
+    /// assert_eq!(case.name(), "mine");
+    /// # Ok::<(), hopline::topology::Problems>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Texts that are empty or not TOML: all breaks of the syntax.
+    pub fn parse(name: &str, files: CaseFiles) -> Result<Case, Problems> {
+        let mut broken = Problems::default();
+        let mut read = |text: &SourceText| -> Option<Table> {
+            parse(text)
+                .map_err(|problems| broken.0.extend(problems.0))
+                .ok()
+        };
+        let line = read(&files.line);
+        let load = files.load.as_ref().and_then(&mut read);
+        let budget = files.budget.as_ref().and_then(&mut read);
+        let (Some(line), true) = (line, broken.is_empty()) else {
+            return Err(broken);
+        };
+        let mut problems = Problems::default();
+        let line = LineSpec::read(line, name, &mut problems);
+        let sources: Vec<&NodeSpec> = line.sources().collect();
+        let load = load.map(|load| Load::read(load, &sources, &mut problems));
+        let owed = budget
+            .map(|budget| Owed::read(budget, &mut problems))
+            .unwrap_or_default();
+        Ok(Case {
+            line,
+            load,
+            owed,
+            problems,
+        })
+    }
+
+    /// The line's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.line.name
+    }
+
+    /// What `load.toml` says, if there is one.
+    #[must_use]
+    pub fn load(&self) -> Option<&Load> {
+        self.load.as_ref()
+    }
+
+    /// What the line owes from end to end.
+    #[must_use]
+    pub fn slo(&self) -> &Slo {
+        &self.owed.slo
+    }
+
+    /// The sources as the file gives them, in its order.
+    pub fn sources(&self) -> impl Iterator<Item = GivenSource<'_>> {
+        self.line.sources().map(GivenSource)
+    }
+
+    /// Makes the draft of a line. Nodes come from the registry by their kinds; each one is made as
+    /// the file says even where a run replaces it, so that a wrong setting is found in any run.
+    ///
+    /// # Errors
+    /// All that is wrong: in the files, with the overrides, and, if there is anything, also what
+    /// [`Draft::check`] finds.
+    pub fn draft(&self, registry: &Registry, overrides: &Overrides) -> Result<Draft, Problems> {
+        let draft = self.assemble(registry, overrides);
+        if draft.problems.is_empty() {
+            return Ok(draft);
+        }
+        // A draft with problems is no line; checking it adds the others.
+        Err(draft.check().err().unwrap_or_default())
+    }
+
+    fn assemble(&self, registry: &Registry, overrides: &Overrides) -> Draft {
+        let mut draft = Draft::new(&self.line.name);
+        draft.problems = self.problems.clone();
+        draft.excused.clone_from(&self.line.excused);
+        draft.drain_ns = self.line.drain_ns;
+        draft.objective.clone_from(&self.owed.slo.budget);
+        draft.placement = self.line.placement.clone();
+        draft.placement.pin = overrides.pin.unwrap_or(draft.placement.pin);
+        draft.placement.wait = overrides.wait.or(draft.placement.wait);
+        draft.placement.threads_max = overrides.threads.or(draft.placement.threads_max);
+
+        let sources: Vec<&str> = self.sources().map(GivenSource::name).collect();
+        overrides.check_inputs(&sources, &mut draft.problems);
+        for node in &self.line.nodes {
+            match self.node(node, registry, overrides) {
+                Ok(node) => draft.nodes.push(node),
+                Err(problems) => {
+                    draft.problems.0.extend(problems.0);
+                    draft.excused.push(node.name.clone());
+                }
+            }
+        }
+        draft.hops.clone_from(&self.line.hops);
+        self.owed.apply(&mut draft.hops, &mut draft.problems);
+        let given = draft.hops.len();
+        if let Some(file) = &overrides.sink_log
+            && let Err(problems) = add_sink_log(&mut draft, registry, file, self.symbols())
+        {
+            draft.problems.0.extend(problems.0);
+        }
+        overrides.apply_to_hops(&mut draft.hops, given, &mut draft.problems);
+        draft
+    }
+
+    /// The line's table of symbols, as its nodes have it: the first that names one.
+    fn symbols(&self) -> Option<&Value> {
+        let nodes = self.line.nodes.iter();
+        nodes.filter_map(|node| node.params.peek("symbols")).next()
+    }
+
+    fn node(
+        &self,
+        spec: &NodeSpec,
+        registry: &Registry,
+        overrides: &Overrides,
+    ) -> Result<DraftNode, Problems> {
+        let mut kind = spec.kind.as_str();
+        let mut part = registry.make(kind, spec.role, &mut spec.params.clone())?;
+        if spec.role == Role::Source
+            && let Some(instead) = overrides.instead(&spec.name, self.load.as_ref())?
+        {
+            kind = instead.kind;
+            let mut params = instead.params(&spec.params, registry)?;
+            part = registry.make(kind, Role::Source, &mut params)?;
+        }
+        Ok(DraftNode {
+            name: spec.name.clone(),
+            kind: kind.to_owned(),
+            part,
+            place: spec.params.place_of("name").cloned(),
+        })
+    }
+}
+
+/// Adds a sink that logs what leaves the first stage with a port `log`, behind a hop that loses
+/// nothing.
+fn add_sink_log(
+    draft: &mut Draft,
+    registry: &Registry,
+    file: &Path,
+    symbols: Option<&Value>,
+) -> Result<(), Problems> {
+    let (name, kind, port) = SINK_LOG;
+    let has_port = |node: &&DraftNode| {
+        let ports = node.part.descriptor().ports;
+        ports.iter().any(|candidate| candidate.name == port)
+    };
+    let Some(stage) = draft.nodes.iter().find(has_port) else {
+        // It may be one of those that could not be made.
+        if draft.excused.is_empty() {
+            let stages = draft.nodes.iter().map(|node| node.name.as_str());
+            let what = format!("no node has a port \"{port}\", so there is nothing to log");
+            let help = all("nodes", stages);
+            return Err(Problem::new(what, help).into());
+        }
+        return Ok(());
+    };
+    let from = format!("{}.{port}", stage.name);
+    let mut params = Params::new(None);
+    params.set("file", path(file)?, None);
+    if let Some(symbols) = symbols {
+        params.set("symbols", symbols.clone(), None);
+    }
+    let part: Box<dyn Part> = registry.make(kind, Role::Sink, &mut params)?;
+    draft.nodes.push(DraftNode {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        part,
+        place: None,
+    });
+    draft.hops.push(DraftHop {
+        from,
+        to: name.to_owned(),
+        hop: Hop::depth(DEPTH_DEFAULT).when_full(WhenFull::Block),
+        places: HopPlaces::default(),
+    });
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! `line.toml`: nodes, hops and threads.
+//!
+//! Invariant: knows no kind of node; their settings are kept for the registry.
+
+use crate::base::limits::{DEPTH_DEFAULT, DRAIN_DEADLINE_NS, NODES_MAX};
+use crate::host::{PINNABLE_CORES, Pin};
+use crate::overload::WhenFull;
+use crate::stage::Role;
+use crate::topology::check::name_is_right;
+use crate::topology::draft::{DraftHop, HopPlaces};
+use crate::topology::{Hop, Params, Placement, Problem, Problems, ThreadSpec};
+use crate::wait::Strategy;
+
+use super::document::Table;
+
+/// The tables of `line.toml`.
+const TABLES: &[&str] = &["line", "source", "stage", "sink", "hop", "thread"];
+
+/// What `line.toml` says.
+#[derive(Clone, Debug)]
+pub(super) struct LineSpec {
+    pub(super) name: String,
+    pub(super) placement: Placement,
+    pub(super) drain_ns: u64,
+    pub(super) nodes: Vec<NodeSpec>,
+    pub(super) hops: Vec<DraftHop>,
+    /// Nodes that a problem already tells of.
+    pub(super) excused: Vec<String>,
+}
+
+/// A node as given.
+#[derive(Clone, Debug)]
+pub(super) struct NodeSpec {
+    pub(super) role: Role,
+    pub(super) name: String,
+    pub(super) kind: String,
+    /// All of its settings; `name` and `kind` are known already.
+    pub(super) params: Params,
+}
+
+/// A value, or `None` after its problem was noted.
+pub(super) fn noted<T>(result: Result<T, Problem>, problems: &mut Problems) -> Option<T> {
+    result.map_err(|problem| problems.push(problem)).ok()
+}
+
+impl LineSpec {
+    /// Reads the document; `name` is the line's unless it names itself.
+    pub(super) fn read(mut document: Table, name: &str, problems: &mut Problems) -> LineSpec {
+        let mut line = LineSpec {
+            name: name.to_owned(),
+            placement: Placement::default(),
+            drain_ns: DRAIN_DEADLINE_NS,
+            nodes: Vec::new(),
+            hops: Vec::new(),
+            excused: Vec::new(),
+        };
+        if let Some(table) = document.take_table("line", problems) {
+            line.head(table.into_params(&[], problems), problems);
+        }
+        for role in [Role::Source, Role::Stage, Role::Sink] {
+            for table in document.take_tables(role.name(), problems) {
+                line.node(role, table.into_params(&[], problems), problems);
+            }
+        }
+        for table in document.take_tables("hop", problems) {
+            line.hop(table.into_params(&[], problems), problems);
+        }
+        for table in document.take_tables("thread", problems) {
+            line.thread(table.into_params(&[], problems), problems);
+        }
+        let lost = document.unknown(TABLES, problems);
+        line.excused.extend(lost);
+        line
+    }
+
+    /// The sources, in the file's order.
+    pub(super) fn sources(&self) -> impl Iterator<Item = &NodeSpec> {
+        self.nodes.iter().filter(|node| node.role == Role::Source)
+    }
+
+    fn head(&mut self, mut params: Params, problems: &mut Problems) {
+        if let Some(Some(name)) = noted(params.text("name"), problems) {
+            match name_is_right(&name) {
+                Ok(()) => self.name = name,
+                Err(help) => {
+                    let what = format!("\"{name}\" is no name for a line");
+                    problems.push(params.problem("name", what, help));
+                }
+            }
+        }
+        let pins = [Pin::Require, Pin::Prefer, Pin::Off].map(Pin::name);
+        let pin = params.word("pin", &pins, |word| word.parse().ok());
+        if let Some(Some(pin)) = noted(pin, problems) {
+            self.placement.pin = pin;
+        }
+        self.placement.wait = noted(wait(&mut params), problems).flatten();
+        let threads = noted(params.count("threads", 0, 1..=NODES_MAX as u64), problems);
+        self.placement.threads_max = threads
+            .filter(|count| *count > 0)
+            .map(|count| count as usize);
+        match noted(params.span_ns("drain"), problems).flatten() {
+            Some(0) => {
+                let what = "\"drain\" is zero, and so would discard what is on the hops";
+                problems.push(params.problem("drain", what, "write a span, such as \"2s\""));
+            }
+            Some(drain_ns) => self.drain_ns = drain_ns,
+            None => {}
+        }
+        problems.0.extend(params.unknown().0);
+    }
+
+    fn node(&mut self, role: Role, mut params: Params, problems: &mut Problems) {
+        let name = noted(
+            params.need_text("name", &format!("my-{}", role.name())),
+            problems,
+        );
+        let kind = noted(params.need_text("kind", "…"), problems);
+        match (name, kind) {
+            (Some(name), Some(kind)) => self.nodes.push(NodeSpec {
+                role,
+                name,
+                kind,
+                params,
+            }),
+            (name, _) => {
+                problems.0.extend(params.misspelt().0);
+                self.excused.extend(name);
+            }
+        }
+    }
+
+    fn hop(&mut self, mut params: Params, problems: &mut Problems) {
+        let from = noted(params.texts("from"), problems);
+        if from.as_ref().is_some_and(Vec::is_empty) {
+            let what = "a hop comes from at least one node";
+            let help = "write from = \"btc\", or from = [\"btc\", \"eth\"] for a hop each";
+            problems.push(params.problem("from", what, help));
+        }
+        let to = noted(params.need_text("to", "book"), problems);
+        let bounds = 0..=i64::MAX as u64;
+        let depth = noted(
+            params.count("depth", DEPTH_DEFAULT as u64, bounds),
+            problems,
+        );
+        let policies = WhenFull::ALL.map(WhenFull::name);
+        let when_full = noted(
+            params.word("when_full", &policies, WhenFull::parse),
+            problems,
+        );
+        problems.0.extend(params.unknown().0);
+
+        let (Some(from), Some(to)) = (from.filter(|from| !from.is_empty()), to) else {
+            // The end that is not known may be any node's only hop.
+            let names = self.nodes.iter().map(|node| node.name.clone());
+            self.excused.extend(names);
+            return;
+        };
+        let hop = Hop::depth(depth.map_or(DEPTH_DEFAULT, |depth| depth as usize))
+            .when_full(when_full.flatten().unwrap_or_default());
+        let places = HopPlaces {
+            hop: params.place().cloned(),
+            from: params.place_of("from").cloned(),
+            to: params.place_of("to").cloned(),
+            depth: params.place_of("depth").cloned(),
+        };
+        for from in from {
+            self.hops.push(DraftHop {
+                from,
+                to: to.clone(),
+                hop: hop.clone(),
+                places: places.clone(),
+            });
+        }
+    }
+
+    fn thread(&mut self, mut params: Params, problems: &mut Problems) {
+        let name = noted(params.need_text("name", "hot"), problems);
+        // A core that is not there, but could be somewhere, is the plan's to refuse.
+        let none = u64::MAX;
+        let core = noted(
+            params.count("core", none, 0..=PINNABLE_CORES as u64 - 1),
+            problems,
+        );
+        let wait = noted(wait(&mut params), problems).flatten();
+        let nodes = noted(params.texts("run"), problems);
+        problems.0.extend(params.unknown().0);
+        if let (Some(name), Some(nodes)) = (name, nodes) {
+            self.placement.threads.push(ThreadSpec {
+                name,
+                core: core.filter(|core| *core != none).map(|core| core as usize),
+                wait,
+                nodes,
+                place: params.place().cloned(),
+            });
+        }
+    }
+}
+
+/// The setting `wait` of a line or a thread.
+fn wait(params: &mut Params) -> Result<Option<Strategy>, Problem> {
+    let words = [Strategy::Spin, Strategy::YIELD, Strategy::PARK].map(Strategy::name);
+    params.word("wait", &words, |word| word.parse().ok())
+}

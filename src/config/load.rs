@@ -1,0 +1,297 @@
+//! `load.toml`: how the line is fed when nobody else does.
+//!
+//! What stands at the top holds for each source; a `[[feed]]` says what is different for one of them.
+//!
+//! Invariant: values only; whoever drives the line sends by them.
+
+use crate::base::limits::MESSAGE_BYTES_MAX;
+use crate::feed::Arrivals;
+use crate::topology::problem::{all, closest};
+use crate::topology::{Params, Problem, Problems};
+
+use super::document::Table;
+use super::line::{NodeSpec, noted};
+
+/// Rate of a source where the file names none, in messages a second: well within what a line of a
+/// few stages does on one core.
+const RATE_DEFAULT: f64 = 10_000.0;
+
+/// Seed where the file names none. Any number would do, if it is always the same.
+const SEED_DEFAULT: u64 = 42;
+
+/// Largest seed: leaves room for each source's own, and fits in any format's integers.
+const SEED_MAX: u64 = u32::MAX as u64;
+
+/// Mean messages of a burst where the file names no number.
+const BURST_DEFAULT: u64 = 50;
+
+/// How many times the mean rate a burst is sent at where the file names no number.
+const INTENSITY_DEFAULT: u64 = 20;
+
+/// Largest burst, and largest intensity: at a million messages it lasts as long as a run.
+const BURST_MAX: u64 = 1_000_000;
+
+/// Bytes of a datagram where the file names no number.
+const DATAGRAM_BYTES_DEFAULT: u64 = 64;
+
+/// How messages get to the sources.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Via {
+    /// In the source's own turn: each source is replaced by one of kind `synthetic`.
+    #[default]
+    Direct,
+    /// From a sender on a thread of its own, over loopback, to the address that the source binds.
+    Udp,
+}
+
+impl Via {
+    /// The word that files use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Via::Direct => "direct",
+            Via::Udp => "udp",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Via> {
+        [Via::Direct, Via::Udp]
+            .into_iter()
+            .find(|via| via.name() == word)
+    }
+}
+
+/// What messages are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The exchange's JSON.
+    Market,
+    /// Bytes without a meaning.
+    Datagrams {
+        /// Bytes of each, from 1 to [`MESSAGE_BYTES_MAX`].
+        bytes: usize,
+    },
+}
+
+impl Content {
+    /// The word that files use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Content::Market => "market",
+            Content::Datagrams { .. } => "datagrams",
+        }
+    }
+}
+
+/// How one source is fed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Feed {
+    /// The source.
+    pub source: String,
+    /// What its messages are made of.
+    pub content: Content,
+    /// Mean rate, in messages a second.
+    pub rate_per_s: f64,
+    /// How they are spread in time.
+    pub arrivals: Arrivals,
+    /// Seed of times and contents. Unless the source's own is given, it is the file's plus the
+    /// source's place in the line, so that no two feeds are the same.
+    pub seed: u64,
+}
+
+/// What `load.toml` says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Load {
+    /// How messages get to the sources.
+    pub via: Via,
+    /// What is not counted at the beginning, in nanoseconds.
+    pub warmup_ns: u64,
+    /// How long the load lasts, in nanoseconds, if it ends by itself.
+    pub duration_ns: Option<u64>,
+    /// One for each source, in the line's order.
+    pub feeds: Vec<Feed>,
+}
+
+impl Load {
+    /// How a source is fed.
+    #[must_use]
+    pub fn feed(&self, source: &str) -> Option<&Feed> {
+        self.feeds.iter().find(|feed| feed.source == source)
+    }
+
+    /// Reads the document for a line with these sources.
+    pub(super) fn read(mut document: Table, given: &[&NodeSpec], problems: &mut Problems) -> Load {
+        let sources: Vec<&str> = given.iter().map(|source| source.name.as_str()).collect();
+        let sources = sources.as_slice();
+        let tables = document.take_tables("feed", problems);
+        let mut params = document.into_params(&["feed"], problems);
+        let common = Shape::DEFAULT.read(&mut params, problems);
+        let seed = noted(params.count("seed", SEED_DEFAULT, 0..=SEED_MAX), problems);
+        let seed = seed.unwrap_or(SEED_DEFAULT);
+        let vias = [Via::Direct, Via::Udp].map(Via::name);
+        let via = noted(params.word("via", &vias, Via::parse), problems).flatten();
+        for source in given {
+            if via == Some(Via::Udp) && !source.params.has("bind") {
+                let name = &source.name;
+                let what =
+                    format!("via = \"udp\" sends to where a source binds, and \"{name}\" does not");
+                let help = "give the source a setting bind, or write via = \"direct\"";
+                problems.push(params.problem("via", what, help));
+            }
+        }
+        let warmup_ns = noted(params.span_ns("warmup"), problems).flatten();
+        let duration_ns = noted(params.span_ns("duration"), problems).flatten();
+        if duration_ns == Some(0) {
+            let help = "write a span, such as \"10s\", or leave it out";
+            problems.push(params.problem("duration", "a load of no duration", help));
+        }
+        problems.0.extend(params.unknown().0);
+
+        let mut feeds: Vec<Feed> = sources
+            .iter()
+            .zip(seed..)
+            .map(|(source, seed)| common.feed(source, seed))
+            .collect();
+        let mut told: Vec<String> = Vec::new();
+        for table in tables {
+            let mut params = table.into_params(&[], problems);
+            let source = noted(
+                params.need_text("source", sources.first().unwrap_or(&"…")),
+                problems,
+            );
+            let shape = common.read(&mut params, problems);
+            let own = params.has("seed");
+            let seed = noted(params.count("seed", SEED_DEFAULT, 0..=SEED_MAX), problems);
+            problems.0.extend(params.unknown().0);
+            let Some(source) = source else { continue };
+            if told.contains(&source) {
+                let what = format!("two [[feed]] are for \"{source}\"");
+                problems.push(params.problem("source", what, "keep one of them"));
+                continue;
+            }
+            match feeds.iter_mut().find(|feed| feed.source == source) {
+                Some(feed) => {
+                    let seed = seed.filter(|_| own).unwrap_or(feed.seed);
+                    *feed = shape.feed(&source, seed);
+                }
+                None => {
+                    let what = format!("\"{source}\" is no source of this line");
+                    problems.push(params.problem("source", what, meant(&source, sources)));
+                }
+            }
+            told.push(source);
+        }
+        Load {
+            via: via.unwrap_or_default(),
+            warmup_ns: warmup_ns.unwrap_or(0),
+            duration_ns,
+            feeds,
+        }
+    }
+}
+
+/// The name that was meant, or all that there are.
+pub(super) fn meant(given: &str, sources: &[&str]) -> String {
+    match closest(given, sources.iter().copied()) {
+        Some(meant) => format!("did you mean \"{meant}\"?"),
+        None => all("sources", sources.iter().copied()),
+    }
+}
+
+/// What is the same for a file and for one of its feeds.
+#[derive(Clone, Copy)]
+struct Shape {
+    content: Content,
+    rate_per_s: f64,
+    arrivals: Arrivals,
+}
+
+impl Shape {
+    const DEFAULT: Shape = Shape {
+        content: Content::Market,
+        rate_per_s: RATE_DEFAULT,
+        arrivals: Arrivals::Poisson,
+    };
+
+    /// The same with what the settings say.
+    fn read(self, params: &mut Params, problems: &mut Problems) -> Shape {
+        let rate = noted(params.rate("rate"), problems).flatten();
+        let arrivals = noted(self.arrivals(params), problems);
+        let content = noted(self.content(params), problems);
+        Shape {
+            content: content.unwrap_or(self.content),
+            rate_per_s: rate.unwrap_or(self.rate_per_s),
+            arrivals: arrivals.unwrap_or(self.arrivals),
+        }
+    }
+
+    fn arrivals(self, params: &mut Params) -> Result<Arrivals, Problem> {
+        let words = ["constant", "poisson", "bursty"];
+        let word = params.word("arrivals", &words, |word| {
+            words.iter().copied().find(|known| *known == word)
+        });
+        let (burst, intensity) = match self.arrivals {
+            Arrivals::Bursty { burst, intensity } => (u64::from(burst), u64::from(intensity)),
+            _ => (BURST_DEFAULT, INTENSITY_DEFAULT),
+        };
+        let burst = params.count("burst", burst, 1..=BURST_MAX);
+        let intensity = params.count("intensity", intensity, 1..=BURST_MAX);
+        let bursty = Arrivals::Bursty {
+            burst: burst? as u32,
+            intensity: intensity? as u32,
+        };
+        let arrivals = match word? {
+            Some("constant") => Arrivals::Constant,
+            Some("poisson") => Arrivals::Poisson,
+            Some(_) => bursty,
+            None if matches!(self.arrivals, Arrivals::Bursty { .. }) => bursty,
+            None => self.arrivals,
+        };
+        let stray = ["burst", "intensity"]
+            .into_iter()
+            .find(|key| params.has(key));
+        match stray {
+            Some(key) if arrivals != bursty => {
+                let what = format!("\"{key}\" says nothing of arrivals that are not bursty");
+                let help = "write arrivals = \"bursty\" beside it, or remove it";
+                Err(params.problem(key, what, help))
+            }
+            _ => Ok(arrivals),
+        }
+    }
+
+    fn content(self, params: &mut Params) -> Result<Content, Problem> {
+        let words = ["market", "datagrams"];
+        let word = params.word("content", &words, |word| {
+            words.iter().copied().find(|known| *known == word)
+        });
+        let bytes = match self.content {
+            Content::Datagrams { bytes } => bytes as u64,
+            Content::Market => DATAGRAM_BYTES_DEFAULT,
+        };
+        let bytes = params.count("bytes", bytes, 1..=MESSAGE_BYTES_MAX as u64)? as usize;
+        let content = match word? {
+            Some("market") => Content::Market,
+            Some(_) => Content::Datagrams { bytes },
+            None if self.content != Content::Market => Content::Datagrams { bytes },
+            None => Content::Market,
+        };
+        if content == Content::Market && params.has("bytes") {
+            let what = "\"bytes\" says nothing of market messages, which are as long as they are";
+            let help = "write content = \"datagrams\" beside it, or remove it";
+            return Err(params.problem("bytes", what, help));
+        }
+        Ok(content)
+    }
+
+    fn feed(self, source: &str, seed: u64) -> Feed {
+        Feed {
+            source: source.to_owned(),
+            content: self.content,
+            rate_per_s: self.rate_per_s,
+            arrivals: self.arrivals,
+            seed,
+        }
+    }
+}

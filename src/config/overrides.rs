@@ -1,0 +1,201 @@
+//! What a run changes of a case: where sources get their messages from, and single settings.
+//!
+//! A source whose messages come by another way gets another kind and keeps the settings of its
+//! decoder, which say what the messages are. Which settings those are the decoder itself says (see
+//! [`Registry::decode_settings`]); all others belong to the way (`bind`, `share`, …) and go with it.
+//!
+//! Invariant: changes the draft of one run, never the case.
+
+use std::path::{Path, PathBuf};
+
+use crate::feed::Arrivals;
+use crate::host::Pin;
+use crate::overload::WhenFull;
+use crate::topology::check::depth_is_right;
+use crate::topology::draft::DraftHop;
+use crate::topology::{Params, Problem, Problems, Registry, Value};
+use crate::wait::Strategy;
+
+use super::load::{Content, Feed, Load, Via, meant};
+use super::owed::no_such_hop;
+
+/// Who feeds the sources for which no input is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FeedMode {
+    /// `load.toml`: with `via = "direct"` sources become `synthetic`, with `via = "udp"` they stay
+    /// and somebody must send to them. Without a `load.toml` they stay.
+    #[default]
+    Load,
+    /// Nobody here: sources stay as they are.
+    Live,
+}
+
+/// Another depth or policy for a hop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HopSetting {
+    /// The hop's name, or `*` for all hops of `line.toml`.
+    pub hop: String,
+    /// Another depth.
+    pub depth: Option<usize>,
+    /// Another policy.
+    pub when_full: Option<WhenFull>,
+}
+
+/// What a run changes of a case. The default is a run as `load.toml` says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overrides {
+    /// Captures to replay, by the name of the source. Such a source becomes kind `replay`, unless
+    /// messages come by [`Via::Udp`]: then the sender replays.
+    pub inputs: Vec<(String, PathBuf)>,
+    /// How fast captures are replayed; `Some(None)` is flat out, `None` leaves it to the source.
+    pub speed: Option<Option<f64>>,
+    /// The recorded time that is the start for all captures, in nanoseconds since 1970.
+    pub epoch_ns: Option<u64>,
+    /// Where to log the messages that leave the first stage that has a port `log`.
+    pub sink_log: Option<PathBuf>,
+    /// Who feeds the sources without an input.
+    pub feed: FeedMode,
+    /// How messages get to the sources, instead of what `load.toml` says.
+    pub via: Option<Via>,
+    /// Other depths and policies; later ones win.
+    pub hops: Vec<HopSetting>,
+    /// Another way to pin.
+    pub pin: Option<Pin>,
+    /// What idle loops do instead.
+    pub wait: Option<Strategy>,
+    /// Most threads instead.
+    pub threads: Option<usize>,
+}
+
+/// How a source is fed instead of by its own kind.
+pub(super) struct Instead {
+    pub(super) kind: &'static str,
+    settings: Vec<(&'static str, Value)>,
+}
+
+impl Overrides {
+    /// Notes inputs for sources that do not exist, and several for one.
+    pub(super) fn check_inputs(&self, sources: &[&str], problems: &mut Problems) {
+        for (at, (source, file)) in self.inputs.iter().enumerate() {
+            let given = format!("the input {source}={}", file.display());
+            if !sources.contains(&source.as_str()) {
+                let what = format!("{given}: \"{source}\" is no source of this line");
+                problems.push(Problem::new(what, meant(source, sources)));
+            } else if self.inputs[..at].iter().any(|(other, _)| other == source) {
+                let what = format!("{given}: \"{source}\" has an input already");
+                problems.push(Problem::new(what, "give one file for each source"));
+            }
+        }
+    }
+
+    /// How a source is fed instead, if it does not stay as it is.
+    pub(super) fn instead(
+        &self,
+        source: &str,
+        load: Option<&Load>,
+    ) -> Result<Option<Instead>, Problem> {
+        let load = load.filter(|_| self.feed == FeedMode::Load);
+        let via = self.via.or(load.map(|load| load.via));
+        if via == Some(Via::Udp) {
+            return Ok(None);
+        }
+        if let Some((_, file)) = self.inputs.iter().find(|(name, _)| name == source) {
+            return self.replay(file).map(Some);
+        }
+        Ok(load.and_then(|load| load.feed(source)).map(synthetic))
+    }
+
+    fn replay(&self, file: &Path) -> Result<Instead, Problem> {
+        let mut settings = vec![("file", path(file)?)];
+        if let Some(speed) = self.speed {
+            let speed = speed.map_or_else(|| "max".to_owned(), |speed| format!("{speed}x"));
+            settings.push(("speed", Value::Text(speed)));
+        }
+        if let Some(epoch_ns) = self.epoch_ns {
+            settings.push(("epoch_ns", whole(epoch_ns)));
+        }
+        let kind = "replay";
+        Ok(Instead { kind, settings })
+    }
+
+    /// Gives hops other depths and policies. The first `given` of them are the file's own, and only
+    /// those are meant by `*`: a log that is added to see what is lost must not lose anything.
+    pub(super) fn apply_to_hops(
+        &self,
+        hops: &mut [DraftHop],
+        given: usize,
+        problems: &mut Problems,
+    ) {
+        for setting in &self.hops {
+            if let Some(Err((what, help))) = setting.depth.map(depth_is_right) {
+                problems.push(Problem::new(format!("hop {}: {what}", setting.hop), help));
+                continue;
+            }
+            let all = setting.hop == "*";
+            let mut found = all;
+            for (at, hop) in hops.iter_mut().enumerate() {
+                if !(all && at < given || hop.name() == setting.hop) {
+                    continue;
+                }
+                found = true;
+                if let Some(depth) = setting.depth {
+                    hop.hop.depth = depth;
+                    hop.places.depth = None;
+                }
+                hop.hop.when_full = setting.when_full.unwrap_or(hop.hop.when_full);
+            }
+            if !found {
+                let what = format!("\"{}\" is no hop of this line", setting.hop);
+                problems.push(Problem::new(what, no_such_hop(&setting.hop, hops)));
+            }
+        }
+    }
+}
+
+impl Instead {
+    /// The settings of the source that stands in for one with settings `given`.
+    pub(super) fn params(self, given: &Params, registry: &Registry) -> Result<Params, Problem> {
+        let mut params = registry.decode_settings(given)?;
+        for (key, value) in self.settings {
+            params.set(key, value, None);
+        }
+        Ok(params)
+    }
+}
+
+fn synthetic(feed: &Feed) -> Instead {
+    let word = |word: &str| Value::Text(word.to_owned());
+    let mut settings = vec![
+        ("rate", Value::Text(format!("{}/s", feed.rate_per_s))),
+        ("seed", whole(feed.seed)),
+        ("content", word(feed.content.name())),
+    ];
+    let arrivals = match feed.arrivals {
+        Arrivals::Constant => "constant",
+        Arrivals::Poisson => "poisson",
+        Arrivals::Bursty { burst, intensity } => {
+            settings.push(("burst", Value::Int(i64::from(burst))));
+            settings.push(("intensity", Value::Int(i64::from(intensity))));
+            "bursty"
+        }
+    };
+    settings.push(("arrivals", word(arrivals)));
+    if let Content::Datagrams { bytes } = feed.content {
+        settings.push(("bytes", whole(bytes as u64)));
+    }
+    let kind = "synthetic";
+    Instead { kind, settings }
+}
+
+fn whole(number: u64) -> Value {
+    Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// A path as a setting.
+pub(super) fn path(path: &Path) -> Result<Value, Problem> {
+    let text = path.to_str().ok_or_else(|| {
+        let what = format!("the path {} is not UTF-8", path.display());
+        Problem::new(what, "rename the file, or give a link to it")
+    })?;
+    Ok(Value::Text(text.to_owned()))
+}

@@ -1,0 +1,147 @@
+//! `budget.toml`: what the line owes from end to end, and what each hop owes.
+//!
+//! Invariant: reads limits and judges nothing.
+
+use crate::base::units::Span;
+use crate::budget::{Budget, BudgetError, Of, Quantile};
+use crate::topology::draft::DraftHop;
+use crate::topology::problem::{all, closest};
+use crate::topology::{Params, Place, Problem, Problems};
+
+use super::document::Table;
+use super::line::noted;
+
+/// What the line owes from end to end, from the intended time of a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slo {
+    /// The limits, if there are any.
+    pub budget: Option<Budget>,
+    /// Most that P99 may lie above P50, in nanoseconds.
+    pub jitter_ns: Option<u64>,
+}
+
+/// What `budget.toml` says.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Owed {
+    pub(super) slo: Slo,
+    hops: Vec<HopBudget>,
+}
+
+#[derive(Clone, Debug)]
+struct HopBudget {
+    hop: String,
+    place: Place,
+    budget: Budget,
+}
+
+impl Owed {
+    /// Reads the document.
+    pub(super) fn read(mut document: Table, problems: &mut Problems) -> Owed {
+        let mut owed = Owed::default();
+        if let Some(table) = document.take_table("slo", problems) {
+            let mut params = table.into_params(&[], problems);
+            let budget = limits(&mut params, problems);
+            owed.slo = Slo {
+                budget: Some(budget).filter(|budget| !budget.limits().is_empty()),
+                jitter_ns: noted(jitter_ns(&mut params), problems).flatten(),
+            };
+            problems.0.extend(params.unknown().0);
+        }
+        if let Some(hops) = document.take_table("hop", problems) {
+            for (hop, place, table) in hops.into_tables("hop", problems) {
+                let mut params = table.into_params(&[], problems);
+                let words = Of::ALL.map(Of::name);
+                let of = noted(params.word("of", &words, Of::parse), problems).flatten();
+                let lossless = noted(params.flag("lossless", false), problems).unwrap_or(false);
+                let budget = limits(&mut params, problems);
+                problems.0.extend(params.unknown().0);
+                let budget = budget.of(of.unwrap_or_default()).lossless(lossless);
+                owed.hops.push(HopBudget { hop, place, budget });
+            }
+        }
+        document.unknown(&["slo", "hop"], problems);
+        owed
+    }
+
+    /// Gives each hop its budget.
+    pub(super) fn apply(&self, hops: &mut [DraftHop], problems: &mut Problems) {
+        for owed in &self.hops {
+            if let Some(hop) = hops.iter_mut().find(|hop| hop.name() == owed.hop) {
+                hop.hop.budget = Some(owed.budget.clone());
+                continue;
+            }
+            let what = format!(
+                "a budget for \"{}\", which is no hop of this line",
+                owed.hop
+            );
+            problems.push(Problem::new(what, no_such_hop(&owed.hop, hops)).at(Some(&owed.place)));
+        }
+    }
+}
+
+/// The hop that was meant, or all that there are.
+pub(super) fn no_such_hop(given: &str, hops: &[DraftHop]) -> String {
+    let names: Vec<String> = hops.iter().map(DraftHop::name).collect();
+    let names = || names.iter().map(String::as_str);
+    match closest(given, names()) {
+        Some(meant) => format!("did you mean \"{meant}\"?"),
+        None => all("hops", names()),
+    }
+}
+
+/// The limits among the settings; a wrong one is noted and left out.
+fn limits(params: &mut Params, problems: &mut Problems) -> Budget {
+    let mut budget = Budget::default();
+    for quantile in Quantile::ALL {
+        let key = quantile.name();
+        let Some(Some(limit_ns)) = noted(params.span_ns(key), problems) else {
+            continue;
+        };
+        match budget.clone().limit_ns(quantile, limit_ns) {
+            Ok(with) => budget = with,
+            Err(error) => problems.push(refused(params, key, &error)),
+        }
+    }
+    budget
+}
+
+fn jitter_ns(params: &mut Params) -> Result<Option<u64>, Problem> {
+    let jitter_ns = params.span_ns("jitter")?;
+    if jitter_ns == Some(0) {
+        return Err(refused(params, "jitter", &BudgetError::Zero(Quantile::P99)));
+    }
+    Ok(jitter_ns)
+}
+
+/// Says what a budget's error says, split into what and help.
+fn refused(params: &Params, key: &str, error: &BudgetError) -> Problem {
+    let (what, help) = match error {
+        BudgetError::Zero(_) => (
+            format!("\"{key}\" is a budget of zero, which can never hold"),
+            "write the span that you can accept, such as \"20us\"".to_owned(),
+        ),
+        BudgetError::TooLong(_, ns) => (
+            format!(
+                "\"{key}\" = {} is longer than histograms tell apart",
+                Span(*ns)
+            ),
+            format!(
+                "write less than \"{}\"",
+                Span(crate::base::limits::HIST_MAX_NS)
+            ),
+        ),
+        BudgetError::Order(low, high) => (
+            format!(
+                "{} = {} is above {} = {}",
+                low.quantile.name(),
+                Span(low.limit_ns),
+                high.quantile.name(),
+                Span(high.limit_ns)
+            ),
+            "limits must not fall as quantiles rise: raise the second or lower the first"
+                .to_owned(),
+        ),
+        BudgetError::Unit(..) | BudgetError::Twice(_) => (error.to_string(), String::new()),
+    };
+    params.problem(key, what, help)
+}

@@ -1,0 +1,127 @@
+//! The cases and the text on their keys that come with the project.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use hopline::config::{Case, CaseFiles, FeedMode, Overrides, SourceText};
+
+use crate::kinds::registry;
+use crate::{LINE, files, said};
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn the_cases_are_good() {
+    for name in ["tick-to-trade", "udp-echo"] {
+        let text = |file: &str| {
+            let path = project().join("harness/cases").join(name).join(file);
+            SourceText::from_bytes(file, read(&path).into_bytes()).unwrap()
+        };
+        let files = CaseFiles {
+            line: text("line.toml"),
+            load: Some(text("load.toml")),
+            budget: Some(text("budget.toml")),
+        };
+        let case = Case::parse(name, files).unwrap();
+        assert_eq!(case.name(), name);
+        assert_eq!(case.load().unwrap().feeds.len(), case.sources().count());
+        for feed in [FeedMode::Load, FeedMode::Live] {
+            let overrides = Overrides {
+                feed,
+                ..Overrides::default()
+            };
+            let draft = case
+                .draft(&registry(), &overrides)
+                .unwrap_or_else(|problems| panic!("{problems}"));
+            assert!(draft.hops.iter().all(|hop| hop.hop.budget.is_some()));
+            assert!(draft.objective.is_some());
+            let line = draft
+                .check()
+                .unwrap_or_else(|problems| panic!("{problems}"));
+            assert_eq!(line.name(), name);
+        }
+    }
+}
+
+/// The first cells of the tables below each heading of level two and three: `file heading`.
+fn documented(text: &str) -> BTreeMap<String, Vec<String>> {
+    let mut keys: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let (mut file, mut table) = (String::new(), String::new());
+    for line in text.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            (file, table) = (heading.to_owned(), String::new());
+        } else if let Some(heading) = line.strip_prefix("### ") {
+            table = heading.trim_matches('`').to_owned();
+        } else if let Some(row) = line.strip_prefix("| `")
+            && let Some((key, _)) = row.split_once('`')
+            && !table.is_empty()
+        {
+            let section = keys.entry(format!("{file} {table}")).or_default();
+            section.push(key.to_owned());
+        }
+    }
+    keys
+}
+
+#[test]
+fn every_key_is_documented_and_every_documented_key_is_known() {
+    let documented = documented(&read(&project().join("docs/CONFIG.md")));
+    // An absurd key makes the parser list the ones that it knows.
+    let known = |files: CaseFiles| -> Vec<String> {
+        let said = said(files, &Overrides::default());
+        let list = said
+            .split("unknown key \"zzzzzzzz\"\n  help: known here: ")
+            .nth(1)
+            .unwrap_or_else(|| panic!("{said}"));
+        let list = list.lines().next().unwrap_or_default();
+        list.split(", ").map(str::to_owned).collect()
+    };
+    let line = |table: &str| files(&format!("{table}\nzzzzzzzz = 1\n"), None, None);
+    let budget = |table: &str| files(LINE, None, Some(&format!("{table}\nzzzzzzzz = 1\n")));
+    let load = |text: &str| files(LINE, Some(text), None);
+    // A decoder and kinds without settings of their own.
+    let source = "[[source]]\nname = \"a\"\nkind = \"bare\"\ndecode = \"datagram\"";
+    let tables = [
+        ("line.toml [line]", known(line("[line]"))),
+        ("line.toml [[source]]", known(line(source))),
+        (
+            "line.toml [[stage]]",
+            known(line("[[stage]]\nname = \"a\"\nkind = \"risk\"")),
+        ),
+        (
+            "line.toml [[sink]]",
+            known(line("[[sink]]\nname = \"a\"\nkind = \"blackhole\"")),
+        ),
+        ("line.toml [[hop]]", known(line("[[hop]]"))),
+        ("line.toml [[thread]]", known(line("[[thread]]"))),
+        ("load.toml top", known(load("zzzzzzzz = 1\n"))),
+        (
+            "load.toml [[feed]]",
+            known(load("[[feed]]\nsource = \"btc\"\nzzzzzzzz = 1\n")),
+        ),
+        ("budget.toml [slo]", known(budget("[slo]"))),
+        (
+            "budget.toml [hop.\"from->to\"]",
+            known(budget("[hop.\"btc->book\"]")),
+        ),
+    ];
+    let sorted = |keys: &[String]| {
+        let mut keys = keys.to_vec();
+        keys.sort();
+        keys
+    };
+    for (table, known) in &tables {
+        let rows = documented.get(*table).map_or(&[][..], Vec::as_slice);
+        assert_eq!(sorted(rows), sorted(known), "{table}");
+    }
+    let sections: Vec<&str> = documented.keys().map(String::as_str).collect();
+    let mut expected: Vec<&str> = tables.iter().map(|(table, _)| *table).collect();
+    expected.sort_unstable();
+    assert_eq!(sections, expected);
+}
