@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hopline::adapter::{Binance, blackhole, synthetic, udp_to};
+use hopline::feed::Symbols;
 use hopline::host::Pin;
 use hopline::stages::{Book, BookSpec, Encode, KillSwitch, Lean, LeanSpec, Risk, RiskSpec};
 use hopline::topology::{Hop, Line, Placement, p99};
@@ -18,9 +19,18 @@ static GLOBAL: Counting = Counting;
 
 #[test]
 fn no_loop_allocates_after_its_start() {
+    // The proof itself must see an allocation of another thread.
+    let planted =
+        std::thread::spawn(|| std::hint::black_box(Vec::<u8>::with_capacity(64)).capacity());
+    let seen = counted_elsewhere(|| drop(planted.join()));
+    assert!(seen > 0, "an allocation elsewhere is counted");
+
     let symbols = ["BTCUSDT", "ETHUSDT"];
-    let spec = BookSpec::default();
-    let table = spec.symbols.clone();
+    let table = Symbols::new(&symbols).expect("two symbols");
+    let spec = BookSpec {
+        levels: 50,
+        symbols: table.clone(),
+    };
     let mut line = Line::builder("market");
     for (symbol, seed) in symbols.into_iter().zip(1..) {
         let feed = synthetic(symbol, 20_000.0).seed(seed);
@@ -28,7 +38,9 @@ fn no_loop_allocates_after_its_start() {
     }
     line.stage("book", move || Book::new(&spec));
     line.stage("signal", || Lean::new(LeanSpec::default()));
-    line.stage("risk", || Risk::new(RiskSpec::default(), KillSwitch::default()));
+    line.stage("risk", || {
+        Risk::new(RiskSpec::default(), KillSwitch::default())
+    });
     line.stage("encode", move || Encode::new(table.clone()));
     // Nobody listens there: a refused datagram must not allocate either.
     line.sink("orders", udp_to("127.0.0.1:9"));
@@ -45,7 +57,11 @@ fn no_loop_allocates_after_its_start() {
         threads_max: Some(2),
         ..Placement::default()
     });
-    let mut running = line.build().expect("a right line").start().expect("it starts");
+    let mut running = line
+        .build()
+        .expect("a right line")
+        .start()
+        .expect("it starts");
     // The first turns may touch what the system's libraries make lazily.
     running.wait(Duration::from_millis(100));
     let allocations = counted_elsewhere(|| {
@@ -53,7 +69,13 @@ fn no_loop_allocates_after_its_start() {
     });
     let report = running.end("duration");
     assert!(report.is_good(), "{:?}", report.ledger.breaches);
-    assert!(report.ledger.sources["BTCUSDT"].ingested > 1_000, "the line was at work");
-    assert!(report.hops.iter().all(|hop| hop.delivered > 0), "and every hop of it");
+    assert!(
+        report.ledger.sources["BTCUSDT"].ingested > 1_000,
+        "the line was at work"
+    );
+    assert!(
+        report.hops.iter().all(|hop| hop.delivered > 0),
+        "and every hop of it"
+    );
     assert_eq!(allocations, 0);
 }
