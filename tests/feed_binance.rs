@@ -40,12 +40,8 @@ const SPOT_TRADE: &str = concat!(
     r#"{"e":"trade","E":1672515782136,"s":"ETHUSDT","t":12345,"p":"0.00100000","q":"100","b":88,"a":50,"#,
     r#""T":1672515782136,"m":true,"M":true}"#,
 );
-const SPOT_DEPTH: &str = concat!(
-    r#"{"e":"depthUpdate","E":1672515782136,"s":"BTCUSDT","U":157,"u":160,"b":[["0.0024","10",[]]],"a":[]}"#,
-);
-const SPOT_SNAPSHOT: &str = concat!(
-    r#"{"stream":"ethusdt@depth20","data":{"lastUpdateId":160,"bids":[],"asks":[["0.0026","100"]]}}"#,
-);
+const SPOT_DEPTH: &str = r#"{"e":"depthUpdate","E":1672515782136,"s":"BTCUSDT","U":157,"u":160,"b":[["0.0024","10",[]]],"a":[]}"#;
+const SPOT_SNAPSHOT: &str = r#"{"stream":"ethusdt@depth20","data":{"lastUpdateId":160,"bids":[],"asks":[["0.0026","100"]]}}"#;
 
 const SAMPLES: [&str; 8] = [
     TICKER,
