@@ -42,6 +42,10 @@ const LOOK_NS: u64 = 5_000_000;
 /// Returned datagrams taken between two sent ones, so that taking does not delay sending.
 const RETURNS_BURST: usize = 8;
 
+/// Wanted receive buffer for what returns, in bytes: some 0.3 s of small datagrams at 20,000 a
+/// second, should the sender lose its core. The system may grant less.
+const RETURNS_BYTES: usize = 4 << 20;
+
 /// Bytes at the head of a datagram of ours: sequence and intended time, both little endian.
 const STAMP_BYTES: usize = 16;
 
@@ -103,6 +107,8 @@ pub struct SenderReport {
     pub late_ns: Percentiles,
     /// Datagrams that came back; absent where none is expected.
     pub returned: Option<u64>,
+    /// Datagrams that came back and that the kernel dropped before the sender took them.
+    pub kernel_dropped: u64,
     /// From the intended time to the return, in nanoseconds; absent where none is expected.
     pub round_trip_ns: Option<Percentiles>,
     /// What went wrong first, in words.
@@ -300,12 +306,12 @@ impl Loop {
             }
         }
         self.take_returns(usize::MAX);
-        let core = self.core;
+        let (core, driver) = (self.core, &self.driver);
         let counts = self.shared.sent.iter().map(Counter::get);
         self.lanes
             .into_iter()
             .zip(counts)
-            .map(|(lane, sent)| lane.report(core, sent))
+            .map(|(lane, sent)| lane.report(driver, core, sent))
             .collect()
     }
 
@@ -497,7 +503,10 @@ impl Lane {
             source: spec.source,
             to: spec.to,
             content,
-            socket: driver.udp_open(&UdpSpec::connected(spec.to))?,
+            socket: driver.udp_open(&UdpSpec {
+                recv_buffer_bytes: Some(RETURNS_BYTES),
+                ..UdpSpec::connected(spec.to)
+            })?,
             feed,
             next: None,
             message: vec![b'.'; message_bytes].into_boxed_slice(),
@@ -548,7 +557,7 @@ impl Lane {
         }
     }
 
-    fn report(self, core: Option<usize>, sent: u64) -> SenderReport {
+    fn report(self, driver: &Driver, core: Option<usize>, sent: u64) -> SenderReport {
         let expects_returns = matches!(self.feed, Feed::Datagrams { .. });
         let skipped = match &self.feed {
             Feed::Capture(capture) => Reject::NAMES
@@ -571,6 +580,7 @@ impl Lane {
             skipped,
             late_ns: percentiles(&self.late),
             returned: expects_returns.then_some(self.returned),
+            kernel_dropped: driver.udp_kernel_drops(self.socket).unwrap_or(0),
             round_trip_ns: expects_returns.then(|| percentiles(&self.round_trip)),
             fault: self.fault,
         }

@@ -132,10 +132,13 @@ fn ledger(lines: &mut Lines<'_>, report: &Report) {
         .values()
         .map(|source| source.kernel_dropped)
         .sum();
+    let sinks = report.stages.iter().filter(|stage| stage.role == "sink");
+    let refused: u64 = sinks.flat_map(|sink| sink.rejected.values()).sum();
     let losses = [
         ("shed", ledger.shed),
         ("discarded", ledger.discarded),
         ("rejected", rejected),
+        ("refused by sinks", refused),
         ("dropped by the kernel", kernel_dropped),
     ];
     let lost: Vec<String> = losses
@@ -239,6 +242,12 @@ pub(crate) fn hints(run: &RunReport, program: &str, case: &str, is_fed: bool) ->
         }
     }
     for (name, source) in &report.ledger.sources {
+        if source.kernel_dropped > 0 {
+            hints.push(format!(
+                "the kernel dropped {} datagrams before {name} took them: runbooks/kernel-drops.md",
+                grouped(source.kernel_dropped)
+            ));
+        }
         if source.late_ns_max > BEHIND_NS {
             hints.push(format!(
                 "{name} was up to {} behind its schedule: the line could not keep up, or its core was taken away",
