@@ -245,7 +245,10 @@ fn a_run_changes_hops_and_placement_of_the_file() {
         ..Overrides::default()
     };
     let draft = draft(None, None, &overrides);
-    assert_eq!(made().last().unwrap(), "sink_log out.ndjson");
+    assert_eq!(
+        made().last().unwrap(),
+        "sink_log out.ndjson BTCUSDT,ETHUSDT"
+    );
     assert_eq!(
         hops(&draft),
         [

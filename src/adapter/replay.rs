@@ -156,10 +156,13 @@ impl ReplaySource {
         let Some(lines) = &mut self.lines else {
             return false;
         };
-        for _ in 0..BURST_MESSAGES {
+        for nth in 0..BURST_MESSAGES {
             if let Some(waiting) = self.waiting {
                 if cx.stamp() < waiting.due_ns || !cx.has_room() {
                     return true;
+                }
+                if nth == 0 {
+                    cx.begin_io();
                 }
                 self.waiting = None;
                 let arrival = Arrival {
@@ -174,6 +177,9 @@ impl ReplaySource {
             }
             if !cx.has_room() {
                 return true;
+            }
+            if nth == 0 {
+                cx.begin_io();
             }
             let line = match lines.next_line() {
                 Some(LineEvent::Line(line)) => line,

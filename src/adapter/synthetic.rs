@@ -302,12 +302,15 @@ impl Ingress for SyntheticSource {
     }
 
     fn turn(&mut self, cx: &mut SourceContext<'_, '_>) -> Feed {
-        for _ in 0..BURST_MESSAGES {
+        for nth in 0..BURST_MESSAGES {
             let Some((due_ns, len)) = self.waiting else {
                 return Feed::Ended;
             };
             if cx.stamp() < due_ns || !cx.has_room() {
                 break;
+            }
+            if nth == 0 {
+                cx.begin_io();
             }
             let arrival = Arrival {
                 bytes: &self.buffer[..len],

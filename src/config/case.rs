@@ -7,7 +7,6 @@ use std::path::Path;
 use crate::base::limits::DEPTH_DEFAULT;
 use crate::overload::WhenFull;
 use crate::stage::Role;
-use crate::topology::Value;
 use crate::topology::draft::{DraftHop, DraftNode, HopPlaces};
 use crate::topology::problem::all;
 use crate::topology::{Draft, Hop, Params, Part, Problem, Problems, Registry};
@@ -173,18 +172,12 @@ impl Case {
         self.owed.apply(&mut draft.hops, &mut draft.problems);
         let given = draft.hops.len();
         if let Some(file) = &overrides.sink_log
-            && let Err(problems) = add_sink_log(&mut draft, registry, file, self.symbols())
+            && let Err(problems) = self.add_sink_log(&mut draft, registry, file)
         {
             draft.problems.0.extend(problems.0);
         }
         overrides.apply_to_hops(&mut draft.hops, given, &mut draft.problems);
         draft
-    }
-
-    /// The line's table of symbols, as its nodes have it: the first that names one.
-    fn symbols(&self) -> Option<&Value> {
-        let nodes = self.line.nodes.iter();
-        nodes.filter_map(|node| node.params.peek("symbols")).next()
     }
 
     fn node(
@@ -209,49 +202,54 @@ impl Case {
             place: spec.params.place_of("name").cloned(),
         })
     }
-}
 
-/// Adds a sink that logs what leaves the first stage with a port `log`, behind a hop that loses
-/// nothing.
-fn add_sink_log(
-    draft: &mut Draft,
-    registry: &Registry,
-    file: &Path,
-    symbols: Option<&Value>,
-) -> Result<(), Problems> {
-    let (name, kind, port) = SINK_LOG;
-    let has_port = |node: &&DraftNode| {
-        let ports = node.part.descriptor().ports;
-        ports.iter().any(|candidate| candidate.name == port)
-    };
-    let Some(stage) = draft.nodes.iter().find(has_port) else {
-        // It may be one of those that could not be made.
-        if draft.excused.is_empty() {
-            let stages = draft.nodes.iter().map(|node| node.name.as_str());
-            let what = format!("no node has a port \"{port}\", so there is nothing to log");
-            let help = all("nodes", stages);
-            return Err(Problem::new(what, help).into());
+    /// Adds a sink that logs what leaves the first stage with a port `log`, behind a hop that loses
+    /// nothing. It names symbols as the sources do.
+    fn add_sink_log(
+        &self,
+        draft: &mut Draft,
+        registry: &Registry,
+        file: &Path,
+    ) -> Result<(), Problems> {
+        let (name, kind, port) = SINK_LOG;
+        let has_port = |node: &&DraftNode| {
+            let ports = node.part.descriptor().ports;
+            ports.iter().any(|candidate| candidate.name == port)
+        };
+        let Some(stage) = draft.nodes.iter().find(has_port) else {
+            // It may be one of those that could not be made.
+            if draft.excused.is_empty() {
+                let stages = draft.nodes.iter().map(|node| node.name.as_str());
+                let what = format!("no node has a port \"{port}\", so there is nothing to log");
+                let help = all("nodes", stages);
+                return Err(Problem::new(what, help).into());
+            }
+            return Ok(());
+        };
+        let from = format!("{}.{port}", stage.name);
+        let mut params = Params::new(None);
+        params.set("file", path(file)?, None);
+        let symbols = |key| {
+            self.line
+                .sources()
+                .find_map(|source| source.params.peek(key))
+        };
+        if let Some(symbols) = symbols("symbols").or_else(|| symbols("symbol")) {
+            params.set("symbols", symbols.clone(), None);
         }
-        return Ok(());
-    };
-    let from = format!("{}.{port}", stage.name);
-    let mut params = Params::new(None);
-    params.set("file", path(file)?, None);
-    if let Some(symbols) = symbols {
-        params.set("symbols", symbols.clone(), None);
+        let part: Box<dyn Part> = registry.make(kind, Role::Sink, &mut params)?;
+        draft.nodes.push(DraftNode {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            part,
+            place: None,
+        });
+        draft.hops.push(DraftHop {
+            from,
+            to: name.to_owned(),
+            hop: Hop::depth(DEPTH_DEFAULT).when_full(WhenFull::Block),
+            places: HopPlaces::default(),
+        });
+        Ok(())
     }
-    let part: Box<dyn Part> = registry.make(kind, Role::Sink, &mut params)?;
-    draft.nodes.push(DraftNode {
-        name: name.to_owned(),
-        kind: kind.to_owned(),
-        part,
-        place: None,
-    });
-    draft.hops.push(DraftHop {
-        from,
-        to: name.to_owned(),
-        hop: Hop::depth(DEPTH_DEFAULT).when_full(WhenFull::Block),
-        places: HopPlaces::default(),
-    });
-    Ok(())
 }

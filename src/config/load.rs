@@ -31,6 +31,9 @@ const INTENSITY_DEFAULT: u64 = 20;
 /// Largest burst, and largest intensity: at a million messages it lasts as long as a run.
 const BURST_MAX: u64 = 1_000_000;
 
+/// Fewest bytes of a datagram: its number is in the first eight.
+const DATAGRAM_BYTES_MIN: u64 = 8;
+
 /// Bytes of a datagram where the file names no number.
 const DATAGRAM_BYTES_DEFAULT: u64 = 64;
 
@@ -68,7 +71,7 @@ pub enum Content {
     Market,
     /// Bytes without a meaning.
     Datagrams {
-        /// Bytes of each, from 1 to [`MESSAGE_BYTES_MAX`].
+        /// Bytes of each, from 8 to [`MESSAGE_BYTES_MAX`].
         bytes: usize,
     },
 }
@@ -270,7 +273,11 @@ impl Shape {
             Content::Datagrams { bytes } => bytes as u64,
             Content::Market => DATAGRAM_BYTES_DEFAULT,
         };
-        let bytes = params.count("bytes", bytes, 1..=MESSAGE_BYTES_MAX as u64)? as usize;
+        let bytes = params.count(
+            "bytes",
+            bytes,
+            DATAGRAM_BYTES_MIN..=MESSAGE_BYTES_MAX as u64,
+        )? as usize;
         let content = match word? {
             Some("market") => Content::Market,
             Some(_) => Content::Datagrams { bytes },

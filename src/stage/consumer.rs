@@ -455,7 +455,7 @@ impl<H: Handler> Node for Consumer<H> {
             if self.timer.is_some() {
                 self.run_timer(self.wiring.clock.stamp());
             }
-            let progress = self.take(turn);
+            let mut progress = self.take(turn);
             if progress.work > 0 {
                 self.wiring.outputs.ring_bells();
                 self.unflushed = self.is_sink;
@@ -466,6 +466,8 @@ impl<H: Handler> Node for Consumer<H> {
                 && self.wiring.inputs.iter_mut().all(HopRx::is_finished)
             {
                 self.finish(turn.io);
+                // An end is no idle turn: consumers downstream have to see it.
+                progress.work = 1;
             }
             progress
         }));

@@ -17,7 +17,7 @@ use super::hop::HopRx;
 use super::port::Port;
 
 /// What a node is on the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Frames enter here.
     Source,

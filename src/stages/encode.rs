@@ -1,4 +1,4 @@
-//! The stage `encode`: an order as the text that leaves the line.
+//! The stage `encode`: an order as the datagram that leaves the line.
 //!
 //! | setting | default | means |
 //! |---|---|---|
@@ -12,11 +12,15 @@
 //! ```
 //! Numbers are exact and without trailing zeros, as [`decimal`](crate::feed::decimal) shows them.
 //!
-//! Invariant: a text is whole or the order is refused; nothing is cut.
+//! The datagram has no peer: the sink knows where orders go. A text of more than
+//! [`HEAD_BYTES`] is a message of two fragments.
+//!
+//! Invariant: nothing is cut; the longest order has room.
 
 use crate::feed::Symbols;
-use crate::feed::datagram::{Datagram, Datagrams, datagram_frames, parts};
+use crate::feed::datagram::{Datagram, Datagrams, HEAD_BYTES, PART_BYTES, datagram_frames, parts};
 use crate::feed::decimal::{SCALE_DIGITS, UNITS_PER_ONE};
+use crate::feed::symbols::SYMBOL_BYTES_MAX;
 use crate::frame::View;
 use crate::stage::{Context, Out, Outcome, Port, Stage};
 
@@ -24,40 +28,38 @@ use super::frames::{Order, Side};
 
 const OUT: Out<Datagrams> = Out::at(0);
 
-/// Longest text of an order, in bytes: every number at its widest and a symbol of twenty letters.
-const ORDER_TEXT_BYTES: usize = 128;
+/// Bytes of the longest text: numbers of 20 digits, prices and quantities of 19 digits
+/// with a sign and a point, the longest symbol, and what stands between them.
+pub const ORDER_TEXT_BYTES_MAX: usize =
+    2 * 20 + 2 * 21 + SYMBOL_BYTES_MAX + "11=|55=|54=1|38=|44=|60=\n".len();
+
+const _: () = assert!(ORDER_TEXT_BYTES_MAX <= HEAD_BYTES + PART_BYTES);
 
 crate::reasons! {
     /// Why an order does not leave.
     pub enum Why {
         /// A symbol beyond the stage's table.
         UnknownSymbol = "unknown_symbol",
-        /// Its text is longer than [`ORDER_TEXT_BYTES`].
-        TooLong = "too_long",
     }
 }
 
 /// A text of bounded length in the making.
-#[derive(Debug, PartialEq, Eq)]
 struct Text {
-    bytes: [u8; ORDER_TEXT_BYTES],
-    /// Bytes wanted so far; beyond the bound nothing is written.
+    bytes: [u8; ORDER_TEXT_BYTES_MAX],
     len: usize,
 }
 
 impl Text {
     fn new() -> Text {
         Text {
-            bytes: [0; ORDER_TEXT_BYTES],
+            bytes: [0; ORDER_TEXT_BYTES_MAX],
             len: 0,
         }
     }
 
     fn put(&mut self, more: &[u8]) {
         let end = self.len + more.len();
-        if let Some(room) = self.bytes.get_mut(self.len..end) {
-            room.copy_from_slice(more);
-        }
+        self.bytes[self.len..end].copy_from_slice(more);
         self.len = end;
     }
 
@@ -100,9 +102,8 @@ impl Text {
         self.put(&digits[..kept]);
     }
 
-    /// The text, unless it was too long.
-    fn whole(&self) -> Option<&[u8]> {
-        self.bytes.get(..self.len)
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
 }
 
@@ -145,9 +146,6 @@ impl Encode {
         text.put(b"|60=");
         text.number(order.event_ms);
         text.put(b"\n");
-        if text.whole().is_none() {
-            return Err(Why::TooLong);
-        }
         Ok(text)
     }
 }
@@ -156,7 +154,7 @@ impl Stage for Encode {
     type In = Order;
     type Why = Why;
     const PORTS: &'static [Port] = &[Port::new::<Datagrams>("text")];
-    const MAX_EMIT: usize = datagram_frames(ORDER_TEXT_BYTES);
+    const MAX_EMIT: usize = datagram_frames(ORDER_TEXT_BYTES_MAX);
 
     fn memory_bytes(&self) -> usize {
         size_of_val(&*self.names) + self.names.iter().map(|name| name.len()).sum::<usize>()
@@ -165,11 +163,10 @@ impl Stage for Encode {
     fn on_frame(&mut self, order: View<'_, Order>, cx: &mut Context<'_>) -> Outcome<Why> {
         match self.text(&order.to_owned()) {
             Ok(text) => {
-                let bytes = text.whole().unwrap_or_default();
-                let Some(head) = Datagram::of(None, bytes) else {
-                    return Outcome::rejected(Why::TooLong);
-                };
-                cx.emit_with(OUT, &head, parts(bytes));
+                // None only beyond what a message carries, which is far beyond an order.
+                if let Some(head) = Datagram::of(None, text.as_bytes()) {
+                    cx.emit_with(OUT, &head, parts(text.as_bytes()));
+                }
                 Outcome::done()
             }
             Err(why) => Outcome::rejected(why),
@@ -204,31 +201,31 @@ mod tests {
 
     #[test]
     fn golden_bytes() {
-        let text = encode().text(&order()).unwrap();
+        let text = encode().text(&order()).map(|text| text.as_bytes().to_vec());
         let expected = b"11=42|55=ETHUSDT|54=2|38=0.01|44=61800.3|60=1723161256313\n";
-        assert_eq!(text.whole(), Some(&expected[..]));
+        assert_eq!(text, Ok(expected.to_vec()));
     }
 
     #[test]
-    fn the_widest_order_of_a_long_symbol_fits_and_a_longer_one_is_refused_whole() {
-        let mut wide = order();
-        (wide.id, wide.event_ms) = (u64::MAX, u64::MAX);
-        wide.price = Price(i64::MIN + 1);
-        wide.qty = Qty(i64::MIN + 1);
-        let with_name = |letters: usize| Encode {
-            names: [Box::from(""), "X".repeat(letters).into()].into(),
+    fn the_longest_order_has_room() {
+        let name = "A".repeat(SYMBOL_BYTES_MAX);
+        let encode = Encode::new(Symbols::numbered(&[(&name, 1)]).unwrap());
+        let longest = Order {
+            id: u64::MAX,
+            event_ms: u64::MAX,
+            price: Price(i64::MIN),
+            qty: Qty(i64::MIN),
+            ..order()
         };
-        let text = with_name(20).text(&wide).unwrap();
-        assert_eq!(text.whole().and_then(<[u8]>::last), Some(&b'\n'));
-        assert_eq!(with_name(40).text(&wide), Err(Why::TooLong));
+        let text = encode.text(&longest).map(|text| text.as_bytes().len());
+        assert_eq!(text, Ok(ORDER_TEXT_BYTES_MAX));
     }
 
     #[test]
-    fn a_symbol_beyond_the_table_is_refused() {
-        let mut unknown = order();
+    fn a_symbol_without_a_name_is_refused() {
         for symbol in [0, 2, u16::MAX] {
-            unknown.symbol = symbol;
-            assert_eq!(encode().text(&unknown), Err(Why::UnknownSymbol));
+            let unknown = Order { symbol, ..order() };
+            assert_eq!(encode().text(&unknown).err(), Some(Why::UnknownSymbol));
         }
     }
 
@@ -239,7 +236,7 @@ mod tests {
                 let mut text = Text::new();
                 text.units(units);
                 let expected = Price(units).to_string();
-                prop_assert_eq!(text.whole(), Some(expected.as_bytes()));
+                prop_assert_eq!(text.as_bytes(), expected.as_bytes());
             }
         }
     }

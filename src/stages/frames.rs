@@ -1,4 +1,4 @@
-//! The frames of the market line, from the top of a book to an order's text.
+//! The frames of the market line, from the top of a book to an order.
 //!
 //! Invariant: integers and closed enums of fixed size only; no frame is larger than a slot's payload.
 

@@ -1,8 +1,8 @@
 //! Ready-made stages: the market line, the echo's middle, and a stage for chaos.
 //!
 //! ```text
-//!   btc ─┐           top          signal          order          order_text
-//!        ├─→ book ─────────→ signal ─────→ risk ───────→ encode ────────────→ a sink
+//!   btc ─┐           top          signal          order          datagram
+//!        ├─→ book ─────────→ signal ─────→ risk ───────→ encode ──────────→ a sink
 //!   eth ─┘    └─ log: what left the book, for a log sink (may stay unconnected)
 //! ```
 //!
@@ -11,7 +11,7 @@
 //! | `book` | [`Market`] | [`Top`]; on `log` [`Left`] | keeps a book for each symbol |
 //! | `signal` | [`Top`] | [`Signal`] | says when the book leans to one side |
 //! | `risk` | [`Signal`] | [`Order`] | refuses what is beyond its limits |
-//! | `encode` | [`Order`] | [`Datagrams`](crate::feed::datagram::Datagrams) | writes the order as the text that leaves |
+//! | `encode` | [`Order`] | [`Datagrams`] | writes the order as the text that leaves |
 //! | `fault` | [`Top`] | [`Top`] | passes on, and misbehaves when told to |
 //! | `forward` | [`Datagrams`] | [`Datagrams`] | passes on |
 //!

@@ -19,6 +19,9 @@ use super::report::{DrainReport, LineReport, LoopReport, Parts, Report};
 use super::run::StartError;
 use super::wire::{Wired, wire};
 
+/// How far time moves while a node waits for room, in nanoseconds.
+const HELD_BACK_STEP_NS: u64 = 100_000;
+
 /// How a line runs inline.
 #[derive(Debug)]
 pub struct Inline {
@@ -116,11 +119,18 @@ impl Line {
             match step {
                 Step::Worked => {}
                 Step::Over => break,
-                Step::Idle { next_due_ns, .. } => {
+                Step::Idle {
+                    next_due_ns,
+                    held_back,
+                } => {
                     if drain_began_ns.is_some_and(|at| now_ns.saturating_sub(at) > drain_ns) {
                         control.tell(Command::GiveUp);
                     }
-                    advance(&mut reactor, &time, next_due_ns, stop_at_ns, now_ns);
+                    // Who waits for room looks again soon, as a parked loop does.
+                    let again_ns = held_back.then(|| now_ns + HELD_BACK_STEP_NS);
+                    let stop_ns = stop_at_ns.filter(|_| drain_began_ns.is_none());
+                    let due = [next_due_ns, stop_ns, again_ns];
+                    advance(&mut reactor, &time, due, now_ns);
                 }
             }
         }
@@ -179,26 +189,13 @@ fn loop_report(planned: PlannedThread, counters: &LoopCounters) -> LoopReport {
     }
 }
 
-/// Moves virtual time to the next thing that is due: a node's, the driver's, or the stop.
-fn advance(
-    reactor: &mut Reactor,
-    time: &VirtualTime,
-    next_due_ns: Option<u64>,
-    stop_at_ns: Option<u64>,
-    now_ns: u64,
-) {
+/// Moves virtual time to the next thing that is due, one of these or the driver's.
+fn advance(reactor: &mut Reactor, time: &VirtualTime, due: [Option<u64>; 3], now_ns: u64) {
     /// Where nothing is known to be due, time moves in steps of this.
     const STEP_NS: u64 = 1_000_000;
-    // It came due by the stamps of the turn that found nothing: the next turn takes it.
-    if next_due_ns.is_some_and(|due_ns| due_ns <= now_ns) {
-        return;
-    }
-    let due_ns = [next_due_ns, stop_at_ns]
-        .into_iter()
-        .flatten()
-        .filter(|at| *at > now_ns)
-        .min();
-    let timeout_ns = due_ns.map_or(STEP_NS, |due| due - now_ns);
+    // What became due within the turn, after its node had looked, is next: time barely moves.
+    let due_ns = due.into_iter().flatten().min();
+    let timeout_ns = due_ns.map_or(STEP_NS, |due| due.saturating_sub(now_ns).max(1));
     let polled = reactor.driver().poll(now_ns, Some(timeout_ns));
     let to_ns = match polled {
         Ok(polled) => polled.advance_to_ns.unwrap_or(now_ns + timeout_ns),

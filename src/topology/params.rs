@@ -75,7 +75,7 @@ impl Params {
         self.entries.iter().any(|entry| entry.key == key)
     }
 
-    /// What is set under a key, without marking it as known.
+    /// The value set under a key, without marking it as known.
     #[must_use]
     pub fn peek(&self, key: &str) -> Option<&Value> {
         let entry = self.entries.iter().find(|entry| entry.key == key);
@@ -85,13 +85,10 @@ impl Params {
     /// A text set under a key, without marking it as known.
     #[must_use]
     pub fn peek_text(&self, key: &str) -> Option<&str> {
-        self.entries
-            .iter()
-            .find(|entry| entry.key == key)
-            .and_then(|entry| match &entry.value {
-                Value::Text(text) => Some(text.as_str()),
-                _ => None,
-            })
+        match self.peek(key)? {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
     }
 
     fn take(&mut self, key: &'static str) -> Option<(Value, Option<Place>)> {

@@ -14,7 +14,8 @@ type Factory = Box<
 >;
 type DecoderFactory = Box<dyn Fn(&mut Params) -> Result<Box<dyn Decode>, Problem> + Send + Sync>;
 
-/// Factories of sources, stages and sinks by the name of their kind.
+/// Factories of sources, stages and sinks by the name of their kind. A source and a sink may have
+/// the same name, as `udp` does: the role says which is meant.
 ///
 /// ```
 /// use hopline::topology::Registry;
@@ -24,8 +25,8 @@ type DecoderFactory = Box<dyn Fn(&mut Params) -> Result<Box<dyn Decode>, Problem
 /// ```
 #[derive(Default)]
 pub struct Registry {
-    /// By name and role: there may be a source and a sink of one name.
-    kinds: BTreeMap<(String, Role), Factory>,
+    /// Most names have one role.
+    kinds: BTreeMap<String, Vec<(Role, Factory)>>,
     /// By name.
     decoders: BTreeMap<String, DecoderFactory>,
 }
@@ -44,12 +45,13 @@ impl Registry {
     }
 
     fn with(mut self, kind: &str, role: Role, factory: Factory) -> Registry {
-        self.kinds.insert((kind.to_owned(), role), factory);
+        let roles = self.kinds.entry(kind.to_owned()).or_default();
+        roles.retain(|(other, _)| *other != role);
+        roles.push((role, factory));
         self
     }
 
-    /// Adds a kind of stage. `make` gets the node's settings; a kind of stage of the same name is
-    /// replaced.
+    /// Adds a kind of stage. `make` gets the node's settings; a kind of the same name is replaced.
     #[must_use]
     pub fn stage<S: Stage>(
         self,
@@ -137,7 +139,7 @@ impl Registry {
     pub fn kinds(&self) -> impl Iterator<Item = (&str, Role)> {
         self.kinds
             .iter()
-            .map(|((kind, role), _)| (kind.as_str(), *role))
+            .flat_map(|(kind, roles)| roles.iter().map(|(role, _)| (kind.as_str(), *role)))
     }
 
     /// Makes a node of a kind from its settings.
@@ -157,17 +159,19 @@ impl Registry {
                 .filter(|(_, r)| *r == role)
                 .map(|(kind, _)| kind)
         };
-        let Some(factory) = self.kinds.get(&(kind.to_owned(), role)) else {
-            if let Some((_, is)) = self.kinds().find(|(name, _)| *name == kind) {
-                let what = format!("\"{kind}\" is a {}, not a {}", is.name(), role.name());
-                let help = format!("put it under [[{}]]", is.name());
-                return Err(Problem::new(what, help).at(params.place_of("kind")).into());
-            }
+        let Some(roles) = self.kinds.get(kind) else {
             let help = match closest(kind, of_role()) {
                 Some(name) => format!("did you mean \"{name}\"?"),
                 None => all(&format!("kinds of {}", role.name()), of_role()),
             };
             let what = format!("there is no kind of {} named \"{kind}\"", role.name());
+            return Err(Problem::new(what, help).at(params.place_of("kind")).into());
+        };
+        let Some((_, factory)) = roles.iter().find(|(is, _)| *is == role) else {
+            let is: Vec<&str> = roles.iter().map(|(is, _)| is.name()).collect();
+            let is = is.join(" and a ");
+            let what = format!("\"{kind}\" is a {is}, not a {}", role.name());
+            let help = format!("put it under [[{}]]", roles[0].0.name());
             return Err(Problem::new(what, help).at(params.place_of("kind")).into());
         };
         let made = match role {

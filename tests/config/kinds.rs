@@ -189,7 +189,8 @@ pub(crate) fn registry() -> Registry {
         .sink("blackhole", |params| sink(params, &[]))
         .sink("sink_log", |params| {
             let file = params.need_text("file", "out.ndjson")?;
-            note("sink_log", &[file]);
+            let symbols = params.texts("symbols")?;
+            note("sink_log", &[file, symbols.join(",")]);
             sink(params, Quote::KINDS)
         })
 }

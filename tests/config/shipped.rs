@@ -4,9 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hopline::config::{Case, CaseFiles, FeedMode, Overrides, SourceText};
+use hopline::stage::Role;
+use hopline::topology::{Params, Registry, Value};
+use hopline::{adapter, stages};
 
-use crate::kinds::registry;
 use crate::{LINE, files, said};
+
+/// The kinds that come with the project.
+fn registry() -> Registry {
+    stages::register(adapter::register(Registry::new()))
+}
 
 fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -34,12 +41,14 @@ fn the_cases_are_good() {
         for feed in [FeedMode::Load, FeedMode::Live] {
             let overrides = Overrides {
                 feed,
+                sink_log: (name == "tick-to-trade").then(|| "out.ndjson".into()),
                 ..Overrides::default()
             };
             let draft = case
                 .draft(&registry(), &overrides)
                 .unwrap_or_else(|problems| panic!("{problems}"));
-            assert!(draft.hops.iter().all(|hop| hop.hop.budget.is_some()));
+            let mut given = draft.hops.iter().filter(|hop| hop.to != "sink-log");
+            assert!(given.all(|hop| hop.hop.budget.is_some()));
             assert!(draft.objective.is_some());
             let line = draft
                 .check()
@@ -47,6 +56,65 @@ fn the_cases_are_good() {
             assert_eq!(line.name(), name);
         }
     }
+}
+
+/// The settings that a kind asks for, when it is given what it needs.
+fn settings_of(kind: &str, role: Role, needed: &[(&str, &str)]) -> Vec<String> {
+    let mut params = Params::new(None);
+    for (key, value) in needed {
+        params.set(key, Value::Text((*value).to_owned()), None);
+    }
+    params.set("zzzzzzzz", Value::Bool(true), None);
+    let said = match registry().make(kind, role, &mut params) {
+        Ok(_) => panic!("{kind} takes any key"),
+        Err(problems) => problems.to_string(),
+    };
+    let told = "unknown key \"zzzzzzzz\"\n  help: ";
+    let help = said.split_once(told).map(|(_, help)| help);
+    let help = help.and_then(|help| help.lines().next());
+    match help.and_then(|help| help.strip_prefix("known here: ")) {
+        Some(list) => list.split(", ").map(str::to_owned).collect(),
+        None => {
+            assert_eq!(help, Some("this takes no settings of its own"), "{said}");
+            Vec::new()
+        }
+    }
+}
+
+/// Each kind and decoder that has settings, with them.
+fn settings_of_kinds() -> Vec<(String, Vec<String>)> {
+    let needed: &[(&str, &str)] = &[
+        ("bind", "127.0.0.1:0"),
+        ("to", "127.0.0.1:9"),
+        ("file", "x"),
+        ("rate", "1/s"),
+        ("symbol", "BTCUSDT"),
+        ("symbols", "BTCUSDT"),
+        ("socket", "echo"),
+    ];
+    let all = [&[("decode", "datagram")], needed].concat();
+    let of_datagram = ["decode", "max_bytes"];
+    let mut found = Vec::new();
+    for (kind, role) in registry().kinds() {
+        let given = if role == Role::Source { &all } else { needed };
+        let mut settings = settings_of(kind, role, given);
+        settings.retain(|key| role != Role::Source || !of_datagram.contains(&key.as_str()));
+        found.push((format!("{} {kind}", role.name()), settings));
+    }
+    let of_udp = found
+        .iter()
+        .find(|(kind, _)| kind == "source udp")
+        .unwrap()
+        .1
+        .clone();
+    for decoder in ["binance", "datagram"] {
+        let given = [&[("decode", decoder)], needed].concat();
+        let mut settings = settings_of("udp", Role::Source, &given);
+        settings.retain(|key| key != "decode" && !of_udp.contains(key));
+        found.push((format!("decoder {decoder}"), settings));
+    }
+    found.retain(|(_, settings)| !settings.is_empty());
+    found
 }
 
 /// The first cells of the tables below each heading of level two and three: `file heading`.
@@ -87,7 +155,7 @@ fn every_key_is_documented_and_every_documented_key_is_known() {
     let load = |text: &str| files(LINE, Some(text), None);
     // A decoder and kinds without settings of their own.
     let source = "[[source]]\nname = \"a\"\nkind = \"bare\"\ndecode = \"datagram\"";
-    let tables = [
+    let mut tables = vec![
         ("line.toml [line]", known(line("[line]"))),
         ("line.toml [[source]]", known(line(source))),
         (
@@ -111,6 +179,16 @@ fn every_key_is_documented_and_every_documented_key_is_known() {
             known(budget("[hop.\"btc->book\"]")),
         ),
     ];
+    let kinds = settings_of_kinds();
+    let kinds: Vec<(String, Vec<String>)> = kinds
+        .into_iter()
+        .map(|(kind, settings)| (format!("Settings of kinds {kind}"), settings))
+        .collect();
+    tables.extend(
+        kinds
+            .iter()
+            .map(|(kind, settings)| (kind.as_str(), settings.clone())),
+    );
     let sorted = |keys: &[String]| {
         let mut keys = keys.to_vec();
         keys.sort();

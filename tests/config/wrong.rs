@@ -512,7 +512,7 @@ fn loads_that_cannot_be_are_told() {
          load.toml:4:1: \"via\" does not know the word \"tcp\"\n  \
          help: write \"direct\" or \"udp\"\n\
          load.toml:6:1: \"bytes\" = 0 is out of bounds\n  \
-         help: write a number from 1 to 65507\n\
+         help: write a number from 8 to 65507\n\
          load.toml:7:1: \"warmup\" = \"5\" cannot be read\n  \
          help: write a span of time with its unit, such as \"20us\", \"5ms\" or \"10s\"\n\
          load.toml:8:1: a load of no duration\n  \
@@ -529,7 +529,7 @@ fn loads_that_cannot_be_are_told() {
     );
     assert_eq!(
         said_of_load(
-            "intensity = 3\nbytes = 5\n[[feed]]\nsource = \"bct\"\n[[feed]]\nsource = \"btc\"\n\
+            "intensity = 3\nbytes = 50\n[[feed]]\nsource = \"bct\"\n[[feed]]\nsource = \"btc\"\n\
              [[feed]]\nsource = \"btc\"\n[[feed]]\nsource = \"book\"\n[[feed]]\nrate = \"1/s\"\n"
         ),
         "load.toml:1:1: \"intensity\" says nothing of arrivals that are not bursty\n  \

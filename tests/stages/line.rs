@@ -8,13 +8,14 @@ use hopline::feed::market::{Left, Market};
 use hopline::feed::synthetic::{Mix, SYNTHETIC_BYTES_MAX};
 use hopline::feed::{Arrivals, Datagrams, Decoder, Symbols, Synthetic, SyntheticSpec};
 use hopline::frame::{Frame, View};
+use hopline::io::{Driver, VirtualNet};
 use hopline::overload::WhenFull;
 use hopline::stage::ingress::{Decode, Decoded};
 use hopline::stage::{Context, Out, Outcome, Port, Role, Stage};
 use hopline::stages::{
     self, Book, Encode, Fault, FaultSpec, Forward, KillSwitch, Lean, LeanSpec, Risk, RiskSpec, Top,
 };
-use hopline::topology::{Hop, Line, Params, Registry, Report, Value};
+use hopline::topology::{Hop, Inline, Line, Params, Registry, Report, Value};
 
 use crate::book::{left_of, spec};
 use crate::tape::{Tape, Timed, Wire, keep, run};
@@ -142,6 +143,36 @@ fn a_line_of_two_feeds_accounts_for_every_message_and_repeats_itself() {
     assert_eq!((orders, log), (same_orders, same_log));
     assert_eq!(report.hops, again.hops);
     assert_eq!(report.stages, again.stages);
+}
+
+#[test]
+fn virtual_time_passes_over_nothing_that_is_due() {
+    let (tops, _tops) = keep::<Top>();
+    let mut line = Line::builder("due");
+    let feeds = [("BTCUSDT", 0), ("ETHUSDT", 1)];
+    for (symbol, number) in feeds {
+        let messages = synthetic(symbol, 5, 5_000);
+        line.source(symbol, Tape::new(messages, Wire::new(symbol, number)));
+    }
+    line.stage("book", || Book::new(&spec()));
+    line.sink("tops", tops);
+    line.connect(["BTCUSDT", "ETHUSDT"], "book", Hop::depth(1024));
+    line.connect("book", "tops", Hop::depth(64));
+    let inline = Inline::new(Driver::from(VirtualNet::new().driver())).stop_after_ns(200_000_000);
+    let (report, _) = line.build().unwrap().run_inline(inline, None).unwrap();
+    for (name, source) in &report.ledger.sources {
+        // 20,000 a second for 0.2 s.
+        assert!(
+            (3_800..4_200).contains(&source.received),
+            "{name}: {}",
+            source.received
+        );
+        assert!(
+            source.late_ns_max < 50_000,
+            "{name}: {} ns late",
+            source.late_ns_max
+        );
+    }
 }
 
 #[test]
