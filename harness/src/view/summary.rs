@@ -257,6 +257,15 @@ pub(crate) fn hints(run: &RunReport, program: &str, case: &str, is_fed: bool) ->
             ));
         }
     }
+    for sink in report.stages.iter().filter(|stage| stage.role == "sink") {
+        if let Some(refused) = sink.rejected.get("refused") {
+            hints.push(format!(
+                "nobody listened where {} sends: {} of its datagrams were refused",
+                sink.name,
+                grouped(*refused)
+            ));
+        }
+    }
     if hints.is_empty()
         && let Some(slow) = slowest(report)
     {
