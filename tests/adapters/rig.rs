@@ -123,3 +123,21 @@ pub(crate) fn exact(net: &VirtualNet) -> Inline {
 pub(crate) fn of_kind<F: Frame>(seen: &[Seen]) -> usize {
     seen.iter().filter(|frame| frame.kind == F::SCHEMA).count()
 }
+
+/// A trade of the exchange.
+pub(crate) const TRADE: &str =
+    r#"{"e":"trade","E":1,"T":1,"s":"BTCUSDT","t":7,"p":"61800.10","q":"0.5","m":true}"#;
+
+/// The same by another id.
+pub(crate) fn trade(id: usize) -> String {
+    TRADE.replace("\"t\":7", &format!("\"t\":{id}"))
+}
+
+/// What the source "btc" refused, by reason.
+pub(crate) fn rejected(report: &Report) -> Vec<(&str, u64)> {
+    let source = &report.ledger.sources["btc"];
+    let by_reason = source.rejected.iter();
+    by_reason
+        .map(|(why, count)| (why.as_str(), *count))
+        .collect()
+}

@@ -1,0 +1,80 @@
+//! No loop allocates once it runs, proven by a counting allocator on a whole market line.
+
+use std::time::Duration;
+
+use hopline::adapter::{Binance, blackhole, synthetic, udp_to};
+use hopline::feed::Symbols;
+use hopline::host::Pin;
+use hopline::stages::{Book, BookSpec, Encode, KillSwitch, Lean, LeanSpec, Risk, RiskSpec};
+use hopline::topology::{Hop, Line, Placement, p99};
+use hopline::wait::Strategy;
+
+#[path = "common/counting.rs"]
+mod counting;
+
+use counting::{Counting, counted_elsewhere};
+
+#[global_allocator]
+static GLOBAL: Counting = Counting;
+
+#[test]
+fn no_loop_allocates_after_its_start() {
+    // The proof itself must see an allocation of another thread.
+    let plant = || std::hint::black_box(Vec::<u8>::with_capacity(64)).capacity();
+    let seen = counted_elsewhere(|| drop(std::thread::spawn(plant).join()));
+    assert!(seen > 0, "an allocation elsewhere is counted");
+
+    let symbols = ["BTCUSDT", "ETHUSDT"];
+    let table = Symbols::new(&symbols).expect("two symbols");
+    let spec = BookSpec {
+        levels: 50,
+        symbols: table.clone(),
+    };
+    let mut line = Line::builder("market");
+    for (symbol, seed) in symbols.into_iter().zip(1..) {
+        let feed = synthetic(symbol, 20_000.0).seed(seed);
+        line.source(symbol, feed.decode(Binance::new(&symbols).or(symbol)));
+    }
+    line.stage("book", move || Book::new(&spec));
+    line.stage("signal", || Lean::new(LeanSpec::default()));
+    line.stage("risk", || {
+        Risk::new(RiskSpec::default(), KillSwitch::default())
+    });
+    line.stage("encode", move || Encode::new(table.clone()));
+    // Nobody listens there: a refused datagram must not allocate either.
+    line.sink("orders", udp_to("127.0.0.1:9"));
+    line.sink("log", blackhole());
+    line.connect(symbols, "book", Hop::depth(4096).budget(p99("100us")));
+    line.connect("book", "signal", Hop::depth(4096));
+    line.connect("book.log", "log", Hop::depth(4096));
+    line.connect("signal", "risk", Hop::depth(64));
+    line.connect("risk", "encode", Hop::depth(64));
+    line.connect("encode", "orders", Hop::depth(64));
+    line.placement(Placement {
+        pin: Pin::Off,
+        wait: Some(Strategy::PARK),
+        threads_max: Some(2),
+        ..Placement::default()
+    });
+    let mut running = line
+        .build()
+        .expect("a right line")
+        .start()
+        .expect("it starts");
+    // The first turns may touch what the system's libraries make lazily.
+    running.wait(Duration::from_millis(100));
+    let allocations = counted_elsewhere(|| {
+        running.wait(Duration::from_millis(700));
+    });
+    let report = running.end("duration");
+    assert!(report.is_good(), "{:?}", report.ledger.breaches);
+    assert!(
+        report.ledger.sources["BTCUSDT"].ingested > 1_000,
+        "the line was at work"
+    );
+    assert!(
+        report.hops.iter().all(|hop| hop.delivered > 0),
+        "and every hop of it"
+    );
+    assert_eq!(allocations, 0);
+}
