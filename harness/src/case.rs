@@ -135,6 +135,19 @@ pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<R
         notes.push("one core is left to the sender".to_owned());
     }
     let is_input = |source: &str| shape.inputs.iter().any(|input| input.source == source);
+    if via == Via::Direct && !shape.live {
+        for source in case.sources() {
+            if source.setting("share").is_some() && (load.is_some() || is_input(source.name())) {
+                return Err(Failure::usage(
+                    format!(
+                        "sinks answer by the socket of \"{}\", which a feed without UDP replaces",
+                        source.name()
+                    ),
+                    "run it with --via udp, or --live",
+                ));
+            }
+        }
+    }
     let made_up = case
         .sources()
         .any(|source| load.is_some() && !is_input(source.name()));

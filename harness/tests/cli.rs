@@ -479,6 +479,13 @@ fn an_echo_returns_every_datagram() {
     let returned = count(&sender["returned"]);
     assert_eq!(count(&sender["sent"]), returned + dropped);
     assert!(returned > 0);
+
+    // Without its socket nothing can be answered, which is said before anything runs.
+    for way in [&["--virtual"][..], &["--via", "direct"]] {
+        let output = run(&[&["run", case], way].concat());
+        ends(&output, 64);
+        assert!(err(&output).contains("--via udp"), "{}", err(&output));
+    }
     assert!(sender["round_trip_ns"]["p50"].as_u64().unwrap() > 0);
 }
 
