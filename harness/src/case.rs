@@ -15,7 +15,7 @@ use hopline::config::{
 };
 use hopline::feed::SyntheticSpec;
 use hopline::feed::synthetic::Mix;
-use hopline::host::{Host, usable_threads};
+use hopline::host::{Host, Pin, usable_threads};
 use hopline::topology::problem::{closest, list};
 use hopline::topology::{Line, Problem, Problems, Registry};
 
@@ -69,6 +69,8 @@ pub(crate) struct Ready {
     /// The captures it replays itself.
     pub(crate) inputs: Vec<PathBuf>,
     pub(crate) sink_log: Option<PathBuf>,
+    /// Whether threads shall be pinned.
+    pub(crate) pins: bool,
     pub(crate) warmup_ns: u64,
     /// How long it runs unless the user says how long.
     pub(crate) most: Option<Duration>,
@@ -133,10 +135,24 @@ pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<R
         notes.push("one core is left to the sender".to_owned());
     }
     let is_input = |source: &str| shape.inputs.iter().any(|input| input.source == source);
+    if via == Via::Direct && !shape.live {
+        for source in case.sources() {
+            if source.setting("share").is_some() && (load.is_some() || is_input(source.name())) {
+                return Err(Failure::usage(
+                    format!(
+                        "sinks answer by the socket of \"{}\", which a feed without UDP replaces",
+                        source.name()
+                    ),
+                    "run it with --via udp, or --live",
+                ));
+            }
+        }
+    }
     let made_up = case
         .sources()
         .any(|source| load.is_some() && !is_input(source.name()));
     let nodes = draft.nodes.len();
+    let pins = draft.placement.pin != Pin::Off;
     let line = draft.check()?;
     Ok(Ready {
         line,
@@ -148,6 +164,7 @@ pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<R
             .map(|input| input.file.clone())
             .collect(),
         sink_log: shape.sink_log.clone(),
+        pins,
         warmup_ns: load.filter(|_| made_up).map_or(0, |load| load.warmup_ns),
         most: load.filter(|_| made_up).map(|load| {
             let most = load.duration_ns.map(Duration::from_nanos);

@@ -48,6 +48,11 @@ use view::text::Paint;
 /// Call it first in `main`: the cores that the process may use are read here, before any pin.
 #[must_use]
 pub fn main(registry: Registry) -> ExitCode {
+    let print_panic = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        view::live::make_way();
+        print_panic(panic);
+    }));
     let result = catch_unwind(AssertUnwindSafe(|| command(&registry)));
     view::live::restore_terminal();
     let exit = result.unwrap_or_else(|_| {

@@ -54,8 +54,8 @@ pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> 
     let senders = if ready.lanes.is_empty() {
         None
     } else {
-        let core = free_core(&plan, &host);
-        if core.is_none() {
+        let core = free_core(&plan, &host).filter(|_| ready.pins);
+        if core.is_none() && ready.pins {
             notes.push(
                 "the sender shares its core with the line: its lateness shows how much".to_owned(),
             );

@@ -211,7 +211,7 @@ fn without_arguments_it_demonstrates_until_a_signal_drains_it() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    wait_for(&mut child, "tick-to-trade: 1.0s of 10.0s");
+    wait_for(&mut child, " of 10.0s");
     signal(&child, "TERM");
     let output = child.wait_with_output().unwrap();
     ends(&output, 0);
@@ -383,8 +383,8 @@ fn on_virtual_time_the_same_report_comes_twice() {
     assert_eq!(out(&twice[0]), out(&twice[1]));
     let report = json(&twice[0]);
     assert_eq!(report["line"]["mode"], "inline");
-    // 2,000 a second for two seconds, the one at 0 included.
-    assert_eq!(report["ledger"]["sources"]["btc"]["received"], 4_000);
+    // 2,000 a second for two seconds, both ends included.
+    assert_eq!(report["ledger"]["sources"]["btc"]["received"], 4_001);
 }
 
 #[test]
@@ -457,12 +457,35 @@ fn a_sender_feeds_the_line_over_the_loopback_and_says_how_late_it_was() {
 
 #[test]
 fn an_echo_returns_every_datagram() {
-    let output = run(&["run", "udp-echo", "--for", "500ms", "--json"]);
+    // The built-in case on a port of its own.
+    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/udp-echo");
+    let folder = tempfile::tempdir().unwrap();
+    let (_, port) = port();
+    for file in ["line.toml", "load.toml", "budget.toml"] {
+        let text = std::fs::read_to_string(built_in.join(file)).unwrap();
+        let text = text.replace(":26600", &format!(":{port}"));
+        std::fs::write(folder.path().join(file), text).unwrap();
+    }
+    let case = folder.path().to_str().unwrap();
+    let output = run(&["run", case, "--for", "500ms", "--json"]);
     ends(&output, 0);
     let report = json(&output);
     let sender = &report["senders"][0];
     assert!(sender["sent"].as_u64().unwrap() > 1_000);
-    assert_eq!(sender["sent"], sender["returned"]);
+    // On a machine that is busy with other things a datagram may find a full socket.
+    let count = |value: &Value| value.as_u64().unwrap();
+    let dropped = count(&sender["kernel_dropped"])
+        + count(&report["ledger"]["sources"]["in"]["kernel_dropped"]);
+    let returned = count(&sender["returned"]);
+    assert_eq!(count(&sender["sent"]), returned + dropped);
+    assert!(returned > 0);
+
+    // Without its socket nothing can be answered, which is said before anything runs.
+    for way in [&["--virtual"][..], &["--via", "direct"]] {
+        let output = run(&[&["run", case], way].concat());
+        ends(&output, 64);
+        assert!(err(&output).contains("--via udp"), "{}", err(&output));
+    }
     assert!(sender["round_trip_ns"]["p50"].as_u64().unwrap() > 0);
 }
 
@@ -506,7 +529,7 @@ fn a_stage_that_never_returns_is_named_and_nothing_hangs() {
 fn the_first_signal_drains_and_the_second_ends_at_once() {
     let case = Case::new("", "");
     let mut child = case.spawn(&["--for", "60s"]);
-    wait_for(&mut child, "small: 1.0s");
+    wait_for(&mut child, "small: ");
     signal(&child, "INT");
     let output = child.wait_with_output().unwrap();
     ends(&output, 0);
@@ -518,7 +541,7 @@ fn the_first_signal_drains_and_the_second_ends_at_once() {
         let line = std::fs::read_to_string(case.path().join("line.toml")).unwrap();
         case.write("line.toml", &line.replace("300ms", "60s"));
         let mut child = case.spawn(&["--for", "60s"]);
-        wait_for(&mut child, "small: 1.0s");
+        wait_for(&mut child, "small: ");
         signal(&child, name);
         // The first one must be seen as the first: two at once are one to the system.
         wait_for(&mut child, "draining");
@@ -558,5 +581,5 @@ fn a_full_disk_under_the_sink_log_is_an_io_fault() {
     let case = Case::new("", "");
     let output = case.hopline("run", &["--for", "1s", "--sink-log", "/dev/full"]);
     ends(&output, 74);
-    assert!(out(&output).contains("no space left"), "{}", out(&output));
+    assert!(out(&output).contains("disk full"), "{}", out(&output));
 }

@@ -31,6 +31,20 @@ const BAR: usize = 24;
 /// Whether the cursor is hidden, for those who end the process without unwinding.
 static HIDDEN: AtomicBool = AtomicBool::new(false);
 
+/// Whether somebody has written below the last frame, so that it must not be drawn over.
+static WRITTEN_BELOW: AtomicBool = AtomicBool::new(false);
+
+/// Lets somebody else write to the terminal, such as the words of a panic: the next frame begins
+/// below them.
+pub(crate) fn make_way() {
+    if HIDDEN.load(Ordering::Relaxed) {
+        let mut out = io::stdout();
+        // As below: nobody is left to tell that this failed.
+        let _ = queue!(out, EnableLineWrap).and_then(|()| out.flush());
+        WRITTEN_BELOW.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Gives the terminal its cursor back if a live view has taken it.
 pub(crate) fn restore_terminal() {
     // Relaxed: the flag publishes nothing but itself.
@@ -96,6 +110,10 @@ impl Live {
     fn put(&mut self, lines: &[String], size: (u16, u16)) -> io::Result<()> {
         let mut out = Vec::with_capacity(8 << 10);
         queue!(out, BeginSynchronizedUpdate)?;
+        if WRITTEN_BELOW.swap(false, Ordering::Relaxed) {
+            self.drawn = 0;
+            queue!(out, DisableLineWrap)?;
+        }
         if self.drawn > 0 && size != self.size {
             // The terminal has broken the old lines in its own way.
             queue!(out, Clear(ClearType::All), MoveTo(0, 0))?;
@@ -118,7 +136,7 @@ impl Live {
     /// Wipes the view away, so that the summary stands in its place.
     pub(crate) fn wipe(&mut self) {
         let mut out = io::stdout();
-        if self.drawn > 0 {
+        if self.drawn > 0 && !WRITTEN_BELOW.load(Ordering::Relaxed) {
             // As above.
             let _ = queue!(
                 out,
@@ -237,4 +255,54 @@ pub(crate) fn status(report: &Report, progress: Progress) -> String {
         hopline::base::units::Span(whole.max),
         grouped(report.ledger.shed)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::summary::tests::a_run;
+    use super::*;
+
+    const PROGRESS: Progress = Progress {
+        elapsed_ns: 2_500_000_000,
+        most_ns: Some(10_000_000_000),
+        sources: (0, 2),
+        draining: false,
+    };
+
+    #[test]
+    fn a_frame_fits_its_terminal() {
+        let report = a_run().report;
+        for width in [80, 100, 160] {
+            for height in [5, 10, 24, 40] {
+                let lines = frame(&report, None, PROGRESS, (width, height), Paint(false));
+                assert!(lines.len() < height, "{} lines in {height}", lines.len());
+                for line in lines {
+                    assert!(line.chars().count() <= width, "{width}: {line:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_low_window_loses_the_stages_first() {
+        let report = a_run().report;
+        let low = frame(&report, None, PROGRESS, (100, 14), Paint(false)).join("\n");
+        assert!(low.contains("end to end") && !low.contains("held back"));
+        let high = frame(&report, None, PROGRESS, (100, 40), Paint(false)).join("\n");
+        assert!(high.contains("end to end") && high.contains("held back"));
+    }
+
+    #[test]
+    fn rates_are_those_since_the_last_frame() {
+        let mut report = a_run().report;
+        let last = report.clone();
+        report.line.elapsed_ns += 100_000_000;
+        report.hops[0].delivered += 50;
+        let text = frame(&report, Some(&last), PROGRESS, (160, 40), Paint(false)).join("\n");
+        let line = text
+            .lines()
+            .find(|line| line.contains("btc->book"))
+            .unwrap();
+        assert!(line.split_whitespace().any(|word| word == "500"), "{line}");
+    }
 }

@@ -526,6 +526,13 @@ pub(crate) fn senders(senders: &[SenderReport]) -> Table {
             cells.push(span(away, away.max));
         }
         table.row(cells);
+        if sender.kernel_dropped > 0 {
+            let text = format!(
+                "the kernel dropped {} that came back, before the sender took them",
+                grouped(sender.kernel_dropped)
+            );
+            table.remark(text, Tone::Warn);
+        }
         for (why, count) in &sender.skipped {
             table.remark(format!("not sent: {why} {}", grouped(*count)), Tone::Warn);
         }

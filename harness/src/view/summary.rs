@@ -132,10 +132,13 @@ fn ledger(lines: &mut Lines<'_>, report: &Report) {
         .values()
         .map(|source| source.kernel_dropped)
         .sum();
+    let sinks = report.stages.iter().filter(|stage| stage.role == "sink");
+    let refused: u64 = sinks.flat_map(|sink| sink.rejected.values()).sum();
     let losses = [
         ("shed", ledger.shed),
         ("discarded", ledger.discarded),
         ("rejected", rejected),
+        ("refused by sinks", refused),
         ("dropped by the kernel", kernel_dropped),
     ];
     let lost: Vec<String> = losses
@@ -226,7 +229,9 @@ pub(crate) fn hints(run: &RunReport, program: &str, case: &str, is_fed: bool) ->
     let report = &run.report;
     let mut hints = Vec::new();
     for hop in &report.hops {
-        let shed: u64 = hop.shed.values().sum();
+        // A hop that closed because a node failed was not too slow.
+        let reasons = hop.shed.iter().filter(|(why, _)| *why != "closed");
+        let shed: u64 = reasons.map(|(_, count)| count).sum();
         if shed > 0 {
             // A message of the most fragments must fit at all.
             let deeper = (hop.depth * 4).clamp(2 * FRAGMENTS_MAX, DEPTH_MAX);
@@ -239,10 +244,25 @@ pub(crate) fn hints(run: &RunReport, program: &str, case: &str, is_fed: bool) ->
         }
     }
     for (name, source) in &report.ledger.sources {
+        if source.kernel_dropped > 0 {
+            hints.push(format!(
+                "the kernel dropped {} datagrams before {name} took them: runbooks/kernel-drops.md",
+                grouped(source.kernel_dropped)
+            ));
+        }
         if source.late_ns_max > BEHIND_NS {
             hints.push(format!(
                 "{name} was up to {} behind its schedule: the line could not keep up, or its core was taken away",
                 Span(source.late_ns_max)
+            ));
+        }
+    }
+    for sink in report.stages.iter().filter(|stage| stage.role == "sink") {
+        if let Some(refused) = sink.rejected.get("refused") {
+            hints.push(format!(
+                "nobody listened where {} sends: {} of its datagrams were refused",
+                sink.name,
+                grouped(*refused)
             ));
         }
     }
@@ -282,4 +302,71 @@ fn slowest(report: &Report) -> Option<String> {
         hop.name,
         Span(hop.sojourn_ns.p99)
     ))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::case;
+    use crate::cli::Shape;
+    use hopline::io::{Driver, Virtual};
+    use hopline::topology::{Inline, Registry};
+
+    /// A short run of the built-in case, without threads.
+    pub(crate) fn a_run() -> RunReport {
+        let registry = hopline::stages::register(hopline::adapter::register(Registry::new()));
+        let ready = case::load(&registry, &Shape::of(case::DEMONSTRATION), true).unwrap();
+        let inline = Inline::new(Driver::from(Virtual::new())).stop_after_ns(200_000_000);
+        let (report, _) = ready.line.run_inline(inline, None).unwrap();
+        RunReport {
+            report,
+            senders: Vec::new(),
+            warmup_ns: 0,
+            jitter_budget_ns: ready.jitter_ns,
+            notes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn no_line_is_wider_than_asked_for() {
+        let run = a_run();
+        let hints = hints(&run, "hopline", "tick-to-trade", true);
+        for width in [80, 100, 120, 160] {
+            for line in lines(&run, &hints, width, Paint(false)) {
+                assert!(line.chars().count() <= width, "{width}: {line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn colour_changes_nothing_but_colour() {
+        let run = a_run();
+        let plain = lines(&run, &[], 100, Paint(false)).join("\n");
+        let coloured = lines(&run, &[], 100, Paint(true)).join("\n");
+        assert!(coloured.contains("\x1b[") && !plain.contains('\x1b'));
+        let mut bare = String::new();
+        for (at, part) in coloured.split("\x1b[").enumerate() {
+            let text = part.split_once('m').map_or("", |(_, text)| text);
+            bare.push_str(if at == 0 { part } else { text });
+        }
+        assert_eq!(bare, plain);
+    }
+
+    #[test]
+    fn an_open_ledger_and_a_shedding_hop_are_named() {
+        let mut run = a_run();
+        assert!(
+            lines(&run, &[], 100, Paint(false))
+                .join("\n")
+                .contains("closed; every")
+        );
+        run.report.ledger.closed = false;
+        run.report.ledger.breaches = vec!["btc->book: 3 messages lost".to_owned()];
+        run.report.hops[0].shed.insert("full".to_owned(), 3);
+        let text = lines(&run, &[], 100, Paint(false)).join("\n");
+        assert!(text.contains("ledger:   OPEN"), "{text}");
+        assert!(text.contains("btc->book: 3 messages lost"), "{text}");
+        let hints = hints(&run, "hopline", "mine", false).join("\n");
+        assert!(hints.contains("--hop 'btc->book:depth=16384'"), "{hints}");
+    }
 }

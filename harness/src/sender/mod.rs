@@ -6,32 +6,22 @@
 //! datagram left, and for datagrams that come back how long they were away, from their intended time.
 //!
 //! Invariant: memory is bounded whatever a capture holds; nothing allocates while it sends.
+mod lane;
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 
+use hopline::base::Counter;
 use hopline::base::limits::MESSAGE_BYTES_MAX;
 use hopline::base::primitive::{Arc, AtomicBool, AtomicU64, Ordering, spin_hint};
-use hopline::base::{Counter, Reason, Reject};
-use hopline::budget::report::Percentiles;
 use hopline::clock::Clock;
-use hopline::feed::{Arrivals, Schedule, Synthetic, SyntheticSpec, parse_line};
-use hopline::hist::Totals;
 use hopline::host::{self, Pin};
-use hopline::io::{Driver, Fill, LineEvent, LineReader, Sent, UdpId, UdpSpec};
-use hopline::topology::report::percentiles;
-use serde::Serialize;
+use hopline::io::Driver;
 
 use crate::exit::Failure;
-
-/// Bytes of a capture that are read ahead: some 10 ms at 400 times the speed of the market.
-const READ_AHEAD_BYTES: usize = 1 << 20;
-
-/// Bytes of a capture taken at once, so that reading ahead delays no datagram by more than 0.2 ms.
-const FILL_BYTES: usize = 32 << 10;
+pub use lane::SenderReport;
+pub(crate) use lane::{Content, LaneSpec};
+use lane::{Due, Lane};
 
 /// Nearer than this to a due time the thread spins: a sleep ends up to 60 us late.
 const SPIN_NS: u64 = 100_000;
@@ -41,73 +31,6 @@ const LOOK_NS: u64 = 5_000_000;
 
 /// Returned datagrams taken between two sent ones, so that taking does not delay sending.
 const RETURNS_BURST: usize = 8;
-
-/// Bytes at the head of a datagram of ours: sequence and intended time, both little endian.
-const STAMP_BYTES: usize = 16;
-
-/// What a lane sends.
-#[derive(Clone, Debug)]
-pub(crate) enum Content {
-    /// A synthetic market.
-    Market(SyntheticSpec),
-    /// Opaque datagrams that know when they were meant to leave.
-    Datagrams {
-        rate_per_s: f64,
-        arrivals: Arrivals,
-        seed: u64,
-        /// At least 16.
-        bytes: usize,
-    },
-    /// The messages of a capture, at a multiple of their recorded pace.
-    Capture {
-        file: PathBuf,
-        /// `None` is as fast as it goes.
-        speed: Option<f64>,
-        /// The recorded time that the start stands for.
-        epoch_ns: u64,
-    },
-}
-
-/// What feeds one source.
-#[derive(Clone, Debug)]
-pub(crate) struct LaneSpec {
-    /// The source, by name.
-    pub(crate) source: String,
-    /// Where it listens.
-    pub(crate) to: SocketAddr,
-    pub(crate) content: Content,
-}
-
-/// What a lane did, as the report has it.
-#[derive(Clone, Debug, Serialize)]
-pub struct SenderReport {
-    /// The source that it fed.
-    pub source: String,
-    /// Where it sent to.
-    pub to: String,
-    /// `market`, `datagrams` or the capture's path.
-    pub content: String,
-    /// The core that the sending thread was bound to, if it was.
-    pub core: Option<usize>,
-    /// Datagrams that the system took.
-    pub sent: u64,
-    /// Bytes of them.
-    pub bytes: u64,
-    /// Datagrams that it did not take.
-    pub unsent: u64,
-    /// Times that it had no room for one, and the sender waited.
-    pub would_block: u64,
-    /// Lines of the capture that are no messages, by reason.
-    pub skipped: BTreeMap<&'static str, u64>,
-    /// How long after its intended time each datagram left, in nanoseconds.
-    pub late_ns: Percentiles,
-    /// Datagrams that came back; absent where none is expected.
-    pub returned: Option<u64>,
-    /// From the intended time to the return, in nanoseconds; absent where none is expected.
-    pub round_trip_ns: Option<Percentiles>,
-    /// What went wrong first, in words.
-    pub fault: Option<String>,
-}
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -201,48 +124,6 @@ impl Senders {
     }
 }
 
-enum Feed {
-    Market(Box<Synthetic>),
-    Datagrams { schedule: Schedule, sequence: u64 },
-    Capture(Box<Capture>),
-}
-
-struct Capture {
-    lines: LineReader,
-    file: PathBuf,
-    speed: Option<f64>,
-    epoch_ns: u64,
-    skipped: [u64; Reject::NAMES.len()],
-}
-
-/// When a message leaves.
-#[derive(Clone, Copy)]
-struct Due {
-    /// Nanoseconds after the start.
-    at_ns: u64,
-    /// False where it leaves as soon as it can, and `at_ns` only gives its place among the lanes.
-    paced: bool,
-}
-
-struct Lane {
-    source: String,
-    to: SocketAddr,
-    content: String,
-    socket: UdpId,
-    feed: Feed,
-    /// The next message, and when it leaves; `None` at the end.
-    next: Option<Due>,
-    message: Box<[u8]>,
-    len: usize,
-    bytes: u64,
-    unsent: u64,
-    would_block: u64,
-    late: Totals,
-    returned: u64,
-    round_trip: Totals,
-    fault: Option<String>,
-}
-
 struct Loop {
     driver: Driver,
     clock: Clock,
@@ -251,10 +132,6 @@ struct Loop {
     lanes: Vec<Lane>,
     shared: Arc<Shared>,
     inbox: Box<[u8]>,
-}
-
-fn totals() -> Totals {
-    Totals::new(&[]).expect("no limits are never too many")
 }
 
 impl Loop {
@@ -290,7 +167,7 @@ impl Loop {
             if !self.wait_until(t0_ns, due) {
                 break;
             }
-            self.send(at, t0_ns, due);
+            self.send(at, t0_ns);
             self.take_returns(RETURNS_BURST);
         }
         self.shared.done.store(true, Ordering::Relaxed);
@@ -300,12 +177,12 @@ impl Loop {
             }
         }
         self.take_returns(usize::MAX);
-        let core = self.core;
+        let (core, driver) = (self.core, &self.driver);
         let counts = self.shared.sent.iter().map(Counter::get);
         self.lanes
             .into_iter()
             .zip(counts)
-            .map(|(lane, sent)| lane.report(core, sent))
+            .map(|(lane, sent)| lane.report(driver, core, sent))
             .collect()
     }
 
@@ -326,7 +203,7 @@ impl Loop {
     /// The lane whose message is due first, if any has one within the time to send.
     fn next_lane(&self) -> Option<(usize, Due)> {
         let due = self.lanes.iter().enumerate();
-        due.filter_map(|(at, lane)| lane.next.map(|due| (at, due)))
+        due.filter_map(|(at, lane)| lane.next().map(|due| (at, due)))
             .filter(|(_, due)| !due.paced || due.at_ns <= self.most_ns)
             .min_by_key(|(_, due)| due.at_ns)
     }
@@ -366,12 +243,7 @@ impl Loop {
     fn read_ahead(&mut self) -> bool {
         let mut progress = false;
         for lane in &mut self.lanes {
-            if let Feed::Capture(capture) = &mut lane.feed
-                && !capture.lines.at_end()
-            {
-                let filled = capture.lines.fill(&mut self.driver, FILL_BYTES);
-                progress |= matches!(filled, Ok(Fill::Progress { .. }));
-            }
+            progress |= lane.read_ahead(&mut self.driver);
         }
         progress
     }
@@ -383,243 +255,32 @@ impl Loop {
         }
     }
 
-    fn send(&mut self, at: usize, t0_ns: u64, due: Due) {
-        let lane = &mut self.lanes[at];
-        let sending_ns = self.clock.stamp();
-        let intended_ns = if due.paced {
-            t0_ns.saturating_add(due.at_ns)
-        } else {
-            sending_ns
-        };
-        lane.stamp(intended_ns);
-        let mut refused = false;
-        loop {
-            let message = &lane.message[..lane.len];
-            match self.driver.udp_send(lane.socket, None, message) {
-                Ok(Sent::Yes) => {
-                    self.shared.sent[at].add(1);
-                    lane.bytes += lane.len as u64;
-                    if due.paced {
-                        lane.late.record(sending_ns.saturating_sub(intended_ns));
-                    }
-                    break;
-                }
-                Ok(Sent::WouldBlock) if !self.shared.stop.load(Ordering::Relaxed) => {
-                    lane.would_block += 1;
-                    std::thread::yield_now();
-                }
-                // The word is about an earlier datagram: this one gets its chance.
-                Ok(Sent::Refused) if !refused => refused = true,
-                Ok(_) => {
-                    lane.unsent += 1;
-                    break;
-                }
-                Err(error) => {
-                    lane.unsent += 1;
-                    lane.fault.get_or_insert_with(|| error.to_string());
-                    break;
-                }
-            }
+    fn send(&mut self, at: usize, t0_ns: u64) {
+        let shared = &self.shared;
+        let stopped = || shared.stop.load(Ordering::Relaxed);
+        if self.lanes[at].send(&mut self.driver, &self.clock, t0_ns, stopped) {
+            shared.sent[at].add(1);
         }
-        lane.prepare(&mut self.driver);
     }
 
-    /// Takes datagrams that came back, at most `most`, and says how many.
+    /// Takes datagrams that came back, at most `most` of each lane, and says how many.
     fn take_returns(&mut self, most: usize) -> usize {
         let mut taken = 0;
         for lane in &mut self.lanes {
-            if !matches!(lane.feed, Feed::Datagrams { .. }) {
-                continue;
-            }
-            while taken < most {
-                let Ok(Some(datagram)) = self.driver.udp_recv(lane.socket, &mut self.inbox) else {
-                    break;
-                };
-                let now_ns = self.clock.stamp_after();
-                taken += 1;
-                let stamp = self.inbox[..datagram.len].get(8..STAMP_BYTES);
-                if let Some(Ok(intended)) = stamp.map(<[u8; 8]>::try_from) {
-                    lane.returned += 1;
-                    let away_ns = now_ns.saturating_sub(u64::from_le_bytes(intended));
-                    lane.round_trip.record(away_ns);
-                }
-            }
+            taken += lane.take_returns(&mut self.driver, &self.clock, &mut self.inbox, most);
         }
         taken
     }
 }
 
-impl Lane {
-    fn open(spec: LaneSpec, driver: &mut Driver) -> Result<Lane, Failure> {
-        let wrong = |what: &dyn std::fmt::Display| {
-            Failure::usage(format!("cannot feed \"{}\": {what}", spec.source), "")
-        };
-        let mut message_bytes = MESSAGE_BYTES_MAX;
-        let (feed, content) = match spec.content {
-            Content::Market(market) => {
-                let feed = Synthetic::new(&market).map_err(|error| wrong(&error))?;
-                (Feed::Market(Box::new(feed)), "market".to_owned())
-            }
-            Content::Datagrams {
-                rate_per_s,
-                arrivals,
-                seed,
-                bytes,
-            } => {
-                let schedule =
-                    Schedule::new(rate_per_s, arrivals, seed).map_err(|error| wrong(&error))?;
-                message_bytes = bytes.clamp(STAMP_BYTES, MESSAGE_BYTES_MAX);
-                let sequence = 0;
-                (
-                    Feed::Datagrams { schedule, sequence },
-                    "datagrams".to_owned(),
-                )
-            }
-            Content::Capture {
-                file,
-                speed,
-                epoch_ns,
-            } => {
-                let lines = LineReader::open(driver, &file, READ_AHEAD_BYTES)?;
-                let content = file.display().to_string();
-                let skipped = [0; Reject::NAMES.len()];
-                let capture = Capture {
-                    lines,
-                    file,
-                    speed,
-                    epoch_ns,
-                    skipped,
-                };
-                (Feed::Capture(Box::new(capture)), content)
-            }
-        };
-        Ok(Lane {
-            source: spec.source,
-            to: spec.to,
-            content,
-            socket: driver.udp_open(&UdpSpec::connected(spec.to))?,
-            feed,
-            next: None,
-            message: vec![b'.'; message_bytes].into_boxed_slice(),
-            len: 0,
-            bytes: 0,
-            unsent: 0,
-            would_block: 0,
-            late: totals(),
-            returned: 0,
-            round_trip: totals(),
-            fault: None,
-        })
-    }
-
-    /// Makes the next message ready, if there is one.
-    fn prepare(&mut self, driver: &mut Driver) {
-        self.next = match &mut self.feed {
-            Feed::Market(feed) => feed.next(&mut self.message).map(|(at_ns, len)| {
-                self.len = len;
-                Due { at_ns, paced: true }
-            }),
-            Feed::Datagrams { schedule, sequence } => {
-                self.len = self.message.len();
-                self.message[..8].copy_from_slice(&sequence.to_le_bytes());
-                *sequence += 1;
-                Some(Due {
-                    at_ns: schedule.next_ns(),
-                    paced: true,
-                })
-            }
-            Feed::Capture(capture) => match capture.next(driver, &mut self.message) {
-                Ok(next) => next.map(|(due, len)| {
-                    self.len = len;
-                    due
-                }),
-                Err(what) => {
-                    self.fault.get_or_insert(what);
-                    None
-                }
-            },
-        };
-    }
-
-    /// Writes the intended time into a datagram of ours.
-    fn stamp(&mut self, intended_ns: u64) {
-        if let Feed::Datagrams { .. } = self.feed {
-            self.message[8..STAMP_BYTES].copy_from_slice(&intended_ns.to_le_bytes());
-        }
-    }
-
-    fn report(self, core: Option<usize>, sent: u64) -> SenderReport {
-        let expects_returns = matches!(self.feed, Feed::Datagrams { .. });
-        let skipped = match &self.feed {
-            Feed::Capture(capture) => Reject::NAMES
-                .iter()
-                .zip(capture.skipped)
-                .filter(|(_, count)| *count > 0)
-                .map(|(name, count)| (*name, count))
-                .collect(),
-            _ => BTreeMap::new(),
-        };
-        SenderReport {
-            source: self.source,
-            to: self.to.to_string(),
-            content: self.content,
-            core,
-            sent,
-            bytes: self.bytes,
-            unsent: self.unsent,
-            would_block: self.would_block,
-            skipped,
-            late_ns: percentiles(&self.late),
-            returned: expects_returns.then_some(self.returned),
-            round_trip_ns: expects_returns.then(|| percentiles(&self.round_trip)),
-            fault: self.fault,
-        }
-    }
-}
-
-impl Capture {
-    /// Copies the next message into `message`: when it leaves, and its length. `None` at the end.
-    fn next(
-        &mut self,
-        driver: &mut Driver,
-        message: &mut [u8],
-    ) -> Result<Option<(Due, usize)>, String> {
-        while !self.lines.at_end() {
-            match self.lines.next_line() {
-                Some(LineEvent::Line(line)) => match parse_line(line) {
-                    Ok((_, json)) if json.len() > message.len() => {
-                        self.skipped[Reject::TooLong.index()] += 1;
-                    }
-                    Ok((at_ns, json)) => {
-                        message[..json.len()].copy_from_slice(json);
-                        let span_ns = at_ns.saturating_sub(self.epoch_ns);
-                        let due = match self.speed {
-                            Some(speed) => Due {
-                                at_ns: (span_ns as f64 / speed) as u64,
-                                paced: true,
-                            },
-                            None => Due {
-                                at_ns: span_ns,
-                                paced: false,
-                            },
-                        };
-                        return Ok(Some((due, json.len())));
-                    }
-                    Err(why) => self.skipped[why.index()] += 1,
-                },
-                Some(LineEvent::Bad(why)) => self.skipped[why.index()] += 1,
-                None => {
-                    let filled = self.lines.fill(driver, FILL_BYTES);
-                    filled.map_err(|error| format!("{}: {error}", self.file.display()))?;
-                }
-            }
-        }
-        Ok(None)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::net::SocketAddr;
+
+    use hopline::feed::Arrivals;
+    use hopline::io::{UdpId, UdpSpec};
+
     use super::*;
 
     fn lane(to: SocketAddr, content: Content) -> LaneSpec {
