@@ -148,7 +148,7 @@ fn wrong_settings_are_named_with_what_to_write() {
             Role::Stage,
             &[],
             None,
-            "\"udp\" is a source, not a stage",
+            "\"udp\" is a source and a sink, not a stage",
         ),
         (
             "synthetic",
