@@ -392,7 +392,11 @@ fn a_capture_is_replayed_and_a_bad_one_named() {
     let case = Case::new("", "");
     let good = case.write(
         "good",
-        "1000000000 {\"stream\":\"btcusdt@trade\",\"data\":{\"e\":\"trade\",\"E\":1,\"T\":1,\"s\":\"BTCUSDT\",\"t\":7,\"p\":\"1.0\",\"q\":\"2.0\",\"m\":true}}\nno line\n",
+        concat!(
+            r#"1000000000 {"stream":"btcusdt@trade","data":{"e":"trade","E":1,"T":1,"#,
+            r#""s":"BTCUSDT","t":7,"p":"1.0","q":"2.0","m":true}}"#,
+            "\nno line\n"
+        ),
     );
     let input = format!("btc={}", good.display());
     for way in [&["--speed", "max"][..], &["--virtual"]] {
