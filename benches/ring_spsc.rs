@@ -7,7 +7,8 @@
 //! - *ping-pong* (closed loop): a round trip over two rings, halved. All candidates, the floor and the
 //!   cost of measuring (null) run in each round, in rotating order; the ratio is taken to the floor of
 //!   the same round, for the floor itself drifts from round to round. The bar: p50 within 1.10 x of it for
-//!   8 B in a packed ring and 56 B in a lined one.
+//!   8 B in a packed ring and 56 B in a lined one. The *walk* is the floor over as many lines as a ring
+//!   has slots: beyond the first-level cache, walking costs more than the ring does.
 //! - *stream* (flat out): nanoseconds an item, one by one and in batches of 32.
 //!
 //! Only ratios travel between machines. Both cores have to be free: with other work on them the
@@ -100,6 +101,33 @@ fn floor(plan: &Plan, round: usize, _depth: usize) -> Vec<u64> {
                 spin_hint();
             }
             back.store(answered, Ordering::Release);
+        },
+    )
+}
+
+/// Bare lines again, but `depth` of them each way, one after the other, as a ring uses its slots:
+/// what the walk through memory costs without any ring.
+fn walk(plan: &Plan, _round: usize, depth: usize) -> Vec<u64> {
+    let lines =
+        || -> Vec<CachePadded<AtomicU64>> { (0..depth).map(|_| Default::default()).collect() };
+    let (there, back) = (lines(), lines());
+    let at = |number: u64| (number as usize) & (depth - 1);
+    let mut answered = 0;
+    ping_pong(
+        plan,
+        |number| {
+            there[at(number)].store(number + 1, Ordering::Release);
+            while back[at(number)].load(Ordering::Acquire) != number + 1 {
+                spin_hint();
+            }
+        },
+        || {
+            let line = at(answered);
+            answered += 1;
+            while there[line].load(Ordering::Acquire) != answered {
+                spin_hint();
+            }
+            back[line].store(answered, Ordering::Release);
         },
     )
 }
@@ -334,6 +362,7 @@ fn main() {
         ("floor (two bare lines)".into(), floor, 0, None),
     ];
     for depth in DEPTHS {
+        candidates.push((format!("walk over {depth} bare lines"), walk, depth, None));
         for (name, trips, bar) in shapes {
             candidates.push((format!("{name}, depth {depth}"), trips, depth, bar));
         }
