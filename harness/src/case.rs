@@ -69,6 +69,8 @@ pub(crate) struct Ready {
     /// The captures it replays itself.
     pub(crate) inputs: Vec<PathBuf>,
     pub(crate) sink_log: Option<PathBuf>,
+    /// Where its UDP sinks send to, by name; empty under `--live`, where the world listens.
+    pub(crate) sends_to: Vec<(String, SocketAddr)>,
     /// Whether threads shall be pinned.
     pub(crate) pins: bool,
     pub(crate) warmup_ns: u64,
@@ -164,6 +166,11 @@ pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<R
             .map(|input| input.file.clone())
             .collect(),
         sink_log: shape.sink_log.clone(),
+        sends_to: if shape.live {
+            Vec::new()
+        } else {
+            sends_to(&case)
+        },
         pins,
         warmup_ns: load.filter(|_| made_up).map_or(0, |load| load.warmup_ns),
         most: load.filter(|_| made_up).map(|load| {
@@ -174,6 +181,18 @@ pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<R
         jitter_ns: case.slo().jitter_ns,
         notes,
     })
+}
+
+/// The addresses that the case's sinks send to.
+fn sends_to(case: &Case) -> Vec<(String, SocketAddr)> {
+    let to = |sink: hopline::config::GivenNode<'_>| {
+        let address = sink.setting("to")?.parse().ok()?;
+        Some((sink.name().to_owned(), address))
+    };
+    case.sinks()
+        .filter(|sink| sink.kind() == "udp")
+        .filter_map(to)
+        .collect()
 }
 
 /// What a sender sends to each source.

@@ -5,6 +5,7 @@
 use hopline::topology::Report;
 use serde::Serialize;
 
+use crate::listener::ListenerReport;
 use crate::sender::SenderReport;
 
 /// What `--json` prints: the line's report and, beside its keys, those of the harness.
@@ -15,6 +16,8 @@ pub struct RunReport {
     pub report: Report,
     /// The senders that fed the line over the loopback; empty where it fed itself.
     pub senders: Vec<SenderReport>,
+    /// What listened where the line's sinks send to, since nobody else did.
+    pub listeners: Vec<ListenerReport>,
     /// Nanoseconds at the start whose latencies are not in the histograms; counters have them.
     pub warmup_ns: u64,
     /// Most that P99 may lie above P50 from end to end, in nanoseconds, if the case says so.

@@ -19,6 +19,7 @@ use hopline::topology::{Inline, Plan, Report, Running, Stop};
 
 use crate::case::Ready;
 use crate::exit::{Exit, Failure};
+use crate::listener::{ListenerReport, Listeners};
 use crate::report::RunReport;
 use crate::sender::{SenderReport, Senders};
 use crate::view::live::{FRAME, Live, Progress, status};
@@ -63,6 +64,7 @@ pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> 
         let lanes = ready.lanes;
         Some(Senders::open(lanes, core, clock.clone(), most_ns)?)
     };
+    let listeners = Listeners::open(&ready.sends_to);
     let running = ready
         .line
         .start_as(plan, host, clock.clone(), &Driver::real)?;
@@ -71,15 +73,22 @@ pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> 
     }
     let watch = Watch {
         senders,
+        listeners,
         signalled,
         most_ns,
         warmup_ns: ready.warmup_ns,
         json: options.json,
     };
-    let (report, senders, warmup_ns) = watch.run(running);
+    let Watched {
+        report,
+        senders,
+        listeners,
+        warmup_ns,
+    } = watch.run(running);
     let run = RunReport {
         report,
         senders,
+        listeners,
         warmup_ns,
         jitter_budget_ns: ready.jitter_ns,
         notes,
@@ -114,6 +123,7 @@ pub(crate) fn inline(ready: Ready, options: &Options) -> Result<Exit, Failure> {
     let run = RunReport {
         report,
         senders: Vec::new(),
+        listeners: Vec::new(),
         warmup_ns: 0,
         jitter_budget_ns: ready.jitter_ns,
         notes: ready.notes,
@@ -173,16 +183,25 @@ fn print(run: &RunReport, options: &Options, is_fed: bool) -> Result<Exit, Failu
 /// Who watches a running line.
 struct Watch {
     senders: Option<Senders>,
+    listeners: Listeners,
     signalled: Arc<AtomicBool>,
     most_ns: Option<u64>,
     warmup_ns: u64,
     json: bool,
 }
 
+/// What came of a run.
+struct Watched {
+    report: Report,
+    senders: Vec<SenderReport>,
+    listeners: Vec<ListenerReport>,
+    /// How much of the start is not in the percentiles.
+    warmup_ns: u64,
+}
+
 impl Watch {
-    /// Watches the line to its end. Returns its last report, what the senders did, and how much of
-    /// the start is not in the percentiles.
-    fn run(self, mut running: Running) -> (Report, Vec<SenderReport>, u64) {
+    /// Watches the line to its end.
+    fn run(mut self, mut running: Running) -> Watched {
         let mut screen = Screen::begin(self.json);
         // Senders end by themselves at the given time; what they sent must still be taken in.
         let fed = Arc::new(AtomicBool::new(false));
@@ -195,7 +214,9 @@ impl Watch {
         };
         let mut taking = Taking::default();
         let mut warmup_ns = 0;
+        let mut listeners = std::mem::take(&mut self.listeners);
         let cause = running.watch(&stop, |running| {
+            listeners.take();
             let elapsed = running.elapsed();
             if self.warmup_ns > warmup_ns && nanoseconds(elapsed) >= self.warmup_ns {
                 running.forget_latencies();
@@ -232,7 +253,12 @@ impl Watch {
         let report = running.end(cause);
         drop(screen);
         let senders = self.senders.map(Senders::finish).unwrap_or_default();
-        (report, senders, warmup_ns)
+        Watched {
+            report,
+            senders,
+            listeners: listeners.finish(),
+            warmup_ns,
+        }
     }
 
     fn progress(&self, running: &Running) -> Progress {

@@ -34,9 +34,9 @@ pub struct CaseFiles {
 
 /// A source as `line.toml` gives it.
 #[derive(Clone, Copy, Debug)]
-pub struct GivenSource<'a>(&'a NodeSpec);
+pub struct GivenNode<'a>(&'a NodeSpec);
 
-impl<'a> GivenSource<'a> {
+impl<'a> GivenNode<'a> {
     /// Its name.
     #[must_use]
     pub fn name(self) -> &'a str {
@@ -127,8 +127,13 @@ impl Case {
     }
 
     /// The sources as the file gives them, in its order.
-    pub fn sources(&self) -> impl Iterator<Item = GivenSource<'_>> {
-        self.line.sources().map(GivenSource)
+    pub fn sources(&self) -> impl Iterator<Item = GivenNode<'_>> {
+        self.line.sources().map(GivenNode)
+    }
+
+    /// The sinks as the file gives them, in its order.
+    pub fn sinks(&self) -> impl Iterator<Item = GivenNode<'_>> {
+        self.line.sinks().map(GivenNode)
     }
 
     /// Makes the draft of a line. Nodes come from the registry by their kinds; each one is made as
@@ -157,7 +162,7 @@ impl Case {
         draft.placement.wait = overrides.wait.or(draft.placement.wait);
         draft.placement.threads_max = overrides.threads.or(draft.placement.threads_max);
 
-        let sources: Vec<&str> = self.sources().map(GivenSource::name).collect();
+        let sources: Vec<&str> = self.sources().map(GivenNode::name).collect();
         overrides.check_inputs(&sources, &mut draft.problems);
         for node in &self.line.nodes {
             match self.node(node, registry, overrides) {

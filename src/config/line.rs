@@ -78,6 +78,11 @@ impl LineSpec {
         self.nodes.iter().filter(|node| node.role == Role::Source)
     }
 
+    /// The sinks, in the file's order.
+    pub(super) fn sinks(&self) -> impl Iterator<Item = &NodeSpec> {
+        self.nodes.iter().filter(|node| node.role == Role::Sink)
+    }
+
     fn head(&mut self, mut params: Params, problems: &mut Problems) {
         if let Some(Some(name)) = noted(params.text("name"), problems) {
             match name_is_right(&name) {

@@ -26,7 +26,7 @@ mod overrides;
 mod owed;
 mod source_text;
 
-pub use case::{Case, CaseFiles, GivenSource};
+pub use case::{Case, CaseFiles, GivenNode};
 pub use load::{Content, Feed, Load, Via};
 pub use overrides::{FeedMode, HopSetting, Overrides};
 pub use owed::Slo;

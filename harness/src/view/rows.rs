@@ -10,7 +10,8 @@ use hopline::budget::report::{
 use hopline::topology::Report;
 
 use super::table::{Cell, Table, numbers, words};
-use super::text::{Tone, grouped, limit, rate, share};
+use super::text::{Tone, bytes, grouped, limit, rate, share};
+use crate::report::RunReport;
 use crate::sender::SenderReport;
 
 /// How much of a hop is shown.
@@ -474,6 +475,35 @@ pub(crate) fn sources(sources: &BTreeMap<String, SourceReport>) -> Table {
             );
             table.remark(text, Tone::Dim);
         }
+    }
+    table
+}
+
+/// What listened where the line sends to: what came, beside what the sink says that it sent.
+pub(crate) fn listeners(run: &RunReport) -> Table {
+    let mut table = Table::new(vec![
+        words("listener for"),
+        words("address"),
+        numbers("sent"),
+        numbers("received"),
+        numbers("bytes"),
+    ]);
+    for listener in &run.listeners {
+        let mut stages = run.report.stages.iter();
+        let sink = stages.find(|stage| stage.name == listener.sink);
+        let sent = sink.map_or(0, |stage| stage.forwarded);
+        let tone = if listener.received < sent {
+            Tone::Bad
+        } else {
+            Tone::Plain
+        };
+        table.row(vec![
+            Cell::new(&*listener.sink, Tone::Strong),
+            Cell::new(&*listener.address, Tone::Dim),
+            grouped(sent).into(),
+            Cell::new(grouped(listener.received), tone),
+            bytes(listener.bytes).into(),
+        ]);
     }
     table
 }

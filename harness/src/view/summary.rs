@@ -48,6 +48,7 @@ pub(crate) fn lines(run: &RunReport, next: &[String], width: usize, paint: Paint
         rows::stages(report, since, Detail::Full),
         rows::sources(&report.ledger.sources),
         rows::senders(&run.senders),
+        rows::listeners(run),
         rows::threads(report),
     ];
     for table in tables {
@@ -321,6 +322,7 @@ pub(crate) mod tests {
         RunReport {
             report,
             senders: Vec::new(),
+            listeners: Vec::new(),
             warmup_ns: 0,
             jitter_budget_ns: ready.jitter_ns,
             notes: Vec::new(),
