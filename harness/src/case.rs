@@ -177,7 +177,11 @@ pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<R
             let most = load.duration_ns.map(Duration::from_nanos);
             most.unwrap_or(DEMONSTRATION_SPAN)
         }),
-        is_made_up: made_up,
+        // A hint to try a capture makes sense only where messages are an exchange's.
+        is_made_up: made_up
+            && case
+                .sources()
+                .any(|source| source.setting("decode") == Some("binance")),
         jitter_ns: case.slo().jitter_ns,
         notes,
     })

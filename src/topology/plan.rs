@@ -210,9 +210,10 @@ impl Line {
         }
         if self.nodes.len() > threads.len() {
             notes.push(format!(
-                "{} nodes on {} threads: this process may use {usable} of {} cores, so neighbours are fused",
+                "{} nodes on {} thread{}: this process may use {usable} of {} cores, so neighbours are fused",
                 self.nodes.len(),
                 threads.len(),
+                if threads.len() == 1 { "" } else { "s" },
                 host.total_cores.unwrap_or(cores.len()),
             ));
         }
