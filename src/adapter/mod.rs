@@ -60,8 +60,7 @@ use crate::io::{IoError, SharedSockets};
 use crate::stage::{Decode, Ingress};
 use crate::topology::{IntoSource, Problem, Registry};
 
-/// How the words of each fault of I/O begin.
-pub const IO_FAULT: &str = "i/o: ";
+pub use crate::stage::IO_FAULT;
 
 /// Adds all sources, decoders and sinks of this room.
 ///

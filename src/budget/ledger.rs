@@ -67,12 +67,6 @@ impl HopCounters {
         self.rx.discarded[reason.index()].add(1);
     }
 
-    /// Messages shed for any reason.
-    #[must_use]
-    pub fn shed_total(&self) -> u64 {
-        self.tx.shed.iter().map(Counter::get).sum()
-    }
-
     /// Messages discarded for any reason.
     #[must_use]
     pub fn discarded_total(&self) -> u64 {
@@ -105,26 +99,8 @@ pub struct StageCounters {
     pub panicked: Counter,
     /// Messages that the stage keeps for later.
     pub held: Counter,
-    /// Frames emitted on all outputs.
+    /// Emissions: a message counts once, on however many hops.
     pub emitted: Counter,
-}
-
-impl StageCounters {
-    /// Messages disposed of, held ones included.
-    #[must_use]
-    pub fn disposed(&self) -> u64 {
-        let reasons = self
-            .absorbed
-            .iter()
-            .chain(&self.rejected)
-            .map(Counter::get)
-            .sum::<u64>();
-        reasons
-            + self.forwarded.get()
-            + self.undeclared.get()
-            + self.panicked.get()
-            + self.held.get()
-    }
 }
 
 /// What a source counts of what the world sends it.
@@ -140,7 +116,10 @@ pub struct IngressCounters {
     pub shed: Counter,
     /// Messages refused, by reason.
     pub rejected: [Counter; REJECTS],
-    /// Messages that decoded into nothing without a reason. Any of them breaks the ledger.
+    /// The message in hand when the source panicked.
+    pub panicked: Counter,
+    /// Messages that decoded into nothing without a reason, or into something and a refusal. Any
+    /// of them breaks the ledger.
     pub undeclared: Counter,
     /// Datagrams that the kernel dropped before the line saw them.
     pub kernel_dropped: Counter,
@@ -159,11 +138,5 @@ impl IngressCounters {
     #[inline]
     pub fn reject(&self, reason: Reject) {
         self.rejected[reason.index()].add(1);
-    }
-
-    /// Messages refused for any reason.
-    #[must_use]
-    pub fn rejected_total(&self) -> u64 {
-        self.rejected.iter().map(Counter::get).sum()
     }
 }

@@ -19,15 +19,20 @@ pub fn by_reason<R: Reason>(counters: &[Counter]) -> ByReason {
     by_name(R::NAMES, counters)
 }
 
-/// Counters beside their names as a map.
+/// Counters beside their names as a map; what has no name is `unnamed`.
 #[must_use]
 pub fn by_name(names: &[&str], counters: &[Counter]) -> ByReason {
-    names
+    let mut map: ByReason = names
         .iter()
         .zip(counters)
         .filter(|(_, counter)| counter.get() != 0)
         .map(|(name, counter)| ((*name).to_owned(), counter.get()))
-        .collect()
+        .collect();
+    let unnamed: u64 = counters.iter().skip(names.len()).map(Counter::get).sum();
+    if unnamed > 0 {
+        map.insert("unnamed".to_owned(), unnamed);
+    }
+    map
 }
 
 /// The percentiles of a span, in nanoseconds. All zero where there was no sample.
@@ -177,7 +182,7 @@ pub struct StageReport {
     pub rejected: ByReason,
     /// Messages kept for later.
     pub held: u64,
-    /// Frames emitted.
+    /// Emissions: a message counts once, on however many hops.
     pub emitted: u64,
     /// Where its time went.
     pub regimes_ns: RegimeReport,
@@ -245,8 +250,10 @@ pub struct EndToEndReport {
     /// Percentiles over all sinks that count towards the objective.
     #[serde(flatten)]
     pub sojourn_ns: Percentiles,
-    /// Percentiles of p99 − p50, in nanoseconds.
+    /// p99 − p50, in nanoseconds.
     pub jitter_ns: u64,
+    /// Messages whose age did not fit in an envelope (4.29 s): their spans are cut there.
+    pub origin_saturated: u64,
     /// The objective, if one was given.
     pub budget: Option<BudgetReport>,
     /// Messages over each limit: exact, raw, unjudged.

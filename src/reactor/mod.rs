@@ -11,4 +11,4 @@ mod control;
 mod turn;
 
 pub use control::{Command, Control, LoopCounters};
-pub use turn::{Reactor, Step};
+pub use turn::{OpenError, Reactor, Step};

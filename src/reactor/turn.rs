@@ -1,5 +1,6 @@
 //! The duty cycle.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::base::limits::{HOUSEKEEPING_NS, PARK_MAX_NS};
@@ -7,7 +8,7 @@ use crate::base::{Cause, primitive};
 use crate::budget::Regime;
 use crate::clock::Clock;
 use crate::io::{Driver, IoError};
-use crate::stage::{Node, Turn};
+use crate::stage::{Node, Turn, panic_words};
 use crate::wait::{Idle, Rest, Sleeper, Strategy};
 
 use super::control::{Command, Control, LoopCounters};
@@ -18,6 +19,25 @@ const IDLE_TURNS_PER_LOOK: u32 = 64;
 
 /// Longest park of a loop that is held back, in nanoseconds: nobody rings when room appears.
 const HELD_BACK_PARK_NS: u64 = 100_000;
+
+/// Longest park of a loop that waits for the others to open, in nanoseconds: the line starts together.
+const HOLD_PARK_NS: u64 = 500_000;
+
+/// Why a node could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// The operating system said no.
+    Io(IoError),
+    /// It panicked; its words.
+    Panicked(String),
+}
+
+/// Calls a node outside of its turn. A panic there ends the node as one in a turn does.
+fn guarded(node: &mut dyn Node, call: impl FnOnce(&mut dyn Node)) {
+    if let Err(what) = catch_unwind(AssertUnwindSafe(|| call(node))) {
+        node.fail(what.as_ref());
+    }
+}
 
 /// What one step of a loop came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,10 +112,15 @@ impl Reactor {
     ///
     /// # Errors
     /// The node whose resource could not be opened, and why.
-    pub fn open(&mut self) -> Result<(), (String, IoError)> {
+    pub fn open(&mut self) -> Result<(), (String, OpenError)> {
         for node in &mut self.nodes {
-            node.open(&mut self.driver)
-                .map_err(|error| (node.name().to_owned(), error))?;
+            let opened = catch_unwind(AssertUnwindSafe(|| node.open(&mut self.driver)));
+            let error = match opened {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => OpenError::Io(error),
+                Err(what) => OpenError::Panicked(panic_words(what.as_ref())),
+            };
+            return Err((node.name().to_owned(), error));
         }
         Ok(())
     }
@@ -164,7 +189,7 @@ impl Reactor {
         }
         self.idle_turns += 1;
         if self.idle_turns >= IDLE_TURNS_PER_LOOK || self.clock.is_virtual() {
-            self.look_around();
+            self.look_around(held_back);
         }
         Step::Idle {
             next_due_ns: self.next_due_ns(),
@@ -173,10 +198,12 @@ impl Reactor {
     }
 
     /// In a turn without work: the time so far was idle, and housekeeping may be due.
-    fn look_around(&mut self) {
+    fn look_around(&mut self, held_back: bool) {
         self.idle_turns = 0;
         let now_ns = self.clock.stamp();
-        self.idle_until(now_ns);
+        if !held_back {
+            self.idle_until(now_ns);
+        }
         if now_ns >= self.housekeep_at_ns {
             self.housekeep(now_ns);
         }
@@ -195,9 +222,12 @@ impl Reactor {
     }
 
     fn housekeep(&mut self, began_ns: u64) {
-        for node in &mut self.nodes {
-            node.housekeep(&mut self.driver);
+        for (at, node) in self.nodes.iter_mut().enumerate() {
+            self.counters.current.set(at as u64 + 1);
+            let driver = &mut self.driver;
+            guarded(node.as_mut(), |node| node.housekeep(driver));
         }
+        self.counters.current.set(0);
         let now_ns = self.clock.stamp();
         self.counters
             .regimes
@@ -207,20 +237,22 @@ impl Reactor {
     }
 
     fn obey(&mut self, command: Command) {
-        if self.seen == Command::Hold && command >= Command::Run {
+        if self.seen == Command::Hold && command != Command::Abort {
+            let t0_ns = self.control.t0_ns();
             for node in &mut self.nodes {
-                node.start(self.control.t0_ns());
+                guarded(node.as_mut(), |node| node.start(t0_ns));
             }
             self.mark_ns = self.clock.stamp();
         }
         self.seen = command;
         for node in &mut self.nodes {
-            match command {
+            let driver = &mut self.driver;
+            guarded(node.as_mut(), |node| match command {
                 Command::Hold | Command::Run => {}
                 Command::Drain => node.drain(),
-                Command::GiveUp => node.abort(&mut self.driver, Cause::Failed),
-                Command::Abort => node.abort(&mut self.driver, Cause::Aborted),
-            }
+                Command::GiveUp => node.abort(driver, Cause::Failed),
+                Command::Abort => node.abort(driver, Cause::Aborted),
+            });
         }
     }
 
@@ -232,11 +264,15 @@ impl Reactor {
             Rest::Park(most_ns) => most_ns.min(PARK_MAX_NS),
         };
         let now_ns = self.clock.stamp();
-        self.idle_until(now_ns);
         let mut park_ns =
             next_due_ns.map_or(park_ns, |due| park_ns.min(due.saturating_sub(now_ns)));
         if held_back {
             park_ns = park_ns.min(HELD_BACK_PARK_NS);
+        } else {
+            self.idle_until(now_ns);
+        }
+        if self.seen == Command::Hold {
+            park_ns = park_ns.min(HOLD_PARK_NS);
         }
         if park_ns == 0 {
             return;
@@ -245,7 +281,8 @@ impl Reactor {
             sleeper.announce();
             // What was published before the announcement rang no bell: look once more.
             // Input that waits for room does not count; for new input the park is short then.
-            let work = !held_back && self.nodes.iter_mut().any(|node| node.has_input());
+            let mut live = self.nodes.iter_mut().filter(|node| !node.is_over());
+            let work = !held_back && live.any(|node| node.has_input());
             if work || self.control.command() != self.seen {
                 sleeper.retract();
                 return;
@@ -257,7 +294,10 @@ impl Reactor {
             sleeper.retract();
         }
         let woke_ns = self.clock.stamp();
-        self.idle_until(woke_ns);
+        // Time in which input waited for room is no idle time: the node that waits accounts for it.
+        if !held_back {
+            self.idle_until(woke_ns);
+        }
         if woke_ns >= self.housekeep_at_ns {
             self.housekeep(woke_ns);
         }

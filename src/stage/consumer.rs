@@ -11,7 +11,7 @@ use crate::frame::{FrameError, Input};
 use crate::io::{Driver, IoError};
 
 use super::context::Context;
-use super::egress::{Delivery, Egress, Leaving};
+use super::egress::{Delivery, Egress, IO_FAULT, Leaving};
 use super::node::{Descriptor, Node, NodeCounters, Progress, Role, State, Turn, Wiring};
 use super::outcome::Disposal;
 use super::{Stage, hop::HopRx};
@@ -183,6 +183,11 @@ struct Consumer<H> {
     unflushed: bool,
     /// Whether the last frame taken was not the last of its message.
     mid_message: bool,
+    /// Whether a fragment of the message in hand was malformed: the rest of it goes no further.
+    spoilt: bool,
+    /// Whether the node was held back when it last looked, and by which output hop; none for the
+    /// outside of a sink.
+    held: Option<Option<usize>>,
     /// Why what still comes is discarded, once the handler has failed.
     discarding: Option<Discard>,
     over: bool,
@@ -201,6 +206,8 @@ impl<H: Handler> Consumer<H> {
             message_emitted: false,
             unflushed: false,
             mid_message: false,
+            spoilt: false,
+            held: None,
             discarding: None,
             over: false,
         }
@@ -246,23 +253,28 @@ impl<H: Handler> Consumer<H> {
         let mut taken = 0;
         while taken < BATCH_FRAMES || self.mid_message {
             let Some(frame) = rx.ring.peek() else { break };
+            let envelope = *frame.envelope();
+            if self.spoilt {
+                self.spoilt = !envelope.flags.is_last();
+                self.mid_message = self.spoilt;
+                rx.discard(&envelope, Discard::Malformed);
+                taken += 1;
+                continue;
+            }
             if self.max_emit > 0
                 && let Some(hop) = cx.outputs().without_room(self.max_emit)
             {
-                let now_ns = clock.stamp();
-                let span_ns = now_ns.saturating_sub(turn.mark_ns);
-                if let Some(by) = counters.held_back_by.get(hop) {
-                    by.add(span_ns);
-                }
-                turn.account(&counters.regimes, Regime::HeldBack, now_ns);
+                self.held = Some(Some(hop));
+                held_until(clock.stamp(), Some(hop), counters, turn);
                 progress.held_back = true;
                 break;
             }
-            let envelope = *frame.envelope();
             // After the pop: a plain read of the counter could be speculated to before it.
             let t_dequeue_ns = clock.stamp_after();
-            if taken == 0 {
-                turn.account_idle(t_dequeue_ns);
+            match self.held.take() {
+                Some(hop) => held_until(t_dequeue_ns, hop, counters, turn),
+                None if taken == 0 => turn.account_idle(t_dequeue_ns),
+                None => {}
             }
             self.in_hand = Some((at, envelope));
             cx.begin_input(&envelope, t_dequeue_ns);
@@ -275,12 +287,14 @@ impl<H: Handler> Consumer<H> {
             let disposal = match outcome {
                 Ok(Some(disposal)) => disposal,
                 Ok(None) => {
+                    self.held = Some(None);
                     progress.held_back = true;
                     break;
                 }
                 Err(_) => {
                     self.mid_message = !envelope.flags.is_last();
-                    self.message_emitted &= self.mid_message;
+                    self.spoilt = self.mid_message;
+                    self.message_emitted = false;
                     rx.discard(&envelope, Discard::Malformed);
                     taken += 1;
                     continue;
@@ -296,7 +310,8 @@ impl<H: Handler> Consumer<H> {
                 let forwarded = core::mem::take(&mut self.message_emitted)
                     || (self.is_sink && disposal == Disposal::Done);
                 counters.dispose(disposal, forwarded);
-                if let Some(recorder) = end_to_end {
+                // What the sink refused has not reached the end.
+                if let Some(recorder) = end_to_end.as_mut().filter(|_| forwarded) {
                     recorder.record(0, t_done_ns.saturating_sub(envelope.t_intended_ns()));
                 }
             }
@@ -308,15 +323,28 @@ impl<H: Handler> Consumer<H> {
             } else {
                 taken
             };
-            rx.saw_depth(waiting);
+            // The producer may have refilled what was taken meanwhile.
+            rx.saw_depth(waiting.min(rx.ring.depth()));
             progress.work += taken;
         }
         progress
     }
 
-    fn run_timer(&mut self, now_ns: u64) {
+    /// Whether the outputs have room for what one call of a handler may emit.
+    fn has_room(&mut self) -> bool {
+        self.max_emit == 0 || self.wiring.outputs.without_room(self.max_emit).is_none()
+    }
+
+    /// Runs the timer if its time has come and there is room for what it may emit.
+    fn run_timer(&mut self, progress: &mut Progress) {
+        let now_ns = self.wiring.clock.stamp();
         if self.timer.is_some_and(|at| at <= now_ns) {
+            if !self.has_room() {
+                progress.held_back = true;
+                return;
+            }
             self.timer = None;
+            progress.work += 1;
             let Wiring {
                 outputs,
                 counters,
@@ -340,7 +368,7 @@ impl<H: Handler> Consumer<H> {
         let mut cx = Context::new(outputs, clock, counters, &mut self.timer, now_ns);
         let closed = self.handler.drained(&mut cx, io);
         if let Err(error) = closed {
-            self.wiring.counters.set_fault(error.to_string());
+            self.note_io(&error);
         }
         self.take_back_lost();
         self.note_fault();
@@ -364,11 +392,18 @@ impl<H: Handler> Consumer<H> {
         }
         self.unflushed = false;
         if let Err(error) = self.handler.rest(turn.io) {
-            self.wiring.counters.set_fault(error.to_string());
+            self.note_io(&error);
         }
         self.take_back_lost();
         let now_ns = self.wiring.clock.stamp();
         turn.account(&self.wiring.counters.regimes, H::REGIME, now_ns);
+    }
+
+    /// Only the first failure is put into words: a sink that keeps failing must not keep allocating.
+    fn note_io(&self, error: &IoError) {
+        if self.wiring.counters.fault().is_none() {
+            self.wiring.counters.set_fault(format!("{IO_FAULT}{error}"));
+        }
     }
 
     /// What a sink had in its buffer and lost did not leave the line after all.
@@ -377,7 +412,8 @@ impl<H: Handler> Consumer<H> {
             let stage = &self.wiring.counters.stage;
             let count = count.min(stage.forwarded.get());
             stage.forwarded.set(stage.forwarded.get() - count);
-            stage.rejected[usize::from(why)].add(count);
+            let rejected = stage.rejected.get(usize::from(why));
+            rejected.unwrap_or(&stage.undeclared).add(count);
         }
     }
 
@@ -390,8 +426,9 @@ impl<H: Handler> Consumer<H> {
     /// Ends after a panic: the frame in hand is accounted for, nothing more is taken, and what
     /// still comes is discarded until the producers have closed.
     #[cold]
-    fn fail(&mut self, what: &(dyn Any + Send)) {
+    fn failed(&mut self, what: &(dyn Any + Send)) {
         self.wiring.counters.set_fault(panic_words(what));
+        let _ = catch_unwind(AssertUnwindSafe(|| self.take_back_lost()));
         if let Some((at, envelope)) = self.in_hand.take() {
             let now_ns = self.wiring.clock.stamp();
             self.wiring.inputs[at].finish(&envelope, now_ns, now_ns);
@@ -419,6 +456,15 @@ impl<H: Handler> Consumer<H> {
             held_back: false,
         }
     }
+}
+
+/// Gives the time since the last mark to being held back, by that output hop or by the outside.
+fn held_until(now_ns: u64, hop: Option<usize>, counters: &NodeCounters, turn: &mut Turn<'_>) {
+    let span_ns = now_ns.saturating_sub(turn.mark_ns);
+    if let Some(by) = hop.and_then(|hop| counters.held_back_by.get(hop)) {
+        by.add(span_ns);
+    }
+    turn.account(&counters.regimes, Regime::HeldBack, now_ns);
 }
 
 /// A panic's message.
@@ -452,10 +498,10 @@ impl<H: Handler> Node for Consumer<H> {
         }
         // One guard for the turn, not one for each frame: what is in hand is kept beside it.
         let result = catch_unwind(AssertUnwindSafe(|| {
-            if self.timer.is_some() {
-                self.run_timer(self.wiring.clock.stamp());
-            }
             let mut progress = self.take(turn);
+            if self.timer.is_some() {
+                self.run_timer(&mut progress);
+            }
             if progress.work > 0 {
                 self.wiring.outputs.ring_bells();
                 self.unflushed = self.is_sink;
@@ -465,6 +511,11 @@ impl<H: Handler> Node for Consumer<H> {
                 && !progress.held_back
                 && self.wiring.inputs.iter_mut().all(HopRx::is_finished)
             {
+                // What the handler still has to say needs room as any emission does.
+                if !self.has_room() {
+                    progress.held_back = true;
+                    return progress;
+                }
                 self.finish(turn.io);
                 // An end is no idle turn: consumers downstream have to see it.
                 progress.work = 1;
@@ -474,7 +525,7 @@ impl<H: Handler> Node for Consumer<H> {
         match result {
             Ok(progress) => progress,
             Err(what) => {
-                self.fail(what.as_ref());
+                self.failed(what.as_ref());
                 Progress {
                     work: 1,
                     held_back: false,
@@ -503,6 +554,12 @@ impl<H: Handler> Node for Consumer<H> {
         self.note_fault();
     }
 
+    fn fail(&mut self, what: &(dyn Any + Send)) {
+        if !self.over && self.discarding.is_none() {
+            self.failed(what);
+        }
+    }
+
     fn abort(&mut self, io: &mut Driver, cause: Cause) {
         if self.over {
             return;
@@ -518,7 +575,7 @@ impl<H: Handler> Node for Consumer<H> {
             rx.close(cause);
             rx.discard_all(why);
         }
-        self.over(State::Failed, cause);
+        self.over(State::Aborted, cause);
     }
 
     fn is_over(&self) -> bool {

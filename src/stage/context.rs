@@ -57,7 +57,7 @@ pub enum Emit {
     Sent,
     /// Every hop shed it; the last one's reason.
     Shed(Shed),
-    /// No hop leaves by that port.
+    /// No hop leaves by that port, or there was nothing to send.
     Unconnected,
 }
 
@@ -344,12 +344,15 @@ impl<I> Message<'_, '_, I> {
         let mut sent = false;
         if let Some(hops) = self.cx.outputs.ports.get_mut(self.out.at) {
             for hop in hops {
-                let open = hop.is_open();
+                let open = hop.is_open() && written > 0;
                 match hop.end(self.kind, written) {
                     Ok(()) => sent |= open,
                     Err(why) => self.shed = Some(why),
                 }
             }
+        }
+        if written == 0 && self.shed.is_none() {
+            return Emit::Unconnected;
         }
         self.cx.note(sent, self.shed)
     }
@@ -371,9 +374,16 @@ impl NodeCounters {
         let stage = &self.stage;
         match disposal {
             Disposal::Held => stage.held.add(1),
-            Disposal::Rejected(why) => stage.rejected[usize::from(why)].add(1),
+            // A reason beyond the closed enum is no reason.
+            Disposal::Rejected(why) => {
+                let rejected = stage.rejected.get(usize::from(why));
+                rejected.unwrap_or(&stage.undeclared).add(1);
+            }
             _ if emitted => stage.forwarded.add(1),
-            Disposal::Absorbed(why) => stage.absorbed[usize::from(why)].add(1),
+            Disposal::Absorbed(why) => {
+                let absorbed = stage.absorbed.get(usize::from(why));
+                absorbed.unwrap_or(&stage.undeclared).add(1);
+            }
             Disposal::Done => stage.undeclared.add(1),
         }
     }

@@ -4,6 +4,9 @@ use crate::base::Envelope;
 use crate::frame::KindInfo;
 use crate::io::{Driver, IoError};
 
+/// How a fault begins that is a failure of a file, a socket or a disk, and not of the program.
+pub const IO_FAULT: &str = "i/o: ";
+
 /// A frame as a sink sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Leaving<'a> {

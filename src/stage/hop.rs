@@ -203,6 +203,11 @@ impl HopTx {
 
     /// Begins a message of `frames` fragments: all of them get on the ring, or none.
     pub(crate) fn begin(&mut self, frames: usize, kind: u16) -> Result<(), Shed> {
+        if frames == 0 {
+            // A message of nothing is nothing.
+            self.open = 0;
+            return Ok(());
+        }
         self.counters.tx.offered.add(1);
         if let Some(why) = self.refusal(frames) {
             self.open = 0;
@@ -244,6 +249,12 @@ impl HopTx {
     pub(crate) fn end(&mut self, kind: u16, written: usize) -> Result<(), Shed> {
         let frames = core::mem::take(&mut self.open);
         if frames == 0 {
+            return Ok(());
+        }
+        if written == 0 {
+            // Taken back: as if it had never been offered.
+            let offered = &self.counters.tx.offered;
+            offered.set(offered.get().saturating_sub(1));
             return Ok(());
         }
         if written == frames
@@ -341,9 +352,9 @@ impl HopRx {
             self.recorder
                 .record_all([sojourn_ns - service_ns, service_ns, sojourn_ns]);
             self.counters.rx.delivered.add(1);
-        }
-        if envelope.origin_ns == u32::MAX {
-            self.counters.rx.origin_saturated.add(1);
+            if envelope.origin_ns == u32::MAX {
+                self.counters.rx.origin_saturated.add(1);
+            }
         }
         self.ring.advance();
     }

@@ -122,6 +122,8 @@ pub(crate) struct Hold {
     pub(crate) since_ns: Option<u64>,
     pub(crate) until_ns: u64,
     pub(crate) now: bool,
+    /// Whether the decoder has a message, for the case of a panic.
+    pub(crate) in_hand: bool,
 }
 
 impl SourceContext<'_, '_> {
@@ -186,9 +188,13 @@ impl SourceContext<'_, '_> {
             offer_at_ns,
             arrival.peer,
         );
+        self.hold.in_hand = true;
         let result = decoder.decode(arrival.bytes, &mut self.cx);
+        self.hold.in_hand = false;
         let (emitted, offered) = self.cx.take_emitted();
         match result {
+            // Refused and emitted: one of the two is not true.
+            Err(_) if offered > 0 => counters.undeclared.add(1),
             Err(why) => counters.reject(why),
             Ok(_) if emitted > 0 => counters.ingested.add(1),
             Ok(_) if offered > 0 => counters.shed.add(1),

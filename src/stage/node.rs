@@ -70,8 +70,10 @@ pub enum State {
     Drain = 2,
     /// Ended in good order.
     Done = 3,
-    /// Ended by a panic or a failure of its I/O.
+    /// Ended by a panic.
     Failed = 4,
+    /// Ended from outside, with what was queued discarded.
+    Aborted = 5,
 }
 
 impl State {
@@ -84,13 +86,14 @@ impl State {
             State::Drain => "drain",
             State::Done => "done",
             State::Failed => "failed",
+            State::Aborted => "aborted",
         }
     }
 
     /// Whether it takes no more frames.
     #[must_use]
     pub const fn is_over(self) -> bool {
-        matches!(self, State::Done | State::Failed)
+        matches!(self, State::Done | State::Failed | State::Aborted)
     }
 }
 
@@ -120,7 +123,8 @@ impl NodeCounters {
             1 => State::Run,
             2 => State::Drain,
             3 => State::Done,
-            _ => State::Failed,
+            4 => State::Failed,
+            _ => State::Aborted,
         }
     }
 
@@ -240,6 +244,10 @@ pub trait Node: Send {
 
     /// Hands what it recorded to the observers that asked, and looks after its I/O.
     fn housekeep(&mut self, io: &mut Driver);
+
+    /// Ends it because a call of it panicked: the frame in hand is accounted for, its hops close,
+    /// and the report has the panic's words.
+    fn fail(&mut self, what: &(dyn std::any::Any + Send));
 
     /// Ends it at once: what is queued is discarded with that reason.
     fn abort(&mut self, io: &mut Driver, cause: Cause);

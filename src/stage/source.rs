@@ -75,14 +75,14 @@ impl Node for Source {
     }
 
     fn turn(&mut self, turn: &mut Turn<'_>) -> Progress {
-        if self.draining {
-            self.over(turn.io, State::Done, Cause::Finished);
-            return Progress {
-                work: 1,
-                held_back: false,
-            };
-        }
         let result = catch_unwind(AssertUnwindSafe(|| {
+            if self.draining {
+                self.over(turn.io, State::Done, Cause::Finished);
+                return Progress {
+                    work: 1,
+                    held_back: false,
+                };
+            }
             let Wiring {
                 outputs,
                 counters,
@@ -102,32 +102,25 @@ impl Node for Source {
                 work: 0,
             };
             let feed = self.ingress.turn(&mut cx);
-            (feed, cx.work)
+            let work = cx.work;
+            if work > 0 {
+                self.wiring.outputs.ring_bells();
+            }
+            if feed == Feed::Ended {
+                self.over(turn.io, State::Done, Cause::Finished);
+            }
+            Progress {
+                work: work.max(usize::from(feed == Feed::Ended)),
+                held_back: self.hold.now,
+            }
         }));
-        match result {
-            Ok((feed, work)) => {
-                if work > 0 {
-                    self.wiring.outputs.ring_bells();
-                }
-                if feed == Feed::Ended {
-                    self.over(turn.io, State::Done, Cause::Finished);
-                }
-                Progress {
-                    work: work.max(usize::from(feed == Feed::Ended)),
-                    held_back: self.hold.now,
-                }
+        result.unwrap_or_else(|what| {
+            self.fail(what.as_ref());
+            Progress {
+                work: 1,
+                held_back: false,
             }
-            Err(what) => {
-                self.wiring
-                    .counters
-                    .set_fault(super::consumer::panic_words(what.as_ref()));
-                self.over(turn.io, State::Failed, Cause::Failed);
-                Progress {
-                    work: 1,
-                    held_back: false,
-                }
-            }
-        }
+        })
     }
 
     fn drain(&mut self) {
@@ -152,9 +145,20 @@ impl Node for Source {
         }
     }
 
+    #[cold]
+    fn fail(&mut self, what: &(dyn std::any::Any + Send)) {
+        let counters = &self.wiring.counters;
+        counters.set_fault(super::consumer::panic_words(what));
+        if core::mem::take(&mut self.hold.in_hand) {
+            counters.ingress.panicked.add(1);
+        }
+        self.wiring.outputs.close(Cause::Failed);
+        self.wiring.counters.set_state(State::Failed);
+    }
+
     fn abort(&mut self, io: &mut Driver, cause: Cause) {
         if !self.is_over() {
-            self.over(io, State::Failed, cause);
+            self.over(io, State::Aborted, cause);
         }
     }
 

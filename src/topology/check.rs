@@ -102,6 +102,7 @@ impl Line {
         check.ports_and_inputs(&hops);
         let order = check.order(&hops);
         check.threads(&placement);
+        check.objective(objective.as_ref());
         let Check {
             mut problems,
             nodes,
@@ -491,6 +492,23 @@ impl Check {
                 .any(|pair| hop.to == pair[0] && hop.from == pair[1])
         };
         (names.join(" -> "), hops.iter().rposition(in_cycle))
+    }
+
+    /// An envelope carries a message's age in 32 bits of nanoseconds; a limit beyond that could
+    /// never be seen to break.
+    fn objective(&mut self, objective: Option<&Budget>) {
+        let limits = objective.map(Budget::limits).unwrap_or_default();
+        for limit in limits
+            .iter()
+            .filter(|limit| limit.limit_ns >= u64::from(u32::MAX))
+        {
+            let what = format!(
+                "an objective of {} = {} is longer than a message's age can be carried",
+                limit.quantile.name(),
+                crate::base::units::Span(limit.limit_ns)
+            );
+            self.problem(None, what, "write at most \"4.2s\"");
+        }
     }
 
     fn threads(&mut self, placement: &Placement) {

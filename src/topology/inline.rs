@@ -11,13 +11,15 @@ use crate::clock::{Clock, VirtualTime};
 use crate::host::Host;
 use crate::io::Driver;
 use crate::reactor::{Command, Control, LoopCounters, Reactor, Step};
+use crate::stage::Role;
 use crate::wait::Strategy;
 
 use super::check::Line;
 use super::plan::{Plan, PlannedThread};
+use super::report::is_over;
 use super::report::{DrainReport, LineReport, LoopReport, Parts, Report};
 use super::run::StartError;
-use super::wire::{Wired, wire};
+use super::wire::{NodeView, Wired, wire};
 
 /// How far time moves while a node waits for room, in nanoseconds.
 const HELD_BACK_STEP_NS: u64 = 100_000;
@@ -91,12 +93,13 @@ impl Line {
         );
         reactor
             .open()
-            .map_err(|(node, error)| StartError::Open { node, error })?;
+            .map_err(|(node, error)| StartError::open(node, error))?;
         let began_ns = clock.now_ns();
         let stop_at_ns = stop_after_ns.map(|span| began_ns.saturating_add(span));
         control.run(began_ns);
         let mut cause = "finished";
         let mut drain_began_ns = None;
+        let mut worked_ns = began_ns;
         loop {
             let step = reactor.step();
             let now_ns = clock.now_ns();
@@ -117,12 +120,20 @@ impl Line {
                 }
             }
             match step {
-                Step::Worked => {}
+                Step::Worked => worked_ns = now_ns,
                 Step::Over => break,
                 Step::Idle {
                     next_due_ns,
                     held_back,
                 } => {
+                    // A sink that takes nothing would keep a line without sources for ever.
+                    let stuck = drain_began_ns.is_none()
+                        && now_ns.saturating_sub(worked_ns) > drain_ns
+                        && sources(&node_views).all(is_over);
+                    if stuck {
+                        cause = "stalled";
+                        drain_began_ns = Some(worked_ns);
+                    }
                     if drain_began_ns.is_some_and(|at| now_ns.saturating_sub(at) > drain_ns) {
                         control.tell(Command::GiveUp);
                     }
@@ -137,14 +148,22 @@ impl Line {
         // The loop has ended: dropping it hands over the rest of what was recorded.
         let driver = reactor.into_driver();
         for hop in &mut hop_views {
-            hop.observer.collect(&mut hop.totals);
+            hop.spans.observe();
         }
-        for node in &mut node_views {
-            if let Some((observer, totals)) = &mut node.end_to_end {
-                observer.collect(totals);
-            }
+        for spans in node_views
+            .iter_mut()
+            .filter_map(|node| node.end_to_end.as_mut())
+        {
+            spans.observe();
         }
         let ended_ns = clock.now_ns();
+        if cause == "finished"
+            && node_views
+                .iter()
+                .any(|node| node.counters.fault().is_some())
+        {
+            cause = "fault";
+        }
         let drain = DrainReport {
             cause,
             complete: control.command() < Command::GiveUp,
@@ -176,6 +195,10 @@ impl Line {
         .report();
         Ok((report, driver))
     }
+}
+
+fn sources(nodes: &[NodeView]) -> impl Iterator<Item = &NodeView> {
+    nodes.iter().filter(|node| node.role == Role::Source)
 }
 
 fn loop_report(planned: PlannedThread, counters: &LoopCounters) -> LoopReport {

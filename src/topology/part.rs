@@ -1,6 +1,5 @@
 //! A node before it runs: a description that becomes a node when its hops exist.
 
-use crate::io::Driver;
 use crate::stage::{
     Descriptor, Egress, Ingress, Node, Stage, Wiring, describe, describe_egress, describe_ingress,
     sink_node, source_node, stage_node,
@@ -98,6 +97,3 @@ impl<E: Egress> IntoSink for E {
         Ok(Box::new(self))
     }
 }
-
-/// Makes the driver of a loop; called on the loop's own thread.
-pub type MakeDriver = dyn Fn() -> Result<Driver, crate::io::IoError> + Send + Sync;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::base::{Counter, Discard, Reject, Shed};
+use crate::base::{Counter, Discard, Reason, Reject, Shed};
 use crate::budget::report::{
     BudgetReport, EndToEndReport, HopReport, LedgerReport, Percentiles, RegimeReport, SourceReport,
     StageReport, by_name, by_reason,
@@ -16,7 +16,7 @@ use crate::stage::hop::kind_name;
 use crate::stage::{Role, State};
 
 use super::plan::PlannedThread;
-use super::wire::{HopView, NodeView};
+use super::wire::{Collected, HopView, NodeView};
 
 /// Version of the report's shape; it rises when a key changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -111,15 +111,36 @@ pub struct Left {
     pub held_by: String,
 }
 
+impl DrainReport {
+    /// What a drain that gave up has to say, in words.
+    fn breach(&self) -> String {
+        let left: u64 = self.left.iter().map(|left| left.messages).sum();
+        // The last hop with something on it leads to whoever takes nothing; those before it wait.
+        let holder = match (self.stuck.first(), self.left.last()) {
+            (Some(stuck), _) => format!(": {stuck} did not return"),
+            (None, Some(last)) => format!(": {} was slowest to take its share", last.held_by),
+            (None, None) => String::new(),
+        };
+        format!(
+            "the drain was given up after {} with {left} messages queued{holder}",
+            crate::base::units::Span(self.deadline_ns)
+        )
+    }
+}
+
 impl Report {
-    /// Whether the run was good: the ledger closed, no loss where none is allowed, no failed node.
+    /// Whether the run was good: the ledger closed, no loss where none is allowed, no fault, and at
+    /// its end every node done.
     #[must_use]
     pub fn is_good(&self) -> bool {
+        let ended = self.drain.is_some();
+        let is_good = |state: &str| match ended {
+            true => state == State::Done.name(),
+            false => state != State::Failed.name(),
+        };
         self.ledger.closed
-            && self
-                .stages
-                .iter()
-                .all(|stage| !matches!(stage.state, "failed" | "stuck"))
+            && self.faults.is_empty()
+            && self.stages.iter().all(|stage| is_good(stage.state))
     }
 }
 
@@ -182,12 +203,12 @@ pub(crate) fn hop_report(hop: &HopView) -> HopReport {
         in_flight: accepted.saturating_sub(gone),
         discarded,
         depth_max: counters.rx.depth_max.get(),
-        wait_ns: percentiles(&hop.totals[Of::Wait as usize]),
-        service_ns: percentiles(&hop.totals[Of::Service as usize]),
-        sojourn_ns: percentiles(&hop.totals[Of::Sojourn as usize]),
+        wait_ns: percentiles(&hop.spans.totals[Of::Wait as usize]),
+        service_ns: percentiles(&hop.spans.totals[Of::Service as usize]),
+        sojourn_ns: percentiles(&hop.spans.totals[Of::Sojourn as usize]),
         budget: hop.budget.as_ref().map(BudgetReport::new),
-        over_budget: over_budget(hop.budget.as_ref(), &hop.totals[span as usize]),
-        saturated: hop.totals.iter().map(Totals::saturated).sum(),
+        over_budget: over_budget(hop.budget.as_ref(), &hop.spans.totals[span as usize]),
+        saturated: hop.spans.totals.iter().map(Totals::saturated).sum(),
     }
 }
 
@@ -234,7 +255,11 @@ fn source_report(node: &NodeView) -> SourceReport {
         bytes: ingress.bytes.get(),
         ingested: ingress.ingested.get(),
         shed: ingress.shed.get(),
-        rejected: by_reason::<Reject>(&ingress.rejected),
+        rejected: {
+            let mut rejected = by_reason::<Reject>(&ingress.rejected);
+            insert(&mut rejected, "panicked", &ingress.panicked);
+            rejected
+        },
         undeclared: ingress.undeclared.get(),
         kernel_dropped: ingress.kernel_dropped.get(),
         time_backwards: ingress.time_backwards.get(),
@@ -244,11 +269,18 @@ fn source_report(node: &NodeView) -> SourceReport {
     }
 }
 
-pub(crate) fn end_to_end_report(nodes: &[NodeView], objective: Option<&Budget>) -> EndToEndReport {
+pub(crate) fn end_to_end_report(
+    hops: &[HopView],
+    nodes: &[NodeView],
+    objective: Option<&Budget>,
+) -> EndToEndReport {
     let mut all: Option<Totals> = None;
     let mut sinks = BTreeMap::new();
     for node in nodes {
-        let Some((_, [totals])) = &node.end_to_end else {
+        let Some(Collected {
+            totals: [totals], ..
+        }) = &node.end_to_end
+        else {
             continue;
         };
         sinks.insert(node.name.clone(), percentiles(totals));
@@ -265,6 +297,11 @@ pub(crate) fn end_to_end_report(nodes: &[NodeView], objective: Option<&Budget>) 
     EndToEndReport {
         sojourn_ns,
         jitter_ns: sojourn_ns.p99.saturating_sub(sojourn_ns.p50),
+        origin_saturated: hops
+            .iter()
+            .map(|hop| hop.counters.rx.origin_saturated.get())
+            .max()
+            .unwrap_or(0),
         budget: objective.map(BudgetReport::new),
         over_budget: all
             .as_ref()
@@ -300,7 +337,7 @@ pub(crate) fn ledger_report(
     for (name, source) in &sources {
         if source.undeclared > 0 {
             breaches.push(format!(
-                "{name}: {} messages decoded into nothing",
+                "{name}: {} messages decoded into nothing, or into something and a refusal",
                 source.undeclared
             ));
         }
@@ -313,6 +350,12 @@ pub(crate) fn ledger_report(
                     hop.name, hop.offered, hop.accepted, hop.delivered, hop.in_flight
                 ));
             }
+            if let Some(undeclared) = hop.shed.get(Shed::Undeclared.name()) {
+                breaches.push(format!(
+                    "{}: {undeclared} emissions shed for which no room had been secured",
+                    hop.name
+                ));
+            }
             if hop.in_flight > 0 {
                 breaches.push(format!(
                     "{}: {} messages still in flight",
@@ -321,6 +364,12 @@ pub(crate) fn ledger_report(
             }
         }
         for stage in stages.iter().filter(|stage| stage.role != "source") {
+            if stage.held > 0 {
+                breaches.push(format!(
+                    "{}: still holds {} messages",
+                    stage.name, stage.held
+                ));
+            }
             if !stage.adds_up() {
                 breaches.push(format!(
                     "{}: consumed {} is not all disposed of",
@@ -345,10 +394,10 @@ pub(crate) fn ledger_report(
         }
     }
     for hop in hops {
-        let shed: u64 = hop.shed.values().sum();
-        if shed > 0 && hop.budget.as_ref().is_some_and(|budget| budget.lossless) {
+        let lost = hop.shed.values().chain(hop.discarded.values()).sum::<u64>();
+        if lost > 0 && hop.budget.as_ref().is_some_and(|budget| budget.lossless) {
             breaches.push(format!(
-                "{}: {shed} messages shed on a hop that must lose none",
+                "{}: {lost} messages lost on a hop that must lose none",
                 hop.name
             ));
         }
@@ -403,13 +452,21 @@ impl Parts<'_> {
                 faults.push(format!("{}: {fault}", stage.name));
             }
         }
-        let ledger = ledger_report(&hops, &stages, self.nodes, self.at_rest);
+        let mut ledger = ledger_report(&hops, &stages, self.nodes, self.at_rest);
+        if let Some(drain) = self
+            .drain
+            .as_ref()
+            .filter(|drain| !drain.complete && self.at_rest)
+        {
+            ledger.breaches.push(drain.breach());
+            ledger.closed = false;
+        }
         Report {
             schema: SCHEMA,
             line: self.line,
             host: self.host.clone(),
             placement: self.placement,
-            end_to_end: end_to_end_report(self.nodes, self.objective),
+            end_to_end: end_to_end_report(self.hops, self.nodes, self.objective),
             hops,
             stages,
             ledger,
@@ -422,5 +479,5 @@ impl Parts<'_> {
 
 /// Whether a node is over, from outside.
 pub(crate) fn is_over(node: &NodeView) -> bool {
-    matches!(node.counters.state(), State::Done | State::Failed)
+    node.counters.state().is_over()
 }

@@ -8,17 +8,17 @@
 //! ```
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use crate::budget::Budget;
 use crate::budget::report::RegimeReport;
-use crate::clock::{Clock, ClockKind};
-use crate::hist::Totals;
+use crate::clock::Clock;
 use crate::host::{self, Host, Pin, Pinned};
-use crate::io::{Driver, IoError};
-use crate::reactor::{Command, Control, LoopCounters, Reactor};
+use crate::io::{Driver, IoError, Waker};
+use crate::reactor::{Command, Control, LoopCounters, OpenError, Reactor};
 use crate::stage::hop::Doorbell;
 use crate::wait::{Sleeper, Strategy, announce};
 
@@ -53,6 +53,13 @@ pub enum StartError {
         /// What and why.
         error: IoError,
     },
+    /// A node panicked while it was opened.
+    Panicked {
+        /// The node.
+        node: String,
+        /// The panic's words.
+        words: String,
+    },
     /// A loop's thread could not be pinned, and the line requires it.
     Pin {
         /// The thread.
@@ -74,6 +81,7 @@ impl fmt::Display for StartError {
         match self {
             StartError::Line(problems) => write!(f, "{problems}"),
             StartError::Open { node, error } => write!(f, "{node}: {error}"),
+            StartError::Panicked { node, words } => write!(f, "{node}: {words}"),
             StartError::Pin { thread, error } => write!(f, "thread \"{thread}\": {error}"),
             StartError::Thread { thread, why } => write!(f, "thread \"{thread}\": {why}"),
         }
@@ -81,6 +89,15 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+impl StartError {
+    pub(crate) fn open(node: String, error: OpenError) -> StartError {
+        match error {
+            OpenError::Io(error) => StartError::Open { node, error },
+            OpenError::Panicked(words) => StartError::Panicked { node, words },
+        }
+    }
+}
 
 impl From<Problems> for StartError {
     fn from(problems: Problems) -> StartError {
@@ -175,7 +192,22 @@ pub struct Running {
     deadline_ns: u64,
     began_ns: u64,
     ended: Receiver<usize>,
+    wakers: Vec<Waker>,
+    /// Messages delivered on all hops when that number last rose, and when.
+    progress: (u64, u64),
+    /// Bytes in memory, the most that was seen while the loops had their rings.
+    resident_bytes: Option<u64>,
     drain: Option<DrainReport>,
+}
+
+impl Drop for Running {
+    /// A line that nobody holds any more is ended at once; a loop that hangs is left behind.
+    fn drop(&mut self) {
+        if self.loops.iter().any(|one| !one.over) {
+            self.abort();
+            self.wait(GIVE_UP_GRACE);
+        }
+    }
 }
 
 impl fmt::Debug for Running {
@@ -255,6 +287,7 @@ impl Line {
             let sleeper = sleepers[to].as_ref().filter(|_| from != to)?;
             Some(Doorbell::new(sleeper.alarm(), drivers[to].waker()))
         };
+        let wakers: Vec<Waker> = drivers.iter().map(Driver::waker).collect();
         let Wired {
             nodes,
             hop_views,
@@ -329,6 +362,9 @@ impl Line {
             began_ns: clock.stamp(),
             clock,
             ended,
+            wakers,
+            progress: (0, 0),
+            resident_bytes: None,
             drain: None,
         };
         running.wait_for_open(&opened)?;
@@ -359,39 +395,54 @@ fn run_loop(
     };
     let result = pinned.and_then(|pinned| match reactor.open() {
         Ok(()) => Ok(pinned),
-        Err((node, error)) => Err(StartError::Open { node, error }),
+        Err((node, error)) => Err(StartError::open(node, error)),
     });
     let good = result.is_ok();
     // The channels have a place for every loop, so neither of these ever waits.
     let _ = opened.send((at, result));
-    if good {
-        reactor.run();
-    }
-    drop(reactor);
+    // Nodes are guarded one by one. What panics here all the same is a defect of the loop or a
+    // node's drop: its nodes are then never seen to end, and the report is not good.
+    let _ = catch_unwind(AssertUnwindSafe(move || {
+        if good {
+            reactor.run();
+        }
+    }));
     let _ = ended.send(at);
 }
 
 impl Running {
     fn wait_for_open(&mut self, opened: &Receiver<(usize, Opened)>) -> Result<(), StartError> {
         let mut result = Ok(());
+        let mut answered = vec![false; self.loops.len()];
+        let until_ns = self.clock.stamp() + OPEN_DEADLINE.as_nanos() as u64;
         for _ in 0..self.loops.len() {
-            match opened.recv_timeout(OPEN_DEADLINE) {
-                Ok((at, Ok(pinned))) => self.loops[at].pinned = pinned,
-                Ok((_, Err(error))) => result = result.and(Err(error)),
+            let left = Duration::from_nanos(until_ns.saturating_sub(self.clock.stamp()));
+            match opened.recv_timeout(left) {
+                Ok((at, pinned)) => {
+                    answered[at] = true;
+                    match pinned {
+                        Ok(pinned) => self.loops[at].pinned = pinned,
+                        Err(error) => result = result.and(Err(error)),
+                    }
+                }
                 Err(_) => {
-                    let thread = self.loops[0].planned.name.clone();
-                    let why = format!("not all loops were open after {OPEN_DEADLINE:?}");
+                    let silent = self.loops.iter().zip(&answered).filter(|(_, yes)| !**yes);
+                    let thread = silent
+                        .map(|(one, _)| one.planned.name.as_str())
+                        .collect::<Vec<_>>();
+                    let thread = thread.join(", ");
+                    let why = format!("not open after {OPEN_DEADLINE:?}");
                     result = result.and(Err(StartError::Thread { thread, why }));
                     break;
                 }
             }
         }
-        if result.is_err() {
-            self.control.tell(Command::Abort);
-            return result;
-        }
+        // Where it failed, dropping this aborts the loops that are open.
+        result?;
         self.began_ns = self.clock.stamp();
         self.control.run(self.began_ns);
+        self.wake();
+        self.resident_bytes = host::resident_bytes();
         Ok(())
     }
 
@@ -452,7 +503,7 @@ impl Running {
             if let Some(cause) = stop.cause(self.elapsed()) {
                 return cause;
             }
-            if !self.stalled().is_empty() {
+            if !self.stalled().is_empty() || self.is_stuck_at_the_end() {
                 return "stalled";
             }
         }
@@ -472,6 +523,22 @@ impl Running {
             .any(|node| node.counters.fault().is_some())
     }
 
+    /// Whether all sources are over and no hop has delivered anything for as long as a drain may
+    /// take: a sink that takes nothing would keep the line for ever.
+    fn is_stuck_at_the_end(&mut self) -> bool {
+        let (over, all) = self.sources_over();
+        let now_ns = self.clock.stamp();
+        let delivered = self
+            .hops
+            .iter()
+            .map(|hop| hop.counters.rx.delivered.get())
+            .sum();
+        if over < all || delivered != self.progress.0 || self.progress.1 == 0 {
+            self.progress = (delivered, now_ns);
+        }
+        now_ns.saturating_sub(self.progress.1) > self.deadline_ns
+    }
+
     /// The nodes of loops that have made no turn for seconds.
     fn stalled(&mut self) -> Vec<String> {
         let now_ns = self.clock.stamp();
@@ -487,43 +554,75 @@ impl Running {
         stalled
     }
 
+    /// What went wrong so far, in words: the node, then what.
+    pub fn faults(&self) -> impl Iterator<Item = (&str, &str)> {
+        let fault = |node: &'_ NodeView| node.counters.fault().is_some();
+        self.nodes
+            .iter()
+            .filter(move |node| fault(node))
+            .map(|node| {
+                (
+                    node.name.as_str(),
+                    node.counters.fault().unwrap_or_default(),
+                )
+            })
+    }
+
     /// Collects what the loops have recorded since the last time, and asks for more. Never waits.
     pub fn observe(&mut self) {
-        for hop in &mut self.hops {
-            hop.observer.collect(&mut hop.totals);
-            hop.observer.ask();
+        if self.loops.iter().any(|one| !one.over) {
+            self.resident_bytes = self.resident_bytes.max(host::resident_bytes());
         }
-        for node in &mut self.nodes {
-            if let Some((observer, totals)) = &mut node.end_to_end {
-                observer.collect(totals);
-                observer.ask();
-            }
+        for hop in &mut self.hops {
+            hop.spans.observe();
+        }
+        for spans in self
+            .nodes
+            .iter_mut()
+            .filter_map(|node| node.end_to_end.as_mut())
+        {
+            spans.observe();
         }
     }
 
     /// Forgets the latencies so far, those of a warm-up: percentiles and counts over budget begin
-    /// anew, all other counters go on. Loops hand over what they have recorded with their next
-    /// housekeeping, so what happened within a millisecond of this may stay.
+    /// anew, all other counters go on. Loops hand over with their next housekeeping what they have
+    /// recorded, and that is forgotten too; so they begin within a millisecond of this, or as soon
+    /// as a parked loop looks up.
     pub fn forget_latencies(&mut self) {
-        self.observe();
         for hop in &mut self.hops {
-            hop.totals.iter_mut().for_each(Totals::clear);
+            hop.spans.forget();
         }
-        for node in &mut self.nodes {
-            if let Some((_, totals)) = &mut node.end_to_end {
-                totals.iter_mut().for_each(Totals::clear);
-            }
+        for spans in self
+            .nodes
+            .iter_mut()
+            .filter_map(|node| node.end_to_end.as_mut())
+        {
+            spans.forget();
         }
     }
 
     /// Tells the line to drain without waiting for it. May be called any number of times.
     pub fn begin_drain(&self) {
-        self.control.tell(Command::Drain);
+        self.tell(Command::Drain);
     }
 
     /// Ends the line at once: what is queued is discarded.
     pub fn abort(&self) {
-        self.control.tell(Command::Abort);
+        self.tell(Command::Abort);
+    }
+
+    /// Tells all loops, and wakes those that sleep.
+    fn tell(&self, command: Command) {
+        self.control.tell(command);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        for waker in &self.wakers {
+            // A waker that fails leaves its loop to the end of its park, which is bounded.
+            let _ = waker.wake();
+        }
     }
 
     /// Stops the sources, lets what is queued finish, and says what was left at the deadline and
@@ -532,6 +631,7 @@ impl Running {
         if let Some(done) = &self.drain {
             return done.clone();
         }
+        self.observe();
         let asked_ns = self.clock.stamp();
         self.begin_drain();
         let complete = self.wait_observing(Duration::from_nanos(self.deadline_ns));
@@ -543,7 +643,7 @@ impl Running {
         };
         if !complete {
             report.left = self.left();
-            self.control.tell(Command::GiveUp);
+            self.tell(Command::GiveUp);
             if !self.wait_observing(GIVE_UP_GRACE) {
                 report.stuck = self
                     .loops
@@ -609,9 +709,7 @@ impl Running {
                 clock: self.clock.kind().name(),
                 elapsed_ns: self.clock.stamp().saturating_sub(self.began_ns),
                 planned_bytes: self.planned_bytes,
-                resident_bytes: (self.clock.kind() != ClockKind::Virtual)
-                    .then(host::resident_bytes)
-                    .flatten(),
+                resident_bytes: self.resident_bytes,
             },
             host: &self.host,
             placement,

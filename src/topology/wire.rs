@@ -15,6 +15,45 @@ use crate::stage::{Node, NodeCounters, Role, Wiring};
 use super::check::Line;
 use super::problem::{Problem, Problems};
 
+/// The histograms of one recorder as the outside collects them.
+pub(crate) struct Collected<const N: usize> {
+    observer: Observer<N>,
+    pub(crate) totals: [Totals; N],
+    /// Whether the next hand-over holds what was recorded before it was to be forgotten.
+    stale: bool,
+}
+
+impl<const N: usize> Collected<N> {
+    fn new(observer: Observer<N>) -> Collected<N> {
+        let totals = observer.totals();
+        Collected {
+            observer,
+            totals,
+            stale: false,
+        }
+    }
+
+    /// Takes what the loop has handed over and asks for more. Never waits.
+    pub(crate) fn observe(&mut self) {
+        if self.observer.collect(&mut self.totals) && core::mem::take(&mut self.stale) {
+            self.clear();
+        }
+        self.observer.ask();
+    }
+
+    /// Forgets what was recorded up to now: what was handed over, and what will be with the next
+    /// hand-over, which was begun before this.
+    pub(crate) fn forget(&mut self) {
+        self.observe();
+        self.clear();
+        self.stale = true;
+    }
+
+    fn clear(&mut self) {
+        self.totals.iter_mut().for_each(Totals::clear);
+    }
+}
+
 /// What the outside sees of a hop.
 pub(crate) struct HopView {
     pub(crate) name: String,
@@ -24,8 +63,7 @@ pub(crate) struct HopView {
     pub(crate) kinds: &'static [KindInfo],
     pub(crate) budget: Option<Budget>,
     pub(crate) counters: Arc<HopCounters>,
-    pub(crate) observer: Observer<3>,
-    pub(crate) totals: [Totals; 3],
+    pub(crate) spans: Collected<3>,
 }
 
 /// What the outside sees of a node.
@@ -38,7 +76,7 @@ pub(crate) struct NodeView {
     pub(crate) counters: Arc<NodeCounters>,
     /// The hops that leave it, in the order of the ports.
     pub(crate) outputs: Vec<usize>,
-    pub(crate) end_to_end: Option<(Observer<1>, [Totals; 1])>,
+    pub(crate) end_to_end: Option<Collected<1>>,
 }
 
 /// A line whose parts are joined, before anything runs.
@@ -90,8 +128,7 @@ pub(crate) fn wire(
             kinds: hop.kinds,
             budget: hop.hop.budget,
             counters,
-            totals: observer.totals(),
-            observer,
+            spans: Collected::new(observer),
         });
     }
     let mut wired = Wired {
@@ -110,8 +147,7 @@ pub(crate) fn wire(
             let limits = owed.map(Budget::limits_ns).unwrap_or_default();
             let (recorder, observer) =
                 hist::pair([limits.as_slice()]).map_err(|error| refused(&node.name, error))?;
-            let totals = observer.totals();
-            (Some(recorder), Some((observer, totals)))
+            (Some(recorder), Some(Collected::new(observer)))
         } else {
             (None, None)
         };
