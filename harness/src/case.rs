@@ -95,6 +95,9 @@ pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<R
         None => load.map_or(Via::Direct, |load| load.via),
     };
     let epoch_ns = input::epoch_ns(&shape.inputs)?;
+    if let Some(log) = &shape.sink_log {
+        input::sink_log_is_apart(log, &shape.inputs, Path::new(&shape.case))?;
+    }
     let overrides = Overrides {
         inputs: shape
             .inputs

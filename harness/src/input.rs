@@ -2,7 +2,8 @@
 //!
 //! Invariant: reads a bounded piece of each file, and nothing of what can be read only once.
 
-use std::path::Path;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 use hopline::feed::parse_line;
 use hopline::io::{Driver, Fill, LineEvent, LineReader};
@@ -37,10 +38,13 @@ pub(crate) fn epoch_ns(inputs: &[Input]) -> Result<Option<u64>, Failure> {
 
 /// The first recorded time of a capture, if its head has one.
 fn first_time_ns(driver: &mut Driver, file: &Path) -> Result<Option<u64>, Failure> {
-    // What is read of a pipe here would be missing there.
+    // A pipe blocks its loop in a read, and what is looked at here would be missing there.
     let is_pipe = |meta: std::fs::Metadata| !meta.is_file() && !meta.is_dir();
     if file.as_os_str() == "-" || std::fs::metadata(file).is_ok_and(is_pipe) {
-        return Ok(None);
+        return Err(Failure::io(
+            format!("{} is no file that can be read ahead", file.display()),
+            "write what it gives to a file first, and name that",
+        ));
     }
     let mut lines = LineReader::open(driver, file, 0)?;
     let first = peek(driver, &mut lines, file);
@@ -77,6 +81,40 @@ fn peek(driver: &mut Driver, lines: &mut LineReader, file: &Path) -> Result<Opti
         ));
     }
     Ok(None)
+}
+
+/// Refuses a sink log that would overwrite what the run reads, or that blocks.
+///
+/// # Errors
+/// The log is one of the inputs, lies in the case's folder under a name of the case, or is a pipe.
+pub(crate) fn sink_log_is_apart(log: &Path, inputs: &[Input], case: &Path) -> Result<(), Failure> {
+    let Ok(meta) = std::fs::metadata(log) else {
+        return Ok(());
+    };
+    if meta.file_type().is_fifo() {
+        let what = format!("--sink-log {}: it is a pipe", log.display());
+        return Err(Failure::usage(what, "name a file"));
+    }
+    let same = |path: &Path| {
+        std::fs::metadata(path)
+            .is_ok_and(|other| (other.dev(), other.ino()) == (meta.dev(), meta.ino()))
+    };
+    let of_case = ["line.toml", "load.toml", "budget.toml"].map(|name| case.join(name));
+    let inputs = inputs.iter().map(|input| input.file.as_path());
+    let read = inputs
+        .chain(of_case.iter().map(PathBuf::as_path))
+        .find(|path| same(path));
+    match read {
+        None => Ok(()),
+        Some(path) => Err(Failure::usage(
+            format!(
+                "--sink-log {} would overwrite {}, which this run reads",
+                log.display(),
+                path.display()
+            ),
+            "give the log a name of its own",
+        )),
+    }
 }
 
 #[cfg(test)]

@@ -214,6 +214,7 @@ impl Watch {
         };
         let mut taking = Taking::default();
         let mut warmup_ns = 0;
+        let mut said = 0;
         let mut listeners = std::mem::take(&mut self.listeners);
         let cause = running.watch(&stop, |running| {
             listeners.take();
@@ -227,6 +228,13 @@ impl Watch {
                 && taking.is_over(senders, running)
             {
                 fed.store(true, Ordering::Relaxed);
+            }
+            if screen.says_lines() {
+                // Said as soon as it is known: the table at the end may be hours away.
+                for (node, fault) in running.faults().skip(said) {
+                    out::say(format_args!("fault: {node}: {fault}"));
+                }
+                said = running.faults().count();
             }
             let progress = self.progress(running);
             screen.look(running, progress);
@@ -317,6 +325,10 @@ impl Screen {
         } else {
             Screen::Lines(Duration::ZERO)
         }
+    }
+
+    fn says_lines(&self) -> bool {
+        matches!(self, Screen::Lines(_))
     }
 
     fn look(&mut self, running: &mut Running, progress: Progress) {

@@ -592,3 +592,23 @@ fn a_full_disk_under_the_sink_log_is_an_io_fault() {
     ends(&output, 74);
     assert!(out(&output).contains("disk full"), "{}", out(&output));
 }
+
+#[test]
+fn a_log_never_overwrites_what_the_run_reads() {
+    let case = Case::new("", "");
+    let capture = case.write("capture", "1000 {}\n");
+    let around = capture.parent().unwrap().join(".").join("capture");
+    let input = format!("btc={}", capture.display());
+    for log in [around, case.path().join("line.toml")] {
+        let before = std::fs::read(&log).unwrap();
+        let log_arg = log.to_str().unwrap();
+        let output = case.hopline("run", &["--input", &input, "--sink-log", log_arg]);
+        ends(&output, 64);
+        assert!(
+            err(&output).contains("which this run reads"),
+            "{}",
+            err(&output)
+        );
+        assert_eq!(std::fs::read(&log).unwrap(), before, "nothing was written");
+    }
+}

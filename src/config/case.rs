@@ -162,6 +162,7 @@ impl Case {
         draft.placement.wait = overrides.wait.or(draft.placement.wait);
         draft.placement.threads_max = overrides.threads.or(draft.placement.threads_max);
 
+        self.check_binds(&mut draft.problems);
         let sources: Vec<&str> = self.sources().map(GivenNode::name).collect();
         overrides.check_inputs(&sources, &mut draft.problems);
         for node in &self.line.nodes {
@@ -183,6 +184,34 @@ impl Case {
         }
         overrides.apply_to_hops(&mut draft.hops, given, &mut draft.problems);
         draft
+    }
+
+    /// Two sockets cannot hear on one address; the second would be refused when the line starts.
+    fn check_binds(&self, problems: &mut Problems) {
+        let bind = |node: &&NodeSpec| {
+            let bind = node.params.peek_text("bind")?;
+            (!bind.ends_with(":0")).then(|| bind.to_owned())
+        };
+        let sources: Vec<&NodeSpec> = self.line.sources().collect();
+        for (at, source) in sources.iter().enumerate() {
+            let Some(address) = bind(source) else {
+                continue;
+            };
+            let earlier = sources[..at]
+                .iter()
+                .find(|other| bind(other).as_ref() == Some(&address));
+            if let Some(other) = earlier {
+                let what = format!(
+                    "\"{}\" and \"{}\" both bind {address}",
+                    other.name, source.name
+                );
+                problems.push(source.params.problem(
+                    "bind",
+                    what,
+                    "give each an address of its own",
+                ));
+            }
+        }
     }
 
     fn node(

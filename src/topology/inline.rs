@@ -18,7 +18,7 @@ use super::check::Line;
 use super::plan::{Plan, PlannedThread};
 use super::report::is_over;
 use super::report::{DrainReport, LineReport, LoopReport, Parts, Report};
-use super::run::StartError;
+use super::start::StartError;
 use super::wire::{NodeView, Wired, wire};
 
 /// How far time moves while a node waits for room, in nanoseconds.

@@ -20,6 +20,7 @@ pub mod problem;
 pub mod registry;
 pub mod report;
 pub mod run;
+pub mod start;
 mod wire;
 
 pub use check::Line;
@@ -31,4 +32,5 @@ pub use plan::{Plan, PlannedHop, PlannedThread};
 pub use problem::{Place, Problem, Problems};
 pub use registry::Registry;
 pub use report::{DrainReport, Report};
-pub use run::{Running, StartError, Stop};
+pub use run::{Running, Stop};
+pub use start::StartError;

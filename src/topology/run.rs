@@ -8,28 +8,20 @@
 //! ```
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use crate::budget::Budget;
 use crate::budget::report::RegimeReport;
 use crate::clock::Clock;
-use crate::host::{self, Host, Pin, Pinned};
-use crate::io::{Driver, IoError, Waker};
-use crate::reactor::{Command, Control, LoopCounters, OpenError, Reactor};
-use crate::stage::hop::Doorbell;
-use crate::wait::{Sleeper, Strategy, announce};
+use crate::host::{self, Host, Pinned};
+use crate::io::Waker;
+use crate::reactor::{Command, Control, LoopCounters};
 
-use super::check::Line;
-use super::plan::{Plan, PlannedThread};
-use super::problem::Problems;
+use super::plan::PlannedThread;
 use super::report::{DrainReport, Left, LineReport, LoopReport, Parts, Report, is_over};
-use super::wire::{HopView, NodeView, Wired, wire};
-
-/// How long all loops together may take to open what they need.
-const OPEN_DEADLINE: Duration = Duration::from_secs(10);
+use super::wire::{HopView, NodeView};
 
 /// How long loops may take to end once they were told to give up.
 const GIVE_UP_GRACE: Duration = Duration::from_millis(250);
@@ -39,71 +31,6 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// A loop without a turn for that long hangs in a handler: the line is drained and the node named.
 const STALL_NS: u64 = 5_000_000_000;
-
-/// Why a line did not start.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum StartError {
-    /// Something in the line or its placement is wrong.
-    Line(Problems),
-    /// A node could not open what it needs.
-    Open {
-        /// The node.
-        node: String,
-        /// What and why.
-        error: IoError,
-    },
-    /// A node panicked while it was opened.
-    Panicked {
-        /// The node.
-        node: String,
-        /// The panic's words.
-        words: String,
-    },
-    /// A loop's thread could not be pinned, and the line requires it.
-    Pin {
-        /// The thread.
-        thread: String,
-        /// Why not.
-        error: host::PinError,
-    },
-    /// A thread or its driver could not be made.
-    Thread {
-        /// The thread.
-        thread: String,
-        /// Why not.
-        why: String,
-    },
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Line(problems) => write!(f, "{problems}"),
-            StartError::Open { node, error } => write!(f, "{node}: {error}"),
-            StartError::Panicked { node, words } => write!(f, "{node}: {words}"),
-            StartError::Pin { thread, error } => write!(f, "thread \"{thread}\": {error}"),
-            StartError::Thread { thread, why } => write!(f, "thread \"{thread}\": {why}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl StartError {
-    pub(crate) fn open(node: String, error: OpenError) -> StartError {
-        match error {
-            OpenError::Io(error) => StartError::Open { node, error },
-            OpenError::Panicked(words) => StartError::Panicked { node, words },
-        }
-    }
-}
-
-impl From<Problems> for StartError {
-    fn from(problems: Problems) -> StartError {
-        StartError::Line(problems)
-    }
-}
 
 /// When a run shall end, besides when all its sources have.
 ///
@@ -168,36 +95,36 @@ impl Stop {
     }
 }
 
-struct Loop {
-    planned: PlannedThread,
-    counters: Arc<LoopCounters>,
-    pinned: Option<Pinned>,
-    thread: Option<std::thread::JoinHandle<()>>,
-    over: bool,
+pub(super) struct Loop {
+    pub(super) planned: PlannedThread,
+    pub(super) counters: Arc<LoopCounters>,
+    pub(super) pinned: Option<Pinned>,
+    pub(super) thread: Option<std::thread::JoinHandle<()>>,
+    pub(super) over: bool,
     /// The last turn that was seen, and when.
-    beat: (u64, u64),
+    pub(super) beat: (u64, u64),
 }
 
 /// A line at work.
 pub struct Running {
-    name: String,
-    clock: Clock,
-    host: Host,
-    control: Arc<Control>,
-    loops: Vec<Loop>,
-    hops: Vec<HopView>,
-    nodes: Vec<NodeView>,
-    objective: Option<Budget>,
-    planned_bytes: usize,
-    deadline_ns: u64,
-    began_ns: u64,
-    ended: Receiver<usize>,
-    wakers: Vec<Waker>,
+    pub(super) name: String,
+    pub(super) clock: Clock,
+    pub(super) host: Host,
+    pub(super) control: Arc<Control>,
+    pub(super) loops: Vec<Loop>,
+    pub(super) hops: Vec<HopView>,
+    pub(super) nodes: Vec<NodeView>,
+    pub(super) objective: Option<Budget>,
+    pub(super) planned_bytes: usize,
+    pub(super) deadline_ns: u64,
+    pub(super) began_ns: u64,
+    pub(super) ended: Receiver<usize>,
+    pub(super) wakers: Vec<Waker>,
     /// Messages delivered on all hops when that number last rose, and when.
-    progress: (u64, u64),
+    pub(super) progress: (u64, u64),
     /// Bytes in memory, the most that was seen while the loops had their rings.
-    resident_bytes: Option<u64>,
-    drain: Option<DrainReport>,
+    pub(super) resident_bytes: Option<u64>,
+    pub(super) drain: Option<DrainReport>,
 }
 
 impl Drop for Running {
@@ -218,234 +145,7 @@ impl fmt::Debug for Running {
     }
 }
 
-type Opened = Result<Option<Pinned>, StartError>;
-
-impl Line {
-    /// Starts the line on threads of its own, placed by [`Line::plan`].
-    ///
-    /// # Errors
-    /// What could not be placed, pinned or opened; nothing has run then.
-    pub fn start(self) -> Result<Running, StartError> {
-        let host = Host::read();
-        let plan = self.plan(&host)?;
-        let clock = if host.trusts_tsc() {
-            Clock::calibrated()
-        } else {
-            Clock::os()
-        };
-        self.start_as(plan, host, clock, &Driver::real)
-    }
-
-    /// Starts the line and waits for its end: when all sources have ended, when `stop` says so,
-    /// when a node fails, or when a loop hangs. What is queued is drained first.
-    ///
-    /// # Errors
-    /// As [`Line::start`].
-    pub fn run_until(self, stop: Stop) -> Result<Report, StartError> {
-        let mut running = self.start()?;
-        let cause = running.watch(&stop, |_| {});
-        Ok(running.end(cause))
-    }
-
-    /// Starts the line as planned, on that clock, with a driver from `driver` for each loop.
-    ///
-    /// # Errors
-    /// What could not be placed, pinned or opened; nothing has run then.
-    pub fn start_as(
-        self,
-        plan: Plan,
-        host: Host,
-        clock: Clock,
-        driver: &dyn Fn() -> Result<Driver, IoError>,
-    ) -> Result<Running, StartError> {
-        let (name, pin, deadline_ns) = (self.name.clone(), self.placement.pin, self.drain_ns);
-        let objective = self.objective.clone();
-        let planned_bytes = plan.memory_bytes;
-
-        // Drivers are made here, so that the bells of other loops can hold their wakers.
-        let mut drivers = Vec::new();
-        for thread in &plan.threads {
-            drivers.push(driver().map_err(|error| StartError::Thread {
-                thread: thread.name.clone(),
-                why: error.to_string(),
-            })?);
-        }
-        let sleepers: Vec<Option<Sleeper>> = plan
-            .threads
-            .iter()
-            .map(|thread| {
-                matches!(thread.strategy, Strategy::Park { .. }).then(|| announce::pair().0)
-            })
-            .collect();
-        let thread_of = |node: usize| {
-            plan.threads
-                .iter()
-                .position(|thread| thread.at.contains(&node))
-        };
-        let bell = |from: usize, to: usize| {
-            let (from, to) = (thread_of(from)?, thread_of(to)?);
-            let sleeper = sleepers[to].as_ref().filter(|_| from != to)?;
-            Some(Doorbell::new(sleeper.alarm(), drivers[to].waker()))
-        };
-        let wakers: Vec<Waker> = drivers.iter().map(Driver::waker).collect();
-        let Wired {
-            nodes,
-            hop_views,
-            node_views,
-        } = wire(self, &clock, bell)?;
-
-        let control = Arc::new(Control::default());
-        let (ended_tx, ended) = sync_channel(plan.threads.len());
-        let (opened_tx, opened) = sync_channel(plan.threads.len());
-        let mut slots: Vec<Option<Box<dyn crate::stage::Node>>> =
-            nodes.into_iter().map(Some).collect();
-        let mut loops = Vec::new();
-        for (at, ((planned, driver), sleeper)) in plan
-            .threads
-            .into_iter()
-            .zip(drivers)
-            .zip(sleepers)
-            .enumerate()
-        {
-            let nodes = planned
-                .at
-                .iter()
-                .filter_map(|node| slots[*node].take())
-                .collect();
-            let counters = Arc::new(LoopCounters::default());
-            let reactor = Reactor::new(
-                nodes,
-                driver,
-                clock.clone(),
-                planned.strategy,
-                sleeper,
-                control.clone(),
-                counters.clone(),
-            );
-            let (pin, core) = (pin, planned.core);
-            let thread_name = planned.name.clone();
-            let (opened, ended) = (opened_tx.clone(), ended_tx.clone());
-            let spawned = std::thread::Builder::new()
-                .name(planned.name.clone())
-                .spawn(move || {
-                    run_loop(at, reactor, pin, core, &thread_name, &opened, &ended);
-                });
-            let thread = spawned.map_err(|error| {
-                control.tell(Command::Abort);
-                StartError::Thread {
-                    thread: planned.name.clone(),
-                    why: error.to_string(),
-                }
-            })?;
-            let thread = Some(thread);
-            loops.push(Loop {
-                planned,
-                counters,
-                pinned: None,
-                thread,
-                over: false,
-                beat: (0, 0),
-            });
-        }
-        drop(ended_tx);
-        drop(opened_tx);
-        let mut running = Running {
-            name,
-            host,
-            control,
-            loops,
-            hops: hop_views,
-            nodes: node_views,
-            objective,
-            planned_bytes,
-            deadline_ns,
-            began_ns: clock.stamp(),
-            clock,
-            ended,
-            wakers,
-            progress: (0, 0),
-            resident_bytes: None,
-            drain: None,
-        };
-        running.wait_for_open(&opened)?;
-        Ok(running)
-    }
-}
-
-/// The body of a loop's thread.
-fn run_loop(
-    at: usize,
-    mut reactor: Reactor,
-    pin: Pin,
-    core: Option<usize>,
-    name: &str,
-    opened: &SyncSender<(usize, Opened)>,
-    ended: &SyncSender<usize>,
-) {
-    let pinned = match core
-        .filter(|_| pin != Pin::Off)
-        .map(|core| host::pin(core, pin))
-    {
-        None => Ok(None),
-        Some(Ok(pinned)) => Ok(Some(pinned)),
-        Some(Err(error)) => Err(StartError::Pin {
-            thread: name.to_owned(),
-            error,
-        }),
-    };
-    let result = pinned.and_then(|pinned| match reactor.open() {
-        Ok(()) => Ok(pinned),
-        Err((node, error)) => Err(StartError::open(node, error)),
-    });
-    let good = result.is_ok();
-    // The channels have a place for every loop, so neither of these ever waits.
-    let _ = opened.send((at, result));
-    // Nodes are guarded one by one. What panics here all the same is a defect of the loop or a
-    // node's drop: its nodes are then never seen to end, and the report is not good.
-    let _ = catch_unwind(AssertUnwindSafe(move || {
-        if good {
-            reactor.run();
-        }
-    }));
-    let _ = ended.send(at);
-}
-
 impl Running {
-    fn wait_for_open(&mut self, opened: &Receiver<(usize, Opened)>) -> Result<(), StartError> {
-        let mut result = Ok(());
-        let mut answered = vec![false; self.loops.len()];
-        let until_ns = self.clock.stamp() + OPEN_DEADLINE.as_nanos() as u64;
-        for _ in 0..self.loops.len() {
-            let left = Duration::from_nanos(until_ns.saturating_sub(self.clock.stamp()));
-            match opened.recv_timeout(left) {
-                Ok((at, pinned)) => {
-                    answered[at] = true;
-                    match pinned {
-                        Ok(pinned) => self.loops[at].pinned = pinned,
-                        Err(error) => result = result.and(Err(error)),
-                    }
-                }
-                Err(_) => {
-                    let silent = self.loops.iter().zip(&answered).filter(|(_, yes)| !**yes);
-                    let thread = silent
-                        .map(|(one, _)| one.planned.name.as_str())
-                        .collect::<Vec<_>>();
-                    let thread = thread.join(", ");
-                    let why = format!("not open after {OPEN_DEADLINE:?}");
-                    result = result.and(Err(StartError::Thread { thread, why }));
-                    break;
-                }
-            }
-        }
-        // Where it failed, dropping this aborts the loops that are open.
-        result?;
-        self.began_ns = self.clock.stamp();
-        self.control.run(self.began_ns);
-        self.wake();
-        self.resident_bytes = host::resident_bytes();
-        Ok(())
-    }
-
     /// The line's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -618,7 +318,7 @@ impl Running {
         self.wake();
     }
 
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         for waker in &self.wakers {
             // A waker that fails leaves its loop to the end of its park, which is bounded.
             let _ = waker.wake();
@@ -736,7 +436,6 @@ impl Running {
         )
     }
 }
-
 /// The node that has had the turn since the loop was last seen.
 fn current_node(one: &Loop) -> Option<String> {
     let at = one.counters.current.get().checked_sub(1)?;

@@ -244,15 +244,19 @@ pub(crate) fn status(report: &Report, progress: Progress) -> String {
     let of = progress
         .most_ns
         .map(|most_ns| format!(" of {}", seconds(most_ns)));
+    let span = |ns: u64| match whole.count {
+        0 => "-".to_owned(),
+        _ => hopline::base::units::Span(ns).to_string(),
+    };
     format!(
         "{}: {}{}, {} messages, end to end p50 {} p99 {} max {}, shed {}",
         report.line.name,
         seconds(progress.elapsed_ns),
         of.unwrap_or_default(),
         grouped(received(report)),
-        hopline::base::units::Span(whole.p50),
-        hopline::base::units::Span(whole.p99),
-        hopline::base::units::Span(whole.max),
+        span(whole.p50),
+        span(whole.p99),
+        span(whole.max),
         grouped(report.ledger.shed)
     )
 }
