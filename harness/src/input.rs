@@ -41,7 +41,7 @@ fn first_time_ns(driver: &mut Driver, file: &Path) -> Result<Option<u64>, Failur
     // A pipe blocks its loop in a read, and what is looked at here would be missing there.
     let is_pipe = |meta: std::fs::Metadata| !meta.is_file() && !meta.is_dir();
     if file.as_os_str() == "-" || std::fs::metadata(file).is_ok_and(is_pipe) {
-        return Err(Failure::io(
+        return Err(Failure::usage(
             format!("{} is no file that can be read ahead", file.display()),
             "write what it gives to a file first, and name that",
         ));
