@@ -148,7 +148,11 @@ pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<R
                         "sinks answer by the socket of \"{}\", which a feed without UDP replaces",
                         source.name()
                     ),
-                    "run it with --via udp, or --live",
+                    if inline {
+                        "run it without --virtual: there a sender feeds it over UDP"
+                    } else {
+                        "run it with --via udp, or --live"
+                    },
                 ));
             }
         }

@@ -77,6 +77,18 @@ pub const PARK_MAX_NS: u64 = 50_000_000;
 /// How long a drain may take before what is left is discarded and its holder named, in nanoseconds.
 pub const DRAIN_DEADLINE_NS: u64 = 2_000_000_000;
 
+/// How long all loops together may take to open what they need, in nanoseconds: files and sockets
+/// open in milliseconds, so this only ends a start that hangs.
+pub const OPEN_DEADLINE_NS: u64 = 10_000_000_000;
+
+/// How long loops may take to end once they were told to give up, in nanoseconds: several of the
+/// longest parks. A loop that takes longer hangs in a handler and is left behind.
+pub const GIVE_UP_GRACE_NS: u64 = 5 * PARK_MAX_NS;
+
+/// A loop without a turn for that long hangs in a handler, in nanoseconds: the line is drained and
+/// the node named. No handler of a low-latency line takes seconds, and no host stalls that long.
+pub const STALL_NS: u64 = 5_000_000_000;
+
 /// Longest name of a node or line, in bytes: the table has columns.
 pub const NAME_BYTES_MAX: usize = 48;
 
@@ -90,4 +102,5 @@ const _: () = assert!(FRAGMENTS_MAX <= DEPTH_DEFAULT);
 const _: () = assert!(LINE_BYTES_MAX > MESSAGE_BYTES_MAX);
 const _: () = assert!(HIST_MAX_NS > u32::MAX as u64);
 const _: () = assert!(HOUSEKEEPING_NS < PARK_MAX_NS && PARK_MAX_NS < DRAIN_DEADLINE_NS);
+const _: () = assert!(GIVE_UP_GRACE_NS < DRAIN_DEADLINE_NS && PARK_MAX_NS < STALL_NS);
 const _: () = assert!(HOPS_MAX >= NODES_MAX && HOPS_PER_NODE_MAX < HOPS_MAX);

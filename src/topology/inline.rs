@@ -16,8 +16,8 @@ use crate::wait::Strategy;
 
 use super::check::Line;
 use super::plan::{Plan, PlannedThread};
-use super::report::is_over;
 use super::report::{DrainReport, LineReport, LoopReport, Parts, Report};
+use super::report::{is_over, left};
 use super::start::StartError;
 use super::wire::{NodeView, Wired, wire};
 
@@ -169,7 +169,8 @@ impl Line {
             complete: control.command() < Command::GiveUp,
             elapsed_ns: drain_began_ns.map_or(0, |at| ended_ns - at),
             deadline_ns: drain_ns,
-            ..DrainReport::default()
+            left: left(&hop_views, &node_views, |_| None),
+            stuck: Vec::new(),
         };
         let report = Parts {
             line: LineReport {

@@ -107,7 +107,7 @@ pub struct Left {
     pub hop: String,
     /// Messages on it.
     pub messages: u64,
-    /// The consumer that had not taken them.
+    /// Who held them up: the node furthest down that had input itself.
     pub held_by: String,
 }
 
@@ -115,10 +115,9 @@ impl DrainReport {
     /// What a drain that gave up has to say, in words.
     fn breach(&self) -> String {
         let left: u64 = self.left.iter().map(|left| left.messages).sum();
-        // The last hop with something on it leads to whoever takes nothing; those before it wait.
-        let holder = match (self.stuck.first(), self.left.last()) {
+        let holder = match (self.stuck.first(), self.left.first()) {
             (Some(stuck), _) => format!(": {stuck} did not return"),
-            (None, Some(last)) => format!(": {} was slowest to take its share", last.held_by),
+            (None, Some(left)) => format!(": {} held it up", left.held_by),
             (None, None) => String::new(),
         };
         format!(
@@ -475,6 +474,39 @@ impl Parts<'_> {
             verdict: "unjudged",
         }
     }
+}
+
+/// What a drain that was given up found: discarded by then, or still on a ring that nobody emptied.
+/// Holder is the node furthest down that had input and passed nothing on, or the one that `stuck_with`
+/// says its loop hangs in.
+pub(crate) fn left(
+    hops: &[HopView],
+    nodes: &[NodeView],
+    stuck_with: impl Fn(&str) -> Option<String>,
+) -> Vec<Left> {
+    let on = |hop: &HopView| {
+        let discarded = &hop.counters.rx.discarded[Discard::DrainDeadline.index()];
+        hop.counters.in_flight() + discarded.get()
+    };
+    let holder = |hop: &HopView| {
+        let mut at = hop.to;
+        // A line is a DAG, so this comes to an end.
+        while let Some(next) = nodes[at].outputs.iter().find(|out| on(&hops[**out]) > 0) {
+            at = hops[*next].to;
+        }
+        let name = &nodes[at].name;
+        stuck_with(name).unwrap_or_else(|| name.clone())
+    };
+    let left = hops
+        .iter()
+        .map(|hop| (hop, on(hop)))
+        .filter(|(_, messages)| *messages > 0);
+    left.map(|(hop, messages)| Left {
+        hop: hop.name.clone(),
+        messages,
+        held_by: holder(hop),
+    })
+    .collect()
 }
 
 /// Whether a node is over, from outside.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use crate::base::limits::{GIVE_UP_GRACE_NS, STALL_NS};
 use crate::budget::Budget;
 use crate::budget::report::RegimeReport;
 use crate::clock::Clock;
@@ -20,17 +21,14 @@ use crate::io::Waker;
 use crate::reactor::{Command, Control, LoopCounters};
 
 use super::plan::PlannedThread;
-use super::report::{DrainReport, Left, LineReport, LoopReport, Parts, Report, is_over};
+use super::report::{DrainReport, LineReport, LoopReport, Parts, Report, is_over, left};
 use super::wire::{HopView, NodeView};
 
 /// How long loops may take to end once they were told to give up.
-const GIVE_UP_GRACE: Duration = Duration::from_millis(250);
+const GIVE_UP_GRACE: Duration = Duration::from_nanos(GIVE_UP_GRACE_NS);
 
 /// How often the runner looks at the line while it waits.
 const LOOK: Duration = Duration::from_millis(20);
-
-/// A loop without a turn for that long hangs in a handler: the line is drained and the node named.
-const STALL_NS: u64 = 5_000_000_000;
 
 /// When a run shall end, besides when all its sources have.
 ///
@@ -342,7 +340,6 @@ impl Running {
             ..DrainReport::default()
         };
         if !complete {
-            report.left = self.left();
             self.tell(Command::GiveUp);
             if !self.wait_observing(GIVE_UP_GRACE) {
                 report.stuck = self
@@ -352,6 +349,13 @@ impl Running {
                     .flat_map(current_node)
                     .collect();
             }
+            let stuck_with = |node: &str| {
+                let hangs = self.loops.iter().filter(|one| !one.over);
+                let mut with =
+                    hangs.filter(|one| one.planned.nodes.iter().any(|name| name == node));
+                with.find_map(current_node)
+            };
+            report.left = left(&self.hops, &self.nodes, stuck_with);
         }
         report.elapsed_ns = self.clock.stamp().saturating_sub(asked_ns);
         self.drain = Some(report.clone());
@@ -370,18 +374,6 @@ impl Running {
                 return false;
             }
         }
-    }
-
-    fn left(&self) -> Vec<Left> {
-        let on_ring = self.hops.iter().map(|hop| (hop, hop.counters.in_flight()));
-        on_ring
-            .filter(|(_, messages)| *messages > 0)
-            .map(|(hop, messages)| Left {
-                hop: hop.name.clone(),
-                messages,
-                held_by: self.nodes[hop.to].name.clone(),
-            })
-            .collect()
     }
 
     /// What the line has done so far.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use crate::base::limits::OPEN_DEADLINE_NS;
 use crate::clock::Clock;
 use crate::host::{self, Host, Pin, Pinned};
 use crate::io::{Driver, IoError, Waker};
@@ -23,7 +24,7 @@ use super::run::{Loop, Running, Stop};
 use super::wire::{Wired, wire};
 
 /// How long all loops together may take to open what they need.
-const OPEN_DEADLINE: Duration = Duration::from_secs(10);
+const OPEN_DEADLINE: Duration = Duration::from_nanos(OPEN_DEADLINE_NS);
 
 /// Why a line did not start.
 #[derive(Debug)]
