@@ -6,11 +6,16 @@
 use std::sync::Arc;
 
 use hopline::base::primitive::{AtomicBool, Ordering};
+use hopline::clock::Clock;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::exit::{Exit, Failure};
 use crate::view::live;
+
+/// Signals that follow within that time are the same wish, delivered twice: a shell, or `timeout`,
+/// sends one to the process and one to its group. No hand is that fast.
+const DOUBLED_NS: u64 = 20_000_000;
 
 /// A flag that the first SIGINT or SIGTERM raises. From then on a second one ends the process with
 /// 130 or 143, after the terminal has its cursor back.
@@ -23,9 +28,13 @@ pub(crate) fn watch() -> Result<Arc<AtomicBool>, Failure> {
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
+            let clock = Clock::os();
+            let mut first_ns = None;
             for signal in signals.forever() {
                 // Relaxed: the flag publishes nothing but itself.
-                if raised.swap(true, Ordering::Relaxed) {
+                raised.store(true, Ordering::Relaxed);
+                let now_ns = clock.now_ns();
+                if now_ns - *first_ns.get_or_insert(now_ns) > DOUBLED_NS {
                     end(signal);
                 }
             }
