@@ -155,13 +155,30 @@ fn placed_as(prefix: &str, line: &mut Builder, threads: &[&[&str]]) {
 }
 
 fn breach(report: &Report, words: &str) {
-    assert!(!report.is_good());
-    let told = report
-        .ledger
-        .breaches
-        .iter()
-        .any(|breach| breach.contains(words));
-    assert!(told, "{:?}", report.ledger.breaches);
+    assert!(!report.is_good() && !report.ledger.closed);
+    assert!(
+        report
+            .ledger
+            .breaches
+            .iter()
+            .any(|told| told.contains(words)),
+        "{:?}",
+        report.ledger.breaches
+    );
+}
+
+/// Every message is accounted for, and some are lost that must not be.
+fn loss(report: &Report, words: &str) {
+    assert!(
+        !report.is_good() && report.ledger.closed,
+        "{:?}",
+        report.ledger.breaches
+    );
+    assert!(
+        report.ledger.losses.iter().any(|told| told.contains(words)),
+        "{:?}",
+        report.ledger.losses
+    );
 }
 
 #[test]
@@ -501,7 +518,7 @@ fn a_sink_that_never_takes_anything_ends_the_run_and_is_named() {
         let drain = report.drain.as_ref().expect("a drain");
         assert_eq!((drain.cause, drain.complete), ("stalled", false));
         assert_eq!(report.hops[1].discarded["drain_deadline"], 4);
-        breach(&report, "the drain was given up");
+        loss(&report, "the drain was given up");
     }
 }
 

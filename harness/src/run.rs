@@ -169,7 +169,8 @@ fn print(run: &RunReport, options: &Options, is_fed: bool) -> Result<Exit, Failu
         for fault in &run.report.faults {
             out::say(format_args!("fault: {fault}"));
         }
-        for breach in &run.report.ledger.breaches {
+        let ledger = &run.report.ledger;
+        for breach in ledger.breaches.iter().chain(&ledger.losses) {
             out::say(format_args!("ledger: {breach}"));
         }
         return Ok(exit);

@@ -269,6 +269,9 @@ pub struct LedgerReport {
     pub closed: bool,
     /// What does not hold, in words.
     pub breaches: Vec<String>,
+    /// What was lost where nothing may be, in words: every message of it is accounted for, and the
+    /// run is not good all the same.
+    pub losses: Vec<String>,
     /// Each source.
     pub sources: BTreeMap<String, SourceReport>,
     /// Messages shed on all hops.

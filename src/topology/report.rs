@@ -113,7 +113,7 @@ pub struct Left {
 
 impl DrainReport {
     /// What a drain that gave up has to say, in words.
-    fn breach(&self) -> String {
+    fn words(&self) -> String {
         let left: u64 = self.left.iter().map(|left| left.messages).sum();
         let holder = match (self.stuck.first(), self.left.first()) {
             (Some(stuck), _) => format!(": {stuck} did not return"),
@@ -138,6 +138,7 @@ impl Report {
             false => state != State::Failed.name(),
         };
         self.ledger.closed
+            && self.ledger.losses.is_empty()
             && self.faults.is_empty()
             && self.stages.iter().all(|stage| is_good(stage.state))
     }
@@ -392,10 +393,11 @@ pub(crate) fn ledger_report(
             }
         }
     }
+    let mut losses = Vec::new();
     for hop in hops {
         let lost = hop.shed.values().chain(hop.discarded.values()).sum::<u64>();
         if lost > 0 && hop.budget.as_ref().is_some_and(|budget| budget.lossless) {
-            breaches.push(format!(
+            losses.push(format!(
                 "{}: {lost} messages lost on a hop that must lose none",
                 hop.name
             ));
@@ -404,6 +406,7 @@ pub(crate) fn ledger_report(
     LedgerReport {
         closed: breaches.is_empty(),
         breaches,
+        losses,
         sources,
         shed: hops.iter().flat_map(|hop| hop.shed.values()).sum(),
         discarded: hops.iter().flat_map(|hop| hop.discarded.values()).sum(),
@@ -457,8 +460,7 @@ impl Parts<'_> {
             .as_ref()
             .filter(|drain| !drain.complete && self.at_rest)
         {
-            ledger.breaches.push(drain.breach());
-            ledger.closed = false;
+            ledger.losses.push(drain.words());
         }
         Report {
             schema: SCHEMA,

@@ -154,11 +154,14 @@ fn ledger(lines: &mut Lines<'_>, report: &Report) {
     };
     if ledger.closed {
         lines.add("ledger:", &format!("closed; {lost}"), Tone::Good);
-        return;
+    } else {
+        lines.add("ledger:", "OPEN", Tone::Bad);
+        for breach in &ledger.breaches {
+            lines.add("", breach, Tone::Bad);
+        }
     }
-    lines.add("ledger:", "OPEN", Tone::Bad);
-    for breach in &ledger.breaches {
-        lines.add("", breach, Tone::Bad);
+    for loss in &ledger.losses {
+        lines.add("loss:", loss, Tone::Bad);
     }
 }
 
