@@ -478,7 +478,7 @@ fn a_decoder_that_emits_and_refuses_breaks_the_ledger() {
 fn a_frame_of_a_kind_that_is_not_taken_is_lost_on_a_hop_that_must_lose_none() {
     let report = wrong(Wrong::OtherKind);
     assert_eq!(report.hops[0].discarded["malformed"], 3);
-    breach(
+    loss(
         &report,
         "in->odd: 3 messages lost on a hop that must lose none",
     );
