@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::adapter::IO_FAULT;
 use crate::base::Reason;
+use crate::base::units::{DIGITS_MAX, decimal_digits};
 use crate::feed::symbols::SYMBOL_BYTES_MAX;
 use crate::feed::{BookTicker, DepthHead, Left, SnapshotHead, Symbols, Trade};
 use crate::frame::{Frame, Input, KindInfo, View};
@@ -287,17 +288,7 @@ impl Text<'_> {
     }
 
     #[inline]
-    fn number(&mut self, mut number: u64) {
-        let mut digits = [0; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        self.add(&digits[at..]);
+    fn number(&mut self, number: u64) {
+        self.add(decimal_digits(number, &mut [0; DIGITS_MAX]));
     }
 }

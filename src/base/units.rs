@@ -126,6 +126,30 @@ fn parse_number(text: &str) -> Option<f64> {
     if plain { text.parse().ok() } else { None }
 }
 
+/// Most digits of a `u64`.
+pub const DIGITS_MAX: usize = 20;
+
+/// A number as decimal digits, written at the end of `room`: no allocation, for texts that are
+/// made in a turn.
+///
+/// ```
+/// use hopline::base::units::{DIGITS_MAX, decimal_digits};
+/// assert_eq!(decimal_digits(0, &mut [0; DIGITS_MAX]), b"0");
+/// assert_eq!(decimal_digits(u64::MAX, &mut [0; DIGITS_MAX]), b"18446744073709551615");
+/// ```
+#[inline]
+pub fn decimal_digits(mut number: u64, room: &mut [u8; DIGITS_MAX]) -> &[u8] {
+    let mut at = DIGITS_MAX;
+    loop {
+        at -= 1;
+        room[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &room[at..];
+        }
+    }
+}
+
 /// A span for people: three significant digits and the unit that fits.
 ///
 /// ```

@@ -17,6 +17,7 @@
 //!
 //! Invariant: nothing is cut; the longest order has room.
 
+use crate::base::units::{DIGITS_MAX, decimal_digits};
 use crate::feed::Symbols;
 use crate::feed::datagram::{Datagram, Datagrams, HEAD_BYTES, PART_BYTES, datagram_frames, parts};
 use crate::feed::decimal::{SCALE_DIGITS, UNITS_PER_ONE};
@@ -63,19 +64,8 @@ impl Text {
         self.len = end;
     }
 
-    fn number(&mut self, mut number: u64) {
-        // u64::MAX has 20 digits.
-        let mut digits = [0; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        self.put(&digits[at..]);
+    fn number(&mut self, number: u64) {
+        self.put(decimal_digits(number, &mut [0; DIGITS_MAX]));
     }
 
     /// Units of 1e-8, exactly, without trailing zeros.
