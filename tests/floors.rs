@@ -123,13 +123,22 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     // What threads share.
     (
         "std::sync::atomic",
-        &["base/primitive.rs"],
+        &["base/primitive.rs", "base/primitive/modelled.rs"],
         "use crate::base::primitive",
     ),
-    ("loom", &["base/primitive.rs"], "use crate::base::primitive"),
+    (
+        "loom",
+        &["base/primitive.rs", "base/primitive/modelled.rs"],
+        "use crate::base::primitive",
+    ),
+    (
+        "shuttle",
+        &["base/primitive.rs", "base/primitive/modelled.rs"],
+        "use crate::base::primitive",
+    ),
     (
         "*::UnsafeCell",
-        &["base/primitive.rs"],
+        &["base/primitive.rs", "base/primitive/modelled.rs"],
         "use crate::base::primitive",
     ),
     (

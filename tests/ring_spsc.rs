@@ -3,7 +3,7 @@
 //! A ring joins by implementing [`Ring`], [`Tx`] and [`Rx`] and adding a line to `conforms!`. What only
 //! values can show (drops, panics in mid-write) follows after the suite.
 
-#![cfg(not(loom))]
+#![cfg(not(any(loom, shuttle)))]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -1,6 +1,8 @@
-//! The one door to atomics, cells and spin hints: std, or loom's models under `cfg(loom)`.
+//! The one door to atomics, cells and spin hints: std, or a checker's models.
 //!
-//! Everything that two threads share goes through here, so that the model checker sees it.
+//! Everything that two threads share goes through here, so that the checkers see it: under
+//! `cfg(loom)` every interleaving of a short story with every weak ordering, under `cfg(shuttle)`
+//! random interleavings of long ones, all orderings taken as sequentially consistent.
 
 #![allow(
     clippy::disallowed_types,
@@ -9,29 +11,40 @@
 
 #[cfg(loom)]
 pub use loom::sync::Arc;
-#[cfg(not(loom))]
+#[cfg(shuttle)]
+pub use shuttle::sync::Arc;
+#[cfg(not(any(loom, shuttle)))]
 pub use std::sync::Arc;
 pub use std::sync::atomic::Ordering;
 
 // Aliases instead of `pub use`: a re-export of the std types would trip the lint at every user.
 /// An atomic `u64`.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub type AtomicU64 = std::sync::atomic::AtomicU64;
 /// An atomic `u32`.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub type AtomicU32 = std::sync::atomic::AtomicU32;
 /// An atomic `bool`.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub type AtomicBool = std::sync::atomic::AtomicBool;
 /// An atomic `u64`, modelled.
 #[cfg(loom)]
 pub type AtomicU64 = loom::sync::atomic::AtomicU64;
+/// An atomic `u64`, scheduled.
+#[cfg(shuttle)]
+pub type AtomicU64 = shuttle::sync::atomic::AtomicU64;
 /// An atomic `u32`, modelled.
 #[cfg(loom)]
 pub type AtomicU32 = loom::sync::atomic::AtomicU32;
+/// An atomic `u32`, scheduled.
+#[cfg(shuttle)]
+pub type AtomicU32 = shuttle::sync::atomic::AtomicU32;
 /// An atomic `bool`, modelled.
 #[cfg(loom)]
 pub type AtomicBool = loom::sync::atomic::AtomicBool;
+/// An atomic `bool`, scheduled.
+#[cfg(shuttle)]
+pub type AtomicBool = shuttle::sync::atomic::AtomicBool;
 
 /// A fence between all that comes before and all that comes after, in one total order.
 #[inline]
@@ -40,57 +53,57 @@ pub type AtomicBool = loom::sync::atomic::AtomicBool;
     reason = "this is the door that the lint points to"
 )]
 pub fn fence(order: Ordering) {
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     std::sync::atomic::fence(order);
     #[cfg(loom)]
     loom::sync::atomic::fence(order);
+    #[cfg(shuttle)]
+    shuttle::sync::atomic::fence(order);
 }
 
 /// Tells the processor that this is a spin loop.
 #[inline]
 pub fn spin_hint() {
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     std::hint::spin_loop();
     #[cfg(loom)]
     loom::thread::yield_now();
+    #[cfg(shuttle)]
+    shuttle::thread::yield_now();
 }
 
 /// A cell that two threads hand to each other; with the interface of loom's, so that the model
 /// checker sees each access.
+#[cfg(not(any(loom, shuttle)))]
 #[derive(Debug)]
 #[repr(transparent)]
-pub struct Cell<T>(
-    #[cfg(not(loom))] std::cell::UnsafeCell<T>,
-    #[cfg(loom)] loom::cell::UnsafeCell<T>,
-);
+pub struct Cell<T>(std::cell::UnsafeCell<T>);
 
+#[cfg(not(any(loom, shuttle)))]
 impl<T> Cell<T> {
     /// A cell that holds `value`.
     pub fn new(value: T) -> Cell<T> {
-        #[cfg(not(loom))]
-        return Cell(std::cell::UnsafeCell::new(value));
-        #[cfg(loom)]
-        return Cell(loom::cell::UnsafeCell::new(value));
+        Cell(std::cell::UnsafeCell::new(value))
     }
 
     /// Runs `f` with a pointer for reading. Nobody may write while it runs.
     #[inline(always)]
     pub fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
-        #[cfg(not(loom))]
-        return f(self.0.get());
-        #[cfg(loom)]
-        return self.0.with(f);
+        f(self.0.get())
     }
 
     /// Runs `f` with a pointer for writing. Nobody else may read or write while it runs.
     #[inline(always)]
     pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
-        #[cfg(not(loom))]
-        return f(self.0.get());
-        #[cfg(loom)]
-        return self.0.with_mut(f);
+        f(self.0.get())
     }
 }
+
+#[cfg(any(loom, shuttle))]
+pub use modelled::Cell;
+
+#[cfg(any(loom, shuttle))]
+mod modelled;
 
 /// A count with one writer and any number of readers.
 ///

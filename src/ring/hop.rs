@@ -357,7 +357,7 @@ impl core::fmt::Debug for FrameRef<'_> {
 }
 
 // The model checker's atomics and cells are wider.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 const _: () = {
     use crate::base::limits::{CACHE_LINE_BYTES, SLOT_BYTES, SLOT_HEAD_BYTES};
     use crate::ring::stamped::Slot;

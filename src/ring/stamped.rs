@@ -37,6 +37,10 @@ const PUBLISH: Ordering = if cfg!(planted_ordering) {
     Ordering::Release
 };
 
+/// Credits beyond the depth: none, but for `--cfg planted_bound`, which exists to prove the checkers:
+/// `tests/shuttle_rings.rs` and `tests/ring_spsc.rs` have to fail with it.
+const PLANTED_CREDIT: u64 = cfg!(planted_bound) as u64;
+
 /// The head is published every `depth / LAZY` items: seldom enough to cost nothing, often enough
 /// that a producer at the limit of a deep ring gets its credits in time.
 const LAZY: u64 = 8;
@@ -83,7 +87,7 @@ pub(crate) struct Slot<V, L> {
     value: Cell<V>,
 }
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 impl<V, L> Slot<V, L> {
     /// Bytes from the start of the slot to its content.
     pub(crate) const VALUE_AT_BYTES: usize = core::mem::offset_of!(Slot<V, L>, value);
@@ -299,7 +303,7 @@ impl<V: Content, L: Layout> Producer<V, L> {
     /// Credits by the cached head: never too many.
     #[inline(always)]
     fn credits_known(&self) -> u64 {
-        self.side.depth() - self.position.since(self.head)
+        self.side.depth() + PLANTED_CREDIT - self.position.since(self.head)
     }
 
     /// Credits by the consumer's head as it is now.
@@ -569,7 +573,7 @@ impl<'a, V: Content, L: Layout> Front<'a, V, L> {
 
 const _: () = assert!(align_of::<Lined>() == CACHE_LINE_BYTES);
 // The model checker's atomics and cells are wider.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 const _: () = {
     assert!(size_of::<Slot<u64, Packed>>() == 16);
     assert!(size_of::<Slot<[u8; 56], Lined>>() == CACHE_LINE_BYTES);
