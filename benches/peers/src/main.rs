@@ -25,7 +25,7 @@ use bars::Bar;
 use hopline::host::Host;
 use hopline_harness::measure::{
     self, Candidate, Floor, HopLink, LinedLink, Link, MeasureError, Null, PackedLink, Percentiles,
-    Plan, Role, Row, Runs, Spread, Summary,
+    Plan, Role, Row, Runs, Spread, Summary, Walk,
 };
 use serde::Serialize;
 
@@ -196,6 +196,7 @@ impl Run<'_> {
         let javas = self.javas();
         let mut to = Trips(self.plan, Vec::new());
         add_floor(&mut to);
+        to.add("walk over bare lines", Role::Aside, Walk { depth });
         add_packed::<1>(&mut to, depth);
         add_lined::<1>(&mut to, depth);
         add_peers::<1>(&mut to, depth);
