@@ -56,7 +56,10 @@
 //! Invariant: a ring knows no time, no operating system and no policy.
 
 mod error;
+pub mod fan_in;
 pub mod hop;
+mod many;
+pub mod mpsc;
 mod prefetch;
 pub mod spsc;
 mod stamped;
