@@ -108,11 +108,11 @@ fn a_push_that_sees_a_head_beyond_its_tail_looks_again() {
             }
             while consumer.advance() {}
             consumer.return_credits();
-            seen
+            (seen, consumer)
         });
         // `two` has the head of the beginning in mind, so it looks at the shared one.
         let accepted = two.push_batch([7, 8]).is_ok();
-        let seen = busy.join().unwrap();
+        let (seen, _consumer) = busy.join().unwrap();
         assert_eq!(seen[0], 1);
         // What it was refused while the other was busy, there is room for now.
         assert!(accepted || two.push_batch([7, 8]).is_ok());

@@ -363,10 +363,10 @@ impl<V: Content, L: Layout> Producer<V, L> {
     fn take(&mut self, count: u64) -> Result<Sequence, ClaimError> {
         let control = self.side.control();
         let depth = self.side.depth();
-        // Relaxed here and below: the tail only counts. What a position's last user did is seen through
-        // the head; and a head that is seen brings with it the claims before it, so that a tail
-        // loaded after it is no lower.
-        let mut tail = Sequence(control.tail.load(Ordering::Relaxed));
+        // Acquire here and below: pairs with Release in the exchange. The head that is loaded after it is
+        // no older than the one that the tail's last claimer saw, so that a distance beyond the depth
+        // means one thing only.
+        let mut tail = Sequence(control.tail.load(Ordering::Acquire));
         loop {
             // By the cached head: never too few in use.
             let used = tail.since(self.head);
@@ -375,8 +375,9 @@ impl<V: Content, L: Layout> Producer<V, L> {
                 self.head = Sequence(control.head.load(Ordering::Acquire));
                 let used = tail.since(self.head);
                 if used > depth {
-                    // The head has passed the tail that was seen before it: others were quicker.
-                    tail = Sequence(control.tail.load(Ordering::Relaxed));
+                    // The head has passed the tail that was seen before it: others were quicker. It
+                    // brings with it the claims before it, so the tail is no lower this time.
+                    tail = Sequence(control.tail.load(Ordering::Acquire));
                     continue;
                 }
                 if count > depth - used {
@@ -384,11 +385,12 @@ impl<V: Content, L: Layout> Producer<V, L> {
                 }
             }
             let next = tail.plus(count).0;
-            let order = Ordering::Relaxed;
-            match control
-                .tail
-                .compare_exchange_weak(tail.0, next, order, order)
-            {
+            match control.tail.compare_exchange_weak(
+                tail.0,
+                next,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
                 Ok(_) => return Ok(tail),
                 Err(now) => tail = Sequence(now),
             }
