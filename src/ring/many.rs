@@ -5,20 +5,6 @@
 //! positions from one shared *tail* by compare-and-swap, after each has found credit for them, so
 //! nobody claims what there is no room for, and *full* is exact.
 //!
-//! # The commit word
-//!
-//! The word of slot `p mod depth` is `(p + 1) ^ (tag << 48)`. As the reader at `p` sees it:
-//!
-//! | low 48 bits of `word ^ (p + 1)` | tag | position `p` is |
-//! |---|---|---|
-//! | not 0 | | not claimed, or claimed an instant ago: the word is an earlier lap's |
-//! | 0 | 1 to 0x7fff | claimed by the producer with that number less 1, and not committed |
-//! | 0 | 0x8000 | aborted: there is no item, step over it |
-//! | 0 | 0 | ready |
-//!
-//! A slot is written in every lap, so an earlier lap's word lies exactly one depth back (at most
-//! 2^20) and differs in the low 48 bits. One word says it all, so no answer is torn.
-//!
 //! A claim that its holder does not end holds back everything behind it: nobody else may write its
 //! slot. So the faces take closures, and a claim that is dropped (by a panic in the closure)
 //! commits its slots as aborted.
@@ -37,80 +23,12 @@ use core::ptr::NonNull;
 
 use crossbeam_utils::CachePadded;
 
-use crate::base::limits::{DEPTH_MAX, PRODUCERS_NAMED_MAX};
+use crate::base::limits::PRODUCERS_NAMED_MAX;
 use crate::base::primitive::{Arc, AtomicU64, Cell, Ordering};
 use crate::base::{Cause, Sequence};
 use crate::ring::stamped::{Content, LAZY, Mark, PUBLISH, Slot, stamp};
+use crate::ring::word::{OpenClaim, ProducerId, Word, abort_stamp, claim_stamp};
 use crate::ring::{ClaimError, DepthError, Layout, prefetch};
-
-/// The tag begins above the bits that tell laps apart.
-const TAG_SHIFT: u32 = 48;
-
-/// The tag of an aborted slot.
-const ABORTED: u64 = 1 << 15;
-
-/// Which producer of a ring: the lowest number that no other living one has.
-///
-/// Up to [`PRODUCERS_NAMED_MAX`] producers are told apart; all beyond share [`ProducerId::OTHER`].
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ProducerId(pub u16);
-
-impl ProducerId {
-    /// Shared by the producers beyond the first [`PRODUCERS_NAMED_MAX`].
-    pub const OTHER: ProducerId = ProducerId(PRODUCERS_NAMED_MAX as u16);
-}
-
-/// The oldest position is claimed and not committed: what lies behind it waits for its producer.
-///
-/// A claim is open for nanoseconds as a rule. The ring knows no time, so whoever looks at it
-/// judges how long is too long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OpenClaim {
-    /// The position that is claimed.
-    pub sequence: Sequence,
-    /// Positions behind it that are claimed as well, in slots; most of them are committed and wait.
-    pub behind: u64,
-    /// Who holds it. `None` only in the instant between the claim and the store that signs it.
-    pub producer: Option<ProducerId>,
-}
-
-/// What a commit word says of a position.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Word {
-    Stale,
-    Claimed(ProducerId),
-    Aborted,
-    Ready,
-}
-
-impl Word {
-    #[inline(always)]
-    fn of(word: u64, position: Sequence) -> Word {
-        let differs = word ^ stamp(position);
-        if differs == 0 {
-            return Word::Ready;
-        }
-        if differs & ((1 << TAG_SHIFT) - 1) != 0 {
-            return Word::Stale;
-        }
-        match differs >> TAG_SHIFT {
-            ABORTED => Word::Aborted,
-            tag => Word::Claimed(ProducerId((tag - 1) as u16)),
-        }
-    }
-}
-
-/// The commit word that says that `position` has no item.
-fn abort_stamp(position: Sequence) -> u64 {
-    stamp(position) ^ (ABORTED << TAG_SHIFT)
-}
-
-/// The commit word that says who has claimed `position`.
-#[inline(always)]
-fn claim_stamp(position: Sequence, by: ProducerId) -> u64 {
-    stamp(position) ^ ((u64::from(by.0) + 1) << TAG_SHIFT)
-}
 
 /// The words that all sides share beside the slots, each on a cache line of its writers.
 #[repr(C)]
@@ -715,8 +633,3 @@ impl<'a, V: Content, L: Layout> Front<'a, V, L> {
         self.consumer.step();
     }
 }
-
-// An earlier lap differs below the tag, and no number of a producer looks like the tag of an abort.
-const _: () = assert!((DEPTH_MAX as u64) < 1 << TAG_SHIFT);
-const _: () = assert!(PRODUCERS_NAMED_MAX <= u64::BITS as usize);
-const _: () = assert!((PRODUCERS_NAMED_MAX as u64) + 1 < ABORTED);

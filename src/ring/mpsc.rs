@@ -59,7 +59,7 @@ use crate::ring::many;
 use crate::ring::spsc::Item;
 use crate::ring::{ClaimError, DepthError, Layout, Lined, Packed, PushError};
 
-pub use crate::ring::many::{OpenClaim, ProducerId};
+pub use crate::ring::word::{OpenClaim, ProducerId};
 
 /// The first producer of a ring, and its consumer.
 pub type Pair<T, L = Packed> = (Producer<T, L>, Consumer<T, L>);

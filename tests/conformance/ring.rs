@@ -411,7 +411,7 @@ pub(crate) fn agrees_with_the_model<R: Ring>(
         prop_assert_eq!(tx.position().since(Sequence(start)), pushed);
         prop_assert_eq!(rx.position().since(Sequence(start)), model.taken);
         // Half of the time, so that the cached head gets old as well.
-        if pushed % 2 == 0 {
+        if pushed.is_multiple_of(2) {
             prop_assert_eq!(tx.credits(), depth - (pushed - model.head) as usize);
         }
     }
