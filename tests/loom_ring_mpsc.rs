@@ -219,6 +219,26 @@ fn a_close_against_two_pushes_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn what_was_accepted_at_a_close_is_counted_exactly() {
+    model(|| {
+        let (mut one, mut consumer) = open(4);
+        let mut two = one.clone();
+        let first = thread::spawn(move || u64::from(one.push(7).is_ok()));
+        let second = thread::spawn(move || u64::from(two.push(8).is_ok()));
+        consumer.close(Cause::Finished);
+        let mut received = 0;
+        while consumer.claimed() > 0 {
+            match consumer.pop() {
+                Some(_) => received += 1,
+                None => thread::yield_now(),
+            }
+        }
+        let accepted = first.join().unwrap() + second.join().unwrap();
+        assert_eq!(received, accepted);
+    });
+}
+
+#[test]
 fn an_aborted_slot_is_stepped_over_and_written_by_the_next() {
     model(|| {
         let (mut doomed, mut consumer) = mpsc::frames_at(2, Sequence(u64::MAX)).unwrap();

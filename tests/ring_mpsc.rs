@@ -95,6 +95,9 @@ impl<L: Layout> ManyRx for mpsc::Consumer<u64, L> {
     fn open_claim(&mut self) -> Option<OpenClaim> {
         self.open_claim()
     }
+    fn claimed(&self) -> u64 {
+        self.claimed()
+    }
 }
 
 struct Frames;
@@ -170,6 +173,9 @@ impl ManyRx for mpsc::FrameConsumer {
     }
     fn open_claim(&mut self) -> Option<OpenClaim> {
         self.open_claim()
+    }
+    fn claimed(&self) -> u64 {
+        self.claimed()
     }
 }
 

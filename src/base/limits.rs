@@ -94,6 +94,11 @@ pub const GIVE_UP_GRACE_NS: u64 = 5 * PARK_MAX_NS;
 /// the node named. No handler of a low-latency line takes seconds, and no host stalls that long.
 pub const STALL_NS: u64 = 5_000_000_000;
 
+/// A claim on an inlet's ring that stays open for that long is a fault of its producer, in
+/// nanoseconds: a closure that fills a slot takes microseconds, and no host takes a thread off its
+/// core for longer than that while it holds back a line.
+pub const CLAIM_OPEN_NS: u64 = 100_000_000;
+
 /// Longest name of a node or line, in bytes: the table has columns.
 pub const NAME_BYTES_MAX: usize = 48;
 
@@ -108,4 +113,5 @@ const _: () = assert!(LINE_BYTES_MAX > MESSAGE_BYTES_MAX);
 const _: () = assert!(HIST_MAX_NS > u32::MAX as u64);
 const _: () = assert!(HOUSEKEEPING_NS < PARK_MAX_NS && PARK_MAX_NS < DRAIN_DEADLINE_NS);
 const _: () = assert!(GIVE_UP_GRACE_NS < DRAIN_DEADLINE_NS && PARK_MAX_NS < STALL_NS);
+const _: () = assert!(CLAIM_OPEN_NS > PARK_MAX_NS && CLAIM_OPEN_NS < DRAIN_DEADLINE_NS);
 const _: () = assert!(HOPS_MAX >= NODES_MAX && HOPS_PER_NODE_MAX < HOPS_MAX);

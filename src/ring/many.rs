@@ -30,6 +30,10 @@ use crate::ring::stamped::{Content, LAZY, Mark, PUBLISH, Slot, stamp};
 use crate::ring::word::{OpenClaim, ProducerId, Word, abort_stamp, claim_stamp};
 use crate::ring::{ClaimError, DepthError, Layout, prefetch};
 
+/// What the consumer adds to the tail when it closes: no claim fits behind it any more, and what was
+/// claimed before is known exactly.
+const SEAL: u64 = 1 << 63;
+
 /// The words that all sides share beside the slots, each on a cache line of its writers.
 #[repr(C)]
 struct Control {
@@ -95,9 +99,8 @@ impl<V: Content, L: Layout> Drop for Ring<V, L> {
             return;
         }
         let mask = self.slots.len() as u64 - 1;
-        let end = Sequence(self.control.tail.load(Ordering::Acquire));
         let mut position = Sequence(self.control.head.load(Ordering::Acquire));
-        while position != end {
+        for _ in 0..self.slots.len() {
             let slot = &self.slots[position.slot(mask)];
             if slot.seq.load(Ordering::Acquire) == stamp(position) {
                 slot.value.with_mut(|value| {
@@ -167,6 +170,7 @@ pub(crate) fn ring<V: Content, L: Layout>(
         head: start,
         lazy: (depth as u64 / LAZY).max(1),
         aborted: 0,
+        end: None,
     };
     Ok((producer, consumer))
 }
@@ -244,7 +248,13 @@ impl<V: Content, L: Layout> Producer<V, L> {
     #[inline]
     pub(crate) fn position(&self) -> Sequence {
         // Relaxed: a number that may be old by the time it is used, whatever the ordering.
-        Sequence(self.side.control().tail.load(Ordering::Relaxed))
+        let tail = Sequence(self.side.control().tail.load(Ordering::Relaxed));
+        // Nothing but the seal takes it that far from a head.
+        if tail.since(self.head) >= SEAL {
+            tail.plus(SEAL)
+        } else {
+            tail
+        }
     }
 
     /// Credits by head and tail as they are now.
@@ -293,6 +303,9 @@ impl<V: Content, L: Layout> Producer<V, L> {
                 self.head = Sequence(control.head.load(Ordering::Acquire));
                 let used = tail.since(self.head);
                 if used > depth {
+                    if let Some(cause) = self.consumer_closed() {
+                        return Err(ClaimError::Closed(cause));
+                    }
                     // The head has passed the tail that was seen before it: others were quicker. It
                     // brings with it the claims before it, so the tail is no lower this time.
                     tail = Sequence(control.tail.load(Ordering::Acquire));
@@ -448,6 +461,8 @@ pub(crate) struct Consumer<V: Content, L: Layout> {
     lazy: u64,
     /// Slots that were committed without an item.
     aborted: u64,
+    /// The tail as it was sealed.
+    end: Option<Sequence>,
 }
 
 impl<V: Content, L: Layout> Consumer<V, L> {
@@ -534,14 +549,20 @@ impl<V: Content, L: Layout> Consumer<V, L> {
         ready
     }
 
+    /// How many positions are claimed and not consumed. Only falls once this side has closed.
+    #[inline]
+    pub(crate) fn claimed(&self) -> u64 {
+        // Relaxed: no lower than this position, whose claim was seen with what lay before it.
+        let tail = || Sequence(self.side.control().tail.load(Ordering::Relaxed));
+        self.end.unwrap_or_else(tail).since(self.position)
+    }
+
     /// The claim that holds back everything behind it, if the oldest position is one.
     pub(crate) fn open_claim(&mut self) -> Option<OpenClaim> {
         if self.front().is_some() {
             return None;
         }
-        // Relaxed: it is no lower than this position, whose claim was seen with what lay before it.
-        let tail = Sequence(self.side.control().tail.load(Ordering::Relaxed));
-        let claimed = tail.since(self.position);
+        let claimed = self.claimed();
         if claimed == 0 {
             return None;
         }
@@ -576,7 +597,13 @@ impl<V: Content, L: Layout> Consumer<V, L> {
     }
 
     pub(crate) fn close(&mut self, cause: Cause) {
-        self.side.control().closed.by_consumer.set(cause);
+        let control = self.side.control();
+        control.closed.by_consumer.set(cause);
+        if self.end.is_none() {
+            // Release: pairs with Acquire in Producer::take; who sees the seal sees the cause.
+            let end = control.tail.fetch_add(SEAL, Ordering::AcqRel);
+            self.end = Some(Sequence(end));
+        }
     }
 }
 

@@ -93,6 +93,12 @@ pub fn ring_at<T: Send, L: Layout>(
     Ok((Producer(producer), Consumer(consumer)))
 }
 
+/// Bytes of heap that a ring of `depth` values takes.
+#[must_use]
+pub const fn memory_bytes<T, L: Layout>(depth: usize) -> usize {
+    many::memory_bytes::<Item<T>, L>(depth)
+}
+
 /// A ring of `depth` frames: slots of two cache lines, as those of [`hop`](crate::ring::hop).
 ///
 /// ```
@@ -214,6 +220,17 @@ macro_rules! consumer {
             self.0.open_claim()
         }
 
+        /// How many slots are claimed and not consumed: ready, open or aborted. May be stale, but only
+        /// too low.
+        ///
+        /// Once this consumer has closed it is exact and only falls: every push that was or will be
+        /// accepted is among them, and at 0 nothing will come.
+        #[inline]
+        #[must_use]
+        pub fn claimed(&self) -> u64 {
+            self.0.claimed()
+        }
+
         /// Slots that this consumer stepped over because their claim was aborted.
         #[inline]
         #[must_use]
@@ -254,7 +271,8 @@ macro_rules! consumer {
 
         /// Says that nothing more is wanted, and why. The first cause stays.
         ///
-        /// The producers see it at their next push. What they pushed before that can still be taken.
+        /// Every later push is refused. What was claimed before can still be taken, and
+        /// [`Self::claimed`] says how much of that is left.
         pub fn close(&mut self, cause: Cause) {
             self.0.close(cause);
         }

@@ -21,6 +21,7 @@ pub(crate) trait ManyTx: Tx + Clone {
 pub(crate) trait ManyRx: Rx {
     fn aborted(&self) -> u64;
     fn open_claim(&mut self) -> Option<OpenClaim>;
+    fn claimed(&self) -> u64;
 }
 
 /// A panic without words, so that the log has none either.
@@ -225,7 +226,7 @@ pub(crate) fn tells_an_open_claim<R: Ring<Tx: ManyTx, Rx: ManyRx>>(start: u64) {
 }
 
 /// One that closes leaves; the ring is closed with the last, by the first cause that was given.
-pub(crate) fn closes_with_the_last<R: Ring<Tx: ManyTx>>() {
+pub(crate) fn closes_with_the_last<R: Ring<Tx: ManyTx, Rx: ManyRx>>() {
     let (mut one, mut rx) = R::open(4, 0);
     let (mut two, three) = (one.clone(), one.clone());
     one.offer(1).unwrap();
@@ -240,7 +241,8 @@ pub(crate) fn closes_with_the_last<R: Ring<Tx: ManyTx>>() {
     two.close(Cause::Finished);
     assert_eq!(rx.producer_closed(), Some(Cause::Failed));
     assert!(!rx.is_finished());
-    assert_eq!((rx.take(), rx.take()), (Some(1), Some(2)));
+    assert_eq!((rx.claimed(), rx.take(), rx.take()), (2, Some(1), Some(2)));
+    assert_eq!(rx.claimed(), 0);
     assert!(rx.is_finished());
 
     let (one, rx) = R::open(4, 0);
@@ -253,7 +255,10 @@ pub(crate) fn closes_with_the_last<R: Ring<Tx: ManyTx>>() {
     rx.close(Cause::Aborted);
     let refusal = Err(ClaimError::Closed(Cause::Aborted));
     assert_eq!((one.offer(8), two.offer(8)), (refusal, refusal));
+    assert_eq!(two.position(), Sequence(1), "the seal does not show");
+    assert_eq!((rx.claimed(), rx.open_claim()), (1, None));
     assert_eq!(rx.take(), Some(7));
+    assert_eq!((rx.claimed(), rx.open_claim(), rx.take()), (0, None, None));
     drop(rx);
     assert_eq!(two.consumer_closed(), Some(Cause::Aborted));
 }
@@ -278,12 +283,41 @@ pub(crate) fn outlives_its_clones<R: Ring<Tx: ManyTx>>(rounds: u64, generations:
             .collect();
         let mut count = 0;
         while !rx.is_finished() {
-            count += u64::from(rx.take().is_some());
+            match rx.take() {
+                Some(_) => count += 1,
+                None => thread::yield_now(),
+            }
         }
         assert_eq!(count, 2 * generations);
         for line in lines {
             line.join().unwrap();
         }
+    }
+}
+
+/// Whatever races with the consumer's close is either refused or among what it counts.
+pub(crate) fn knows_what_it_accepted<R: Ring<Tx: ManyTx, Rx: ManyRx>>(rounds: u64) {
+    for round in 0..rounds {
+        let (tx, mut rx) = R::open(64, u64::MAX - round);
+        let writers: Vec<_> = (0..2)
+            .map(|_| {
+                let mut tx = tx.clone();
+                thread::spawn(move || (0..20).filter(|item| tx.offer(*item).is_ok()).count())
+            })
+            .collect();
+        let mut received = 0;
+        for _ in 0..round % 8 {
+            received += usize::from(rx.take().is_some());
+        }
+        rx.close(Cause::Finished);
+        while rx.claimed() > 0 {
+            match rx.take() {
+                Some(_) => received += 1,
+                None => thread::yield_now(),
+            }
+        }
+        let accepted: usize = writers.into_iter().map(|one| one.join().unwrap()).sum();
+        assert_eq!((received, rx.take()), (accepted, None));
     }
 }
 
@@ -344,6 +378,7 @@ macro_rules! conforms_with_many {
             fn ends() {
                 closes_with_the_last::<$type>();
                 outlives_its_clones::<$type>(20, 200);
+                knows_what_it_accepted::<$type>(300);
             }
 
             #[test]
