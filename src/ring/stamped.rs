@@ -31,7 +31,7 @@ use crate::ring::{ClaimError, DepthError, prefetch};
 ///
 /// `--cfg planted_ordering` weakens it. That exists to prove the model: `tests/loom_ring.rs` has to
 /// fail with it.
-const PUBLISH: Ordering = if cfg!(planted_ordering) {
+pub(crate) const PUBLISH: Ordering = if cfg!(planted_ordering) {
     Ordering::Relaxed
 } else {
     Ordering::Release
@@ -43,7 +43,7 @@ const PLANTED_CREDIT: u64 = cfg!(planted_bound) as u64;
 
 /// The head is published every `depth / LAZY` items: seldom enough to cost nothing, often enough
 /// that a producer at the limit of a deep ring gets its credits in time.
-const LAZY: u64 = 8;
+pub(crate) const LAZY: u64 = 8;
 
 /// How slots lie in memory: [`Packed`] or [`Lined`].
 pub trait Layout: sealed::Sealed + fmt::Debug + Send + Sync + 'static {}
@@ -81,10 +81,10 @@ pub(crate) trait Content: Sized {
 /// One slot: commit word first, content in the same cache line behind it.
 #[repr(C)]
 pub(crate) struct Slot<V, L> {
-    layout: [L; 0],
+    pub(crate) layout: [L; 0],
     /// `position + 1` of the content that was published last.
-    seq: AtomicU64,
-    value: Cell<V>,
+    pub(crate) seq: AtomicU64,
+    pub(crate) value: Cell<V>,
 }
 
 #[cfg(not(any(loom, shuttle)))]
@@ -111,23 +111,32 @@ struct Closed {
 }
 
 /// A cause, or 0 while there is none.
-struct Mark(AtomicU32);
+pub(crate) struct Mark(AtomicU32);
 
 impl Mark {
-    fn new() -> Mark {
+    pub(crate) fn new() -> Mark {
         Mark(AtomicU32::new(0))
     }
 
     /// Sets the cause if there is none yet. Only one side calls this on a given mark.
-    fn set(&self, cause: Cause) {
+    pub(crate) fn set(&self, cause: Cause) {
         if self.get().is_none() {
             let word = cause.index() as u32 + 1;
             self.0.store(word, Ordering::Release); // pairs with Acquire in Mark::get
         }
     }
 
+    /// As [`Mark::set`], where several may call it at once: the first one's cause stays.
+    pub(crate) fn set_first(&self, cause: Cause) {
+        let word = cause.index() as u32 + 1;
+        // Release pairs with Acquire in Mark::get. A failure leaves the first cause, which nobody here reads: Relaxed.
+        let _ = self
+            .0
+            .compare_exchange(0, word, Ordering::Release, Ordering::Relaxed);
+    }
+
     #[inline(always)]
-    fn get(&self) -> Option<Cause> {
+    pub(crate) fn get(&self) -> Option<Cause> {
         match self.0.load(Ordering::Acquire) {
             // pairs with Release in Mark::set
             0 => None,
@@ -170,7 +179,7 @@ impl<V: Content, L: Layout> Drop for Ring<V, L> {
 
 /// The commit word that says that `position` is ready.
 #[inline(always)]
-fn stamp(position: Sequence) -> u64 {
+pub(crate) fn stamp(position: Sequence) -> u64 {
     position.next().0
 }
 
