@@ -55,6 +55,9 @@
 //!
 //! Invariant: a ring knows no time, no operating system and no policy.
 
+mod arena;
+pub mod blob;
+pub mod bulk;
 mod error;
 pub mod hop;
 mod prefetch;

@@ -31,7 +31,7 @@ use crate::ring::{ClaimError, DepthError, prefetch};
 ///
 /// `--cfg planted_ordering` weakens it. That exists to prove the model: `tests/loom_ring.rs` has to
 /// fail with it.
-const PUBLISH: Ordering = if cfg!(planted_ordering) {
+pub(crate) const PUBLISH: Ordering = if cfg!(planted_ordering) {
     Ordering::Relaxed
 } else {
     Ordering::Release
@@ -39,7 +39,7 @@ const PUBLISH: Ordering = if cfg!(planted_ordering) {
 
 /// The head is published every `depth / LAZY` items: seldom enough to cost nothing, often enough
 /// that a producer at the limit of a deep ring gets its credits in time.
-const LAZY: u64 = 8;
+pub(crate) const LAZY: u64 = 8;
 
 /// How slots lie in memory: [`Packed`] or [`Lined`].
 pub trait Layout: sealed::Sealed + fmt::Debug + Send + Sync + 'static {}
@@ -107,15 +107,15 @@ struct Closed {
 }
 
 /// A cause, or 0 while there is none.
-struct Mark(AtomicU32);
+pub(crate) struct Mark(AtomicU32);
 
 impl Mark {
-    fn new() -> Mark {
+    pub(crate) fn new() -> Mark {
         Mark(AtomicU32::new(0))
     }
 
     /// Sets the cause if there is none yet. Only one side calls this on a given mark.
-    fn set(&self, cause: Cause) {
+    pub(crate) fn set(&self, cause: Cause) {
         if self.get().is_none() {
             let word = cause.index() as u32 + 1;
             self.0.store(word, Ordering::Release); // pairs with Acquire in Mark::get
@@ -123,7 +123,7 @@ impl Mark {
     }
 
     #[inline(always)]
-    fn get(&self) -> Option<Cause> {
+    pub(crate) fn get(&self) -> Option<Cause> {
         match self.0.load(Ordering::Acquire) {
             // pairs with Release in Mark::set
             0 => None,
