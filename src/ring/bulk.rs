@@ -177,12 +177,13 @@ impl<T> Side<T> {
         &self.ring.control
     }
 
+    /// The `count` positions from `position` as two runs of unbroken slots: where the first begins and ends, and where the
+    /// second, at the start of the memory, ends.
     #[inline(always)]
-    fn slot(&self, position: Sequence) -> &Slot<T> {
-        // SAFETY: the masked index is below the number of slots.
-        let slot = unsafe { self.first.add(position.slot(self.mask)) };
-        // SAFETY: `ring` keeps the slots alive and in place, and a slot is shared only by reference.
-        unsafe { slot.as_ref() }
+    fn runs(&self, position: Sequence, count: usize) -> [core::ops::Range<usize>; 2] {
+        let first = position.slot(self.mask);
+        let before_the_end = count.min(self.mask as usize + 1 - first);
+        [first..first + before_the_end, 0..count - before_the_end]
     }
 
     /// The content of a slot that belongs to this side alone: for the producer one that it has a credit for, for the
@@ -196,8 +197,28 @@ impl<T> Side<T> {
         reason = "the content is behind a cell; the caller says that it is alone"
     )]
     unsafe fn content(&self, position: Sequence) -> &mut MaybeUninit<T> {
+        let index = position.slot(self.mask);
+        // SAFETY: the masked index is below the number of slots; whose the slot is, the caller says.
+        unsafe { self.content_at(index) }
+    }
+
+    /// As [`Side::content`], by index.
+    ///
+    /// # Safety
+    /// As [`Side::content`], and `index` is below the number of slots.
+    #[inline(always)]
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "the content is behind a cell; the caller says that it is alone"
+    )]
+    unsafe fn content_at(&self, index: usize) -> &mut MaybeUninit<T> {
+        debug_assert!(index as u64 <= self.mask);
+        // SAFETY: the caller says that the index is below the number of slots.
+        let slot = unsafe { self.first.add(index) };
+        // SAFETY: `ring` keeps the slots alive and in place, and a slot is shared only by reference.
+        let slot = unsafe { slot.as_ref() };
         // SAFETY: the caller says that nobody else has the content.
-        self.slot(position).with_mut(|value| unsafe { &mut *value })
+        slot.with_mut(|value| unsafe { &mut *value })
     }
 }
 
@@ -280,16 +301,18 @@ impl<T> Producer<T> {
     where
         I: IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
     {
-        let values = values.into_iter();
+        let mut values = values.into_iter();
         let count = values.len();
         if let Err(reason) = self.check(count) {
             return Err(PushError::of(reason, values));
         }
+        let [before_the_end, at_the_start] = self.side.runs(self.position, count);
         let mut filling = Filling {
             producer: self,
             written: 0,
         };
-        values.take(count).for_each(|value| filling.write(value));
+        filling.write_run(before_the_end, &mut values);
+        filling.write_run(at_the_start, &mut values);
         Ok(filling.publish())
     }
 
@@ -424,6 +447,17 @@ impl<T> Filling<'_, T> {
         self.written += 1;
     }
 
+    /// Writes the slots of `run`, which follow on those written and belong to the claim, as far as the values go.
+    #[inline(always)]
+    fn write_run(&mut self, run: core::ops::Range<usize>, values: &mut impl Iterator<Item = T>) {
+        for (index, value) in run.zip(values) {
+            // SAFETY: the run lies within the slots, and there was a credit for each of it; the filling is the only way to them.
+            let slot = unsafe { self.producer.side.content_at(index) };
+            slot.write(value);
+            self.written += 1;
+        }
+    }
+
     #[inline]
     fn publish(mut self) -> usize {
         // Taken first: published values are no longer this guard's to drop.
@@ -525,16 +559,29 @@ impl<T> Consumer<T> {
         self.pop().is_some()
     }
 
-    /// Takes up to `max` values and hands each to `f`. Returns how many.
+    /// Takes up to `max` values and hands each to `f`. Returns how many. Credits return at most once for all of them.
     ///
     /// If `f` panics, the value that it was given counts as consumed; those behind it stay.
     #[inline]
     pub fn drain(&mut self, max: usize, mut f: impl FnMut(T)) -> usize {
         let mut count = 0;
-        while count < max {
-            let Some(value) = self.pop() else { break };
-            count += 1;
-            f(value);
+        while count < max && self.is_ready() {
+            let ready = (self.tail.since(self.position) as usize).min(max - count);
+            let runs = self.side.runs(self.position, ready);
+            let mut taking = Taking {
+                consumer: self,
+                taken: 0,
+            };
+            for index in runs.into_iter().flatten() {
+                // SAFETY: the slot lies before the tail, so it is the consumer's, which stays borrowed.
+                let slot = unsafe { taking.consumer.side.content_at(index) };
+                // SAFETY: before the tail lie values, and counting it keeps this one from being read again.
+                let value = unsafe { slot.assume_init_read() };
+                taking.taken += 1;
+                f(value);
+            }
+            drop(taking);
+            count += ready;
         }
         count
     }
@@ -602,6 +649,19 @@ impl<T> Consumer<T> {
     #[must_use]
     pub fn producer_closed(&self) -> Option<Cause> {
         self.side.control().closed.by_producer.get()
+    }
+}
+
+/// Values that were taken and not yet stepped over; dropping it steps over them, so that a panic reads none again.
+struct Taking<'a, T> {
+    consumer: &'a mut Consumer<T>,
+    taken: u64,
+}
+
+impl<T> Drop for Taking<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.consumer.step_over(self.taken);
     }
 }
 
