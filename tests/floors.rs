@@ -45,6 +45,8 @@ const FENCE: &[&str] = &[
     "src/ring/arena.rs",
     "src/ring/blob.rs",
     "src/ring/bulk.rs",
+    "src/ring/many.rs",
+    "src/ring/mpsc.rs",
     "src/ring/prefetch.rs",
     "src/ring/spsc.rs",
     "src/ring/stamped.rs",

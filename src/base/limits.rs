@@ -29,6 +29,11 @@ pub const ARENA_BYTES_MIN: usize = 2 * CACHE_LINE_BYTES;
 /// of the blob outweighs what taking its first lines ahead saves, and the lines that are taken in vain cost.
 pub const AHEAD_BYTES_MAX: usize = 1 << 10;
 
+/// Most producers of one ring that are told apart by a number of their own: a bit each in one word.
+/// More threads than that pushing into one ring is a machine beyond what a line is for; they
+/// still push, under a number that they share.
+pub const PRODUCERS_NAMED_MAX: usize = 64;
+
 /// Depth of a hop that names none: 512 KiB, 40 ms at 100 k frames a second.
 pub const DEPTH_DEFAULT: usize = 4096;
 

@@ -77,10 +77,10 @@ pub(crate) trait Content: Sized {
 /// One slot: commit word first, content in the same cache line behind it.
 #[repr(C)]
 pub(crate) struct Slot<V, L> {
-    layout: [L; 0],
+    pub(crate) layout: [L; 0],
     /// `position + 1` of the content that was published last.
-    seq: AtomicU64,
-    value: Cell<V>,
+    pub(crate) seq: AtomicU64,
+    pub(crate) value: Cell<V>,
 }
 
 #[cfg(not(loom))]
@@ -120,6 +120,15 @@ impl Mark {
             let word = cause.index() as u32 + 1;
             self.0.store(word, Ordering::Release); // pairs with Acquire in Mark::get
         }
+    }
+
+    /// As [`Mark::set`], where several may call it at once: the first one's cause stays.
+    pub(crate) fn set_first(&self, cause: Cause) {
+        let word = cause.index() as u32 + 1;
+        // Release pairs with Acquire in Mark::get. A failure leaves the first cause, which nobody here reads: Relaxed.
+        let _ = self
+            .0
+            .compare_exchange(0, word, Ordering::Release, Ordering::Relaxed);
     }
 
     #[inline(always)]
@@ -166,7 +175,7 @@ impl<V: Content, L: Layout> Drop for Ring<V, L> {
 
 /// The commit word that says that `position` is ready.
 #[inline(always)]
-fn stamp(position: Sequence) -> u64 {
+pub(crate) fn stamp(position: Sequence) -> u64 {
     position.next().0
 }
 
