@@ -114,7 +114,9 @@ const _: () = assert!(PAYLOAD_BYTES == 96);
 const _: () = assert!(DEPTH_MAX.is_power_of_two() && DEPTH_MIN.is_power_of_two());
 const _: () = assert!(DEPTH_DEFAULT.is_power_of_two() && DEPTH_DEFAULT <= DEPTH_MAX);
 const _: () = assert!(ARENA_BYTES_MAX.is_power_of_two() && ARENA_BYTES_MIN.is_power_of_two());
-const _: () = assert!(ARENA_BYTES_MAX <= u32::MAX as usize && AHEAD_BYTES_MAX.is_multiple_of(CACHE_LINE_BYTES));
+const _: () = assert!(
+    ARENA_BYTES_MAX <= u32::MAX as usize && AHEAD_BYTES_MAX.is_multiple_of(CACHE_LINE_BYTES)
+);
 const _: () = assert!(FRAGMENTS_MAX <= DEPTH_DEFAULT);
 const _: () = assert!(LINE_BYTES_MAX > MESSAGE_BYTES_MAX);
 const _: () = assert!(HIST_MAX_NS > u32::MAX as u64);

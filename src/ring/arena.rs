@@ -50,7 +50,11 @@ const fn lines_for(len: u64) -> u64 {
 #[inline(always)]
 const fn unbroken(at: u64, len: u64, mask: u64) -> u64 {
     let rest = mask + 1 - (at & mask);
-    if len <= rest { at } else { at.wrapping_add(rest) }
+    if len <= rest {
+        at
+    } else {
+        at.wrapping_add(rest)
+    }
 }
 
 #[derive(Debug)]
