@@ -19,6 +19,16 @@ pub const DEPTH_MAX: usize = 1 << 20;
 /// Shallowest ring. One slot cannot hold a frame in hand and one on the way.
 pub const DEPTH_MIN: usize = 2;
 
+/// Largest arena of a ring of blobs, in bytes: beyond it the descriptors' 32-bit offsets end, and a queue is a store.
+pub const ARENA_BYTES_MAX: usize = 1 << 30;
+
+/// Smallest arena of a ring of blobs, in bytes: two cache lines, so that the largest blob, half of the arena, is one.
+pub const ARENA_BYTES_MIN: usize = 2 * CACHE_LINE_BYTES;
+
+/// Most bytes that a producer of blobs takes into its cache ahead of the next one. Beyond 1 KiB the transfer
+/// of the blob outweighs what taking its first lines ahead saves, and the lines that are taken in vain cost.
+pub const AHEAD_BYTES_MAX: usize = 1 << 10;
+
 /// Most producers of one ring that are told apart by a number of their own: a bit each in one word.
 /// More threads than that pushing into one ring is a machine beyond what a line is for; they
 /// still push, under a number that they share.
@@ -108,6 +118,10 @@ pub const CONFIG_BYTES_MAX: usize = 1 << 20;
 const _: () = assert!(PAYLOAD_BYTES == 96);
 const _: () = assert!(DEPTH_MAX.is_power_of_two() && DEPTH_MIN.is_power_of_two());
 const _: () = assert!(DEPTH_DEFAULT.is_power_of_two() && DEPTH_DEFAULT <= DEPTH_MAX);
+const _: () = assert!(ARENA_BYTES_MAX.is_power_of_two() && ARENA_BYTES_MIN.is_power_of_two());
+const _: () = assert!(
+    ARENA_BYTES_MAX <= u32::MAX as usize && AHEAD_BYTES_MAX.is_multiple_of(CACHE_LINE_BYTES)
+);
 const _: () = assert!(FRAGMENTS_MAX <= DEPTH_DEFAULT);
 const _: () = assert!(LINE_BYTES_MAX > MESSAGE_BYTES_MAX);
 const _: () = assert!(HIST_MAX_NS > u32::MAX as u64);

@@ -105,6 +105,69 @@ pub use modelled::Cell;
 #[cfg(any(loom, shuttle))]
 mod modelled;
 
+/// Bytes that two threads hand to each other range by range: whole cache lines, zeroed at first.
+///
+/// A [`Cell`] holds one thing; a range here begins and ends where its users say. So that the model
+/// checker sees each access all the same, it is given one cell a line to watch.
+#[derive(Debug)]
+pub struct Memory {
+    lines: Box<[std::cell::UnsafeCell<Line>]>,
+    #[cfg(any(loom, shuttle))]
+    watched: Box<[Cell<()>]>,
+}
+
+#[derive(Debug)]
+#[repr(C, align(64))]
+struct Line([u8; Memory::LINE_BYTES]);
+
+impl Memory {
+    /// Bytes of a line; the memory begins at a multiple of it.
+    pub const LINE_BYTES: usize = 64;
+
+    /// Zeroed memory of so many lines, all of it touched.
+    pub fn zeroed(lines: usize) -> Memory {
+        Memory {
+            lines: (0..lines)
+                .map(|_| std::cell::UnsafeCell::new(Line([0; Memory::LINE_BYTES])))
+                .collect(),
+            #[cfg(any(loom, shuttle))]
+            watched: (0..lines).map(|_| Cell::new(())).collect(),
+        }
+    }
+
+    /// A pointer for reading the `len` bytes from `at`. Nobody may write them while it is used.
+    ///
+    /// The range has to lie inside the memory: this only checks it in debug builds.
+    #[inline(always)]
+    pub fn read(&self, at: usize, len: usize) -> *const u8 {
+        #[cfg(any(loom, shuttle))]
+        for cell in &self.watched[at / Self::LINE_BYTES..(at + len).div_ceil(Self::LINE_BYTES)] {
+            cell.with(|_| ());
+        }
+        self.pointer(at, len)
+    }
+
+    /// A pointer for writing the `len` bytes from `at`. Nobody else may read or write them while it is used.
+    ///
+    /// The range has to lie inside the memory: this only checks it in debug builds.
+    #[inline(always)]
+    pub fn write(&self, at: usize, len: usize) -> *mut u8 {
+        #[cfg(any(loom, shuttle))]
+        for cell in &self.watched[at / Self::LINE_BYTES..(at + len).div_ceil(Self::LINE_BYTES)] {
+            cell.with_mut(|_| ());
+        }
+        self.pointer(at, len)
+    }
+
+    #[inline(always)]
+    fn pointer(&self, at: usize, len: usize) -> *mut u8 {
+        debug_assert!(at + len <= size_of_val(&*self.lines));
+        std::cell::UnsafeCell::raw_get(self.lines.as_ptr())
+            .cast::<u8>()
+            .wrapping_add(at)
+    }
+}
+
 /// A count with one writer and any number of readers.
 ///
 /// The writer adds with a plain load and store (no locked instruction), so a count costs as much

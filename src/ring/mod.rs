@@ -61,6 +61,9 @@
 //!
 //! Invariant: a ring knows no time, no operating system and no policy.
 
+mod arena;
+pub mod blob;
+pub mod bulk;
 mod error;
 pub mod fan_in;
 pub mod hop;
