@@ -18,8 +18,8 @@ use crate::io::shared::{SharedSocket, SharedUdp};
 use crate::io::sys::{self, Timer};
 use crate::io::table::Table;
 use crate::io::{
-    Datagram, FILES_MAX, FileId, FileMode, Polled, SOCKETS_MAX, Sent, UdpBuffers, UdpCounts, UdpId,
-    UdpSpec, Waker, WakerKind, is_refusal,
+    Datagram, FILES_MAX, FileId, FileMode, Polled, RECV_FIRST_SOCKETS_MAX, SOCKETS_MAX, Sent,
+    UdpBuffers, UdpCounts, UdpId, UdpSpec, Waker, WakerKind, is_refusal,
 };
 
 /// Most events one poll takes: every socket, the waker and the timer.
@@ -52,6 +52,8 @@ pub struct Real {
     waker: Arc<mio::Waker>,
     timer: Option<Timer>,
     sockets: Table<Udp>,
+    /// Sockets that the poll reports.
+    watched: usize,
     files: Table<File>,
 }
 
@@ -71,6 +73,7 @@ impl Real {
             waker: Arc::new(waker),
             timer,
             sockets: Table::new(SOCKETS_MAX),
+            watched: 0,
             files: Table::new(FILES_MAX),
         })
     }
@@ -129,6 +132,7 @@ impl Real {
                 None => failed,
             });
         }
+        self.watched += 1;
         Ok(UdpId(slot))
     }
 
@@ -137,6 +141,7 @@ impl Real {
         if !udp.watched {
             return Ok(());
         }
+        self.watched -= 1;
         self.poll
             .registry()
             .deregister(&mut udp.socket)
@@ -176,7 +181,11 @@ impl Real {
         id: UdpId,
         buf: &mut [u8],
     ) -> Result<Option<Datagram>, IoError> {
+        let wants_poll = self.wants_poll();
         let udp = self.sockets.get_mut(id.0, "receive")?;
+        if wants_poll && !udp.readable {
+            return Ok(None);
+        }
         for _ in 0..SKIPS_MAX {
             match sys::recv(&udp.socket, buf) {
                 Ok((len, from)) => {
@@ -240,6 +249,11 @@ impl Real {
         self.sockets
             .get(id.0, "receive")
             .is_ok_and(|udp| udp.readable)
+    }
+
+    #[inline]
+    pub(crate) fn wants_poll(&self) -> bool {
+        self.watched > RECV_FIRST_SOCKETS_MAX
     }
 
     pub(crate) fn udp_kernel_drops(&self, id: UdpId) -> Option<u64> {

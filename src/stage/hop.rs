@@ -78,13 +78,15 @@ impl Doorbell {
         Doorbell { alarm, waker }
     }
 
-    /// Wakes the loop if it sleeps; a fence and a load if it does not.
+    /// Wakes the loop if it sleeps, and says so; a fence and a load if it does not.
     #[inline]
-    pub fn ring(&self) {
-        if self.alarm.should_wake() {
+    pub fn ring(&self) -> bool {
+        let sleeps = self.alarm.should_wake();
+        if sleeps {
             // A waker that fails leaves the sleeper to its own timeout, which is bounded.
             let _ = self.waker.wake();
         }
+        sleeps
     }
 }
 
@@ -276,18 +278,21 @@ impl HopTx {
     pub fn ring_bell(&mut self) {
         if !self.rang {
             self.rang = true;
-            if let Some(bell) = &self.bell {
-                bell.ring();
-            }
+            self.wake_consumer();
+        }
+    }
+
+    #[inline]
+    fn wake_consumer(&self) {
+        if self.bell.as_ref().is_some_and(Doorbell::ring) {
+            self.counters.tx.wakes.add(1);
         }
     }
 
     /// Says that nothing more comes, and why.
     pub fn close(&mut self, cause: Cause) {
         self.ring.close(cause);
-        if let Some(bell) = &self.bell {
-            bell.ring();
-        }
+        self.wake_consumer();
     }
 }
 
