@@ -47,7 +47,7 @@ a second one ends at once.";
 
 const FLOOR_HELP: &str = "\
 Clock, gaps, rings, sleep and wake, the turn of a loop, round trips over loopback. It keeps two cores
-busy for some 20 seconds: nothing else should run. Ctrl-C ends it at once.";
+busy for some 15 seconds: nothing else should run. Ctrl-C ends it at once.";
 
 /// Runs low-latency pipelines: pinned event loops joined by bounded rings, with a latency budget
 /// on every hop and a ledger that adds up.

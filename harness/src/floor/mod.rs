@@ -45,16 +45,16 @@ struct Budget {
     wire_trips: u64,
 }
 
-/// Some 20 seconds on two cores; of more cores only the gaps take longer.
+/// Some 15 seconds on two cores; of more cores only the gaps take longer.
 const FULL: Budget = Budget {
     gaps_each: Duration::from_millis(1_000),
-    ring_rounds: 15,
+    ring_rounds: 41,
     wakes: 2_000,
     timers: 200,
     turn_rounds: 5,
     turns_each: Duration::from_millis(200),
-    wire_rounds: 9,
-    wire_trips: 20_000,
+    wire_rounds: 15,
+    wire_trips: 15_000,
 };
 
 /// To see that it runs.
