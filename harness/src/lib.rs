@@ -21,6 +21,7 @@
 mod case;
 mod cli;
 mod exit;
+pub mod floor;
 mod input;
 mod listener;
 pub mod measure;
@@ -87,6 +88,7 @@ fn command(registry: &Registry) -> Exit {
         Some(Command::Check(args)) => check(registry, &args.shape),
         Some(Command::Plan(args)) => plan(registry, &args.shape, args.json),
         Some(Command::Cases) => cases(),
+        Some(Command::Floor(args)) => floor::run(args.json, args.quick),
     };
     result.unwrap_or_else(|failure| {
         view::live::restore_terminal();

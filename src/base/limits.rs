@@ -89,6 +89,10 @@ pub const HOUSEKEEPING_NS: u64 = 1_000_000;
 /// Longest a parked loop sleeps before it looks up, in nanoseconds: bounds how late a stop is seen.
 pub const PARK_MAX_NS: u64 = 50_000_000;
 
+/// Shortest sleep that a line may set as its longest, in nanoseconds: less than a sleep and a wake
+/// take by themselves, it would be spinning by system calls.
+pub const PARK_MIN_NS: u64 = 10_000;
+
 /// How long a drain may take before what is left is discarded and its holder named, in nanoseconds.
 pub const DRAIN_DEADLINE_NS: u64 = 2_000_000_000;
 
@@ -125,6 +129,7 @@ const _: () = assert!(
 const _: () = assert!(FRAGMENTS_MAX <= DEPTH_DEFAULT);
 const _: () = assert!(LINE_BYTES_MAX > MESSAGE_BYTES_MAX);
 const _: () = assert!(HIST_MAX_NS > u32::MAX as u64);
+const _: () = assert!(PARK_MIN_NS < PARK_MAX_NS);
 const _: () = assert!(HOUSEKEEPING_NS < PARK_MAX_NS && PARK_MAX_NS < DRAIN_DEADLINE_NS);
 const _: () = assert!(GIVE_UP_GRACE_NS < DRAIN_DEADLINE_NS && PARK_MAX_NS < STALL_NS);
 const _: () = assert!(CLAIM_OPEN_NS > PARK_MAX_NS && CLAIM_OPEN_NS < DRAIN_DEADLINE_NS);

@@ -27,7 +27,9 @@ pub struct Offered {
     pub accepted: Counter,
     /// Messages that never got on the ring, by reason.
     pub shed: [Counter; SHEDS],
-    /// The same by the message's kind (its place in the hop's list of kinds), then by reason.
+    /// System calls that woke the consumer's loop; none while it is awake.
+    pub wakes: Counter,
+    /// The same as `shed` by the message's kind (its place in the hop's list of kinds), then by reason.
     pub shed_by_kind: [[Counter; SHEDS]; KINDS_PER_HOP_MAX],
 }
 

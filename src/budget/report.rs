@@ -104,6 +104,8 @@ pub struct HopReport {
     pub discarded: ByReason,
     /// Most frames seen waiting at once.
     pub depth_max: u64,
+    /// System calls by which the producer woke a consumer that slept; none while it was awake.
+    pub wakes: u64,
     /// From the offer to the dequeue.
     pub wait_ns: Percentiles,
     /// From the dequeue to the end of the handler.

@@ -2,8 +2,9 @@
 //!
 //! Invariant: knows no kind of node; their settings are kept for the registry.
 
-use crate::base::limits::{DEPTH_DEFAULT, DRAIN_DEADLINE_NS, NODES_MAX};
-use crate::host::{PINNABLE_CORES, Pin};
+use crate::base::limits::{DEPTH_DEFAULT, DRAIN_DEADLINE_NS, NODES_MAX, PARK_MAX_NS, PARK_MIN_NS};
+use crate::base::units::Span;
+use crate::host::{MemoryWish, PINNABLE_CORES, Pin, Wish};
 use crate::overload::WhenFull;
 use crate::stage::Role;
 use crate::topology::check::name_is_right;
@@ -14,7 +15,7 @@ use crate::wait::Strategy;
 use super::document::Table;
 
 /// The tables of `line.toml`.
-const TABLES: &[&str] = &["line", "source", "stage", "sink", "hop", "thread"];
+const TABLES: &[&str] = &["line", "memory", "source", "stage", "sink", "hop", "thread"];
 
 /// What `line.toml` says.
 #[derive(Clone, Debug)]
@@ -56,6 +57,9 @@ impl LineSpec {
         };
         if let Some(table) = document.take_table("line", problems) {
             line.head(table.into_params(&[], problems), problems);
+        }
+        if let Some(table) = document.take_table("memory", problems) {
+            line.memory(table.into_params(&[], problems), problems);
         }
         for role in [Role::Source, Role::Stage, Role::Sink] {
             for table in document.take_tables(role.name(), problems) {
@@ -111,6 +115,20 @@ impl LineSpec {
             Some(drain_ns) => self.drain_ns = drain_ns,
             None => {}
         }
+        problems.0.extend(params.unknown().0);
+    }
+
+    fn memory(&mut self, mut params: Params, problems: &mut Problems) {
+        let words = Wish::ALL.map(Wish::name);
+        let mut wish = |key| {
+            let word = params.word(key, &words, |word| word.parse().ok());
+            noted(word, problems).flatten().unwrap_or_default()
+        };
+        self.placement.memory = MemoryWish {
+            prefault: wish("prefault"),
+            lock: wish("lock"),
+            huge_pages: wish("huge_pages"),
+        };
         problems.0.extend(params.unknown().0);
     }
 
@@ -201,8 +219,63 @@ impl LineSpec {
     }
 }
 
-/// The setting `wait` of a line or a thread.
+/// The setting `wait` of a line or a thread, with the steps of its ladder.
 fn wait(params: &mut Params) -> Result<Option<Strategy>, Problem> {
     let words = [Strategy::Spin, Strategy::YIELD, Strategy::PARK].map(Strategy::name);
-    params.word("wait", &words, |word| word.parse().ok())
+    let wait = params.word("wait", &words, |word| word.parse().ok())?;
+    let steps = ["spin_turns", "yield_turns", "park_max"];
+    let given = steps.map(|key| params.has(key));
+    let turns = 0..=u64::from(u32::MAX);
+    let preset = |turns: u32| u64::from(turns);
+    let (wait, used) = match wait {
+        Some(Strategy::Yield { spins }) => {
+            let spins = params.count("spin_turns", preset(spins), turns)? as u32;
+            (Some(Strategy::Yield { spins }), 1)
+        }
+        Some(Strategy::Park {
+            spins,
+            yields,
+            max_park_ns,
+        }) => {
+            let park = Strategy::Park {
+                spins: params.count("spin_turns", preset(spins), turns.clone())? as u32,
+                yields: params.count("yield_turns", preset(yields), turns)? as u32,
+                max_park_ns: park_ns(params)?.unwrap_or(max_park_ns),
+            };
+            (Some(park), steps.len())
+        }
+        other => (other, 0),
+    };
+    for (at, key) in steps.into_iter().enumerate().skip(used) {
+        // What the parser knows, even where it has no effect.
+        let _ = params.text(key);
+        if given[at] {
+            let what = match wait {
+                Some(wait) => format!("\"{key}\" has no effect where wait = \"{wait}\""),
+                None => format!("\"{key}\" has no effect without a wait beside it"),
+            };
+            let help = match key {
+                "spin_turns" => "write wait = \"yield\" or wait = \"park\", or remove it",
+                _ => "write wait = \"park\", or remove it",
+            };
+            return Err(params.problem(key, what, help));
+        }
+    }
+    Ok(wait)
+}
+
+/// The longest sleep of a loop.
+fn park_ns(params: &mut Params) -> Result<Option<u64>, Problem> {
+    match params.span_ns("park_max")? {
+        Some(ns) if !(PARK_MIN_NS..=PARK_MAX_NS).contains(&ns) => Err(params.problem(
+            "park_max",
+            format!("a sleep of up to {} is out of bounds", Span(ns)),
+            format!(
+                "write a span from {} to {}",
+                Span(PARK_MIN_NS),
+                Span(PARK_MAX_NS)
+            ),
+        )),
+        ns => Ok(ns),
+    }
 }

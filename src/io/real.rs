@@ -18,8 +18,8 @@ use crate::io::shared::{SharedSocket, SharedUdp};
 use crate::io::sys::{self, Timer};
 use crate::io::table::Table;
 use crate::io::{
-    Datagram, FILES_MAX, FileId, FileMode, Polled, SOCKETS_MAX, Sent, UdpBuffers, UdpCounts, UdpId,
-    UdpSpec, Waker, WakerKind, is_refusal,
+    Datagram, FILES_MAX, FileId, FileMode, Polled, RECV_FIRST_SOCKETS_MAX, SOCKETS_MAX, Sent,
+    UdpBuffers, UdpCounts, UdpId, UdpSpec, Waker, WakerKind, is_refusal,
 };
 
 /// Most events one poll takes: every socket, the waker and the timer.
@@ -33,6 +33,10 @@ const WAKE: Token = Token(usize::MAX - 1);
 const TIMER: Token = Token(usize::MAX - 2);
 
 const MILLISECOND_NS: u64 = 1_000_000;
+
+/// Below this every timeout is the timer's, also one of whole milliseconds: it ends some 25 us after
+/// its time where a poll's own timeout ends 80 us after it (`hopline floor`, sleep and wake).
+const TIMED_NS_MAX: u64 = 10 * MILLISECOND_NS;
 
 #[derive(Debug)]
 struct Udp {
@@ -52,6 +56,8 @@ pub struct Real {
     waker: Arc<mio::Waker>,
     timer: Option<Timer>,
     sockets: Table<Udp>,
+    /// Sockets that the poll reports.
+    watched: usize,
     files: Table<File>,
 }
 
@@ -71,6 +77,7 @@ impl Real {
             waker: Arc::new(waker),
             timer,
             sockets: Table::new(SOCKETS_MAX),
+            watched: 0,
             files: Table::new(FILES_MAX),
         })
     }
@@ -129,6 +136,7 @@ impl Real {
                 None => failed,
             });
         }
+        self.watched += 1;
         Ok(UdpId(slot))
     }
 
@@ -137,6 +145,7 @@ impl Real {
         if !udp.watched {
             return Ok(());
         }
+        self.watched -= 1;
         self.poll
             .registry()
             .deregister(&mut udp.socket)
@@ -176,7 +185,11 @@ impl Real {
         id: UdpId,
         buf: &mut [u8],
     ) -> Result<Option<Datagram>, IoError> {
+        let wants_poll = self.wants_poll();
         let udp = self.sockets.get_mut(id.0, "receive")?;
+        if wants_poll && !udp.readable {
+            return Ok(None);
+        }
         for _ in 0..SKIPS_MAX {
             match sys::recv(&udp.socket, buf) {
                 Ok((len, from)) => {
@@ -240,6 +253,11 @@ impl Real {
         self.sockets
             .get(id.0, "receive")
             .is_ok_and(|udp| udp.readable)
+    }
+
+    #[inline]
+    pub(crate) fn wants_poll(&self) -> bool {
+        self.watched > RECV_FIRST_SOCKETS_MAX
     }
 
     pub(crate) fn udp_kernel_drops(&self, id: UdpId) -> Option<u64> {
@@ -310,8 +328,10 @@ impl Real {
             match timeout_ns {
                 // Just looking: an expiry that is still to come cannot shorten it.
                 Some(0) => {}
-                // mio rounds up to whole milliseconds; the rest is the timer's.
-                Some(ns) if ns % MILLISECOND_NS != 0 => timer.arm(ns).map_err(failed)?,
+                // mio rounds up to whole milliseconds, and the kernel adds its slack to those.
+                Some(ns) if ns < TIMED_NS_MAX || ns % MILLISECOND_NS != 0 => {
+                    timer.arm(ns).map_err(failed)?
+                }
                 _ => timer.disarm().map_err(failed)?,
             }
         }

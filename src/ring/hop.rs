@@ -100,6 +100,12 @@ pub const fn memory_bytes(depth: usize) -> usize {
 pub struct FrameProducer(stamped::Producer<Frame, Lined>);
 
 impl FrameProducer {
+    /// Addresses of the slots, for advice on the memory they lie in.
+    #[must_use]
+    pub fn span(&self) -> core::ops::Range<usize> {
+        self.0.span()
+    }
+
     /// Reserves one slot, to be written in place.
     ///
     /// # Errors

@@ -304,6 +304,12 @@ impl<V: Content, L: Layout> Producer<V, L> {
         self.side.depth() as usize
     }
 
+    /// Addresses of the slots.
+    pub(crate) fn span(&self) -> core::ops::Range<usize> {
+        let slots = self.side.ring.slots.as_ptr_range();
+        slots.start.addr()..slots.end.addr()
+    }
+
     #[inline]
     pub(crate) fn position(&self) -> Sequence {
         self.position

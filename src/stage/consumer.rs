@@ -332,7 +332,7 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// Runs the timer if its time has come and there is room for what it may emit.
-    fn run_timer(&mut self, progress: &mut Progress) {
+    fn run_timer(&mut self, progress: &mut Progress, turn: &mut Turn<'_>) {
         let now_ns = self.wiring.clock.stamp();
         if self.timer.is_some_and(|at| at <= now_ns) {
             if !self.has_room() {
@@ -340,6 +340,9 @@ impl<H: Handler> Consumer<H> {
                 return;
             }
             self.timer = None;
+            if progress.work == 0 {
+                turn.account_idle(now_ns);
+            }
             progress.work += 1;
             let Wiring {
                 outputs,
@@ -349,6 +352,7 @@ impl<H: Handler> Consumer<H> {
             } = &mut self.wiring;
             let mut cx = Context::new(outputs, clock, counters, &mut self.timer, now_ns);
             self.handler.timer(&mut cx);
+            turn.account(&counters.regimes, Regime::Work, clock.stamp());
         }
     }
 
@@ -496,7 +500,7 @@ impl<H: Handler> Node for Consumer<H> {
         let result = catch_unwind(AssertUnwindSafe(|| {
             let mut progress = self.take(turn);
             if self.timer.is_some() {
-                self.run_timer(&mut progress);
+                self.run_timer(&mut progress, turn);
             }
             if progress.work > 0 {
                 self.wiring.outputs.ring_bells();

@@ -78,13 +78,15 @@ impl Doorbell {
         Doorbell { alarm, waker }
     }
 
-    /// Wakes the loop if it sleeps; a fence and a load if it does not.
+    /// Wakes the loop if it sleeps, and says so; a fence and a load if it does not.
     #[inline]
-    pub fn ring(&self) {
-        if self.alarm.should_wake() {
+    pub fn ring(&self) -> bool {
+        let sleeps = self.alarm.should_wake();
+        if sleeps {
             // A waker that fails leaves the sleeper to its own timeout, which is bounded.
             let _ = self.waker.wake();
         }
+        sleeps
     }
 }
 
@@ -276,18 +278,21 @@ impl HopTx {
     pub fn ring_bell(&mut self) {
         if !self.rang {
             self.rang = true;
-            if let Some(bell) = &self.bell {
-                bell.ring();
-            }
+            self.wake_consumer();
+        }
+    }
+
+    #[inline]
+    fn wake_consumer(&self) {
+        if self.bell.as_ref().is_some_and(Doorbell::ring) {
+            self.counters.tx.wakes.add(1);
         }
     }
 
     /// Says that nothing more comes, and why.
     pub fn close(&mut self, cause: Cause) {
         self.ring.close(cause);
-        if let Some(bell) = &self.bell {
-            bell.ring();
-        }
+        self.wake_consumer();
     }
 }
 
@@ -406,3 +411,46 @@ pub fn kind_name(kinds: &[KindInfo], at: usize) -> &'static str {
 }
 
 const _: () = assert!(Shed::NAMES.len() <= crate::base::limits::REASONS_MAX);
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::io::{Driver, Virtual};
+    use crate::ring::hop;
+    use crate::wait::announce;
+
+    #[hopline::frame(schema = 7, version = 1)]
+    struct Tick {
+        at_ns: u64,
+    }
+
+    #[test]
+    fn only_an_announced_sleep_costs_a_wake() {
+        let (sleeper, alarm) = announce::pair();
+        let mut driver = Driver::from(Virtual::new());
+        let counters = Arc::new(HopCounters::default());
+        let (ring, mut rx) = hop::frames(64).unwrap();
+        let bell = Some(Doorbell::new(alarm, driver.waker()));
+        let when_full = WhenFull::Block;
+        let mut tx = HopTx::new("hop".into(), ring, when_full, counters.clone(), &[], bell);
+        let mut emit = || {
+            let parent = Parent::default();
+            assert_eq!(tx.emit(&Tick { at_ns: 1 }, &parent, 1), Ok(()));
+            tx.ring_bell();
+            // Nothing was published since: nothing to ring for.
+            tx.ring_bell();
+            rx.advance();
+            let woken = driver.poll(0, Some(0)).unwrap().woken;
+            (counters.tx.wakes.get(), woken)
+        };
+        for _ in 0..10_000 {
+            assert_eq!(emit(), (0, false), "awake: no system call");
+        }
+        sleeper.announce();
+        assert_eq!(emit(), (1, true));
+        assert_eq!(emit(), (1, false), "the wake is on its way already");
+        sleeper.announce();
+        sleeper.retract();
+        assert_eq!(emit(), (1, false));
+    }
+}

@@ -192,13 +192,19 @@ pub struct Turn<'a> {
     pub mark_ns: u64,
     /// Where the loop's own time goes: idle and housekeeping.
     pub idle: &'a Regimes,
+    /// How much of this turn was no work: idle before it, or held back, in nanoseconds.
+    pub rest_ns: u64,
 }
 
 impl Turn<'_> {
     /// Gives the time since the last mark to a regime of `to`, and sets the mark.
     #[inline(always)]
     pub fn account(&mut self, to: &Regimes, regime: Regime, now_ns: u64) {
-        to.add(regime, now_ns.saturating_sub(self.mark_ns));
+        let span_ns = now_ns.saturating_sub(self.mark_ns);
+        to.add(regime, span_ns);
+        if matches!(regime, Regime::Idle | Regime::HeldBack) {
+            self.rest_ns += span_ns;
+        }
         self.mark_ns = self.mark_ns.max(now_ns);
     }
 

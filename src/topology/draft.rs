@@ -2,7 +2,7 @@
 
 use crate::base::limits::{DEPTH_DEFAULT, DRAIN_DEADLINE_NS};
 use crate::budget::{Budget, BudgetError, Quantile};
-use crate::host::Pin;
+use crate::host::{MemoryWish, Pin};
 use crate::overload::WhenFull;
 use crate::stage::Stage;
 use crate::wait::Strategy;
@@ -180,6 +180,8 @@ pub struct Placement {
     pub threads_max: Option<usize>,
     /// Threads by hand; nodes on none of them are placed by the plan.
     pub threads: Vec<ThreadSpec>,
+    /// What is asked of the memory.
+    pub memory: MemoryWish,
 }
 
 impl Default for Placement {
@@ -189,6 +191,7 @@ impl Default for Placement {
             wait: None,
             threads_max: None,
             threads: Vec::new(),
+            memory: MemoryWish::default(),
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::budget::report::{
 };
 use crate::budget::{Budget, Of};
 use crate::hist::Totals;
-use crate::host::Host;
+use crate::host::{Host, MemoryReport, Pinned};
+use crate::reactor::LoopCounters;
 use crate::stage::hop::kind_name;
 use crate::stage::{Role, State};
 
@@ -63,6 +64,8 @@ pub struct LineReport {
     pub planned_bytes: usize,
     /// Bytes of the process that are in memory; absent on virtual time.
     pub resident_bytes: Option<u64>,
+    /// What the line asked of its memory, and what was granted.
+    pub memory: MemoryReport,
 }
 
 /// A loop of the run.
@@ -77,10 +80,41 @@ pub struct LoopReport {
     pub note: Option<String>,
     /// Turns.
     pub turns: u64,
-    /// Longest turn that did work, in nanoseconds.
+    /// Longest turn that did work, without the idle time before it, in nanoseconds.
     pub turn_ns_max: u64,
+    /// The node that took the most of it.
+    pub turn_max_node: Option<String>,
+    /// When it ended, in nanoseconds from the start of the line.
+    pub turn_max_at_ns: u64,
+    /// The time accounted for, in nanoseconds: at the end of a run the sum of this loop's regimes
+    /// and those of its nodes, and how long it ran.
+    pub span_ns: u64,
     /// The loop's own time; its nodes' time is in `stages`.
     pub regimes_ns: RegimeReport,
+}
+
+impl LoopReport {
+    /// What a loop has counted; the line began at `began_ns` of its clock.
+    pub(crate) fn new(
+        planned: PlannedThread,
+        pinned: Option<&Pinned>,
+        counters: &LoopCounters,
+        began_ns: u64,
+    ) -> LoopReport {
+        let turn_max_at = counters.turn_max_node.get().checked_sub(1);
+        let turn_max_node = turn_max_at.and_then(|at| planned.nodes.get(at as usize).cloned());
+        LoopReport {
+            planned,
+            pinned: pinned.and_then(|pinned| pinned.got),
+            note: pinned.and_then(|pinned| pinned.note.clone()),
+            turns: counters.turns.get(),
+            turn_ns_max: counters.turn_ns_max.get(),
+            turn_max_node,
+            turn_max_at_ns: counters.turn_max_at_ns.get().saturating_sub(began_ns),
+            span_ns: counters.span_ns.get(),
+            regimes_ns: RegimeReport::new(counters.regimes.all()),
+        }
+    }
 }
 
 /// How a run ended.
@@ -203,6 +237,7 @@ pub(crate) fn hop_report(hop: &HopView) -> HopReport {
         in_flight: accepted.saturating_sub(gone),
         discarded,
         depth_max: counters.rx.depth_max.get(),
+        wakes: counters.tx.wakes.get(),
         wait_ns: percentiles(&hop.spans.totals[Of::Wait as usize]),
         service_ns: percentiles(&hop.spans.totals[Of::Service as usize]),
         sojourn_ns: percentiles(&hop.spans.totals[Of::Sojourn as usize]),

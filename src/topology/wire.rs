@@ -84,6 +84,8 @@ pub(crate) struct Wired {
     pub(crate) nodes: Vec<Box<dyn Node>>,
     pub(crate) hop_views: Vec<HopView>,
     pub(crate) node_views: Vec<NodeView>,
+    /// Where the rings lie.
+    pub(crate) ring_spans: Vec<std::ops::Range<usize>>,
 }
 
 /// Makes rings, counters and recorders, and the nodes around them. `bell` is the doorbell of the
@@ -107,6 +109,7 @@ pub(crate) fn wire(
         .collect();
     let mut leaving: Vec<Vec<(usize, usize)>> = nodes.iter().map(|_| Vec::new()).collect();
     let mut hop_views = Vec::with_capacity(hops.len());
+    let mut ring_spans = Vec::with_capacity(hops.len());
     for (at, hop) in hops.into_iter().enumerate() {
         let name: Arc<str> = hop.name.as_str().into();
         let counters = Arc::new(HopCounters::default());
@@ -114,6 +117,7 @@ pub(crate) fn wire(
         let (recorder, observer) =
             hist::pair(limits.of()).map_err(|error| refused(&name, error))?;
         let (tx, rx) = hop::frames(hop.hop.depth).map_err(|error| refused(&name, error))?;
+        ring_spans.push(tx.span());
         let policy = hop.hop.when_full;
         let bell = bell(Some(hop.from), hop.to);
         let tx = HopTx::new(name.clone(), tx, policy, counters.clone(), hop.kinds, bell);
@@ -135,6 +139,7 @@ pub(crate) fn wire(
         nodes: Vec::new(),
         hop_views,
         node_views: Vec::new(),
+        ring_spans,
     };
     let mut sources = 0u16;
     let joined = nodes.into_iter().zip(inputs).zip(outputs).zip(leaving);

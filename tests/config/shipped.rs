@@ -157,6 +157,7 @@ fn every_key_is_documented_and_every_documented_key_is_known() {
     let source = "[[source]]\nname = \"a\"\nkind = \"bare\"\ndecode = \"datagram\"";
     let mut tables = vec![
         ("line.toml [line]", known(line("[line]"))),
+        ("line.toml [memory]", known(line("[memory]"))),
         ("line.toml [[source]]", known(line(source))),
         (
             "line.toml [[stage]]",

@@ -182,7 +182,7 @@ fn two_cores(host: &Host) -> Result<[usize; 2], MeasureError> {
 }
 
 /// The smallest difference above zero between two stamps.
-fn clock_step_ns(clock: &Clock) -> u64 {
+pub(crate) fn clock_step_ns(clock: &Clock) -> u64 {
     let mut last_ns = clock.stamp_after();
     let mut step_ns = u64::MAX;
     for _ in 0..4_096 {

@@ -10,7 +10,7 @@ use hopline::budget::report::{
 use hopline::topology::Report;
 
 use super::table::{Cell, Table, numbers, words};
-use super::text::{Tone, bytes, grouped, limit, rate, share};
+use super::text::{Tone, bytes, grouped, limit, rate, seconds, share};
 use crate::report::RunReport;
 use crate::sender::SenderReport;
 
@@ -601,6 +601,10 @@ pub(crate) fn threads(report: &Report) -> Table {
             format!("runs {}", place.planned.nodes.join(", ")),
             Tone::Dim,
         );
+        if let Some(node) = &place.turn_max_node {
+            let at = seconds(place.turn_max_at_ns);
+            table.remark(format!("longest turn in {node}, at {at}"), Tone::Dim);
+        }
         if let Some(note) = &place.note {
             table.remark(note.clone(), Tone::Warn);
         }

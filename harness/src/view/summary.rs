@@ -2,6 +2,7 @@
 
 use hopline::base::limits::{DEPTH_MAX, FRAGMENTS_MAX};
 use hopline::base::units::Span;
+use hopline::host::Wish;
 use hopline::topology::Report;
 
 use super::rows::{self, Detail, Since};
@@ -214,6 +215,19 @@ fn memory(lines: &mut Lines<'_>, run: &RunReport) {
         None => format!("{planned} planned for the line"),
     };
     lines.add("memory:", &text, Tone::Plain);
+    for (name, granted) in line.memory.wishes() {
+        if granted.asked == Wish::Off {
+            continue;
+        }
+        let text = match &granted.note {
+            None => format!("{name}: granted, {}", bytes(granted.bytes)),
+            Some(why) if granted.bytes > 0 => {
+                format!("{name}: granted in part, {}: {why}", bytes(granted.bytes))
+            }
+            Some(why) => format!("{name}: not granted: {why}"),
+        };
+        lines.add("", &text, Tone::Plain);
+    }
 }
 
 fn verdict(run: &RunReport) -> String {
