@@ -13,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use hopline::base::primitive::{Arc, AtomicU64, Ordering};
 use hopline::base::{Cause, Sequence};
 use hopline::ring::{Packed, PushError, mpsc};
+use hopline::wait::announce;
 use loom::thread;
 
 /// Known faults of queues need two preemptions or fewer; three keep all stories below a minute.
@@ -235,6 +236,28 @@ fn what_was_accepted_at_a_close_is_counted_exactly() {
         }
         let accepted = first.join().unwrap() + second.join().unwrap();
         assert_eq!(received, accepted);
+    });
+}
+
+#[test]
+fn a_loop_that_announced_its_sleep_is_woken_by_one_of_two() {
+    model(|| {
+        let (mut one, mut consumer) = open(2);
+        let mut two = one.clone();
+        let (sleeper, alarm) = announce::pair();
+        let bell = alarm.clone();
+        let first = thread::spawn(move || {
+            one.push(7).unwrap();
+            bell.should_wake()
+        });
+        let second = thread::spawn(move || {
+            two.push(8).unwrap();
+            alarm.should_wake()
+        });
+        sleeper.announce();
+        let sleeps = consumer.peek().is_none();
+        let woken = first.join().unwrap() | second.join().unwrap();
+        assert!(woken || !sleeps, "asleep with an item on the ring");
     });
 }
 

@@ -46,7 +46,7 @@ use std::sync::OnceLock;
 use crate::base::limits::{BURST_MESSAGES, CLAIM_OPEN_NS};
 use crate::base::primitive::{Arc, AtomicU64, Ordering};
 use crate::base::units::Span;
-use crate::base::{Cause, Reject, Sequence};
+use crate::base::{Cause, Reason, Reject, Sequence};
 use crate::budget::IngressCounters;
 use crate::clock::Clock;
 use crate::frame::Frame;
@@ -278,18 +278,21 @@ pub struct InletSource<F: Frame + Send> {
 impl<F: Frame + Send> InletSource<F> {
     fn take(&mut self, cx: &mut SourceContext<'_, '_>) {
         for nth in 0..BURST_MESSAGES {
+            if self.frames.peek().is_none() {
+                self.look_for_open_claim(cx);
+                break;
+            }
+            self.open = None;
             // Held back is told from idle before the mark is set.
             if !cx.has_room() {
                 break;
             }
-            let Some(Pushed { t_push_ns, frame }) = self.frames.pop() else {
-                self.look_for_open_claim(cx);
-                break;
-            };
-            self.open = None;
             if nth == 0 {
                 cx.begin_io();
             }
+            let Some(Pushed { t_push_ns, frame }) = self.frames.pop() else {
+                break;
+            };
             let arrival = Arrival {
                 bytes: &[],
                 t_intended_ns: t_push_ns.unwrap_or_else(|| cx.stamp()),
@@ -382,17 +385,14 @@ impl<F: Frame + Send> Ingress for InletSource<F> {
     fn abandon(&mut self, counters: &IngressCounters) {
         self.frames.close(Cause::Aborted);
         // A claim that is still open is among them: its pusher will be told that it was accepted.
-        let left = self.frames.claimed();
-        let mut taken = 0;
-        while self.frames.advance() {
-            taken += 1;
-        }
+        let (left, stepped_over) = (self.frames.claimed(), self.frames.aborted());
+        while self.frames.advance() {}
+        let ended = left - (self.frames.aborted() - stepped_over);
         let aborted = self.frames.aborted() - self.aborted;
         self.aborted += aborted;
-        let ended = left.saturating_sub(aborted).max(taken);
         counters.received.add(ended + aborted);
         counters.panicked.add(aborted);
-        counters.rejected[Reject::LineEnded as usize].add(ended);
+        counters.rejected[Reject::LineEnded.index()].add(ended);
     }
 
     fn housekeep(&mut self, _io: &mut Driver, counters: &IngressCounters) {
