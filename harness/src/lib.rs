@@ -23,6 +23,7 @@ mod cli;
 mod exit;
 mod input;
 mod listener;
+pub mod measure;
 mod out;
 mod report;
 mod run;

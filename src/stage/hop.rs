@@ -91,7 +91,7 @@ impl Doorbell {
 /// The producing end of a hop.
 #[derive(Debug)]
 pub struct HopTx {
-    ring: FrameProducer,
+    pub(crate) ring: FrameProducer,
     when_full: WhenFull,
     counters: Arc<HopCounters>,
     kinds: &'static [KindInfo],

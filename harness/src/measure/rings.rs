@@ -1,0 +1,181 @@
+//! hopline's own rings as links.
+//!
+//! Invariant: each is used as a user would use it, by its public interface.
+
+use hopline::base::limits::PAYLOAD_BYTES;
+use hopline::ring::hop::{self, FrameConsumer, FrameProducer};
+use hopline::ring::{Layout, Lined, Packed, spsc};
+
+use super::link::{Link, Rx, Tx, fill, fill_bytes, sum, sum_bytes};
+
+/// The words of a depth that a ring refuses: a mistake of the bench's author, not of its user.
+const DEPTH: &str = "the depth is a power of two within the limits";
+
+/// A packed ring of values of `W` words.
+#[derive(Clone, Copy, Debug)]
+pub struct PackedLink<const W: usize> {
+    depth: usize,
+}
+
+impl<const W: usize> PackedLink<W> {
+    /// With `depth` slots, a power of two.
+    #[must_use]
+    pub const fn of(depth: usize) -> Self {
+        PackedLink { depth }
+    }
+}
+
+/// A ring of values of `W` words whose slots begin a cache line each.
+#[derive(Clone, Copy, Debug)]
+pub struct LinedLink<const W: usize> {
+    depth: usize,
+}
+
+impl<const W: usize> LinedLink<W> {
+    /// With `depth` slots, a power of two.
+    #[must_use]
+    pub const fn of(depth: usize) -> Self {
+        LinedLink { depth }
+    }
+}
+
+impl<const W: usize> Link for PackedLink<W> {
+    type Tx = spsc::Producer<[u64; W], Packed>;
+    type Rx = spsc::Consumer<[u64; W], Packed>;
+
+    fn words(&self) -> u64 {
+        W as u64
+    }
+
+    fn open(&self, _round: usize) -> (Self::Tx, Self::Rx) {
+        spsc::ring(self.depth).expect(DEPTH)
+    }
+}
+
+impl<const W: usize> Link for LinedLink<W> {
+    type Tx = spsc::Producer<[u64; W], Lined>;
+    type Rx = spsc::Consumer<[u64; W], Lined>;
+
+    fn words(&self) -> u64 {
+        W as u64
+    }
+
+    fn open(&self, _round: usize) -> (Self::Tx, Self::Rx) {
+        spsc::ring_lined(self.depth).expect(DEPTH)
+    }
+}
+
+impl<const W: usize, L: Layout> Tx for spsc::Producer<[u64; W], L> {
+    #[inline(always)]
+    fn send(&mut self, number: u64) -> bool {
+        self.push(fill(number)).is_ok()
+    }
+
+    #[inline(always)]
+    fn send_batch(&mut self, first: u64, count: usize) -> usize {
+        let values = (0..count).map(|at| fill(first + at as u64));
+        self.push_batch(values).unwrap_or(0)
+    }
+}
+
+impl<const W: usize, L: Layout> Rx for spsc::Consumer<[u64; W], L> {
+    #[inline(always)]
+    fn take(&mut self) -> Option<u64> {
+        let total = sum(self.peek()?);
+        self.advance();
+        Some(total)
+    }
+
+    #[inline(always)]
+    fn take_batch(&mut self, most: usize) -> (usize, u64) {
+        let mut total = 0u64;
+        let count = self.drain(most, |value| total = total.wrapping_add(sum(&value)));
+        (count, total)
+    }
+}
+
+/// A hop's ring of frames with envelopes, of which `bytes` of the payload are written and read.
+#[derive(Clone, Copy, Debug)]
+pub struct HopLink {
+    depth: usize,
+    bytes: usize,
+}
+
+impl HopLink {
+    /// With `depth` slots (a power of two) and payloads of `bytes`, which is cut to whole words and
+    /// to what a slot holds.
+    #[must_use]
+    pub const fn of(depth: usize, bytes: usize) -> HopLink {
+        let bytes = if bytes < PAYLOAD_BYTES {
+            bytes
+        } else {
+            PAYLOAD_BYTES
+        };
+        let words = if bytes < 8 { 1 } else { bytes / 8 };
+        HopLink {
+            depth,
+            bytes: words * 8,
+        }
+    }
+}
+
+/// The producer of a [`HopLink`].
+#[derive(Debug)]
+pub struct HopTx {
+    ring: FrameProducer,
+    bytes: usize,
+}
+
+impl Link for HopLink {
+    type Tx = HopTx;
+    type Rx = FrameConsumer;
+
+    fn words(&self) -> u64 {
+        self.bytes as u64 / 8
+    }
+
+    fn open(&self, _round: usize) -> (HopTx, FrameConsumer) {
+        let (ring, rx) = hop::frames(self.depth).expect(DEPTH);
+        let bytes = self.bytes;
+        (HopTx { ring, bytes }, rx)
+    }
+}
+
+impl Tx for HopTx {
+    #[inline(always)]
+    fn send(&mut self, number: u64) -> bool {
+        let Ok(mut claim) = self.ring.claim() else {
+            return false;
+        };
+        fill_bytes(&mut claim.payload_mut()[..self.bytes], number);
+        let envelope = claim.envelope_mut();
+        envelope.t_offer_ns = number;
+        envelope.len = self.bytes as u16;
+        claim.commit();
+        true
+    }
+
+    #[inline(always)]
+    fn send_batch(&mut self, first: u64, count: usize) -> usize {
+        let Ok(mut batch) = self.ring.claim_batch(count) else {
+            return 0;
+        };
+        for at in 0..count {
+            let (envelope, payload) = batch.frame_mut(at);
+            fill_bytes(&mut payload[..self.bytes], first + at as u64);
+            envelope.t_offer_ns = first + at as u64;
+            envelope.len = self.bytes as u16;
+        }
+        batch.commit(count);
+        count
+    }
+}
+
+impl Rx for FrameConsumer {
+    #[inline(always)]
+    fn take(&mut self) -> Option<u64> {
+        let total = sum_bytes(self.peek()?.payload());
+        self.advance();
+        Some(total)
+    }
+}
