@@ -158,6 +158,10 @@ struct Side<T> {
 // (and on the head, on the way back); so it may move wherever `T` may.
 unsafe impl<T: Send> Send for Side<T> {}
 
+#[allow(
+    clippy::mut_from_ref,
+    reason = "a slot's content is behind a cell; the callers say that they alone have it"
+)]
 impl<T> Side<T> {
     fn of(ring: &Arc<Ring<T>>) -> Side<T> {
         Side {
@@ -192,10 +196,6 @@ impl<T> Side<T> {
     /// # Safety
     /// The slot is this side's, and no other reference to its content lives.
     #[inline(always)]
-    #[allow(
-        clippy::mut_from_ref,
-        reason = "the content is behind a cell; the caller says that it is alone"
-    )]
     unsafe fn content(&self, position: Sequence) -> &mut MaybeUninit<T> {
         let index = position.slot(self.mask);
         // SAFETY: the masked index is below the number of slots; whose the slot is, the caller says.
@@ -207,10 +207,6 @@ impl<T> Side<T> {
     /// # Safety
     /// As [`Side::content`], and `index` is below the number of slots.
     #[inline(always)]
-    #[allow(
-        clippy::mut_from_ref,
-        reason = "the content is behind a cell; the caller says that it is alone"
-    )]
     unsafe fn content_at(&self, index: usize) -> &mut MaybeUninit<T> {
         debug_assert!(index as u64 <= self.mask);
         // SAFETY: the caller says that the index is below the number of slots.
