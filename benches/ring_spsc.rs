@@ -13,8 +13,8 @@
 //! Invariant: every candidate runs under the loops of `hopline_harness::measure`.
 
 use hopline_harness::measure::{
-    self, Candidate, Floor, HopLink, LinedLink, Link, MeasureError, Null, PackedLink, Percentiles,
-    Plan, Role, Summary, Walk,
+    self, BlobLink, BulkLink, Candidate, Floor, HopLink, LinedLink, Link, MeasureError, Null,
+    PackedLink, Percentiles, Plan, Role, Summary, Walk,
 };
 
 /// Slots of the rings in the ping-pong: two such rings of cache lines fit in the first-level cache, or do not.
@@ -98,6 +98,9 @@ fn run(quick: bool) -> Result<(), MeasureError> {
                 Role::Ours,
                 HopLink::of(depth, 96),
             ),
+            trips(&plan, at("bulk"), Role::Ours, BulkLink::<7>::of(depth)),
+            trips(&plan, at("blob"), Role::Ours, BlobLink::of(depth, 256)),
+            trips(&plan, at("blob"), Role::Ours, BlobLink::of(depth, 1024)),
         ]);
     }
     let summary = Summary::of(&measure::interleave(rounds, candidates)?, None);
@@ -118,7 +121,13 @@ fn run(quick: bool) -> Result<(), MeasureError> {
         streams(&plan, "lined", LinedLink::<7>::of(DEPTH)),
     ]
     .into_iter()
-    .chain([streams(&plan, "hop, envelope", HopLink::of(DEPTH, 96))])
+    .chain([
+        streams(&plan, "hop, envelope", HopLink::of(DEPTH, 96)),
+        streams(&plan, "bulk", BulkLink::<1>::of(DEPTH)),
+        streams(&plan, "bulk", BulkLink::<7>::of(DEPTH)),
+        streams(&plan, "bulk", BulkLink::<8>::of(DEPTH)),
+        streams(&plan, "blob", BlobLink::of(DEPTH, 1024)),
+    ])
     .flatten();
     let runs = measure::interleave(rounds, candidates.collect())?;
     println!(

@@ -372,11 +372,12 @@ fn the_longest_blob_fits_wherever_an_empty_arena_stands() {
 }
 
 #[test]
-fn a_forgotten_claim_takes_nothing() {
+fn a_claim_that_is_not_committed_takes_nothing() {
     let (mut tx, mut rx) = blob::ring(2, 256).unwrap();
-    std::mem::forget(tx.claim(100));
-    assert_eq!((tx.free_bytes(), tx.credits()), (256, 2));
-    assert!(rx.peek().is_none());
+    tx.claim(100).unwrap().bytes_mut().fill(7);
+    tx.claim(100).unwrap().commit(0); // takes a slot, no bytes
+    assert_eq!((tx.free_bytes(), tx.credits()), (256, 1));
+    assert_eq!(rx.drain(9, |blob| assert!(blob.bytes().is_empty())), 1);
 }
 
 #[test]

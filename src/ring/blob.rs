@@ -40,7 +40,7 @@
 //! # What it costs
 //!
 //! At 256 B a hop is level with the best index ring that carries the bytes inline, at 1 KiB it is a fifth to a
-//! quarter below it (`benches/ring_blob.rs`, every byte written and read). Three things were measured for that,
+//! quarter below it (`benches/peers`, every byte written and read). Three things were measured for that,
 //! closed loop, on Zen 4:
 //!
 //! - The line that the consumer waits on holds the descriptor only. With the first bytes of the payload in it, or

@@ -158,6 +158,10 @@ struct Side<T> {
 // (and on the head, on the way back); so it may move wherever `T` may.
 unsafe impl<T: Send> Send for Side<T> {}
 
+#[allow(
+    clippy::mut_from_ref,
+    reason = "a slot's content is behind a cell; the callers say that they alone have it"
+)]
 impl<T> Side<T> {
     fn of(ring: &Arc<Ring<T>>) -> Side<T> {
         Side {
@@ -192,10 +196,6 @@ impl<T> Side<T> {
     /// # Safety
     /// The slot is this side's, and no other reference to its content lives.
     #[inline(always)]
-    #[allow(
-        clippy::mut_from_ref,
-        reason = "the content is behind a cell; the caller says that it is alone"
-    )]
     unsafe fn content(&self, position: Sequence) -> &mut MaybeUninit<T> {
         let index = position.slot(self.mask);
         // SAFETY: the masked index is below the number of slots; whose the slot is, the caller says.
@@ -207,10 +207,6 @@ impl<T> Side<T> {
     /// # Safety
     /// As [`Side::content`], and `index` is below the number of slots.
     #[inline(always)]
-    #[allow(
-        clippy::mut_from_ref,
-        reason = "the content is behind a cell; the caller says that it is alone"
-    )]
     unsafe fn content_at(&self, index: usize) -> &mut MaybeUninit<T> {
         debug_assert!(index as u64 <= self.mask);
         // SAFETY: the caller says that the index is below the number of slots.
@@ -301,7 +297,7 @@ impl<T> Producer<T> {
     where
         I: IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
     {
-        let mut values = values.into_iter();
+        let values = values.into_iter();
         let count = values.len();
         if let Err(reason) = self.check(count) {
             return Err(PushError::of(reason, values));
@@ -311,8 +307,14 @@ impl<T> Producer<T> {
             producer: self,
             written: 0,
         };
-        filling.write_run(before_the_end, &mut values);
-        filling.write_run(at_the_start, &mut values);
+        // Two loops, so that the common one has no index to wrap and can be a few wide stores.
+        let values = values.take(count);
+        if at_the_start.is_empty() {
+            let first = before_the_end.start;
+            values.for_each(|value| filling.write_at(first + filling.written, value));
+        } else {
+            values.for_each(|value| filling.write(value));
+        }
         Ok(filling.publish())
     }
 
@@ -439,23 +441,26 @@ impl<T> Filling<'_, T> {
     /// Writes the next value. Never called more often than there were credits.
     #[inline(always)]
     fn write(&mut self, value: T) {
-        debug_assert!((self.written as u64) < self.producer.credits_known());
         let position = self.producer.position.plus(self.written as u64);
-        // SAFETY: there is a credit for the slot, and the filling is the only way to it.
-        let slot = unsafe { self.producer.side.content(position) };
-        slot.write(value);
-        self.written += 1;
+        self.write_at(position.slot(self.producer.side.mask), value);
     }
 
-    /// Writes the slots of `run`, which follow on those written and belong to the claim, as far as the values go.
+    /// Writes the next value, which belongs into the slot with this index.
     #[inline(always)]
-    fn write_run(&mut self, run: core::ops::Range<usize>, values: &mut impl Iterator<Item = T>) {
-        for (index, value) in run.zip(values) {
-            // SAFETY: the run lies within the slots, and there was a credit for each of it; the filling is the only way to them.
-            let slot = unsafe { self.producer.side.content_at(index) };
-            slot.write(value);
-            self.written += 1;
-        }
+    fn write_at(&mut self, index: usize, value: T) {
+        debug_assert!((self.written as u64) < self.producer.credits_known());
+        debug_assert_eq!(
+            self.producer
+                .position
+                .plus(self.written as u64)
+                .slot(self.producer.side.mask),
+            index
+        );
+        // SAFETY: the index is the next one's, below the number of slots; there is a credit for it, and the filling is
+        // the only way to it.
+        let slot = unsafe { self.producer.side.content_at(index) };
+        slot.write(value);
+        self.written += 1;
     }
 
     #[inline]
@@ -567,19 +572,14 @@ impl<T> Consumer<T> {
         let mut count = 0;
         while count < max && self.is_ready() {
             let ready = (self.tail.since(self.position) as usize).min(max - count);
-            let runs = self.side.runs(self.position, ready);
+            let [before_the_end, at_the_start] = self.side.runs(self.position, ready);
             let mut taking = Taking {
                 consumer: self,
                 taken: 0,
             };
-            for index in runs.into_iter().flatten() {
-                // SAFETY: the slot lies before the tail, so it is the consumer's, which stays borrowed.
-                let slot = unsafe { taking.consumer.side.content_at(index) };
-                // SAFETY: before the tail lie values, and counting it keeps this one from being read again.
-                let value = unsafe { slot.assume_init_read() };
-                taking.taken += 1;
-                f(value);
-            }
+            // Two loops, each over unbroken memory.
+            before_the_end.for_each(|index| f(taking.take_at(index)));
+            at_the_start.for_each(|index| f(taking.take_at(index)));
             drop(taking);
             count += ready;
         }
@@ -656,6 +656,19 @@ impl<T> Consumer<T> {
 struct Taking<'a, T> {
     consumer: &'a mut Consumer<T>,
     taken: u64,
+}
+
+impl<T> Taking<'_, T> {
+    /// Takes the next value, which lies in the slot with this index.
+    #[inline(always)]
+    fn take_at(&mut self, index: usize) -> T {
+        debug_assert!(self.taken < self.consumer.tail.since(self.consumer.position));
+        // SAFETY: the slot lies before the tail, so it is the consumer's, which stays borrowed.
+        let slot = unsafe { self.consumer.side.content_at(index) };
+        self.taken += 1;
+        // SAFETY: before the tail lie values, and having counted it keeps this one from being read again.
+        unsafe { slot.assume_init_read() }
+    }
 }
 
 impl<T> Drop for Taking<'_, T> {

@@ -24,8 +24,8 @@ use std::process::ExitCode;
 use bars::Bar;
 use hopline::host::Host;
 use hopline_harness::measure::{
-    self, Candidate, Floor, HopLink, LinedLink, Link, MeasureError, Null, PackedLink, Percentiles,
-    Plan, Role, Row, Runs, Spread, Summary, Walk,
+    self, BlobLink, BulkLink, Candidate, Floor, HopLink, LinedLink, Link, MeasureError, Null,
+    PackedLink, Percentiles, Plan, Role, Row, Runs, Spread, Summary, Walk,
 };
 use serde::Serialize;
 
@@ -147,6 +147,10 @@ fn add_lined<const W: usize>(to: &mut impl Add, depth: usize) {
     to.add("hopline lined", Role::Ours, LinedLink::<W>::of(depth));
 }
 
+fn add_bulk<const W: usize>(to: &mut impl Add, depth: usize) {
+    to.add("hopline bulk", Role::Ours, BulkLink::<W>::of(depth));
+}
+
 fn add_floor(to: &mut impl Add) {
     to.add("null (cost of measuring)", Role::Null, Null);
     to.add("floor (two bare lines)", Role::Floor, Floor);
@@ -210,9 +214,11 @@ impl Run<'_> {
         add_peers::<12>(&mut to, depth);
         add_lined::<15>(&mut to, depth);
         add_peers::<15>(&mut to, depth);
-        // Payloads by descriptor belong here; inline is what a ring of values does with them.
+        // By descriptor, and inline in a ring of values beside it.
+        to.add("hopline blob", Role::Ours, BlobLink::of(depth, 256));
         add_lined::<32>(&mut to, depth);
         add_peers::<32>(&mut to, depth);
+        to.add("hopline blob", Role::Ours, BlobLink::of(depth, 1024));
         add_lined::<128>(&mut to, depth);
         add_peers::<128>(&mut to, depth);
         for (words, java) in &javas {
@@ -308,12 +314,14 @@ impl Run<'_> {
             add_packed::<1>(&mut to, depth);
             add_lined::<1>(&mut to, depth);
             add_peers::<1>(&mut to, depth);
-            // The bulk ring belongs here, at 56 and 64 B.
+            add_bulk::<1>(&mut to, depth);
             add_packed::<7>(&mut to, depth);
             add_lined::<7>(&mut to, depth);
+            add_bulk::<7>(&mut to, depth);
             add_peers::<7>(&mut to, depth);
             add_packed::<8>(&mut to, depth);
             add_lined::<8>(&mut to, depth);
+            add_bulk::<8>(&mut to, depth);
             to.add("hopline hop", Role::Ours, HopLink::of(depth, 64));
             add_peers::<8>(&mut to, depth);
             let runs = measure::interleave(self.ask.rounds, to.2)?;

@@ -3,8 +3,9 @@
 //! Invariant: each is used as a user would use it, by its public interface.
 
 use hopline::base::limits::PAYLOAD_BYTES;
+use hopline::ring::blob::{self, BlobConsumer, BlobProducer};
 use hopline::ring::hop::{self, FrameConsumer, FrameProducer};
-use hopline::ring::{Layout, Lined, Packed, spsc};
+use hopline::ring::{Layout, Lined, Packed, bulk, spsc};
 
 use super::link::{Link, Rx, Tx, fill, fill_bytes, sum, sum_bytes};
 
@@ -182,5 +183,125 @@ impl Rx for FrameConsumer {
         let result = then(sum_bytes(self.peek()?.payload()));
         self.advance();
         Some(result)
+    }
+}
+
+/// A ring of values of `W` words without commit words: the bulk mode.
+#[derive(Clone, Copy, Debug)]
+pub struct BulkLink<const W: usize> {
+    depth: usize,
+}
+
+impl<const W: usize> BulkLink<W> {
+    /// With `depth` slots, a power of two.
+    #[must_use]
+    pub const fn of(depth: usize) -> Self {
+        BulkLink { depth }
+    }
+}
+
+impl<const W: usize> Link for BulkLink<W> {
+    type Tx = bulk::Producer<[u64; W]>;
+    type Rx = bulk::Consumer<[u64; W]>;
+
+    fn words(&self) -> u64 {
+        W as u64
+    }
+
+    fn open(&self, _round: usize) -> (Self::Tx, Self::Rx) {
+        bulk::ring(self.depth).expect(DEPTH)
+    }
+}
+
+impl<const W: usize> Tx for bulk::Producer<[u64; W]> {
+    #[inline(always)]
+    fn send(&mut self, number: u64) -> bool {
+        self.push(fill(number)).is_ok()
+    }
+
+    #[inline(always)]
+    fn send_batch(&mut self, first: u64, count: usize) -> usize {
+        let values = (0..count).map(|at| fill(first + at as u64));
+        self.push_batch(values).unwrap_or(0)
+    }
+}
+
+impl<const W: usize> Rx for bulk::Consumer<[u64; W]> {
+    #[inline(always)]
+    fn take(&mut self) -> Option<u64> {
+        let total = sum(self.peek()?);
+        self.advance();
+        Some(total)
+    }
+
+    #[inline(always)]
+    fn take_batch(&mut self, most: usize) -> (usize, u64) {
+        let mut total = 0u64;
+        let count = self.drain(most, |value| total = total.wrapping_add(sum(&value)));
+        (count, total)
+    }
+}
+
+/// A ring of blobs: a descriptor in a slot, `bytes` in the arena, written and read in place.
+#[derive(Clone, Copy, Debug)]
+pub struct BlobLink {
+    depth: usize,
+    bytes: usize,
+}
+
+impl BlobLink {
+    /// With `depth` slots (a power of two), payloads of `bytes`, which is cut to whole words, and an arena for as many of them.
+    #[must_use]
+    pub const fn of(depth: usize, bytes: usize) -> BlobLink {
+        let words = if bytes < 8 { 1 } else { bytes / 8 };
+        BlobLink {
+            depth,
+            bytes: words * 8,
+        }
+    }
+}
+
+/// The producer of a [`BlobLink`].
+#[derive(Debug)]
+pub struct BlobTx {
+    ring: BlobProducer,
+    bytes: usize,
+}
+
+impl Link for BlobLink {
+    type Tx = BlobTx;
+    type Rx = BlobConsumer;
+
+    fn words(&self) -> u64 {
+        self.bytes as u64 / 8
+    }
+
+    fn open(&self, _round: usize) -> (BlobTx, BlobConsumer) {
+        let bytes = self.bytes;
+        let arena = (self.depth * bytes.next_multiple_of(64)).next_power_of_two();
+        let (ring, rx) =
+            blob::ring(self.depth, arena).expect("depth and arena are within the limits");
+        (BlobTx { ring, bytes }, rx)
+    }
+}
+
+impl Tx for BlobTx {
+    #[inline(always)]
+    fn send(&mut self, number: u64) -> bool {
+        let Ok(mut claim) = self.ring.claim(self.bytes) else {
+            return false;
+        };
+        fill_bytes(claim.bytes_mut(), number);
+        claim.commit(self.bytes);
+        true
+    }
+}
+
+impl Rx for BlobConsumer {
+    #[inline(always)]
+    fn take(&mut self) -> Option<u64> {
+        let total = sum_bytes(self.peek()?.bytes());
+        self.advance();
+        Some(total)
     }
 }
