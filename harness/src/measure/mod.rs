@@ -83,6 +83,12 @@ pub enum MeasureError {
         /// Out of how many.
         items: u64,
     },
+    /// A rival in a process of its own failed.
+    #[error("a rival failed: {doing}")]
+    Peer {
+        /// What it was doing, in words.
+        doing: String,
+    },
     /// Nothing to measure was given.
     #[error("there is nothing to measure")]
     Nothing,
