@@ -3,6 +3,7 @@
 //! To add a ring is to add a row here, once it is a [`Link`](crate::measure::Link) of the kit.
 
 use super::Trouble;
+use crate::measure::typed::{TYPED_BYTES, Typed};
 use crate::measure::{
     Candidate, Floor, HopLink, LinedLink, MeasureError, Null, PackedLink, Percentiles, Plan, Role,
     Summary, interleave, ping_pong,
@@ -31,6 +32,13 @@ pub(super) fn measure(plan: &Plan, rounds: usize) -> Result<Summary, Trouble> {
         }),
         ours("hop", 96, |plan, round| {
             ping_pong(&HopLink::of(DEPTH, 96), plan, round)
+        }),
+        ours("typed hop", TYPED_BYTES, |plan, round| {
+            let link = Typed {
+                depth: DEPTH,
+                clock: plan.clock.clone(),
+            };
+            ping_pong(&link, plan, round)
         }),
     ];
     let runs = interleave(rounds, candidates)?;

@@ -37,6 +37,7 @@ mod rounds;
 mod spans;
 mod spread;
 mod summary;
+pub mod typed;
 
 use hopline::clock::Clock;
 use hopline::host::{Host, PinError, usable_threads};
