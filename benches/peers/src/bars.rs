@@ -132,7 +132,7 @@ pub fn open(runs: &[Runs<Percentiles>], bytes: usize) -> Vec<Bar> {
     let best = over_best(ours, peers(runs, bytes), p50);
     let bar = |(found, name): (f64, String)| Bar {
         bar: format!("open loop of {bytes} B at 1 MHz, p50 below every peer"),
-        found: format!("{}: {found:.2} of {name}", ours.name),
+        found: format!("{}: {found:.3} of {name}", ours.name),
         met: found < 1.0,
     };
     best.map(bar).into_iter().collect()

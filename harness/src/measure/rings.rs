@@ -174,8 +174,13 @@ impl Tx for HopTx {
 impl Rx for FrameConsumer {
     #[inline(always)]
     fn take(&mut self) -> Option<u64> {
-        let total = sum_bytes(self.peek()?.payload());
+        self.take_with(|sum| sum)
+    }
+
+    #[inline(always)]
+    fn take_with<T>(&mut self, then: impl FnOnce(u64) -> T) -> Option<T> {
+        let result = then(sum_bytes(self.peek()?.payload()));
         self.advance();
-        Some(total)
+        Some(result)
     }
 }
