@@ -44,6 +44,11 @@ const FENCE: &[&str] = &[
     "src/hist/swap.rs",
     "src/host/memory.rs",
     "src/io/sys.rs",
+    "src/ring/arena.rs",
+    "src/ring/blob.rs",
+    "src/ring/bulk.rs",
+    "src/ring/many.rs",
+    "src/ring/mpsc.rs",
     "src/ring/prefetch.rs",
     "src/ring/spsc.rs",
     "src/ring/stamped.rs",
@@ -125,13 +130,22 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     // What threads share.
     (
         "std::sync::atomic",
-        &["base/primitive.rs"],
+        &["base/primitive.rs", "base/primitive/modelled.rs"],
         "use crate::base::primitive",
     ),
-    ("loom", &["base/primitive.rs"], "use crate::base::primitive"),
+    (
+        "loom",
+        &["base/primitive.rs", "base/primitive/modelled.rs"],
+        "use crate::base::primitive",
+    ),
+    (
+        "shuttle",
+        &["base/primitive.rs", "base/primitive/modelled.rs"],
+        "use crate::base::primitive",
+    ),
     (
         "*::UnsafeCell",
-        &["base/primitive.rs"],
+        &["base/primitive.rs", "base/primitive/modelled.rs"],
         "use crate::base::primitive",
     ),
     (

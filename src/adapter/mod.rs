@@ -3,6 +3,7 @@
 //! | word | is a | what it does |
 //! |---|---|---|
 //! | `udp` | source | receives datagrams |
+//! | [`inlet()`] | source, in code only | takes frames from any threads of the program |
 //! | `replay` | source | reads a capture, plain or gzip, by its own times or flat out |
 //! | `synthetic` | source | makes up a feed by a seed and a schedule |
 //! | `binance` | decoder | the exchange's JSON into [`Market`](crate::feed::market::Market) |
@@ -39,6 +40,7 @@
 mod binance;
 mod blackhole;
 mod datagram;
+mod inlet;
 mod replay;
 mod sink_log;
 mod synthetic;
@@ -50,6 +52,7 @@ use core::net::SocketAddr;
 pub use binance::{Binance, BinanceDecoder};
 pub use blackhole::{Blackhole, blackhole};
 pub use datagram::{DatagramDecoder, datagrams};
+pub use inlet::{Inlet, InletSource, Refused, inlet};
 pub use replay::{Replay, ReplaySource, replay};
 pub use sink_log::{LogLost, LogTo, SINK_LOG_BUFFER_BYTES, SinkLog, sink_log};
 pub use synthetic::{Content, MadeUp, SyntheticSource, synthetic};

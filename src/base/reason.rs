@@ -128,6 +128,8 @@ reasons! {
         UnknownSchema = "unknown_schema",
         /// Nothing in it.
         Empty = "empty",
+        /// It was waiting to be taken in when the line was ended at once.
+        LineEnded = "line_ended",
     }
 }
 

@@ -118,7 +118,7 @@ pub struct IngressCounters {
     pub shed: Counter,
     /// Messages refused, by reason.
     pub rejected: [Counter; REJECTS],
-    /// The message in hand when the source panicked.
+    /// The message in hand when the source panicked, or when a thread that feeds it did.
     pub panicked: Counter,
     /// Messages that decoded into nothing without a reason, or into something and a refusal. Any
     /// of them breaks the ledger.
@@ -131,8 +131,12 @@ pub struct IngressCounters {
     pub skew_clamped: Counter,
     /// Most nanoseconds by which an event time lay after the receive time.
     pub skew_ns_max: Counter,
-    /// Most nanoseconds by which a paced message left after its time.
+    /// Most nanoseconds by which a message that was ready at a known time left after it.
     pub late_ns_max: Counter,
+    /// Pushes into an inlet that were refused; the pusher was told, and they count as not received.
+    pub refused: Counter,
+    /// Most nanoseconds for which a claim on an inlet was seen open.
+    pub claim_open_ns_max: Counter,
 }
 
 impl IngressCounters {

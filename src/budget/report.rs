@@ -233,8 +233,12 @@ pub struct SourceReport {
     pub skew_clamped: u64,
     /// Most nanoseconds by which one did.
     pub skew_ns_max: u64,
-    /// Most nanoseconds by which a paced message left after its time.
+    /// Most nanoseconds by which a message that was ready at a known time left after it.
     pub late_ns_max: u64,
+    /// Pushes into an inlet that were refused; the pusher was told, and they count as not received.
+    pub refused: u64,
+    /// Most nanoseconds for which a claim on an inlet was seen open.
+    pub claim_open_ns_max: u64,
 }
 
 impl SourceReport {

@@ -31,15 +31,19 @@ use crate::ring::{ClaimError, DepthError, prefetch};
 ///
 /// `--cfg planted_ordering` weakens it. That exists to prove the model: `tests/loom_ring.rs` has to
 /// fail with it.
-const PUBLISH: Ordering = if cfg!(planted_ordering) {
+pub(crate) const PUBLISH: Ordering = if cfg!(planted_ordering) {
     Ordering::Relaxed
 } else {
     Ordering::Release
 };
 
+/// Credits beyond the depth: none, but for `--cfg planted_bound`, which exists to prove the checkers:
+/// `tests/shuttle_rings.rs` and `tests/ring_spsc.rs` have to fail with it.
+const PLANTED_CREDIT: u64 = cfg!(planted_bound) as u64;
+
 /// The head is published every `depth / LAZY` items: seldom enough to cost nothing, often enough
 /// that a producer at the limit of a deep ring gets its credits in time.
-const LAZY: u64 = 8;
+pub(crate) const LAZY: u64 = 8;
 
 /// How slots lie in memory: [`Packed`] or [`Lined`].
 pub trait Layout: sealed::Sealed + fmt::Debug + Send + Sync + 'static {}
@@ -77,13 +81,13 @@ pub(crate) trait Content: Sized {
 /// One slot: commit word first, content in the same cache line behind it.
 #[repr(C)]
 pub(crate) struct Slot<V, L> {
-    layout: [L; 0],
+    pub(crate) layout: [L; 0],
     /// `position + 1` of the content that was published last.
-    seq: AtomicU64,
-    value: Cell<V>,
+    pub(crate) seq: AtomicU64,
+    pub(crate) value: Cell<V>,
 }
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 impl<V, L> Slot<V, L> {
     /// Bytes from the start of the slot to its content.
     pub(crate) const VALUE_AT_BYTES: usize = core::mem::offset_of!(Slot<V, L>, value);
@@ -107,23 +111,32 @@ struct Closed {
 }
 
 /// A cause, or 0 while there is none.
-struct Mark(AtomicU32);
+pub(crate) struct Mark(AtomicU32);
 
 impl Mark {
-    fn new() -> Mark {
+    pub(crate) fn new() -> Mark {
         Mark(AtomicU32::new(0))
     }
 
     /// Sets the cause if there is none yet. Only one side calls this on a given mark.
-    fn set(&self, cause: Cause) {
+    pub(crate) fn set(&self, cause: Cause) {
         if self.get().is_none() {
             let word = cause.index() as u32 + 1;
             self.0.store(word, Ordering::Release); // pairs with Acquire in Mark::get
         }
     }
 
+    /// As [`Mark::set`], where several may call it at once: the first one's cause stays.
+    pub(crate) fn set_first(&self, cause: Cause) {
+        let word = cause.index() as u32 + 1;
+        // Release pairs with Acquire in Mark::get. A failure leaves the first cause, which nobody here reads: Relaxed.
+        let _ = self
+            .0
+            .compare_exchange(0, word, Ordering::Release, Ordering::Relaxed);
+    }
+
     #[inline(always)]
-    fn get(&self) -> Option<Cause> {
+    pub(crate) fn get(&self) -> Option<Cause> {
         match self.0.load(Ordering::Acquire) {
             // pairs with Release in Mark::set
             0 => None,
@@ -166,7 +179,7 @@ impl<V: Content, L: Layout> Drop for Ring<V, L> {
 
 /// The commit word that says that `position` is ready.
 #[inline(always)]
-fn stamp(position: Sequence) -> u64 {
+pub(crate) fn stamp(position: Sequence) -> u64 {
     position.next().0
 }
 
@@ -305,7 +318,7 @@ impl<V: Content, L: Layout> Producer<V, L> {
     /// Credits by the cached head: never too many.
     #[inline(always)]
     fn credits_known(&self) -> u64 {
-        self.side.depth() - self.position.since(self.head)
+        self.side.depth() + PLANTED_CREDIT - self.position.since(self.head)
     }
 
     /// Credits by the consumer's head as it is now.
@@ -575,7 +588,7 @@ impl<'a, V: Content, L: Layout> Front<'a, V, L> {
 
 const _: () = assert!(align_of::<Lined>() == CACHE_LINE_BYTES);
 // The model checker's atomics and cells are wider.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 const _: () = {
     assert!(size_of::<Slot<u64, Packed>>() == 16);
     assert!(size_of::<Slot<[u8; 56], Lined>>() == CACHE_LINE_BYTES);

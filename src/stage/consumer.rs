@@ -9,6 +9,7 @@ use crate::base::{Cause, Discard, Envelope, Reason};
 use crate::budget::Regime;
 use crate::frame::{FrameError, Input};
 use crate::io::{Driver, IoError};
+use crate::ring::fan_in::Rotation;
 
 use super::context::Context;
 use super::egress::{Delivery, Egress, IO_FAULT, Leaving};
@@ -172,8 +173,8 @@ struct Consumer<H> {
     wiring: Wiring,
     max_emit: usize,
     is_sink: bool,
-    /// The input that is looked at first in the next turn, so that none starves.
-    first: usize,
+    /// Which input is looked at first in the next turn, so that none starves.
+    rotation: Rotation,
     timer: Option<u64>,
     /// The envelope of the frame in the handler, and its input, for the case of a panic.
     in_hand: Option<(usize, Envelope)>,
@@ -200,7 +201,7 @@ impl<H: Handler> Consumer<H> {
             wiring,
             max_emit,
             is_sink,
-            first: 0,
+            rotation: Rotation::default(),
             timer: None,
             in_hand: None,
             message_emitted: false,
@@ -219,22 +220,17 @@ impl<H: Handler> Consumer<H> {
     fn take(&mut self, turn: &mut Turn<'_>) -> Progress {
         let inputs = self.wiring.inputs.len();
         let mut progress = Progress::IDLE;
-        for step in 0..inputs {
-            let at = (self.first + step) % inputs;
+        for at in self.rotation.order(inputs) {
             progress = self.take_from(at, turn, progress);
             if self.mid_message {
-                self.first = at;
+                self.rotation.begin_with(at);
                 return progress;
             }
             if progress.held_back {
                 break;
             }
         }
-        self.first = if inputs > 0 {
-            (self.first + 1) % inputs
-        } else {
-            0
-        };
+        self.rotation.begin_after(self.rotation.first(), inputs);
         progress
     }
 

@@ -13,7 +13,7 @@ use crate::hist::Recorder;
 use crate::io::{Driver, IoError};
 
 use super::context::Outputs;
-use super::hop::HopRx;
+use super::hop::{Doorbell, HopRx};
 use super::port::Port;
 
 /// What a node is on the line.
@@ -158,6 +158,8 @@ pub struct Wiring {
     pub counters: Arc<NodeCounters>,
     /// The line's clock.
     pub clock: Clock,
+    /// Wakes the loop that it runs on, if that loop parks.
+    pub bell: Option<Doorbell>,
     /// Recorder of the span from the intended time to the end of the handler, for a sink.
     pub end_to_end: Option<Recorder<1>>,
     /// Index of this source among the line's sources, for a source.

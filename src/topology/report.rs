@@ -301,6 +301,8 @@ fn source_report(node: &NodeView) -> SourceReport {
         skew_clamped: ingress.skew_clamped.get(),
         skew_ns_max: ingress.skew_ns_max.get(),
         late_ns_max: ingress.late_ns_max.get(),
+        refused: ingress.refused.get(),
+        claim_open_ns_max: ingress.claim_open_ns_max.get(),
     }
 }
 

@@ -161,9 +161,9 @@ impl Line {
                 .iter()
                 .position(|thread| thread.at.contains(&node))
         };
-        let bell = |from: usize, to: usize| {
-            let (from, to) = (thread_of(from)?, thread_of(to)?);
-            let sleeper = sleepers[to].as_ref().filter(|_| from != to)?;
+        let bell = |from: Option<usize>, to: usize| {
+            let (from, to) = (from.and_then(thread_of), thread_of(to)?);
+            let sleeper = sleepers[to].as_ref().filter(|_| from != Some(to))?;
             Some(Doorbell::new(sleeper.alarm(), drivers[to].waker()))
         };
         let wakers: Vec<Waker> = drivers.iter().map(Driver::waker).collect();

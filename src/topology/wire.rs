@@ -89,11 +89,11 @@ pub(crate) struct Wired {
 }
 
 /// Makes rings, counters and recorders, and the nodes around them. `bell` is the doorbell of the
-/// loop that a node runs on, if that loop parks and the producer is on another one.
+/// loop that a node runs on, if that loop parks and the producer, a node or none, is on another one.
 pub(crate) fn wire(
     line: Line,
     clock: &Clock,
-    bell: impl Fn(usize, usize) -> Option<Doorbell>,
+    bell: impl Fn(Option<usize>, usize) -> Option<Doorbell>,
 ) -> Result<Wired, Problems> {
     let Line {
         nodes,
@@ -119,7 +119,7 @@ pub(crate) fn wire(
         let (tx, rx) = hop::frames(hop.hop.depth).map_err(|error| refused(&name, error))?;
         ring_spans.push(tx.span());
         let policy = hop.hop.when_full;
-        let bell = bell(hop.from, hop.to);
+        let bell = bell(Some(hop.from), hop.to);
         let tx = HopTx::new(name.clone(), tx, policy, counters.clone(), hop.kinds, bell);
         outputs[hop.from][hop.port].push(tx);
         leaving[hop.from].push((hop.port, at));
@@ -143,7 +143,7 @@ pub(crate) fn wire(
     };
     let mut sources = 0u16;
     let joined = nodes.into_iter().zip(inputs).zip(outputs).zip(leaving);
-    for (((node, inputs), outputs), mut leaving) in joined {
+    for (at, (((node, inputs), outputs), mut leaving)) in joined.enumerate() {
         leaving.sort_by_key(|(port, _)| *port);
         let descriptor = node.descriptor;
         let counters = Arc::new(NodeCounters::default());
@@ -156,6 +156,8 @@ pub(crate) fn wire(
         } else {
             (None, None)
         };
+        // A source has no hop in front of it: what wakes its loop is for those who feed it.
+        let own_bell = bell(None, at).filter(|_| descriptor.role == Role::Source);
         let source = sources;
         sources += u16::from(descriptor.role == Role::Source);
         wired.node_views.push(NodeView {
@@ -174,6 +176,7 @@ pub(crate) fn wire(
             outputs: Outputs::new(outputs),
             counters,
             clock: clock.clone(),
+            bell: own_bell,
             end_to_end: recorder,
             source,
         }));
