@@ -215,7 +215,15 @@ fn the_report_has_every_section_with_its_floor_beside_it() {
         .iter()
         .map(|ring| (&*ring.name, ring.payload_bytes))
         .collect();
-    for ring in [("packed", 8), ("lined", 56), ("hop", 96), ("typed hop", 64)] {
+    for ring in [
+        ("packed", 8),
+        ("lined", 56),
+        ("hop", 96),
+        ("typed hop", 64),
+        ("mpsc, one producer", 56),
+        ("blob", 256),
+        ("blob", 1024),
+    ] {
         assert!(rings.contains(&ring), "{rings:?}");
     }
     for ring in &report.rings {

@@ -5,8 +5,8 @@
 use super::Trouble;
 use crate::measure::typed::{TYPED_BYTES, Typed};
 use crate::measure::{
-    Candidate, Floor, HopLink, LinedLink, MeasureError, Null, PackedLink, Percentiles, Plan, Role,
-    Summary, interleave, ping_pong,
+    BlobLink, Candidate, Floor, HopLink, LinedLink, MeasureError, MpscLink, Null, PackedLink,
+    Percentiles, Plan, Role, Summary, interleave, ping_pong,
 };
 
 /// Slots of each ring: two of cache lines fit in a first-level cache.
@@ -39,6 +39,15 @@ pub(super) fn measure(plan: &Plan, rounds: usize) -> Result<Summary, Trouble> {
                 clock: plan.clock.clone(),
             };
             ping_pong(&link, plan, round)
+        }),
+        ours("mpsc, one producer", 56, |plan, round| {
+            ping_pong(&MpscLink::<7>::of(DEPTH), plan, round)
+        }),
+        ours("blob", 256, |plan, round| {
+            ping_pong(&BlobLink::of(DEPTH, 256), plan, round)
+        }),
+        ours("blob", 1024, |plan, round| {
+            ping_pong(&BlobLink::of(DEPTH, 1024), plan, round)
         }),
     ];
     let runs = interleave(rounds, candidates)?;

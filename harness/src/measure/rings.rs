@@ -3,8 +3,9 @@
 //! Invariant: each is used as a user would use it, by its public interface.
 
 use hopline::base::limits::PAYLOAD_BYTES;
+use hopline::ring::blob::{self, BlobConsumer, BlobProducer};
 use hopline::ring::hop::{self, FrameConsumer, FrameProducer};
-use hopline::ring::{Layout, Lined, Packed, spsc};
+use hopline::ring::{Layout, Lined, Packed, mpsc, spsc};
 
 use super::link::{Link, Rx, Tx, fill, fill_bytes, sum, sum_bytes};
 
@@ -182,5 +183,111 @@ impl Rx for FrameConsumer {
         let result = then(sum_bytes(self.peek()?.payload()));
         self.advance();
         Some(result)
+    }
+}
+
+/// A ring from many threads to one, with one producer: what its claim costs where nobody contends.
+#[derive(Clone, Copy, Debug)]
+pub struct MpscLink<const W: usize> {
+    depth: usize,
+}
+
+impl<const W: usize> MpscLink<W> {
+    /// With `depth` slots of a cache line each, a power of two.
+    #[must_use]
+    pub const fn of(depth: usize) -> Self {
+        MpscLink { depth }
+    }
+}
+
+impl<const W: usize> Link for MpscLink<W> {
+    type Tx = mpsc::Producer<[u64; W], Lined>;
+    type Rx = mpsc::Consumer<[u64; W], Lined>;
+
+    fn words(&self) -> u64 {
+        W as u64
+    }
+
+    fn open(&self, _round: usize) -> (Self::Tx, Self::Rx) {
+        mpsc::ring_lined(self.depth).expect(DEPTH)
+    }
+}
+
+impl<const W: usize, L: Layout> Tx for mpsc::Producer<[u64; W], L> {
+    #[inline(always)]
+    fn send(&mut self, number: u64) -> bool {
+        self.push(fill(number)).is_ok()
+    }
+}
+
+impl<const W: usize, L: Layout> Rx for mpsc::Consumer<[u64; W], L> {
+    #[inline(always)]
+    fn take(&mut self) -> Option<u64> {
+        let total = sum(self.peek()?);
+        self.advance();
+        Some(total)
+    }
+}
+
+/// A ring of payloads by descriptor, of `words` words each.
+#[derive(Clone, Copy, Debug)]
+pub struct BlobLink {
+    depth: usize,
+    words: usize,
+}
+
+impl BlobLink {
+    /// With `depth` slots (a power of two) and payloads of `bytes`, a multiple of 8, for all of which
+    /// the arena has room twice.
+    #[must_use]
+    pub const fn of(depth: usize, bytes: usize) -> BlobLink {
+        BlobLink {
+            depth,
+            words: bytes / 8,
+        }
+    }
+}
+
+/// The producer of a [`BlobLink`].
+#[derive(Debug)]
+pub struct BlobTx {
+    ring: BlobProducer,
+    bytes: usize,
+}
+
+impl Link for BlobLink {
+    type Tx = BlobTx;
+    type Rx = BlobConsumer;
+
+    fn words(&self) -> u64 {
+        self.words as u64
+    }
+
+    fn open(&self, _round: usize) -> (BlobTx, BlobConsumer) {
+        let bytes = self.words * 8;
+        let arena = (2 * self.depth * bytes).next_power_of_two();
+        let (ring, rx) = blob::ring(self.depth, arena).expect(DEPTH);
+        (BlobTx { ring, bytes }, rx)
+    }
+}
+
+impl Tx for BlobTx {
+    #[inline(always)]
+    fn send(&mut self, number: u64) -> bool {
+        let Ok(mut claim) = self.ring.claim(self.bytes) else {
+            return false;
+        };
+        fill_bytes(claim.bytes_mut(), number);
+        claim.commit(self.bytes);
+        true
+    }
+}
+
+impl Rx for BlobConsumer {
+    #[inline(always)]
+    fn take(&mut self) -> Option<u64> {
+        let total = sum_bytes(self.peek()?.bytes());
+        self.advance();
+        Some(total)
     }
 }
