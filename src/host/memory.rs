@@ -403,7 +403,6 @@ fn put_on_huge_pages(_rings: &[Range<usize>]) -> Came {
 mod tests {
     use super::linux::{lock_fits, own_memory, status_bytes};
     use super::*;
-    use crate::host::resident_bytes;
 
     /// Zeros that nobody has touched.
     fn untouched(bytes: usize) -> Vec<u8> {
@@ -428,22 +427,6 @@ mod tests {
             }
         }
         panic!("the mapping of {span:x?} is not listed");
-    }
-
-    #[test]
-    fn what_is_asked_to_be_touched_is_in_memory() {
-        let memory = untouched(64 << 20);
-        let before = resident_bytes().unwrap();
-        let wish = MemoryWish {
-            prefault: Wish::Require,
-            ..MemoryWish::default()
-        };
-        let report = arrange(wish, &[]).unwrap();
-        assert!(report.prefault.granted && report.prefault.note.is_none());
-        let grown = resident_bytes().unwrap() - before;
-        assert!(grown >= 48 << 20, "{grown}");
-        assert!(memory.iter().all(|byte| *byte == 0), "touched, not changed");
-        assert_eq!(report.lock, Granted::default(), "not asked, not done");
     }
 
     #[test]

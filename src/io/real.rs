@@ -34,8 +34,8 @@ const TIMER: Token = Token(usize::MAX - 2);
 
 const MILLISECOND_NS: u64 = 1_000_000;
 
-/// Below this every timeout is the timer's, also one of whole milliseconds: it ends some 25 us after
-/// its time where a poll's own timeout ends 80 us after it (`hopline floor`, sleep and wake).
+/// Below this every timeout is the timer's, also one of whole milliseconds: it ends 25 to 65 us after
+/// its time where a poll's own timeout ends 80 to 110 us after it (`hopline floor`, sleep and wake).
 const TIMED_NS_MAX: u64 = 10 * MILLISECOND_NS;
 
 #[derive(Debug)]

@@ -16,7 +16,6 @@
 mod bars;
 mod java;
 mod rivals;
-mod typed;
 
 use std::cell::RefCell;
 use std::process::ExitCode;
@@ -25,7 +24,7 @@ use bars::Bar;
 use hopline::host::Host;
 use hopline_harness::measure::{
     self, BlobLink, BulkLink, Candidate, Floor, HopLink, LinedLink, Link, MeasureError, Null,
-    PackedLink, Percentiles, Plan, Role, Row, Runs, Spread, Summary, Walk,
+    PackedLink, Percentiles, Plan, Role, Row, Runs, Spread, Summary, Walk, typed,
 };
 use serde::Serialize;
 

@@ -12,20 +12,53 @@ pub(super) const CORES_MAX: usize = 16;
 /// nanoseconds.
 const GAP_NS: u64 = 1_000;
 
-/// Watches each core for that long, on a thread of its own, so that the caller is not pinned.
-pub(super) fn measure(clock: &Clock, cores: &[usize], each_ns: u64) -> Result<Vec<Gaps>, PinError> {
-    let watch = |&core: &usize| {
-        std::thread::scope(|scope| {
-            let watcher = scope.spawn(move || {
+/// Watches each core for that long, on a thread of its own, so that the caller is not pinned. The
+/// cores of `pair` are watched at once, as a line of two loops keeps them: what else runs on the
+/// machine then has to take its time from one of them. The others follow one by one.
+pub(super) fn measure(
+    clock: &Clock,
+    cores: &[usize],
+    pair: Option<[usize; 2]>,
+    each_ns: u64,
+) -> Result<Vec<Gaps>, PinError> {
+    let pair = pair.unwrap_or_default();
+    let is_apart = |core: &&usize| pair[0] == pair[1] || !pair.contains(core);
+    let mut groups: Vec<Vec<usize>> = cores
+        .iter()
+        .take(CORES_MAX)
+        .filter(is_apart)
+        .map(|core| vec![*core])
+        .collect();
+    if pair[0] != pair[1] {
+        groups.push(pair.to_vec());
+    }
+    let mut found = Vec::with_capacity(cores.len());
+    for group in groups {
+        found.extend(watch(clock, &group, each_ns)?);
+    }
+    found.sort_by_key(|gaps| gaps.core);
+    Ok(found)
+}
+
+/// Watches cores, all at once.
+fn watch(clock: &Clock, cores: &[usize], each_ns: u64) -> Result<Vec<Gaps>, PinError> {
+    std::thread::scope(|scope| {
+        let spinning = |&core: &usize| {
+            scope.spawn(move || {
                 pin(core, Pin::Require)?;
                 Ok(spin(clock, core, each_ns))
-            });
-            watcher
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
-    };
-    cores.iter().take(CORES_MAX).map(watch).collect()
+            })
+        };
+        let watchers: Vec<_> = cores.iter().map(spinning).collect();
+        watchers
+            .into_iter()
+            .map(|watcher| {
+                watcher
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+            .collect()
+    })
 }
 
 fn spin(clock: &Clock, core: usize, each_ns: u64) -> Gaps {

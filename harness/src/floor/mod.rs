@@ -153,9 +153,14 @@ fn measure(host: &Host, budget: Budget, quick: bool) -> FloorReport {
 
     progress.show("gaps");
     let each_ns = budget.gaps_each.as_nanos() as u64;
-    let gaps = gaps::measure(&clock, &host.allowed, each_ns)
-        .map_err(|error| tell("gaps", error.into()))
-        .unwrap_or_default();
+    let gaps = gaps::measure(
+        &clock,
+        &host.allowed,
+        plan.as_ref().map(|plan| plan.cores),
+        each_ns,
+    )
+    .map_err(|error| tell("gaps", error.into()))
+    .unwrap_or_default();
 
     let (mut rings, mut wake, mut wire) = (None, WakeReport::default(), Vec::new());
     if let Some(plan) = &plan {

@@ -3,9 +3,10 @@
 //! To add a ring is to add a row here, once it is a [`Link`](crate::measure::Link) of the kit.
 
 use super::Trouble;
+use crate::measure::typed::{TYPED_BYTES, Typed};
 use crate::measure::{
-    Candidate, Floor, HopLink, LinedLink, MeasureError, Null, PackedLink, Percentiles, Plan, Role,
-    Summary, interleave, ping_pong,
+    BlobLink, Candidate, Floor, HopLink, LinedLink, MeasureError, MpscLink, Null, PackedLink,
+    Percentiles, Plan, Role, Summary, interleave, ping_pong,
 };
 
 /// Slots of each ring: two of cache lines fit in a first-level cache.
@@ -31,6 +32,22 @@ pub(super) fn measure(plan: &Plan, rounds: usize) -> Result<Summary, Trouble> {
         }),
         ours("hop", 96, |plan, round| {
             ping_pong(&HopLink::of(DEPTH, 96), plan, round)
+        }),
+        ours("typed hop", TYPED_BYTES, |plan, round| {
+            let link = Typed {
+                depth: DEPTH,
+                clock: plan.clock.clone(),
+            };
+            ping_pong(&link, plan, round)
+        }),
+        ours("mpsc, one producer", 56, |plan, round| {
+            ping_pong(&MpscLink::<7>::of(DEPTH), plan, round)
+        }),
+        ours("blob", 256, |plan, round| {
+            ping_pong(&BlobLink::of(DEPTH, 256), plan, round)
+        }),
+        ours("blob", 1024, |plan, round| {
+            ping_pong(&BlobLink::of(DEPTH, 1024), plan, round)
         }),
     ];
     let runs = interleave(rounds, candidates)?;

@@ -305,7 +305,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::measure::{HopLink, LinedLink, Null, PackedLink, Walk};
+    use crate::measure::{BlobLink, HopLink, LinedLink, MpscLink, Null, PackedLink, Walk};
 
     /// A link with faults: what the loops must find.
     #[derive(Clone, Copy)]
@@ -384,6 +384,8 @@ mod tests {
         check(&LinedLink::<7>::of(64), &plan);
         check(&LinedLink::<15>::of(64), &plan);
         check(&HopLink::of(64, 96), &plan);
+        check(&MpscLink::<7>::of(64), &plan);
+        check(&BlobLink::of(64, 1024), &plan);
         check(&Faulty(Fault::None), &plan);
         for round in 0..2 {
             assert!(ping_pong(&Null, &plan, round).is_ok());

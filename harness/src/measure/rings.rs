@@ -5,7 +5,7 @@
 use hopline::base::limits::PAYLOAD_BYTES;
 use hopline::ring::blob::{self, BlobConsumer, BlobProducer};
 use hopline::ring::hop::{self, FrameConsumer, FrameProducer};
-use hopline::ring::{Layout, Lined, Packed, bulk, spsc};
+use hopline::ring::{Layout, Lined, Packed, bulk, mpsc, spsc};
 
 use super::link::{Link, Rx, Tx, fill, fill_bytes, sum, sum_bytes};
 
@@ -183,6 +183,49 @@ impl Rx for FrameConsumer {
         let result = then(sum_bytes(self.peek()?.payload()));
         self.advance();
         Some(result)
+    }
+}
+
+/// A ring from many threads to one, with one producer: what its claim costs where nobody contends.
+#[derive(Clone, Copy, Debug)]
+pub struct MpscLink<const W: usize> {
+    depth: usize,
+}
+
+impl<const W: usize> MpscLink<W> {
+    /// With `depth` slots of a cache line each, a power of two.
+    #[must_use]
+    pub const fn of(depth: usize) -> Self {
+        MpscLink { depth }
+    }
+}
+
+impl<const W: usize> Link for MpscLink<W> {
+    type Tx = mpsc::Producer<[u64; W], Lined>;
+    type Rx = mpsc::Consumer<[u64; W], Lined>;
+
+    fn words(&self) -> u64 {
+        W as u64
+    }
+
+    fn open(&self, _round: usize) -> (Self::Tx, Self::Rx) {
+        mpsc::ring_lined(self.depth).expect(DEPTH)
+    }
+}
+
+impl<const W: usize, L: Layout> Tx for mpsc::Producer<[u64; W], L> {
+    #[inline(always)]
+    fn send(&mut self, number: u64) -> bool {
+        self.push(fill(number)).is_ok()
+    }
+}
+
+impl<const W: usize, L: Layout> Rx for mpsc::Consumer<[u64; W], L> {
+    #[inline(always)]
+    fn take(&mut self) -> Option<u64> {
+        let total = sum(self.peek()?);
+        self.advance();
+        Some(total)
     }
 }
 

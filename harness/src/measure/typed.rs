@@ -7,7 +7,8 @@ use hopline::feed::decimal::{Price, Qty};
 use hopline::feed::market::BookTicker;
 use hopline::frame::{Frame, View};
 use hopline::stage::{TypedEnds, TypedRx, TypedTx, typed};
-use hopline_harness::measure::{Link, Rx, Tx};
+
+use super::link::{Link, Rx, Tx};
 
 /// Bytes of the frame's payload: peers carry as many, bare.
 pub const TYPED_BYTES: usize = BookTicker::BYTES;
