@@ -42,6 +42,8 @@ const FENCE: &[&str] = &[
     "src/clock/tsc.rs",
     "src/hist/swap.rs",
     "src/io/sys.rs",
+    "src/ring/multicast.rs",
+    "src/ring/multicast/barrier.rs",
     "src/ring/prefetch.rs",
     "src/ring/spsc.rs",
     "src/ring/stamped.rs",

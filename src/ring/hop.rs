@@ -46,12 +46,22 @@ use crate::ring::{ClaimError, DepthError, Lined};
 
 /// What a slot of a hop holds behind its commit word.
 #[repr(C)]
-struct Frame {
-    envelope: Envelope,
-    payload: [u8; PAYLOAD_BYTES],
+pub(crate) struct Frame {
+    pub(crate) envelope: Envelope,
+    pub(crate) payload: [u8; PAYLOAD_BYTES],
 }
 
 impl Content for Frame {}
+
+impl Frame {
+    /// A slot's content before its first frame.
+    pub(crate) fn empty() -> Frame {
+        Frame {
+            envelope: Envelope::default(),
+            payload: [0; PAYLOAD_BYTES],
+        }
+    }
+}
 
 /// A ring of `depth` frames.
 ///
@@ -69,10 +79,7 @@ pub fn frames_at(
     depth: usize,
     start: Sequence,
 ) -> Result<(FrameProducer, FrameConsumer), DepthError> {
-    let (producer, consumer) = stamped::ring(depth, start, || Frame {
-        envelope: Envelope::default(),
-        payload: [0; PAYLOAD_BYTES],
-    })?;
+    let (producer, consumer) = stamped::ring(depth, start, Frame::empty)?;
     Ok((FrameProducer(producer), FrameConsumer(consumer)))
 }
 
@@ -318,8 +325,8 @@ impl FrameConsumer {
 /// A frame in its slot. It lives until the consumer is used again.
 #[derive(Clone, Copy)]
 pub struct FrameRef<'a> {
-    sequence: Sequence,
-    frame: &'a Frame,
+    pub(crate) sequence: Sequence,
+    pub(crate) frame: &'a Frame,
 }
 
 impl<'a> FrameRef<'a> {

@@ -46,6 +46,7 @@
 //! | values of a few words: latency and throughput | [`spsc::ring`]: packed slots, several to a cache line |
 //! | values up to 56 B | [`spsc::ring_lined`]: a slot is one cache line, never two halves |
 //! | frames with an envelope, 96 B of payload | [`hop::frames`]: a slot is two cache lines |
+//! | several readers that each see everything | [`multicast::Graph`]: one copy, read in place |
 //! | many items at once | the batch forms: one publish for all of them |
 //!
 //! A slot of its own cache line costs unit throughput: it moves a line for each item where packed
@@ -57,6 +58,7 @@
 
 mod error;
 pub mod hop;
+pub mod multicast;
 mod prefetch;
 pub mod spsc;
 mod stamped;

@@ -29,9 +29,9 @@ use crate::ring::{ClaimError, DepthError, prefetch};
 
 /// The ordering of the store that publishes a slot; pairs with Acquire in [`Side::is_ready`].
 ///
-/// `--cfg planted_ordering` weakens it. That exists to prove the model: `tests/loom_ring.rs` has to
-/// fail with it.
-const PUBLISH: Ordering = if cfg!(planted_ordering) {
+/// `--cfg planted_ordering` weakens it. That exists to prove the models: each `tests/loom_ring*.rs` has
+/// to fail with it.
+pub(crate) const PUBLISH: Ordering = if cfg!(planted_ordering) {
     Ordering::Relaxed
 } else {
     Ordering::Release
@@ -39,7 +39,7 @@ const PUBLISH: Ordering = if cfg!(planted_ordering) {
 
 /// The head is published every `depth / LAZY` items: seldom enough to cost nothing, often enough
 /// that a producer at the limit of a deep ring gets its credits in time.
-const LAZY: u64 = 8;
+pub(crate) const LAZY: u64 = 8;
 
 /// How slots lie in memory: [`Packed`] or [`Lined`].
 pub trait Layout: sealed::Sealed + fmt::Debug + Send + Sync + 'static {}
@@ -79,8 +79,19 @@ pub(crate) trait Content: Sized {
 pub(crate) struct Slot<V, L> {
     layout: [L; 0],
     /// `position + 1` of the content that was published last.
-    seq: AtomicU64,
-    value: Cell<V>,
+    pub(crate) seq: AtomicU64,
+    pub(crate) value: Cell<V>,
+}
+
+impl<V, L> Slot<V, L> {
+    /// A slot with that commit word and content.
+    pub(crate) fn new(word: u64, content: V) -> Slot<V, L> {
+        Slot {
+            layout: [],
+            seq: AtomicU64::new(word),
+            value: Cell::new(content),
+        }
+    }
 }
 
 #[cfg(not(loom))]
@@ -107,25 +118,25 @@ struct Closed {
 }
 
 /// A cause, or 0 while there is none.
-struct Mark(AtomicU32);
+pub(crate) struct Mark(AtomicU32);
 
 impl Mark {
-    fn new() -> Mark {
+    pub(crate) fn new() -> Mark {
         Mark(AtomicU32::new(0))
     }
 
     /// Sets the cause if there is none yet. Only one side calls this on a given mark.
-    fn set(&self, cause: Cause) {
+    pub(crate) fn set(&self, cause: Cause) {
         if self.get().is_none() {
             let word = cause.index() as u32 + 1;
-            self.0.store(word, Ordering::Release); // pairs with Acquire in Mark::get
+            self.0.store(word, PUBLISH); // pairs with Acquire in Mark::get
         }
     }
 
     #[inline(always)]
-    fn get(&self) -> Option<Cause> {
+    pub(crate) fn get(&self) -> Option<Cause> {
         match self.0.load(Ordering::Acquire) {
-            // pairs with Release in Mark::set
+            // pairs with PUBLISH in Mark::set
             0 => None,
             word => Cause::ALL.get(word as usize - 1).copied(),
         }
@@ -166,8 +177,28 @@ impl<V: Content, L: Layout> Drop for Ring<V, L> {
 
 /// The commit word that says that `position` is ready.
 #[inline(always)]
-fn stamp(position: Sequence) -> u64 {
+pub(crate) fn stamp(position: Sequence) -> u64 {
     position.next().0
+}
+
+/// How many places are ready from the first one on, which is, up to `limit`, by doubling and then halving steps.
+pub(crate) fn ready_run(limit: u64, is_ready: impl Fn(u64) -> bool) -> u64 {
+    // `ready` is an index seen ready; `end` is one seen not ready, or the limit.
+    let (mut ready, mut end) = (0, 1);
+    while end < limit && is_ready(end) {
+        ready = end;
+        end *= 2;
+    }
+    end = end.min(limit);
+    while end - ready > 1 {
+        let middle = ready + (end - ready) / 2;
+        if is_ready(middle) {
+            ready = middle;
+        } else {
+            end = middle;
+        }
+    }
+    end
 }
 
 /// Bytes that a ring of `depth` slots takes on the heap, counters of the shared ownership included.
@@ -193,11 +224,7 @@ pub(crate) fn ring<V: Content, L: Layout>(
         stamp(first).wrapping_sub(depth as u64)
     };
     let slots = (0..depth as u64)
-        .map(|index| Slot {
-            layout: [],
-            seq: AtomicU64::new(stale(index)),
-            value: Cell::new(fill()),
-        })
+        .map(|index| Slot::new(stale(index), fill()))
         .collect();
     let ring = Arc::new(Ring {
         control: Control {
@@ -472,21 +499,7 @@ impl<V: Content, L: Layout> Consumer<V, L> {
         if limit == 0 || self.front().is_none() {
             return 0;
         }
-        // `ready` is an index seen ready; `end` is one seen not ready, or the limit.
-        let (mut ready, mut end) = (0, 1);
-        while end < limit && self.side.is_ready(self.position.plus(end)) {
-            ready = end;
-            end *= 2;
-        }
-        end = end.min(limit);
-        while end - ready > 1 {
-            let middle = ready + (end - ready) / 2;
-            if self.side.is_ready(self.position.plus(middle)) {
-                ready = middle;
-            } else {
-                end = middle;
-            }
-        }
+        let mut end = ready_run(limit, |at| self.side.is_ready(self.position.plus(at)));
         // Stamps are no unbroken run while a batch is being published: all but its first may be
         // there. Acquire: pairs with Release in Claim::publish. Having seen a later stamp, this
         // sees the batch's beginning, or that of a batch behind it, and then the first stamp too.
