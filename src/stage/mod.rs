@@ -26,6 +26,7 @@ pub mod ingress;
 pub mod node;
 pub mod outcome;
 pub mod port;
+pub mod ring;
 mod source;
 
 pub(crate) use consumer::panic_words;

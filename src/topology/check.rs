@@ -12,6 +12,7 @@ use crate::overload::WhenFull;
 use crate::stage::{Descriptor, Role};
 
 use super::draft::{Builder, Draft, DraftNode, Hop, Placement};
+use super::fan;
 use super::part::Part;
 use super::problem::{Place, Problem, Problems, all, closest, list};
 
@@ -32,6 +33,10 @@ pub(crate) struct LineHop {
     pub(crate) to: usize,
     pub(crate) hop: Hop,
     pub(crate) kinds: &'static [KindInfo],
+    /// Hops with the same number share one ring.
+    pub(crate) ring: Option<usize>,
+    /// The consumers of the same ring that its consumer follows.
+    pub(crate) after: Vec<usize>,
 }
 
 /// A line that was checked: every name resolves, every hop carries what its consumer takes, and
@@ -100,7 +105,7 @@ impl Line {
         check.take_nodes(nodes);
         let hops = check.take_hops(hops);
         check.ports_and_inputs(&hops);
-        let order = check.order(&hops);
+        let order = check.order(&with_orders(&hops));
         check.threads(&placement);
         check.objective(objective.as_ref());
         let Check {
@@ -135,6 +140,7 @@ fn reorder(
     for hop in &mut hops {
         hop.from = now_at[hop.from];
         hop.to = now_at[hop.to];
+        hop.after.iter_mut().for_each(|at| *at = now_at[*at]);
     }
     Line {
         name,
@@ -218,6 +224,9 @@ impl Check {
 
     fn take_hops(&mut self, hops: Vec<super::draft::DraftHop>) -> Vec<LineHop> {
         let mut taken: Vec<LineHop> = Vec::new();
+        for problem in fan::wrong(&hops) {
+            self.problems.push(problem);
+        }
         for draft in hops {
             let places = &draft.places;
             let place = places.hop.as_ref();
@@ -251,6 +260,10 @@ impl Check {
             self.kinds(&name, kinds, to, place);
             self.message_fits(&name, from, &draft.hop, depth_place);
             self.hop_places.push(place.cloned());
+            let orders = draft.hop.after.iter();
+            let others = orders.filter(|(consumer, _)| *consumer == draft.to);
+            let others = others.flat_map(|(_, others)| others);
+            let after = others.filter_map(|other| self.find(other)).collect();
             taken.push(LineHop {
                 name,
                 from,
@@ -258,6 +271,8 @@ impl Check {
                 to,
                 hop: draft.hop,
                 kinds,
+                ring: draft.ring,
+                after,
             });
         }
         if taken.len() > HOPS_MAX {
@@ -456,11 +471,11 @@ impl Check {
         }
         if order.len() < count {
             let (cycle, hop) = self.cycle(hops, &placed);
-            let place = hop.and_then(|hop| self.hop_places[hop].clone());
+            let place = hop.and_then(|hop| self.hop_places.get(hop)?.clone());
             self.problem(
                 place.as_ref(),
                 format!("the line has a cycle: {cycle}"),
-                "a line is a DAG: remove one of these hops",
+                "a line is a DAG: remove one of these hops, or of the orders in \"after\"",
             );
         }
         order
@@ -558,6 +573,19 @@ impl Check {
             }
         }
     }
+}
+
+/// The hops, and the orders among the consumers of a ring as if they were hops: nobody may come before
+/// one that it waits for.
+fn with_orders(hops: &[LineHop]) -> Vec<LineHop> {
+    let order = |hop: &LineHop, from: usize| LineHop {
+        from,
+        ..hop.clone()
+    };
+    let orders = hops
+        .iter()
+        .flat_map(|hop| hop.after.iter().map(move |from| order(hop, *from)));
+    hops.iter().cloned().chain(orders).collect()
 }
 
 /// The node of `node` or `node.port`.

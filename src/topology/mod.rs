@@ -12,6 +12,7 @@
 
 pub mod check;
 pub mod draft;
+mod fan;
 pub mod inline;
 pub mod params;
 pub mod part;
