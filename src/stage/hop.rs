@@ -11,6 +11,7 @@ use crate::overload::WhenFull;
 use crate::wait::Alarm;
 
 use super::ring::{RxRing, TxRing};
+use super::tap::{Desk, Inlet};
 
 /// Index of the wait histogram in a hop's recorder.
 pub const WAIT: usize = 0;
@@ -315,6 +316,7 @@ pub struct HopRx {
     service_ns: u64,
     /// Of the consumers that follow this one on a shared ring.
     bells: Vec<Doorbell>,
+    tap: Inlet,
 }
 
 impl HopRx {
@@ -335,7 +337,14 @@ impl HopRx {
             name,
             service_ns: 0,
             bells,
+            tap: Inlet::default(),
         }
+    }
+
+    /// The same with a desk at which taps are attached.
+    pub(crate) fn tapped_at(mut self, desk: Arc<Desk>) -> HopRx {
+        self.tap = Inlet::new(desk);
+        self
     }
 
     /// The hop's name.
@@ -363,6 +372,7 @@ impl HopRx {
                 self.counters.rx.origin_saturated.add(1);
             }
         }
+        self.tap.offer(&mut self.ring);
         self.ring.advance(envelope.flags.is_last());
     }
 
@@ -395,6 +405,7 @@ impl HopRx {
     /// Hands the recorded spans to the observer if it has asked.
     pub(crate) fn housekeep(&mut self) {
         self.recorder.publish_if_asked();
+        self.tap.housekeep();
     }
 
     /// Wakes the loops of those that follow and announced that they sleep.
@@ -406,6 +417,7 @@ impl HopRx {
     /// Says that nobody reads any more, and why.
     pub(crate) fn close(&mut self, cause: Cause) {
         self.ring.close(cause);
+        self.tap.close(cause);
         self.ring_bells();
     }
 

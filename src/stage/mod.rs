@@ -28,6 +28,7 @@ pub mod outcome;
 pub mod port;
 pub mod ring;
 mod source;
+pub mod tap;
 
 pub(crate) use consumer::panic_words;
 pub use consumer::{describe, describe_egress, sink_node, stage_node};

@@ -1,6 +1,7 @@
 //! Finds all that is wrong with a draft, and turns a right one into a line.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::base::limits::{
     DEPTH_MAX, DEPTH_MIN, HOPS_MAX, HOPS_PER_NODE_MAX, KINDS_PER_HOP_MAX, NAME_BYTES_MAX,
@@ -9,6 +10,7 @@ use crate::base::limits::{
 use crate::budget::Budget;
 use crate::frame::KindInfo;
 use crate::overload::WhenFull;
+use crate::stage::tap::Desk;
 use crate::stage::{Descriptor, Role};
 
 use super::draft::{Builder, Draft, DraftNode, Hop, Placement};
@@ -37,6 +39,8 @@ pub(crate) struct LineHop {
     pub(crate) ring: Option<usize>,
     /// The consumers of the same ring that its consumer follows.
     pub(crate) after: Vec<usize>,
+    /// Where taps of its consumer are attached.
+    pub(crate) desk: Arc<Desk>,
 }
 
 /// A line that was checked: every name resolves, every hop carries what its consumer takes, and
@@ -263,7 +267,8 @@ impl Check {
             let orders = draft.hop.after.iter();
             let others = orders.filter(|(consumer, _)| *consumer == draft.to);
             let others = others.flat_map(|(_, others)| others);
-            let after = others.filter_map(|other| self.find(other)).collect();
+            let after = others.filter_map(|other| self.find(other));
+            let after = after.filter(|other| *other != to).collect();
             taken.push(LineHop {
                 name,
                 from,
@@ -273,6 +278,7 @@ impl Check {
                 kinds,
                 ring: draft.ring,
                 after,
+                desk: Arc::default(),
             });
         }
         if taken.len() > HOPS_MAX {
@@ -475,7 +481,12 @@ impl Check {
             self.problem(
                 place.as_ref(),
                 format!("the line has a cycle: {cycle}"),
-                "a line is a DAG: remove one of these hops, or of the orders in \"after\"",
+                match hops.iter().all(|hop| hop.after.is_empty()) {
+                    true => "a line is a DAG: remove one of these hops",
+                    false => {
+                        "a line is a DAG: remove one of these hops, or of the orders in \"after\""
+                    }
+                },
             );
         }
         order

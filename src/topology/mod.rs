@@ -22,6 +22,7 @@ pub mod registry;
 pub mod report;
 pub mod run;
 pub mod start;
+mod tap;
 mod wire;
 
 pub use check::Line;

@@ -12,6 +12,7 @@ use crate::ring::multicast::{Graph, GraphError, ReaderId};
 use crate::stage::context::Outputs;
 use crate::stage::hop::{Doorbell, HopRx, HopTx};
 use crate::stage::ring::{RxRing, TxRing};
+use crate::stage::tap::Desk;
 use crate::stage::{Node, NodeCounters, Role, Wiring};
 
 use super::check::{Line, LineHop};
@@ -73,6 +74,8 @@ pub(crate) struct HopView {
     pub(crate) shares: Option<String>,
     /// The hops of the same ring whose consumers this one's follows.
     pub(crate) after: Vec<usize>,
+    /// Where taps of its consumer are attached.
+    pub(crate) desk: Arc<Desk>,
     pub(crate) spans: Collected<3>,
 }
 
@@ -157,7 +160,7 @@ pub(crate) fn wire(
             let bells = follow.filter_map(|other| bell(hop.to, hops[*other].to));
             let name = hop.name.as_str().into();
             let rx = HopRx::new(name, rx, counters.clone(), recorder, bells.collect());
-            inputs[hop.to].push(rx);
+            inputs[hop.to].push(rx.tapped_at(hop.desk.clone()));
             leaving[hop.from].push((hop.port, at));
             let after = ring
                 .iter()
@@ -173,6 +176,7 @@ pub(crate) fn wire(
                 offers: offers.clone(),
                 shares: (!is_first).then(|| first.name.clone()),
                 after: after.copied().collect(),
+                desk: hop.desk.clone(),
                 spans: Collected::new(observer),
             });
         }
