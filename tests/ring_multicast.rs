@@ -303,7 +303,7 @@ fn counted(depth: usize) -> (Pair, Arc<AtomicU64>) {
     let first = graph.reader();
     graph.reader_after(&[first]);
     let (tx, readers) = graph.values().unwrap();
-    let readers = readers.try_into().ok().expect("two");
+    let readers = readers.try_into().expect("two");
     ((tx, readers), Arc::new(AtomicU64::new(0)))
 }
 

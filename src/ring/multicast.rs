@@ -444,9 +444,10 @@ impl<T, L: Layout> Reader<T, L> {
     pub fn drain(&mut self, max: usize, mut f: impl FnMut(&T)) -> usize {
         let mut count = 0;
         while count < max {
-            let Some(value) = self.peek() else { break };
-            f(value);
-            self.advance();
+            let Some(front) = self.0.front() else { break };
+            // SAFETY: a slot that is ready holds a value.
+            f(unsafe { front.get().0.assume_init_ref() });
+            front.advance();
             count += 1;
         }
         count

@@ -109,7 +109,8 @@ impl Line {
         check.take_nodes(nodes);
         let hops = check.take_hops(hops);
         check.ports_and_inputs(&hops);
-        let order = check.order(&with_orders(&hops));
+        let edges = check.with_orders(&hops);
+        let order = check.order(&edges);
         check.threads(&placement);
         check.objective(objective.as_ref());
         let Check {
@@ -459,6 +460,22 @@ impl Check {
         }
     }
 
+    /// The hops, and the orders among the consumers of a ring as if they were hops: nobody may come
+    /// before one that it waits for.
+    fn with_orders(&mut self, hops: &[LineHop]) -> Vec<LineHop> {
+        let mut all = hops.to_vec();
+        for (at, hop) in hops.iter().enumerate() {
+            for from in hop.after.iter().copied() {
+                all.push(LineHop {
+                    from,
+                    ..hop.clone()
+                });
+                self.hop_places.push(self.hop_places[at].clone());
+            }
+        }
+        all
+    }
+
     /// A topological order (Kahn's), sources first and otherwise as given; names the cycle if
     /// there is one.
     fn order(&mut self, hops: &[LineHop]) -> Vec<usize> {
@@ -477,7 +494,7 @@ impl Check {
         }
         if order.len() < count {
             let (cycle, hop) = self.cycle(hops, &placed);
-            let place = hop.and_then(|hop| self.hop_places.get(hop)?.clone());
+            let place = hop.and_then(|hop| self.hop_places[hop].clone());
             self.problem(
                 place.as_ref(),
                 format!("the line has a cycle: {cycle}"),
@@ -584,19 +601,6 @@ impl Check {
             }
         }
     }
-}
-
-/// The hops, and the orders among the consumers of a ring as if they were hops: nobody may come before
-/// one that it waits for.
-fn with_orders(hops: &[LineHop]) -> Vec<LineHop> {
-    let order = |hop: &LineHop, from: usize| LineHop {
-        from,
-        ..hop.clone()
-    };
-    let orders = hops
-        .iter()
-        .flat_map(|hop| hop.after.iter().map(move |from| order(hop, *from)));
-    hops.iter().cloned().chain(orders).collect()
 }
 
 /// The node of `node` or `node.port`.

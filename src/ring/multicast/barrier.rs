@@ -591,14 +591,22 @@ pub(crate) struct Front<'a, V: Content, L: Layout> {
 }
 
 impl<'a, V: Content, L: Layout> Front<'a, V, L> {
+    /// The item.
+    #[inline(always)]
+    pub(crate) fn get(&self) -> &V {
+        let slot = self.reader.side.slot(self.reader.position);
+        // SAFETY: the stamp, or the heads of all that it follows, were seen with Acquire, so the
+        // content is whole; the producer does not touch the slot until this reader's head is beyond it
+        // or the reader is closed, and both need `&mut` of the reader, which this front has.
+        slot.value.with(|value| unsafe { &*value })
+    }
+
     /// The item, for as long as the reader stays borrowed.
     #[inline(always)]
     pub(crate) fn into_ref(self) -> &'a V {
         let reader: &'a Reader<V, L> = self.reader;
         let slot = reader.side.slot(reader.position);
-        // SAFETY: the stamp, or the heads of all that it follows, were seen with Acquire, so the
-        // content is whole; the producer does not touch the slot until this reader's head is beyond it
-        // or the reader is closed, and both need `&mut` of the reader, which is borrowed for `'a`.
+        // SAFETY: as in `get`; the reader stays borrowed for `'a`.
         slot.value.with(|value| unsafe { &*value })
     }
 
