@@ -133,7 +133,7 @@ fn ledger_of(report: &Report) -> Vec<(u64, u64, u64)> {
 fn a_tap_that_stops_reading_for_good_leaves_the_ledger_as_it_was() {
     for wait in [Strategy::YIELD, Strategy::PARK] {
         let run = |tapped: bool| {
-            let line = polite(diamond(Counting::new(50_000, 0), WhenFull::Block), wait);
+            let line = polite(diamond(Counting::new(10_000, 0), WhenFull::Block), wait);
             let mut dead = tapped.then(|| line.tap("in->left", 16).unwrap());
             let report = line
                 .run_until(Stop::after(Duration::from_secs(60)))
@@ -142,7 +142,7 @@ fn a_tap_that_stops_reading_for_good_leaves_the_ledger_as_it_was() {
             assert_eq!((report.ledger.shed, report.ledger.discarded), (0, 0));
             if let Some(dead) = &mut dead {
                 let counts = dead.counts();
-                assert_eq!((counts.offered, counts.accepted), (50_000, 16));
+                assert_eq!((counts.offered, counts.accepted), (10_000, 16));
                 assert_eq!(values(dead), (0..16).collect::<Vec<_>>());
             }
             ledger_of(&report)

@@ -99,7 +99,7 @@ fn what_is_wrong_with_them_is_told_with_its_place() {
         ),
         (
             "to = [\"orders\", \"log\"]\nafter = { log = [\"orders\"], orders = [\"log\"] }\n",
-            "line.toml:40:1: the line has a cycle: orders -> log -> orders\n  \
+            "line.toml:39:1: the line has a cycle: orders -> log -> orders\n  \
              help: a line is a DAG: remove one of these hops, or of the orders in \"after\"",
         ),
     ] {
