@@ -49,6 +49,8 @@ const FENCE: &[&str] = &[
     "src/ring/bulk.rs",
     "src/ring/many.rs",
     "src/ring/mpsc.rs",
+    "src/ring/multicast.rs",
+    "src/ring/multicast/barrier.rs",
     "src/ring/prefetch.rs",
     "src/ring/spsc.rs",
     "src/ring/stamped.rs",

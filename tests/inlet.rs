@@ -1,6 +1,6 @@
 //! An inlet: frames from any threads, all of them accounted for, whatever their threads do.
 
-#![cfg(not(loom))]
+#![cfg(not(any(loom, shuttle)))]
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Conformance of the ring of blobs, and what only bytes can show: sizes, wraps, aborts, what is free.
 
-#![cfg(not(loom))]
+#![cfg(not(any(loom, shuttle)))]
 
 use std::collections::VecDeque;
 use std::thread;

@@ -1,6 +1,6 @@
 //! Conformance of the bulk mode, and what only values can show: drops, panics in mid-write, runs over the end.
 
-#![cfg(not(loom))]
+#![cfg(not(any(loom, shuttle)))]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Fan-in over rings of one writer each: fair, in order within an input, and back pressed one by one.
 
-#![cfg(not(loom))]
+#![cfg(not(any(loom, shuttle)))]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;

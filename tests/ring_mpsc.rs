@@ -1,7 +1,7 @@
 //! Conformance of the rings with many producers: with one of them they pass the suite of the
 //! point-to-point rings, with several the parts about several. What only values can show follows.
 
-#![cfg(not(loom))]
+#![cfg(not(any(loom, shuttle)))]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -87,8 +87,11 @@ pub(crate) struct RunArgs {
     /// Print one JSON report on standard output, and nothing else
     #[arg(long)]
     pub(crate) json: bool,
+    /// Watch a hop by a lossy copy that can hold nothing up, and count what comes; may be given several times
+    #[arg(long = "tap", value_name = "HOP")]
+    pub(crate) taps: Vec<String>,
     /// Run without threads, on virtual time: the same report every time
-    #[arg(long = "virtual", conflicts_with_all = ["live", "via", "threads", "pin", "wait"])]
+    #[arg(long = "virtual", conflicts_with_all = ["live", "via", "threads", "pin", "wait", "taps"])]
     pub(crate) inline: bool,
 }
 

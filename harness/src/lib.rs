@@ -81,6 +81,7 @@ fn command(registry: &Registry) -> Exit {
                 shape: Shape::of(case::DEMONSTRATION),
                 duration: Some(cli::DEMONSTRATION_SPAN),
                 json: false,
+                taps: Vec::new(),
                 inline: false,
             },
         ),
@@ -104,6 +105,7 @@ fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
         case: args.shape.case.clone(),
         most: args.duration.or(ready.most),
         json: args.json,
+        taps: args.taps.clone(),
     };
     if args.inline {
         run::inline(ready, &options)

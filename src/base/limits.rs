@@ -34,6 +34,10 @@ pub const AHEAD_BYTES_MAX: usize = 1 << 10;
 /// still push, under a number that they share.
 pub const PRODUCERS_NAMED_MAX: usize = 64;
 
+/// Most readers of one multicast ring: a producer without credits looks at a cache line of each of
+/// them, which is a microsecond or two for so many.
+pub const READERS_MAX: usize = 16;
+
 /// Depth of a hop that names none: 512 KiB, 40 ms at 100 k frames a second.
 pub const DEPTH_DEFAULT: usize = 4096;
 
@@ -134,3 +138,5 @@ const _: () = assert!(HOUSEKEEPING_NS < PARK_MAX_NS && PARK_MAX_NS < DRAIN_DEADL
 const _: () = assert!(GIVE_UP_GRACE_NS < DRAIN_DEADLINE_NS && PARK_MAX_NS < STALL_NS);
 const _: () = assert!(CLAIM_OPEN_NS > PARK_MAX_NS && CLAIM_OPEN_NS < DRAIN_DEADLINE_NS);
 const _: () = assert!(HOPS_MAX >= NODES_MAX && HOPS_PER_NODE_MAX < HOPS_MAX);
+// A set of readers is a word of bits; a node's outputs may all be readers of one ring.
+const _: () = assert!(READERS_MAX <= u32::BITS as usize && READERS_MAX == HOPS_PER_NODE_MAX);

@@ -88,6 +88,10 @@ pub struct HopReport {
     pub depth: usize,
     /// What happens when it is full.
     pub when_full: &'static str,
+    /// The hop that this one shares its ring with, where a ring has several consumers: offered, accepted
+    /// and shed are that ring's, and count there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shares: Option<String>,
     /// Messages that the producer wanted to put on the hop: accepted + shed.
     pub offered: u64,
     /// Messages that got on the ring: delivered + in flight + discarded.
@@ -121,6 +125,15 @@ pub struct HopReport {
 }
 
 impl HopReport {
+    /// Messages shed, for sums over hops: those of a shared ring count with its first hop.
+    #[must_use]
+    pub fn shed_once(&self) -> u64 {
+        match self.shares {
+            None => self.shed.values().sum(),
+            Some(_) => 0,
+        }
+    }
+
     /// Whether offered = accepted + shed and accepted = delivered + in flight + discarded.
     #[must_use]
     pub fn adds_up(&self) -> bool {

@@ -9,13 +9,16 @@ use crate::overload::WhenFull;
 use crate::stage::Role;
 use crate::topology::check::name_is_right;
 use crate::topology::draft::{DraftHop, HopPlaces};
-use crate::topology::{Hop, Params, Placement, Problem, Problems, ThreadSpec};
+use crate::topology::{Hop, Params, Placement, Problem, Problems, ThreadSpec, Value};
 use crate::wait::Strategy;
 
-use super::document::Table;
+use super::document::{Lists, Table};
 
 /// The tables of `line.toml`.
 const TABLES: &[&str] = &["line", "memory", "source", "stage", "sink", "hop", "thread"];
+
+/// What `after` of a hop looks like.
+const AFTER_EXAMPLE: &str = "after = { join = [\"book\", \"log\"] }";
 
 /// What `line.toml` says.
 #[derive(Clone, Debug)]
@@ -66,8 +69,9 @@ impl LineSpec {
                 line.node(role, table.into_params(&[], problems), problems);
             }
         }
-        for table in document.take_tables("hop", problems) {
-            line.hop(table.into_params(&[], problems), problems);
+        for mut table in document.take_tables("hop", problems) {
+            let after = table.take_lists("after", AFTER_EXAMPLE, problems);
+            line.hop(table.into_params(&[], problems), after, problems);
         }
         for table in document.take_tables("thread", problems) {
             line.thread(table.into_params(&[], problems), problems);
@@ -152,14 +156,16 @@ impl LineSpec {
         }
     }
 
-    fn hop(&mut self, mut params: Params, problems: &mut Problems) {
+    fn hop(&mut self, mut params: Params, after: Option<Lists>, problems: &mut Problems) {
         let from = noted(params.texts("from"), problems);
         if from.as_ref().is_some_and(Vec::is_empty) {
             let what = "a hop comes from at least one node";
             let help = "write from = \"btc\", or from = [\"btc\", \"eth\"] for a hop each";
             problems.push(params.problem("from", what, help));
         }
-        let to = noted(params.need_text("to", "book"), problems);
+        let to = noted(to(&mut params), problems);
+        // Taken out before; asked for so that the key is known.
+        let _ = params.texts("after");
         let bounds = 0..=i64::MAX as u64;
         let depth = noted(
             params.count("depth", DEPTH_DEFAULT as u64, bounds),
@@ -178,21 +184,29 @@ impl LineSpec {
             self.excused.extend(names);
             return;
         };
-        let hop = Hop::depth(depth.map_or(DEPTH_DEFAULT, |depth| depth as usize))
+        let mut hop = Hop::depth(depth.map_or(DEPTH_DEFAULT, |depth| depth as usize))
             .when_full(when_full.flatten().unwrap_or_default());
+        let after_place = after.as_ref().map(|after| after.place.clone());
+        hop.after = after.map(|after| after.lists).unwrap_or_default();
         let places = HopPlaces {
             hop: params.place().cloned(),
             from: params.place_of("from").cloned(),
             to: params.place_of("to").cloned(),
             depth: params.place_of("depth").cloned(),
+            after: after_place,
         };
         for from in from {
-            self.hops.push(DraftHop {
-                from,
-                to: to.clone(),
-                hop: hop.clone(),
-                places: places.clone(),
-            });
+            // No two rings begin at the same hop, so its place is the ring's number.
+            let ring = (to.len() > 1).then_some(self.hops.len());
+            for to in &to {
+                self.hops.push(DraftHop {
+                    from: from.clone(),
+                    to: to.clone(),
+                    hop: hop.clone(),
+                    ring,
+                    places: places.clone(),
+                });
+            }
         }
     }
 
@@ -217,6 +231,19 @@ impl LineSpec {
             });
         }
     }
+}
+
+/// The consumers of a hop: one, or several that share its ring.
+fn to(params: &mut Params) -> Result<Vec<String>, Problem> {
+    if !matches!(params.peek("to"), Some(Value::List(_))) {
+        return params.need_text("to", "book").map(|to| vec![to]);
+    }
+    let to = params.texts("to")?;
+    if to.is_empty() {
+        let help = "write to = \"book\", or to = [\"book\", \"log\"] for one ring that both read";
+        return Err(params.problem("to", "a hop leads to at least one node", help));
+    }
+    Ok(to)
 }
 
 /// The setting `wait` of a line or a thread, with the steps of its ladder.

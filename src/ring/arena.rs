@@ -281,7 +281,7 @@ impl Reader {
 
 const _: () = assert!(Memory::LINE_BYTES == CACHE_LINE_BYTES);
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
 

@@ -495,5 +495,5 @@ impl fmt::Debug for BlobRef<'_> {
 }
 
 // The model checker's atomics and cells are wider.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 const _: () = assert!(size_of::<stamped::Slot<Descriptor, Lined>>() == CACHE_LINE_BYTES);

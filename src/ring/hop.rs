@@ -332,8 +332,8 @@ impl FrameConsumer {
 /// A frame in its slot. It lives until the consumer is used again.
 #[derive(Clone, Copy)]
 pub struct FrameRef<'a> {
-    sequence: Sequence,
-    frame: &'a Frame,
+    pub(crate) sequence: Sequence,
+    pub(crate) frame: &'a Frame,
 }
 
 impl<'a> FrameRef<'a> {

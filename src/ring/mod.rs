@@ -54,6 +54,7 @@
 //! | frames with an envelope, 96 B of payload | [`hop::frames`]: a slot is two cache lines |
 //! | producers that come and go | [`mpsc::ring`], [`mpsc::frames`]: the same slots, claimed in turn |
 //! | several producers known from the start | a ring each, read by [`fan_in::FanIn`] |
+//! | several readers that each see everything | [`multicast::Graph`]: one copy, read in place |
 //! | opaque bytes of any size beyond a slot | [`blob::ring`]: a descriptor in a slot, the bytes in an arena |
 //! | many items at once | the batch forms: one publish for all of them; where nearly all come so, [`bulk::ring`] |
 //!
@@ -76,6 +77,7 @@ pub mod fan_in;
 pub mod hop;
 mod many;
 pub mod mpsc;
+pub mod multicast;
 mod prefetch;
 pub mod spsc;
 mod stamped;

@@ -52,8 +52,8 @@ pub(crate) use producer::{Claim, Producer};
 
 /// The ordering of the store that publishes a slot; pairs with Acquire in [`Side::is_ready`].
 ///
-/// `--cfg planted_ordering` weakens it. That exists to prove the model: `tests/loom_ring.rs` has to
-/// fail with it.
+/// `--cfg planted_ordering` weakens it. That exists to prove the models: each `tests/loom_ring*.rs` has
+/// to fail with it.
 pub(crate) const PUBLISH: Ordering = if cfg!(planted_ordering) {
     Ordering::Relaxed
 } else {
@@ -123,6 +123,17 @@ pub(crate) struct Slot<V, L> {
     pub(crate) value: Cell<V>,
 }
 
+impl<V, L> Slot<V, L> {
+    /// A slot with that commit word and content.
+    pub(crate) fn new(word: u64, content: V) -> Slot<V, L> {
+        Slot {
+            layout: [],
+            seq: AtomicU64::new(word),
+            value: Cell::new(content),
+        }
+    }
+}
+
 #[cfg(not(any(loom, shuttle)))]
 impl<V, L> Slot<V, L> {
     /// Bytes from the start of the slot to its content.
@@ -168,7 +179,7 @@ impl Mark {
     pub(crate) fn set(&self, cause: Cause) {
         if self.get().is_none() {
             let word = cause.index() as u32 + 1;
-            self.0.store(word, Ordering::Release); // pairs with Acquire in Mark::get
+            self.0.store(word, PUBLISH); // pairs with Acquire in Mark::get
         }
     }
 
@@ -184,7 +195,7 @@ impl Mark {
     #[inline(always)]
     pub(crate) fn get(&self) -> Option<Cause> {
         match self.0.load(Ordering::Acquire) {
-            // pairs with Release in Mark::set
+            // pairs with PUBLISH in Mark::set
             0 => None,
             word => Cause::ALL.get(word as usize - 1).copied(),
         }
@@ -234,6 +245,26 @@ pub(crate) fn stamp(position: Sequence) -> u64 {
     position.next().0
 }
 
+/// How many places are ready from the first one on, which is, up to `limit`, by doubling and then halving steps.
+pub(crate) fn ready_run(limit: u64, is_ready: impl Fn(u64) -> bool) -> u64 {
+    // `ready` is an index seen ready; `end` is one seen not ready, or the limit.
+    let (mut ready, mut end) = (0, 1);
+    while end < limit && is_ready(end) {
+        ready = end;
+        end *= 2;
+    }
+    end = end.min(limit);
+    while end - ready > 1 {
+        let middle = ready + (end - ready) / 2;
+        if is_ready(middle) {
+            ready = middle;
+        } else {
+            end = middle;
+        }
+    }
+    end
+}
+
 /// Bytes that a ring of `depth` slots takes on the heap, counters of the shared ownership included.
 pub(crate) const fn memory_bytes<V: Content, L: Layout>(depth: usize) -> usize {
     let counts = (2 * size_of::<usize>()).next_multiple_of(align_of::<Ring<V, L>>());
@@ -257,11 +288,7 @@ pub(crate) fn ring<V: Content, L: Layout>(
     };
     let mut lap = |slots: usize| -> Vec<Slot<V, L>> {
         (0..slots)
-            .map(|index| Slot {
-                layout: [],
-                seq: AtomicU64::new(stale(index, slots)),
-                value: Cell::new(fill()),
-            })
+            .map(|index| Slot::new(stale(index, slots), fill()))
             .collect()
     };
     let mut slots = Vec::with_capacity(depth + short_slots(depth));

@@ -215,8 +215,8 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// Takes frames from all inputs, a bounded batch of each. A message's fragments are taken
-    /// without others between, so that a handler may collect them in one store; they were all
-    /// published at once, so this waits for nobody.
+    /// without others between, so that a handler may collect them in one store; they all become
+    /// visible at once, so this waits for nobody.
     fn take(&mut self, turn: &mut Turn<'_>) -> Progress {
         let inputs = self.wiring.inputs.len();
         let mut progress = Progress::IDLE;
@@ -504,6 +504,7 @@ impl<H: Handler> Node for Consumer<H> {
             }
             if progress.work > 0 {
                 self.wiring.outputs.ring_bells();
+                self.wiring.inputs.iter().for_each(HopRx::ring_bells);
                 self.unflushed = self.is_sink;
             }
             self.flush(progress.held_back, turn);

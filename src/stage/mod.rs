@@ -26,7 +26,9 @@ pub mod ingress;
 pub mod node;
 pub mod outcome;
 pub mod port;
+pub mod ring;
 mod source;
+pub mod tap;
 mod typed;
 
 pub(crate) use consumer::panic_words;

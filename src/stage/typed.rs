@@ -66,13 +66,13 @@ pub fn typed<F: Frame>(
             WhenFull::Reject,
             counters.clone(),
             F::KINDS,
-            None,
+            Vec::new(),
         ),
         clock: clock.clone(),
         kind: PhantomData,
     };
     let rx = TypedRx {
-        hop: HopRx::new(name, consumer, counters.clone(), recorder),
+        hop: HopRx::new(name, consumer, counters.clone(), recorder, Vec::new()),
         clock: clock.clone(),
         kind: PhantomData,
     };
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!((offered.get(), accepted.get()), (5, 4));
         assert_eq!(ends.counters.tx.shed[Shed::Rejected.index()].get(), 1);
         assert_eq!(ends.counters.rx.delivered.get(), 4);
-        assert_eq!(ends.counters.in_flight(), 0);
+        assert_eq!(ends.counters.arrivals(&ends.counters).in_flight, 0);
         tx.close(Cause::Finished);
         assert!(rx.is_finished());
         drop(rx);
@@ -226,6 +226,6 @@ mod tests {
             ends.counters.rx.discarded[Discard::Malformed.index()].get(),
             1
         );
-        assert_eq!(ends.counters.in_flight(), 0);
+        assert_eq!(ends.counters.arrivals(&ends.counters).in_flight, 0);
     }
 }

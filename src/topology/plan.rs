@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use crate::base::limits::HOPS_MAX;
 use crate::host::{Host, MemoryWish, memory, usable_threads};
-use crate::ring::hop;
+use crate::ring::{hop, multicast};
 use crate::stage::Role;
 use crate::wait::Strategy;
 
 use super::check::Line;
+use super::fan;
 use super::problem::{Problem, Problems, list};
 
 /// Bytes that a thread's stack takes up once it runs: what is touched, not what is reserved.
@@ -46,7 +47,10 @@ pub struct PlannedHop {
     pub depth: usize,
     /// The policy.
     pub when_full: &'static str,
-    /// Bytes of the ring.
+    /// The hop that this one shares its ring with, where a ring has several consumers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shares: Option<String>,
+    /// Bytes of the ring; 0 where it is another hop's.
     pub ring_bytes: usize,
     /// Bytes of its histograms: the loop's two sets and the observer's totals.
     pub hist_bytes: usize,
@@ -90,14 +94,26 @@ impl Plan {
     fn with(line: &Line, threads: Vec<PlannedThread>) -> Plan {
         let thread_of = |node: usize| threads.iter().position(|thread| thread.at.contains(&node));
         let per_hop_bytes = hist_bytes(3);
+        let rings = fan::rings(&line.hops);
+        let ring_bytes = |at: usize, depth| match rings.iter().find(|ring| ring[0] == at) {
+            None => 0,
+            Some(ring) if ring.len() == 1 => hop::memory_bytes(depth),
+            Some(ring) => multicast::memory_bytes(depth, ring.len()),
+        };
+        let shares = |at: usize| {
+            let ring = rings.iter().find(|ring| ring[1..].contains(&at))?;
+            Some(line.hops[ring[0]].name.clone())
+        };
         let hops: Vec<PlannedHop> = line
             .hops
             .iter()
-            .map(|line_hop| PlannedHop {
+            .enumerate()
+            .map(|(at, line_hop)| PlannedHop {
                 name: line_hop.name.clone(),
                 depth: line_hop.hop.depth,
                 when_full: line_hop.hop.when_full.name(),
-                ring_bytes: hop::memory_bytes(line_hop.hop.depth),
+                shares: shares(at),
+                ring_bytes: ring_bytes(at, line_hop.hop.depth),
                 hist_bytes: per_hop_bytes,
                 same_thread: thread_of(line_hop.from) == thread_of(line_hop.to),
             })

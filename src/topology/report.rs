@@ -205,12 +205,12 @@ fn over_budget(budget: Option<&Budget>, totals: &Totals) -> BTreeMap<&'static st
 
 pub(crate) fn hop_report(hop: &HopView) -> HopReport {
     let counters = &hop.counters;
-    // The consumer's side first: a running line must not show more delivered than accepted.
-    let delivered = counters.rx.delivered.get();
-    let discarded = by_reason::<Discard>(&counters.rx.discarded);
-    let accepted = counters.tx.accepted.get();
-    let shed = by_reason::<Shed>(&counters.tx.shed);
-    let shed_by_kind = counters
+    let offers = &hop.offers;
+    let arrivals = hop.arrivals();
+    let discarded = Discard::NAMES.iter().zip(arrivals.discarded);
+    let discarded = discarded.filter(|(_, count)| *count > 0);
+    let shed = by_reason::<Shed>(&offers.tx.shed);
+    let shed_by_kind = offers
         .tx
         .shed_by_kind
         .iter()
@@ -223,19 +223,21 @@ pub(crate) fn hop_report(hop: &HopView) -> HopReport {
         })
         .filter(|(_, reasons)| !reasons.is_empty())
         .collect();
-    let gone = delivered + discarded.values().sum::<u64>();
     let span = hop.budget.as_ref().map_or(Of::Sojourn, Budget::span);
     HopReport {
         name: hop.name.clone(),
         depth: hop.depth,
         when_full: hop.when_full,
-        offered: counters.tx.offered.get(),
-        accepted,
+        shares: hop.shares.clone(),
+        offered: offers.tx.offered.get(),
+        accepted: arrivals.accepted,
         shed,
         shed_by_kind,
-        delivered,
-        in_flight: accepted.saturating_sub(gone),
-        discarded,
+        delivered: arrivals.delivered,
+        in_flight: arrivals.in_flight,
+        discarded: discarded
+            .map(|(name, count)| ((*name).to_owned(), count))
+            .collect(),
         depth_max: counters.rx.depth_max.get(),
         wakes: counters.tx.wakes.get(),
         wait_ns: percentiles(&hop.spans.totals[Of::Wait as usize]),
@@ -387,7 +389,9 @@ pub(crate) fn ledger_report(
                     hop.name, hop.offered, hop.accepted, hop.delivered, hop.in_flight
                 ));
             }
-            if let Some(undeclared) = hop.shed.get(Shed::Undeclared.name()) {
+            if let Some(undeclared) = hop.shed.get(Shed::Undeclared.name())
+                && hop.shares.is_none()
+            {
                 breaches.push(format!(
                     "{}: {undeclared} emissions shed for which no room had been secured",
                     hop.name
@@ -445,7 +449,7 @@ pub(crate) fn ledger_report(
         breaches,
         losses,
         sources,
-        shed: hops.iter().flat_map(|hop| hop.shed.values()).sum(),
+        shed: hops.iter().map(HopReport::shed_once).sum(),
         discarded: hops.iter().flat_map(|hop| hop.discarded.values()).sum(),
     }
 }
@@ -524,11 +528,16 @@ pub(crate) fn left(
     stuck_with: impl Fn(&str) -> Option<String>,
 ) -> Vec<Left> {
     let on = |hop: &HopView| {
-        let discarded = &hop.counters.rx.discarded[Discard::DrainDeadline.index()];
-        hop.counters.in_flight() + discarded.get()
+        let arrivals = hop.arrivals();
+        arrivals.in_flight + arrivals.discarded[Discard::DrainDeadline.index()]
     };
-    let holder = |hop: &HopView| {
-        let mut at = hop.to;
+    let holder = |first: &HopView| {
+        // One that has come as far as a consumer that it follows waits for that one.
+        let mut at = first.to;
+        let mut after = &first.after;
+        while let Some(next) = after.iter().find(|next| on(&hops[**next]) >= on(first)) {
+            (at, after) = (hops[*next].to, &hops[*next].after);
+        }
         // A line is a DAG, so this comes to an end.
         while let Some(next) = nodes[at].outputs.iter().find(|out| on(&hops[**out]) > 0) {
             at = hops[*next].to;

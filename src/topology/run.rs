@@ -273,6 +273,7 @@ impl Running {
         }
         for hop in &mut self.hops {
             hop.spans.observe();
+            hop.desk.collect();
         }
         for spans in self
             .nodes

@@ -122,7 +122,7 @@ fn unknown_keys_are_told_with_the_one_that_was_meant() {
         (
             "depth = 1024",
             "colour = 1024",
-            "line.toml:28:1: unknown key \"colour\"\n  help: known here: from, to, depth, when_full",
+            "line.toml:28:1: unknown key \"colour\"\n  help: known here: from, to, after, depth, when_full",
         ),
         (
             "name = \"mine\"",

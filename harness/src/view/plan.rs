@@ -40,7 +40,10 @@ pub(crate) fn lines(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
             Cell::new(&*hop.name, Tone::Strong),
             grouped(hop.depth as u64).into(),
             hop.when_full.into(),
-            bytes(hop.ring_bytes as u64).into(),
+            match &hop.shares {
+                Some(_) => Cell::new("shared", Tone::Dim),
+                None => bytes(hop.ring_bytes as u64).into(),
+            },
             bytes(hop.hist_bytes as u64).into(),
             Cell::new(
                 if hop.same_thread {

@@ -159,7 +159,7 @@ pub(crate) fn hops(report: &Report, since: Since<'_>, detail: Detail) -> Table {
             head,
             &spans[..shown],
             limits,
-            unless_zero(shed, Tone::Bad),
+            unless_zero(hop.shed_once(), Tone::Bad),
         );
         if !live {
             hop_remarks(&mut table, hop);
@@ -208,7 +208,10 @@ fn block(
 }
 
 fn hop_remarks(table: &mut Table, hop: &HopReport) {
-    if !hop.shed.is_empty() {
+    if let Some(first) = &hop.shares {
+        table.remark(format!("shares the ring of {first}"), Tone::Dim);
+    }
+    if !hop.shed.is_empty() && hop.shares.is_none() {
         let kinds = hop
             .shed_by_kind
             .iter()

@@ -246,7 +246,7 @@ fn verdict(run: &RunReport) -> String {
 pub(crate) fn hints(run: &RunReport, program: &str, case: &str, is_fed: bool) -> Vec<String> {
     let report = &run.report;
     let mut hints = Vec::new();
-    for hop in &report.hops {
+    for hop in report.hops.iter().filter(|hop| hop.shares.is_none()) {
         // A hop that closed because a node failed was not too slow.
         let reasons = hop.shed.iter().filter(|(why, _)| *why != "closed");
         let shed: u64 = reasons.map(|(_, count)| count).sum();

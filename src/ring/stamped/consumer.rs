@@ -13,7 +13,7 @@ use crate::base::primitive::Ordering;
 use crate::base::{Cause, Sequence};
 use crate::ring::{Layout, prefetch};
 
-use super::{Content, LAZY, Side};
+use super::{Content, LAZY, Side, ready_run};
 
 /// The reading side. Two cache lines of its own, as the writing side has.
 #[repr(align(128))]
@@ -116,29 +116,13 @@ impl<V: Content, L: Layout> Consumer<V, L> {
     }
 
     /// How many items from the one `from` places ahead are ready on this lap, up to the one `limit`
-    /// places ahead: by doubling and then halving steps.
+    /// places ahead.
     fn ready_here(&self, from: u64, limit: u64) -> u64 {
         let is_ready = |ahead: u64| self.side.is_ready(self.position.plus(from + ahead));
-        let most = limit - from;
-        if most == 0 || !is_ready(0) {
+        if limit == from || !is_ready(0) {
             return 0;
         }
-        // `ready` is an index seen ready; `end` is one seen not ready, or the limit.
-        let (mut ready, mut end) = (0, 1);
-        while end < most && is_ready(end) {
-            ready = end;
-            end *= 2;
-        }
-        end = end.min(most);
-        while end - ready > 1 {
-            let middle = ready + (end - ready) / 2;
-            if is_ready(middle) {
-                ready = middle;
-            } else {
-                end = middle;
-            }
-        }
-        end
+        ready_run(limit - from, is_ready)
     }
 
     /// Whether the producer has closed and everything it published is consumed.
