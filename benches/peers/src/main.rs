@@ -320,6 +320,7 @@ impl Run<'_> {
             add_bulk::<7>(&mut to, depth);
             add_peers::<7>(&mut to, depth);
             add_packed::<8>(&mut to, depth);
+            add_lined::<8>(&mut to, depth);
             add_bulk::<8>(&mut to, depth);
             to.add("hopline hop", Role::Ours, HopLink::of(depth, 64));
             add_peers::<8>(&mut to, depth);

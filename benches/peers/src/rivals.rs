@@ -323,10 +323,14 @@ impl<const W: usize> Tx for End<DisruptorTx<W>> {
 impl<const W: usize> Rx for End<disruptor::EventPoller<Words<W>, Barrier>> {
     #[inline(always)]
     fn take(&mut self) -> Option<u64> {
-        match self.take_batch(1) {
-            (0, _) => None,
-            (_, sum) => Some(sum),
-        }
+        self.take_with(|sum| sum)
+    }
+
+    #[inline(always)]
+    fn take_with<T>(&mut self, then: impl FnOnce(u64) -> T) -> Option<T> {
+        let mut events = self.0.take(1).ok()?;
+        let event = (&mut events).next()?;
+        Some(then(event.sum()))
     }
 
     #[inline(always)]
@@ -416,7 +420,12 @@ impl<const W: usize> Tx for End<std::sync::Arc<thingbuf::ThingBuf<Words<W>>>> {
 impl<const W: usize> Rx for End<Taking<std::sync::Arc<thingbuf::ThingBuf<Words<W>>>>> {
     #[inline(always)]
     fn take(&mut self) -> Option<u64> {
-        self.0.0.pop_with(|slot| slot.sum())
+        self.take_with(|sum| sum)
+    }
+
+    #[inline(always)]
+    fn take_with<T>(&mut self, then: impl FnOnce(u64) -> T) -> Option<T> {
+        self.0.0.pop_with(|slot| then(slot.sum()))
     }
 }
 
@@ -461,5 +470,63 @@ impl<const W: usize> Rx for End<flume::Receiver<Words<W>>> {
     #[inline(always)]
     fn take(&mut self) -> Option<u64> {
         Some(self.0.try_recv().ok()?.sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends and takes on one thread, one by one and in batches, several laps.
+    fn delivers(link: &impl Link) {
+        let words = link.words();
+        let (mut tx, mut rx) = link.open(0);
+        assert_eq!(rx.take(), None);
+        for number in 0..100 {
+            assert!(tx.send(number));
+            let doubled = rx.take_with(|sum| 2 * sum);
+            assert_eq!(doubled, Some(2 * number * words));
+        }
+        let mut first = 0;
+        for count in 1..=16 {
+            let sent = tx.send_batch(first, count) as u64;
+            // At the end of its memory a rival may offer less than all.
+            assert!(sent >= 1);
+            let (mut taken, mut total) = (0, 0);
+            while taken < sent {
+                let (count, sum) = rx.take_batch(4);
+                assert!(count >= 1);
+                taken += count as u64;
+                total += sum;
+            }
+            assert_eq!(taken, sent);
+            assert_eq!(total, (first..first + sent).sum::<u64>() * words);
+            assert_eq!(rx.take_batch(4), (0, 0));
+            first += sent;
+        }
+        let full = (0..1_000).take_while(|&number| tx.send(number)).count();
+        assert!(full < 1_000, "a rival without a bound");
+    }
+
+    fn all<const W: usize>() {
+        let depth = 16;
+        delivers(&Omango::<W> { depth });
+        delivers(&Nexus::<W> { depth });
+        delivers(&Gil::<W> { depth });
+        delivers(&Rtrb::<W> { depth });
+        delivers(&Ringbuf::<W> { depth });
+        delivers(&Disruptor::<W> { depth });
+        delivers(&ArrayQueue::<W> { depth });
+        delivers(&CrossbeamChannel::<W> { depth });
+        delivers(&Thingbuf::<W> { depth });
+        delivers(&Kanal::<W> { depth });
+        delivers(&Flume::<W> { depth });
+    }
+
+    #[test]
+    fn every_rival_delivers_what_it_was_sent() {
+        all::<1>();
+        all::<7>();
+        all::<32>();
     }
 }

@@ -5,7 +5,7 @@
 use hopline::clock::Clock;
 use hopline::feed::decimal::{Price, Qty};
 use hopline::feed::market::BookTicker;
-use hopline::frame::Frame;
+use hopline::frame::{Frame, View};
 use hopline::stage::{TypedEnds, TypedRx, TypedTx, typed};
 use hopline_harness::measure::{Link, Rx, Tx};
 
@@ -75,29 +75,40 @@ impl Tx for Emitting {
 impl Rx for Taking {
     #[inline(always)]
     fn take(&mut self) -> Option<u64> {
-        let sum = self.0.take(|ticker| {
-            let units = [
-                ticker.bid().0,
-                ticker.bid_qty().0,
-                ticker.ask().0,
-                ticker.ask_qty().0,
-            ];
-            let units = units
-                .iter()
-                .fold(0, |sum: u64, &units| sum.wrapping_add(units as u64));
-            let number = ticker.update_id();
-            // Nothing where the symbol is the number's rest, so that the sum tells if it is not.
-            let symbol = ticker.symbol().wrapping_sub(number as u16);
-            [
-                number,
-                ticker.event_ms(),
-                ticker.transaction_ms(),
-                u64::from(symbol),
-            ]
-            .iter()
-            .fold(units, |sum, &word| sum.wrapping_add(word))
-        });
-        // A frame that failed its check has no sum that anybody expects.
-        Some(sum?.unwrap_or(u64::MAX))
+        self.take_with(|sum| sum)
     }
+
+    /// `then` is the handler's: what it emits leaves before the frame is recorded, as on a line.
+    #[inline(always)]
+    fn take_with<T>(&mut self, then: impl FnOnce(u64) -> T) -> Option<T> {
+        let taken = self.0.take(|ticker| then(sum(ticker)));
+        // A frame that fails its check is none: the loop then ends for want of it.
+        taken?.ok()
+    }
+}
+
+/// The sum of all fields.
+#[inline(always)]
+fn sum(ticker: View<'_, BookTicker>) -> u64 {
+    let units = [
+        ticker.bid().0,
+        ticker.bid_qty().0,
+        ticker.ask().0,
+        ticker.ask_qty().0,
+    ];
+    let units = units
+        .iter()
+        .fold(0, |sum: u64, &units| sum.wrapping_add(units as u64));
+    let number = ticker.update_id();
+    // Nothing where the symbol is the number's rest, so that the sum tells if it is not.
+    let symbol = ticker.symbol().wrapping_sub(number as u16);
+    let words = [
+        number,
+        ticker.event_ms(),
+        ticker.transaction_ms(),
+        u64::from(symbol),
+    ];
+    words
+        .iter()
+        .fold(units, |sum, &word| sum.wrapping_add(word))
 }

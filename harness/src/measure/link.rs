@@ -36,6 +36,14 @@ pub trait Rx: Send {
     /// Takes the oldest item and returns the (wrapping) sum of all its words.
     fn take(&mut self) -> Option<u64>;
 
+    /// Takes the oldest item and hands the sum of its words to `then` as soon as it is read.
+    ///
+    /// A link that is read in place gives the slot back, and does what else it owes, after `then`: an
+    /// answer that is sent in there leaves before that, as it does from a handler of a line.
+    fn take_with<T>(&mut self, then: impl FnOnce(u64) -> T) -> Option<T> {
+        self.take().map(then)
+    }
+
     /// Takes up to `most` items, in the link's own batch form if it has one. Returns how many, and
     /// the sum of all words of all of them.
     fn take_batch(&mut self, most: usize) -> (usize, u64) {

@@ -175,9 +175,14 @@ impl Tx for HopTx {
 impl Rx for FrameConsumer {
     #[inline(always)]
     fn take(&mut self) -> Option<u64> {
-        let total = sum_bytes(self.peek()?.payload());
+        self.take_with(|sum| sum)
+    }
+
+    #[inline(always)]
+    fn take_with<T>(&mut self, then: impl FnOnce(u64) -> T) -> Option<T> {
+        let result = then(sum_bytes(self.peek()?.payload()));
         self.advance();
-        Some(total)
+        Some(result)
     }
 }
 
@@ -295,8 +300,13 @@ impl Tx for BlobTx {
 impl Rx for BlobConsumer {
     #[inline(always)]
     fn take(&mut self) -> Option<u64> {
-        let total = sum_bytes(self.peek()?.bytes());
+        self.take_with(|sum| sum)
+    }
+
+    #[inline(always)]
+    fn take_with<T>(&mut self, then: impl FnOnce(u64) -> T) -> Option<T> {
+        let result = then(sum_bytes(self.peek()?.bytes()));
         self.advance();
-        Some(total)
+        Some(result)
     }
 }
