@@ -320,6 +320,7 @@ fn blobs_of_all_sizes_arrive_whole_over_threads() {
         for number in 0..BLOBS {
             let len = prng.below(2049) as usize;
             while !tx.has_room(len) {
+                assert_eq!(tx.consumer_closed(), None, "the reader ended early");
                 thread::yield_now();
             }
             if number % 3 == 0 {

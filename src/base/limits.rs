@@ -25,9 +25,9 @@ pub const ARENA_BYTES_MAX: usize = 1 << 30;
 /// Smallest arena of a ring of blobs, in bytes: two cache lines, so that the largest blob, half of the arena, is one.
 pub const ARENA_BYTES_MIN: usize = 2 * CACHE_LINE_BYTES;
 
-/// Most bytes that a producer of blobs takes into its cache ahead of the next one. Beyond 1 KiB the transfer
-/// of the blob outweighs what taking its first lines ahead saves, and the lines that are taken in vain cost.
-pub const AHEAD_BYTES_MAX: usize = 1 << 10;
+/// Most bytes that a producer of blobs takes into its cache ahead of the next one: an eighth of a first-level cache
+/// of 32 KiB, so that it pushes out little of what the producer works on.
+pub const AHEAD_BYTES_MAX: usize = 1 << 12;
 
 /// Most producers of one ring that are told apart by a number of their own: a bit each in one word.
 /// More threads than that pushing into one ring is a machine beyond what a line is for; they

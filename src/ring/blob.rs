@@ -39,18 +39,21 @@
 //!
 //! # What it costs
 //!
-//! At 256 B a hop is level with the best index ring that carries the bytes inline, at 1 KiB it is a fifth to a
-//! quarter below it (`benches/peers`, every byte written and read). Three things were measured for that,
-//! closed loop, on Zen 4:
+//! Every byte written and read, beside the best ring that carries the same bytes inline (`benches/peers`, Zen 4): at
+//! 256 B between 0.9 and 1.15 of it, at 1 KiB 0.7, at 4 KiB 0.5 to 0.6. So values of 256 B that all have
+//! one size travel quicker in [`spsc::ring_lined`](crate::ring::spsc::ring_lined). Measured for that, closed loop:
 //!
-//! - The line that the consumer waits on holds the descriptor only. With the first bytes of the payload in it, or
-//!   all of them in a big slot, each poll takes the line from the producer that is still writing: 20-40 % more at 256 B.
+//! - The line that the consumer waits on holds the descriptor only. With bytes of a payload in it that is written
+//!   in place, each poll takes the line from the producer that is still writing: 20-40 % more at 256 B. (A value that
+//!   is pushed is written in one go; it does not pay that.)
 //! - After a commit the producer writes into the lines that the next payload will take, so that it owns them
-//!   before it has something to send: 10 % at 256 B, a quarter at 1 KiB. It takes as many as the last payload had.
+//!   before it has something to send: 10 % at 256 B, a quarter at 1 KiB, a third and more at 4 KiB. It takes as many
+//!   as the last payload had, up to [`AHEAD_BYTES_MAX`](crate::base::limits::AHEAD_BYTES_MAX). `prefetchw` gains nothing.
 //! - The waiting consumer prefetches nothing: at 256 B that takes lines away that are being written, at
-//!   1 KiB it gains less than the second point does.
+//!   1 KiB it gains 5 %, less than the second point, which it would undo.
+//! - Descriptors of 128 B, or two to a cache line, are no quicker than those of 64 B.
 //!
-//! One wide copy into [`BlobClaim::bytes_mut`] is quicker than many narrow stores: 10 % of a hop at 256 B.
+//! Write wide: a payload that is filled by a call for every word costs more than the hop does.
 //!
 //! Invariant: a descriptor is published after the bytes that it describes, and names bytes that the consumer gives
 //! back only by stepping over it.

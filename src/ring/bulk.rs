@@ -24,7 +24,7 @@
 //!     while !producer.has_room(50) {
 //!         thread::yield_now();
 //!     }
-//!     producer.push_batch((first..first + 50).map(|number| [number; 7])).unwrap();
+//!     producer.push_batch((0..50).map(|at| [first + at as u64; 7])).unwrap();
 //! }
 //! drop(producer); // closes with Cause::Dropped; what was pushed still arrives
 //! assert_eq!(sum.join().unwrap(), 10_000 * 9_999 / 2);
@@ -176,6 +176,12 @@ impl<T> Side<T> {
         self.mask + 1
     }
 
+    /// The index of this position's slot.
+    #[inline(always)]
+    fn index(&self, position: Sequence) -> usize {
+        position.slot(self.mask)
+    }
+
     #[inline(always)]
     fn control(&self) -> &Control {
         &self.ring.control
@@ -190,22 +196,11 @@ impl<T> Side<T> {
         [first..first + before_the_end, 0..count - before_the_end]
     }
 
-    /// The content of a slot that belongs to this side alone: for the producer one that it has a credit for, for the
-    /// consumer one between its position and the tail.
+    /// The content of the slot with this index, which belongs to this side alone: for the producer one that it has a
+    /// credit for, for the consumer one between its position and the tail.
     ///
     /// # Safety
-    /// The slot is this side's, and no other reference to its content lives.
-    #[inline(always)]
-    unsafe fn content(&self, position: Sequence) -> &mut MaybeUninit<T> {
-        let index = position.slot(self.mask);
-        // SAFETY: the masked index is below the number of slots; whose the slot is, the caller says.
-        unsafe { self.content_at(index) }
-    }
-
-    /// As [`Side::content`], by index.
-    ///
-    /// # Safety
-    /// As [`Side::content`], and `index` is below the number of slots.
+    /// The index is below the number of slots, the slot is this side's, and no other reference to its content lives.
     #[inline(always)]
     unsafe fn content_at(&self, index: usize) -> &mut MaybeUninit<T> {
         debug_assert!(index as u64 <= self.mask);
@@ -278,7 +273,7 @@ impl<T> Producer<T> {
             return Err(PushError::of(reason, value));
         }
         // SAFETY: there is a credit for the slot at the tail, and no claim lives, for `self` is borrowed.
-        let slot = unsafe { self.side.content(self.position) };
+        let slot = unsafe { self.side.content_at(self.side.index(self.position)) };
         slot.write(value);
         self.publish(1);
         Ok(())
@@ -322,18 +317,6 @@ impl<T> Producer<T> {
     ///
     /// # Errors
     /// If the ring is full or if either side has closed it.
-    ///
-    /// ```
-    /// use hopline::ring::bulk;
-    /// let (mut producer, mut consumer) = bulk::ring(2)?;
-    /// drop(producer.claim().unwrap()); // abort: as if nothing had been
-    /// let mut filled = producer.claim().unwrap().write(vec![1]);
-    /// filled.value_mut().push(2);
-    /// assert_eq!(consumer.pop(), None); // not yet committed
-    /// filled.commit();
-    /// assert_eq!(consumer.pop(), Some(vec![1, 2]));
-    /// # Ok::<(), hopline::ring::DepthError>(())
-    /// ```
     #[inline]
     pub fn claim(&mut self) -> Result<Claim<'_, T>, ClaimError> {
         self.check(1)?;
@@ -417,8 +400,9 @@ impl<T> Filled<'_, T> {
     #[inline]
     pub fn value_mut(&mut self) -> &mut T {
         let producer = &mut *self.0.producer;
+        let index = producer.side.index(producer.position);
         // SAFETY: the slot at the tail is claimed, and `self` is its only way.
-        let slot = unsafe { producer.side.content(producer.position) };
+        let slot = unsafe { producer.side.content_at(index) };
         // SAFETY: a `Filled` is made by writing the value, and only commit or drop end that.
         unsafe { slot.assume_init_mut() }
     }
@@ -442,20 +426,13 @@ impl<T> Filling<'_, T> {
     #[inline(always)]
     fn write(&mut self, value: T) {
         let position = self.producer.position.plus(self.written as u64);
-        self.write_at(position.slot(self.producer.side.mask), value);
+        self.write_at(self.producer.side.index(position), value);
     }
 
     /// Writes the next value, which belongs into the slot with this index.
     #[inline(always)]
     fn write_at(&mut self, index: usize, value: T) {
         debug_assert!((self.written as u64) < self.producer.credits_known());
-        debug_assert_eq!(
-            self.producer
-                .position
-                .plus(self.written as u64)
-                .slot(self.producer.side.mask),
-            index
-        );
         // SAFETY: the index is the next one's, below the number of slots; there is a credit for it, and the filling is
         // the only way to it.
         let slot = unsafe { self.producer.side.content_at(index) };
@@ -476,10 +453,11 @@ impl<T> Filling<'_, T> {
 
 impl<T> Drop for Filling<'_, T> {
     fn drop(&mut self) {
+        let side = &self.producer.side;
         for ahead in 0..self.written as u64 {
             let position = self.producer.position.plus(ahead);
-            // SAFETY: as in `write`.
-            let slot = unsafe { self.producer.side.content(position) };
+            // SAFETY: as in `write_at`.
+            let slot = unsafe { side.content_at(side.index(position)) };
             // SAFETY: the first `written` slots hold values, unpublished, and are not read again.
             unsafe { slot.assume_init_drop() };
         }
@@ -539,7 +517,7 @@ impl<T> Consumer<T> {
             return None;
         }
         // SAFETY: the slot lies before the tail, so it is the consumer's, and `self` is borrowed.
-        let slot = unsafe { self.side.content(self.position) };
+        let slot = unsafe { self.side.content_at(self.side.index(self.position)) };
         // SAFETY: before the tail lie values, and the step over it keeps this one from being read again.
         let value = unsafe { slot.assume_init_read() };
         self.step_over(1);
@@ -553,7 +531,7 @@ impl<T> Consumer<T> {
             return None;
         }
         // SAFETY: the slot lies before the tail, so it is the consumer's, which stays borrowed.
-        let slot = unsafe { self.side.content(self.position) };
+        let slot = unsafe { self.side.content_at(self.side.index(self.position)) };
         // SAFETY: before the tail lie values.
         Some(unsafe { slot.assume_init_ref() })
     }

@@ -51,6 +51,7 @@
 //! |---|---|
 //! | values of a few words: latency and throughput | [`spsc::ring`]: packed slots, several to a cache line |
 //! | values up to 56 B | [`spsc::ring_lined`]: a slot is one cache line, never two halves |
+//! | values of one size, up to 256 B | [`spsc::ring_lined`] as well: a slot is some cache lines, written in one go |
 //! | frames with an envelope, 96 B of payload | [`hop::frames`]: a slot is two cache lines |
 //! | producers that come and go | [`mpsc::ring`], [`mpsc::frames`]: the same slots, claimed in turn |
 //! | several producers known from the start | a ring each, read by [`fan_in::FanIn`] |
@@ -58,9 +59,9 @@
 //! | opaque bytes of any size beyond a slot | [`blob::ring`]: a descriptor in a slot, the bytes in an arena |
 //! | many items at once | the batch forms: one publish for all of them; where nearly all come so, [`bulk::ring`] |
 //!
-//! The bulk mode has no commit words: in batches of 32 it moves values of 8 B three times as quickly as packed slots,
-//! values of 56 and 64 B in a fifth to a third less time, and 64 B one by one in half; a hop costs it a cache line more.
-//! One by one, values of 8 and of 56 B are quicker in the slots of [`spsc`].
+//! The bulk mode has no commit words. In batches of 32 it moves values of 8 B in a quarter of the time that packed
+//! slots take, those of 56 and 64 B in three quarters; one by one, 8 B and 64 B in three quarters. A hop costs it a cache
+//! line more, and values of 56 B one by one are quicker in [`spsc::ring_lined`], by a fifth.
 //!
 //! A slot of its own cache line costs unit throughput: it moves a line for each item where packed
 //! slots share one. A ring no deeper than it has to be is faster: what both sides touch in a lap stays

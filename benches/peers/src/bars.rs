@@ -41,14 +41,26 @@ const JUDGED: [(usize, &str); 7] = [
     (96, "hopline hop"),
     (120, "hopline lined"),
     (256, "hopline lined"),
-    (1024, "hopline lined"),
+    (1024, "hopline blob"),
+];
+
+/// The same for the stream: payload, whether in batches, layout.
+const JUDGED_IN_STREAMS: [(usize, bool, &str); 4] = [
+    (8, false, "hopline bulk"),
+    (56, false, "hopline lined"),
+    (8, true, "hopline bulk"),
+    (64, true, "hopline bulk"),
 ];
 
 /// hopline's candidate that is judged for a payload.
 fn ours<S>(runs: &[Runs<S>], bytes: usize) -> Option<&Runs<S>> {
     let (_, name) = JUDGED.iter().find(|(judged, _)| *judged == bytes)?;
+    named(runs, bytes, name)
+}
+
+fn named<'a, S>(runs: &'a [Runs<S>], bytes: usize, name: &str) -> Option<&'a Runs<S>> {
     runs.iter()
-        .find(|run| run.name == *name && run.payload_bytes == bytes)
+        .find(|run| run.name == name && run.payload_bytes == bytes)
 }
 
 /// The highest ratio of `ours` over any of the peers, that is, over the best one; and its name.
@@ -80,7 +92,11 @@ pub fn latency(runs: &[Runs<Percentiles>]) -> Vec<Bar> {
     let mut bars = Vec::new();
     let floor = runs.iter().find(|run| run.role == Role::Floor);
     for bytes in [8, 56] {
-        let Some(ours) = ours(runs, bytes) else {
+        let judged = JUDGED_IN_STREAMS
+            .iter()
+            .find(|(of, batched, _)| *of == bytes && *batched == (batch > 1))
+            .and_then(|(_, _, name)| named(runs, bytes, name));
+        let Some(ours) = judged else {
             continue;
         };
         if let Some(floor) = floor {
@@ -107,7 +123,11 @@ pub fn latency(runs: &[Runs<Percentiles>]) -> Vec<Bar> {
         }
     }
     for bytes in [64, 96, 120, 256, 1024] {
-        let Some(ours) = ours(runs, bytes) else {
+        let judged = JUDGED_IN_STREAMS
+            .iter()
+            .find(|(of, batched, _)| *of == bytes && *batched == (batch > 1))
+            .and_then(|(_, _, name)| named(runs, bytes, name));
+        let Some(ours) = judged else {
             continue;
         };
         if let Some((found, name)) = over_best(ours, peers(runs, bytes), p50) {
@@ -157,7 +177,11 @@ pub fn throughput(runs: &[Runs<f64>], batch: usize) -> Vec<Bar> {
     };
     let mut bars = Vec::new();
     for &(bytes, most) in limits {
-        let Some(ours) = ours(runs, bytes) else {
+        let judged = JUDGED_IN_STREAMS
+            .iter()
+            .find(|(of, batched, _)| *of == bytes && *batched == (batch > 1))
+            .and_then(|(_, _, name)| named(runs, bytes, name));
+        let Some(ours) = judged else {
             continue;
         };
         if let Some((found, name)) = over_best(ours, peers(runs, bytes), |&ns| ns) {

@@ -343,8 +343,13 @@ impl Tx for BlobTx {
 impl Rx for BlobConsumer {
     #[inline(always)]
     fn take(&mut self) -> Option<u64> {
-        let total = sum_bytes(self.peek()?.bytes());
+        self.take_with(|sum| sum)
+    }
+
+    #[inline(always)]
+    fn take_with<T>(&mut self, then: impl FnOnce(u64) -> T) -> Option<T> {
+        let result = then(sum_bytes(self.peek()?.bytes()));
         self.advance();
-        Some(total)
+        Some(result)
     }
 }
