@@ -41,6 +41,7 @@ const FLOORS: &[(&str, u32)] = &[
 const FENCE: &[&str] = &[
     "src/clock/tsc.rs",
     "src/hist/swap.rs",
+    "src/io/mmsg.rs",
     "src/io/sys.rs",
     "src/ring/prefetch.rs",
     "src/ring/spsc.rs",

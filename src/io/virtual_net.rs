@@ -84,7 +84,7 @@ struct SentHead {
 /// A datagram on its way or in a queue.
 #[derive(Debug)]
 pub(crate) struct Packet {
-    at_ns: u64,
+    pub(crate) at_ns: u64,
     /// Breaks ties of time by the order of sending.
     order: u64,
     pub(crate) from: SocketAddr,
@@ -121,6 +121,8 @@ pub(crate) struct Inbox {
     pub(crate) queued_bytes: usize,
     pub(crate) limit_bytes: usize,
     pub(crate) drops: u64,
+    /// Whether its datagrams come with the time of their delivery.
+    pub(crate) stamps: bool,
     /// Who has it open; it closes with the last of them.
     pub(crate) holders: usize,
     /// Something came that no poll has reported yet.
