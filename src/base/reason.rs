@@ -128,6 +128,8 @@ reasons! {
         UnknownSchema = "unknown_schema",
         /// Nothing in it.
         Empty = "empty",
+        /// Received, and not decoded when the run was ended.
+        LeftOver = "left_over",
     }
 }
 

@@ -328,6 +328,12 @@ impl SendBatch {
         }
     }
 
+    /// Bytes that the rows of a batch of so many datagrams take, beside their bytes.
+    #[must_use]
+    pub const fn rows_bytes(datagrams: usize) -> usize {
+        datagrams * size_of::<Entry>()
+    }
+
     /// Adds a datagram to `to`, or to the connected peer; false, and nothing done, without room.
     #[inline]
     pub fn push(&mut self, to: Option<SocketAddr>, bytes: &[u8]) -> bool {
@@ -463,7 +469,10 @@ mod tests {
         assert_eq!(planned(&of(&[64; 3]), 1472), [(3, 64)]);
         assert_eq!(planned(&of(&[64, 64, 10, 64]), 1472), [(3, 64), (1, 64)]);
         assert_eq!(planned(&of(&[10, 64, 64]), 1472), [(1, 10), (2, 64)]);
-        assert_eq!(planned(&of(&[0, 64, 0, 64]), 1472), [(1, 0), (1, 64), (1, 0), (1, 64)]);
+        assert_eq!(
+            planned(&of(&[0, 64, 0, 64]), 1472),
+            [(1, 0), (1, 64), (1, 0), (1, 64)]
+        );
         assert_eq!(planned(&of(&[64; 65]), 1472), [(64, 64), (1, 64)]);
         // Longer than the path carries whole, or no trains at all: each by itself.
         assert_eq!(planned(&of(&[1473; 2]), 1472), [(1, 1473); 2]);

@@ -204,7 +204,11 @@ impl Faulty {
             Some(addr) => self.fail_open("bind", &addr)?,
             None => self.fail_open("bind", &"any address")?,
         }
-        self.inner.udp_join(shared, receives)
+        let id = self.inner.udp_join(shared, receives)?;
+        if let Driver::Real(real) = &mut self.inner {
+            real.udp_refuse_trains(id)?;
+        }
+        Ok(id)
     }
 
     pub(crate) fn udp_close(&mut self, id: UdpId) -> Result<(), IoError> {

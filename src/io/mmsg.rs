@@ -145,10 +145,7 @@ impl Control {
     fn segment(bytes: u16) -> (Control, usize) {
         let mut control = Control::EMPTY;
         let head = CONTROL_HEAD_WORDS * 8;
-        let (level, name) = (
-            libc::SOL_UDP.to_ne_bytes(),
-            libc::UDP_SEGMENT.to_ne_bytes(),
-        );
+        let (level, name) = (libc::SOL_UDP.to_ne_bytes(), libc::UDP_SEGMENT.to_ne_bytes());
         let kind = [
             level[0], level[1], level[2], level[3], name[0], name[1], name[2], name[3],
         ];
@@ -188,10 +185,10 @@ pub(crate) fn recv_many(
     let mut headers: [MaybeUninit<libc::mmsghdr>; BATCH_SLOTS_MAX] =
         [const { MaybeUninit::uninit() }; BATCH_SLOTS_MAX];
     let rows = bytes.chunks_exact_mut(*stride).zip(&mut names[..]);
-    for (((buffer, name), control), (vector, header)) in
-        rows.zip(&mut controls[..])
-            .zip(vectors.iter_mut().zip(&mut headers))
-            .take(want)
+    for (((buffer, name), control), (vector, header)) in rows
+        .zip(&mut controls[..])
+        .zip(vectors.iter_mut().zip(&mut headers))
+        .take(want)
     {
         let buffer = &mut buffer[..*bytes_each];
         let vector = vector.write(libc::iovec {
@@ -377,6 +374,11 @@ pub(crate) fn want_trains(socket: BorrowedFd<'_>) -> bool {
     set(socket, libc::SOL_UDP, libc::UDP_GRO, [1]).is_ok()
 }
 
+/// Takes that back; whether it is.
+pub(crate) fn refuse_trains(socket: BorrowedFd<'_>) -> bool {
+    set(socket, libc::SOL_UDP, libc::UDP_GRO, [0]).is_ok()
+}
+
 /// Whether trains can be sent (Linux 4.18). Asking changes nothing: a size of 0 is none.
 pub(crate) fn sends_trains(socket: BorrowedFd<'_>) -> bool {
     set(socket, libc::SOL_UDP, libc::UDP_SEGMENT, [0]).is_ok()
@@ -390,7 +392,13 @@ pub(crate) fn want_drops(socket: BorrowedFd<'_>) -> bool {
 /// Asks for the kernel's receive stamps, by the newer interface or the older; whether they come.
 pub(crate) fn want_stamps(socket: BorrowedFd<'_>) -> bool {
     let flags = libc::SOF_TIMESTAMPING_RX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
-    set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, [flags as i32]).is_ok()
+    set(
+        socket,
+        libc::SOL_SOCKET,
+        libc::SO_TIMESTAMPING,
+        [flags as i32],
+    )
+    .is_ok()
         || set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, [1]).is_ok()
 }
 
@@ -426,7 +434,9 @@ pub(crate) fn path_mtu(socket: BorrowedFd<'_>, v6: bool) -> Option<usize> {
             &raw mut len,
         )
     };
-    usize::try_from(mtu).ok().filter(|&mtu| status == 0 && mtu > 0)
+    usize::try_from(mtu)
+        .ok()
+        .filter(|&mtu| status == 0 && mtu > 0)
 }
 
 /// A socket's count of drops: the kernel's 32 bits, told by two ways that may overtake each other,
@@ -473,7 +483,12 @@ mod tests {
     #[test]
     fn control_messages_are_read_in_any_order_and_number() {
         let segment = message(libc::SOL_UDP, libc::UDP_GRO, &[64], 4);
-        let stamp = message(libc::SOL_SOCKET, libc::SO_TIMESTAMPING, &[7, 9, 0, 0, 0, 0], 48);
+        let stamp = message(
+            libc::SOL_SOCKET,
+            libc::SO_TIMESTAMPING,
+            &[7, 9, 0, 0, 0, 0],
+            48,
+        );
         let drops = message(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &[3], 4);
         let all = Said {
             segment: Some(64),

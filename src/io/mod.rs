@@ -38,7 +38,7 @@ use std::path::Path;
 use crate::base::primitive::{Arc, AtomicBool, Ordering};
 
 pub use batch::{
-    BATCH_SLOTS_MAX, BatchSent, RecvBatch, Received, SEND_CALLS_MAX, SendBatch, TRAIN_BYTES_MAX,
+    BATCH_SLOTS_MAX, BatchSent, Received, RecvBatch, SEND_CALLS_MAX, SendBatch, TRAIN_BYTES_MAX,
     TRAIN_SEGMENTS_MAX,
 };
 pub use error::{IoError, IoErrorKind};

@@ -225,6 +225,12 @@ impl Real {
         Ok(udp.granted)
     }
 
+    /// Has trains come datagram by datagram from now on.
+    pub(crate) fn udp_refuse_trains(&mut self, id: UdpId) -> Result<(), IoError> {
+        self.sockets.get_mut(id.0, "open a socket")?.refuse_trains();
+        Ok(())
+    }
+
     #[inline]
     pub(crate) fn udp_recv_batch(
         &mut self,
@@ -251,7 +257,10 @@ impl Real {
     }
 
     pub(crate) fn udp_kernel_drops(&mut self, id: UdpId) -> Option<u64> {
-        let udp = self.sockets.get_mut(id.0, "ask a socket for its drops").ok()?;
+        let udp = self
+            .sockets
+            .get_mut(id.0, "ask a socket for its drops")
+            .ok()?;
         udp.kernel_drops()
     }
 

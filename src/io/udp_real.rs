@@ -10,7 +10,7 @@ use mio::net::UdpSocket;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::base::limits::MESSAGE_BYTES_MAX;
-use crate::io::batch::{BatchSent, RecvBatch, SEND_CALLS_MAX, SendBatch, plan_trains};
+use crate::io::batch::{BatchSent, Entry, RecvBatch, SEND_CALLS_MAX, SendBatch, plan_trains};
 use crate::io::error::{IoError, IoErrorKind};
 use crate::io::mmsg::{self, Drops, Train};
 use crate::io::{Sent, UdpCounts, UdpGranted, UdpSpec, is_refusal, sys};
@@ -66,6 +66,13 @@ impl Udp {
         udp
     }
 
+    /// Has trains come datagram by datagram from now on.
+    pub(crate) fn refuse_trains(&mut self) {
+        if self.granted.trains {
+            self.granted.trains = !mmsg::refuse_trains(self.socket.as_fd());
+        }
+    }
+
     /// Asks the system how long a segment may be on the way to the peer.
     fn measure_path(&mut self) {
         self.segment_max = 0;
@@ -73,7 +80,9 @@ impl Udp {
             return;
         }
         let v6 = self.socket.local_addr().is_ok_and(|addr| addr.is_ipv6());
-        let known = self.peer.and_then(|_| mmsg::path_mtu(self.socket.as_fd(), v6));
+        let known = self
+            .peer
+            .and_then(|_| mmsg::path_mtu(self.socket.as_fd(), v6));
         let mtu = known.unwrap_or(MTU_UNKNOWN_BYTES);
         self.segment_max = mtu
             .saturating_sub(HEADERS_BYTES[usize::from(v6)])
@@ -110,8 +119,16 @@ impl Udp {
         let mut trains = [Train::EMPTY; SEND_CALLS_MAX];
         for _ in 0..SKIPS_MAX {
             let planned = plan_trains(batch.entries(), self.segment_max, &mut trains);
-            let fd = self.socket.as_fd();
-            let sent = mmsg::send_many(fd, batch.bytes(), batch.entries(), &trains[..planned]);
+            let sent = match (&trains[..planned], batch.entries()) {
+                // The plain call is cheaper for a lone datagram.
+                (&[Train { count: 1, .. }], &[Entry { to, .. }]) => match to {
+                    Some(to) => self.socket.send_to(batch.bytes(), to).map(|_| 1),
+                    None => self.socket.send(batch.bytes()).map(|_| 1),
+                },
+                (trains, entries) => {
+                    mmsg::send_many(self.socket.as_fd(), batch.bytes(), entries, trains)
+                }
+            };
             let error = match sent {
                 Ok(taken) => {
                     let count = trains[..taken].iter().map(|train| train.count).sum();

@@ -14,8 +14,8 @@ use crate::io::table::Table;
 use crate::io::virtual_net::{Inbox, State, StoredFile};
 use crate::io::{
     BatchSent, Datagram, FILES_MAX, FileId, FileMode, Polled, RecvBatch, SOCKETS_MAX, SendBatch,
-    Sent, UdpBuffers, UdpCounts, UdpGranted, UdpId, UdpSpec, VIRTUAL_IN_FLIGHT_MAX, VIRTUAL_QUEUE_BYTES, VIRTUAL_QUEUE_DATAGRAMS, VirtualNet,
-    Waker, WakerKind,
+    Sent, UdpBuffers, UdpCounts, UdpGranted, UdpId, UdpSpec, VIRTUAL_IN_FLIGHT_MAX,
+    VIRTUAL_QUEUE_BYTES, VIRTUAL_QUEUE_DATAGRAMS, VirtualNet, Waker, WakerKind,
 };
 
 #[derive(Debug)]

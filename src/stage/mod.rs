@@ -21,6 +21,7 @@
 mod consumer;
 pub mod context;
 pub mod egress;
+mod handler;
 pub mod hop;
 pub mod ingress;
 pub mod node;

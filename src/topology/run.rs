@@ -274,11 +274,7 @@ impl Running {
         for hop in &mut self.hops {
             hop.spans.observe();
         }
-        for spans in self
-            .nodes
-            .iter_mut()
-            .filter_map(|node| node.end_to_end.as_mut())
-        {
+        for spans in self.nodes.iter_mut().flat_map(NodeView::spans_mut) {
             spans.observe();
         }
     }
@@ -291,11 +287,7 @@ impl Running {
         for hop in &mut self.hops {
             hop.spans.forget();
         }
-        for spans in self
-            .nodes
-            .iter_mut()
-            .filter_map(|node| node.end_to_end.as_mut())
-        {
+        for spans in self.nodes.iter_mut().flat_map(NodeView::spans_mut) {
             spans.forget();
         }
     }
