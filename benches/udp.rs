@@ -29,7 +29,7 @@ use hopline::feed::Datagrams;
 use hopline::frame::View;
 use hopline::host::Pin;
 use hopline::io::{
-    Driver, RecvBatch, SendBatch, Sent, SharedUdp, TRAIN_SEGMENTS_MAX, UdpId, UdpSpec,
+    Driver, RecvBatch, SendBatch, Sent, SharedUdp, TRAIN_SEGMENTS_MAX, Trains, UdpId, UdpSpec,
 };
 use hopline::stage::{Context, Decode, Decoded, Out, Outcome, Port, Stage};
 use hopline::stages::Forward;
@@ -176,6 +176,22 @@ fn echo_line(plan: &Plan, socket: &SharedUdp) -> Vec<u64> {
     let report = running.end("duration");
     assert!(report.is_good(), "{:?}", report.ledger.breaches);
     assert_eq!(report.hops[1].delivered, (WARM_UP + plan.trips) as u64);
+    if std::env::var_os("SHOW").is_some() {
+        for hop in &report.hops {
+            println!(
+                "{} wait {:?} service {:?}",
+                hop.name, hop.wait_ns, hop.service_ns
+            );
+        }
+        println!(
+            "e2e {:?} wire {:?}",
+            report.end_to_end.sojourn_ns, report.ledger.sources["in"].wire
+        );
+        for s in &report.stages {
+            println!("{} {:?}", s.name, s.regimes_ns);
+        }
+        println!("turns {}", report.placement[0].turns);
+    }
     spans_ns
 }
 
@@ -183,7 +199,7 @@ fn any() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-fn shared(trains: bool, stamps: bool) -> SharedUdp {
+fn shared(trains: Trains, stamps: bool) -> SharedUdp {
     SharedUdp::new(UdpSpec {
         trains,
         stamps,
@@ -199,11 +215,11 @@ fn echo(plan: &Plan) {
         ("line", |plan| {
             echo_line(plan, &shared_udp("127.0.0.1:0").expect("an address"))
         }),
-        ("line, no stamps", |plan| {
-            echo_line(plan, &shared(true, false))
+        ("line, kernel stamps", |plan| {
+            echo_line(plan, &shared(Trains::Backlog, true))
         }),
-        ("line, no stamps, no trains", |plan| {
-            echo_line(plan, &shared(false, false))
+        ("line, trains from the start", |plan| {
+            echo_line(plan, &shared(Trains::On, false))
         }),
     ];
     let mut figures = vec![[Vec::new(), Vec::new(), Vec::new()]; candidates.len()];
@@ -324,7 +340,7 @@ fn delivered(running: &mut Running) -> u64 {
 fn raw_rate(plan: &Plan, trains: bool) -> f64 {
     let mut driver = Driver::real().expect("a driver");
     let spec = UdpSpec {
-        trains,
+        trains: if trains { Trains::On } else { Trains::Off },
         recv_buffer_bytes: Some(RECV_BUFFER_BYTES),
         ..UdpSpec::bound(any())
     };
@@ -367,13 +383,13 @@ fn ingest(plan: &Plan, trains: bool) {
             raw_rate(plan, trains)
         }),
         ("line, typed frame", |plan, trains| {
-            line_rate(plan, &shared(trains, true), true, trains).0
+            line_rate(plan, &shared(Trains::Backlog, true), true, trains).0
         }),
         ("line, typed frame, no stamps", |plan, trains| {
-            line_rate(plan, &shared(trains, false), true, trains).0
+            line_rate(plan, &shared(Trains::Backlog, false), true, trains).0
         }),
         ("line, opaque datagrams", |plan, trains| {
-            line_rate(plan, &shared(trains, true), false, trains).0
+            line_rate(plan, &shared(Trains::Backlog, true), false, trains).0
         }),
     ];
     let mut rates = vec![Vec::new(); candidates.len()];
@@ -451,7 +467,7 @@ fn costs(plan: &Plan) {
         ..plain
     };
     let train = UdpSpec {
-        trains: true,
+        trains: Trains::On,
         ..plain
     };
     let both = UdpSpec {

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hopline::io::{
     BATCH_SLOTS_MAX, Driver, FaultPlan, Faulty, IoErrorKind, RecvBatch, SendBatch, Sent,
-    TRAIN_SEGMENTS_MAX, UdpId, UdpSpec, Virtual, VirtualNet,
+    TRAIN_SEGMENTS_MAX, TRAINS_FROM, Trains, UdpId, UdpSpec, Virtual, VirtualNet,
 };
 
 fn any() -> SocketAddr {
@@ -64,7 +64,7 @@ fn what_goes_in_as_a_batch_comes_out_in_order() {
         .flat_map(|round| lens.map(|len| vec![round as u8 + 1; len]))
         .collect();
     for (name, mut driver) in drivers() {
-        for trains in [false, true] {
+        for trains in [Trains::Off, Trains::Backlog, Trains::On] {
             let spec = UdpSpec {
                 trains,
                 ..UdpSpec::bound(any())
@@ -77,7 +77,7 @@ fn what_goes_in_as_a_batch_comes_out_in_order() {
             let calls = send_all(&mut driver, out, &mut batch);
             let mut batch = RecvBatch::of_trains();
             let got = take_all(&mut driver, inbox, &mut batch);
-            assert_eq!(got, datagrams, "{name}, trains: {trains}");
+            assert_eq!(got, datagrams, "{name}, {trains:?}");
             if name == "real" {
                 assert!(calls < datagrams.len() / 8, "{calls} calls");
             }
@@ -239,7 +239,7 @@ fn a_dropped_train_counts_once_and_a_datagram_counts_itself() {
     for trains in [false, true] {
         let spec = UdpSpec {
             recv_buffer_bytes: Some(16_384),
-            trains,
+            trains: if trains { Trains::On } else { Trains::Off },
             ..UdpSpec::bound(any())
         };
         let (inbox, out) = pair(&mut driver, &spec);
@@ -271,16 +271,36 @@ fn a_dropped_train_counts_once_and_a_datagram_counts_itself() {
 fn a_train_is_never_taken_for_a_datagram() {
     let mut driver = Driver::real().unwrap();
     let spec = UdpSpec {
-        trains: true,
+        trains: Trains::Backlog,
         ..UdpSpec::bound(any())
     };
     let (inbox, out) = pair(&mut driver, &spec);
-    if !driver.udp_granted(inbox).unwrap().trains {
-        return eprintln!("skipped: this kernel has no trains");
-    }
     assert_eq!(driver.udp_send(out, None, b"x"), Ok(Sent::Yes));
     let error = driver.udp_recv(inbox, &mut [0; 100]).unwrap_err();
     assert_eq!(error.kind, IoErrorKind::InvalidInput);
+}
+
+#[test]
+fn trains_begin_with_a_backlog() {
+    let mut driver = Driver::real().unwrap();
+    let spec = UdpSpec {
+        trains: Trains::Backlog,
+        ..UdpSpec::bound(any())
+    };
+    let (inbox, out) = pair(&mut driver, &spec);
+    let mut batch = RecvBatch::of_trains();
+    for _ in 0..TRAINS_FROM {
+        assert_eq!(driver.udp_send(out, None, b"lone"), Ok(Sent::Yes));
+        assert_eq!(take_all(&mut driver, inbox, &mut batch).len(), 1);
+    }
+    assert!(!driver.udp_granted(inbox).unwrap().trains);
+    // The first run comes datagram by datagram, and the next as a train.
+    for _ in 0..2 {
+        let sent = flood(&mut driver, out, 1);
+        let got = take_all(&mut driver, inbox, &mut batch);
+        assert!(got.len() as u64 == sent && got.iter().all(|datagram| datagram == &[1; 64]));
+    }
+    assert!(driver.udp_granted(inbox).unwrap().trains);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::base::limits::{BURST_MESSAGES, MESSAGE_BYTES_MAX, OPEN_DEADLINE_NS};
 use crate::budget::IngressCounters;
 use crate::clock::{Clock, WallMap};
 use crate::io::{
-    BATCH_SLOTS_MAX, Driver, IoError, RecvBatch, SharedSockets, SharedUdp, TRAIN_BYTES_MAX,
+    BATCH_SLOTS_MAX, Driver, IoError, RecvBatch, SharedSockets, SharedUdp, TRAIN_BYTES_MAX, Trains,
     UdpGranted, UdpId, UdpSpec,
 };
 use crate::stage::{Arrival, Decode, Feed, Ingress, Port, SourceContext};
@@ -78,8 +78,7 @@ pub fn shared_udp(bind: &str) -> Result<SharedUdp, Problem> {
 /// How a source receives at `bind` unless told otherwise.
 fn receives(bind: SocketAddr) -> UdpSpec {
     UdpSpec {
-        trains: true,
-        stamps: true,
+        trains: Trains::Backlog,
         ..UdpSpec::bound(bind)
     }
 }
@@ -97,19 +96,19 @@ impl Udp {
         self
     }
 
-    /// The same with or without trains: with them, the kernel hands over a run of equal datagrams of
-    /// one sender as one, which costs a fraction, but counts a dropped run as one drop. Has no effect
-    /// on a shared socket.
+    /// The same with trains taken at once, never, or (unless told otherwise) from the first backlog on:
+    /// the kernel hands over a run of equal datagrams of one sender as one, which costs a fraction, but
+    /// counts a dropped run as one drop. Has no effect on a shared socket.
     #[must_use]
-    pub fn trains(mut self, trains: bool) -> Udp {
+    pub fn trains(mut self, trains: Trains) -> Udp {
         if let Ok(Opens::Alone(spec)) = &mut self.opens {
             spec.trains = trains;
         }
         self
     }
 
-    /// The same with or without the kernel's receive stamps. Without them, the intended time of a
-    /// datagram is the time of its receipt. Has no effect on a shared socket.
+    /// The same with the kernel's receive stamps, or (unless told otherwise) without. Without them, the
+    /// intended time of a datagram is the time of its receipt. Has no effect on a shared socket.
     #[must_use]
     pub fn stamps(mut self, stamps: bool) -> Udp {
         if let Ok(Opens::Alone(spec)) = &mut self.opens {
@@ -132,14 +131,22 @@ impl Udp {
         }
         let bytes = params.count("recv_buffer", 0, 0..=RECV_BUFFER_BYTES_MAX)?;
         spec.recv_buffer_bytes = (bytes > 0).then_some(bytes as usize);
-        spec.trains = params.flag("gro", true)?;
+        let trains = |word: &str| match word {
+            "backlog" => Some(Trains::Backlog),
+            "on" => Some(Trains::On),
+            "off" => Some(Trains::Off),
+            _ => None,
+        };
+        if let Some(trains) = params.word("gro", &["backlog", "on", "off"], trains)? {
+            spec.trains = trains;
+        }
         let kernel = |word: &str| match word {
             "kernel" => Some(true),
             "off" => Some(false),
             _ => None,
         };
         let stamps = params.word("timestamps", &["kernel", "off"], kernel)?;
-        spec.stamps = stamps.unwrap_or(true);
+        spec.stamps = stamps.unwrap_or(false);
         let opens = match params.text("share")? {
             None => Opens::Alone(spec),
             Some(name) => Opens::Shared(sockets.declare(&name, spec).map_err(|_| {
@@ -241,8 +248,8 @@ impl UdpSource {
     /// Slots of the batch, and bytes of each: a train may be as long as a packet.
     fn room(&self) -> (usize, usize) {
         match self.spec().trains {
-            true => (BATCH_SLOTS_MAX, TRAIN_BYTES_MAX),
-            false => (BATCH_SLOTS_MAX, MESSAGE_BYTES_MAX),
+            Trains::On | Trains::Backlog => (BATCH_SLOTS_MAX, TRAIN_BYTES_MAX),
+            Trains::Off => (BATCH_SLOTS_MAX, MESSAGE_BYTES_MAX),
         }
     }
 }

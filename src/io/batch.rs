@@ -19,6 +19,10 @@ pub const SEND_CALLS_MAX: usize = crate::base::limits::BATCH_FRAMES;
 /// since).
 pub const TRAIN_SEGMENTS_MAX: usize = 64;
 
+/// Datagrams that one call has to bring before [`Trains::Backlog`](crate::io::Trains) takes trains:
+/// more than a burst of a few that a turn takes in its stride.
+pub const TRAINS_FROM: usize = BATCH_SLOTS_MAX / 2;
+
 /// Longest train that is received, in bytes: the length of an IP packet has 16 bits.
 pub const TRAIN_BYTES_MAX: usize = 1 << 16;
 
@@ -228,6 +232,24 @@ impl RecvBatch {
         self.offset = 0;
         self.left = self.slots.heads[..got].iter().map(Head::datagrams).sum();
         self.left
+    }
+
+    /// Fills the first row by `recv`.
+    #[inline]
+    pub(crate) fn fill_one<E>(
+        &mut self,
+        recv: impl FnOnce(&mut [u8]) -> Result<(usize, SocketAddr), E>,
+    ) -> Result<usize, E> {
+        let bytes_each = self.slots.bytes_each;
+        let (len, from) = recv(&mut self.slots.bytes[..bytes_each])?;
+        self.slots.heads[0] = Head {
+            len: len.min(bytes_each),
+            segment: len.clamp(1, bytes_each),
+            from: Some(from),
+            stamp_wall_ns: None,
+            truncated: len > bytes_each,
+        };
+        Ok(self.filled(1))
     }
 
     /// Fills the batch one by one by `recv`, as long as it has something. What came before an error

@@ -10,7 +10,7 @@ use crate::base::limits::{BURST_MESSAGES, MESSAGE_BYTES_MAX};
 use crate::io::error::{IoError, IoErrorKind};
 use crate::io::{
     BatchSent, Datagram, Driver, FileId, FileMode, Polled, RecvBatch, SendBatch, Sent, SharedUdp,
-    UdpBuffers, UdpCounts, UdpGranted, UdpId, UdpSpec, Waker,
+    Trains, UdpBuffers, UdpCounts, UdpGranted, UdpId, UdpSpec, Waker,
 };
 
 /// The number that a failed read comes back with: an input or output error of the device.
@@ -190,7 +190,7 @@ impl Faulty {
         }
         // A train has no place for a fault of one of its datagrams.
         self.inner.udp_open(&UdpSpec {
-            trains: false,
+            trains: Trains::Off,
             ..*spec
         })
     }

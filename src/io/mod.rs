@@ -39,7 +39,7 @@ use crate::base::primitive::{Arc, AtomicBool, Ordering};
 
 pub use batch::{
     BATCH_SLOTS_MAX, BatchSent, Received, RecvBatch, SEND_CALLS_MAX, SendBatch, TRAIN_BYTES_MAX,
-    TRAIN_SEGMENTS_MAX,
+    TRAIN_SEGMENTS_MAX, TRAINS_FROM,
 };
 pub use error::{IoError, IoErrorKind};
 pub use faulty::{FaultCounts, FaultPlan, Faulty};
@@ -83,17 +83,33 @@ pub struct UdpSpec {
     /// `SO_REUSEADDR`: another socket that also asks for it may bind the same address, and the
     /// last one gets the datagrams. Off unless multicast needs it.
     pub reuse_address: bool,
-    /// Take trains of datagrams as one (`UDP_GRO`), where the system can. Such a socket is read by
-    /// [`Driver::udp_recv_batch`] only.
-    pub trains: bool,
+    /// Whether runs of datagrams are taken as one, where the system can.
+    pub trains: Trains,
     /// Ask for the kernel's receive stamps; they come with batches.
     pub stamps: bool,
+}
+
+/// Whether a run of equal datagrams of one sender is taken from the system as one train (`UDP_GRO`).
+///
+/// A train costs a fraction of its datagrams, but to learn what it is made of, a lone datagram costs
+/// a dearer call as well (`benches/udp.rs`). Where trains may come, only
+/// [`Driver::udp_recv_batch`] receives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trains {
+    /// Each datagram by itself.
+    #[default]
+    Off,
+    /// From the first backlog on: once a call brought [`TRAINS_FROM`] datagrams at once. There is no
+    /// way back, for a train that waits then could not be told from a datagram.
+    Backlog,
+    /// From the start.
+    On,
 }
 
 /// What the system granted a socket of what was asked for, and what it can do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UdpGranted {
-    /// Trains come as one (`UDP_GRO`). A train that the kernel drops counts as one drop then.
+    /// Trains come as one by now (`UDP_GRO`). A train that the kernel drops counts as one drop then.
     pub trains: bool,
     /// Trains can be sent (`UDP_SEGMENT`).
     pub sends_trains: bool,

@@ -157,7 +157,7 @@ impl Real {
         buf: &mut [u8],
     ) -> Result<Option<Datagram>, IoError> {
         let udp = self.sockets.get_mut(id.0, "receive")?;
-        if udp.granted.trains {
+        if udp.takes_trains() {
             // A train taken as a datagram could not be told from one.
             return Err(IoError::new(IoErrorKind::InvalidInput, "receive"));
         }

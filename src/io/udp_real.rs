@@ -10,10 +10,12 @@ use mio::net::UdpSocket;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::base::limits::MESSAGE_BYTES_MAX;
-use crate::io::batch::{BatchSent, Entry, RecvBatch, SEND_CALLS_MAX, SendBatch, plan_trains};
+use crate::io::batch::{
+    BatchSent, Entry, RecvBatch, SEND_CALLS_MAX, SendBatch, TRAINS_FROM, plan_trains,
+};
 use crate::io::error::{IoError, IoErrorKind};
 use crate::io::mmsg::{self, Drops, Train};
-use crate::io::{Sent, UdpCounts, UdpGranted, UdpSpec, is_refusal, sys};
+use crate::io::{Sent, Trains, UdpCounts, UdpGranted, UdpSpec, is_refusal, sys};
 
 /// Most interruptions and refusals one call skips. Each refusal answers one earlier send, so
 /// more than this in a row means that the next turn is soon enough.
@@ -36,6 +38,7 @@ pub(crate) struct Udp {
     pub(crate) watched: bool,
     pub(crate) counts: UdpCounts,
     pub(crate) granted: UdpGranted,
+    trains: Trains,
     /// Longest segment of a train, in bytes; 0 where trains cannot be sent.
     segment_max: usize,
     drops: Drops,
@@ -47,7 +50,7 @@ impl Udp {
         let socket = UdpSocket::from_std(socket);
         let fd = socket.as_fd();
         let granted = UdpGranted {
-            trains: spec.trains && mmsg::want_trains(fd),
+            trains: spec.trains == Trains::On && mmsg::want_trains(fd),
             sends_trains: mmsg::sends_trains(fd),
             stamps: spec.stamps && mmsg::want_stamps(fd),
             drops_told: mmsg::want_drops(fd),
@@ -59,6 +62,7 @@ impl Udp {
             watched,
             counts: UdpCounts::default(),
             granted,
+            trains: spec.trains,
             segment_max: 0,
             drops: Drops::default(),
         };
@@ -68,6 +72,7 @@ impl Udp {
 
     /// Has trains come datagram by datagram from now on.
     pub(crate) fn refuse_trains(&mut self) {
+        self.trains = Trains::Off;
         if self.granted.trains {
             self.granted.trains = !mmsg::refuse_trains(self.socket.as_fd());
         }
@@ -90,12 +95,31 @@ impl Udp {
     }
 
     #[inline]
+    pub(crate) fn takes_trains(&self) -> bool {
+        self.trains != Trains::Off
+    }
+
+    #[inline]
     pub(crate) fn recv_batch(&mut self, batch: &mut RecvBatch) -> Result<usize, IoError> {
         for _ in 0..SKIPS_MAX {
             let want = batch.want();
-            let fd = self.socket.as_fd();
-            match mmsg::recv_many(fd, want, &mut batch.slots, &mut self.drops) {
-                Ok(got) => return Ok(batch.filled(got)),
+            // What says nothing beside the bytes of a lone datagram is taken by the plainest call.
+            let received = if want == 1 && !self.granted.trains && !self.granted.stamps {
+                batch.fill_one(|buf| sys::recv(&self.socket, buf))
+            } else {
+                let fd = self.socket.as_fd();
+                let received = mmsg::recv_many(fd, want, &mut batch.slots, &mut self.drops);
+                received.map(|got| batch.filled(got))
+            };
+            match received {
+                Ok(got) => {
+                    if got >= TRAINS_FROM && self.trains == Trains::Backlog {
+                        // Whatever the answer, it is asked once.
+                        self.trains = Trains::On;
+                        self.granted.trains = mmsg::want_trains(self.socket.as_fd());
+                    }
+                    return Ok(got);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.readable = false;
                     return Ok(batch.filled(0));
