@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use core_affinity::CoreId;
 use hopline::adapter::{blackhole, datagrams, shared_udp, udp_on, udp_reply};
+use hopline::base::limits::{BATCH_FRAMES, FRAGMENTS_MAX};
 use hopline::base::primitive::{AtomicBool, Ordering};
 use hopline::base::{NoWhy, Reject};
 use hopline::clock::Clock;
@@ -47,9 +48,6 @@ const INGEST_BAR: f64 = 10e6;
 /// Kernel buffer of what receives flat out, in bytes.
 const RECV_BUFFER_BYTES: usize = 4 << 20;
 
-/// Slots of the hops flat out: room for the longest opaque message, and still in the caches.
-const DEPTH: usize = 512;
-
 struct Plan {
     rounds: usize,
     trips: usize,
@@ -74,6 +72,10 @@ impl Decode for WordsDecoder {
     fn ports(&self) -> &'static [Port] {
         const PORTS: &[Port] = &[Port::new::<Words>("out")];
         PORTS
+    }
+
+    fn only_copies(&self) -> bool {
+        true
     }
 
     #[inline]
@@ -293,16 +295,18 @@ fn flood(plan: &Plan, to: SocketAddr, trains: bool, over: &AtomicBool) -> u64 {
 /// Frames a second through a line, and its report.
 fn line_rate(plan: &Plan, socket: &SharedUdp, typed: bool, trains: bool) -> (f64, Report) {
     let mut line = Line::builder("ingest");
+    let mut depth = FRAGMENTS_MAX;
     if typed {
         line.source("in", udp_on(socket).decode(WordsDecoder));
         line.stage("stage", || Count(0));
+        depth = 2 * BATCH_FRAMES;
     } else {
         line.source("in", udp_on(socket).decode(datagrams()));
         line.stage("stage", Forward::<Datagrams>::new);
     }
     line.sink("end", blackhole());
-    line.connect("in", "stage", Hop::depth(DEPTH));
-    line.connect("stage", "end", Hop::depth(DEPTH));
+    line.connect("in", "stage", Hop::depth(depth));
+    line.connect("stage", "end", Hop::depth(depth));
     let mut running = start(&mut line, &["in", "stage", "end"], plan);
     let to = socket.local_addr().expect("it is open");
     let over = AtomicBool::new(false);
@@ -326,7 +330,7 @@ fn line_rate(plan: &Plan, socket: &SharedUdp, typed: bool, trains: bool) -> (f64
     let source = &report.ledger.sources["in"];
     assert!(source.received + source.kernel_dropped <= sent);
     if !source.kernel_dropped_at_least {
-        assert_eq!(source.received + source.kernel_dropped, sent);
+        assert_eq!(source.received + source.kernel_dropped, sent, "{source:?}");
     }
     assert_eq!(report.hops[1].delivered, source.received);
     (rate, report)

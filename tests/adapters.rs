@@ -1,5 +1,7 @@
 //! Sources, decoders and sinks on lines: inline on virtual time, and on real loopback.
 
+#[path = "adapters/batches.rs"]
+mod batches;
 #[path = "adapters/captures.rs"]
 mod captures;
 mod common;

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hopline::io::{
-    BATCH_SLOTS_MAX, Driver, FaultPlan, Faulty, IoErrorKind, RecvBatch, SendBatch, Sent,
-    TRAIN_SEGMENTS_MAX, TRAINS_FROM, Trains, UdpId, UdpSpec, Virtual, VirtualNet,
+    BATCH_SLOTS_MAX, Driver, FaultPlan, Faulty, GroupSend, Interface, IoErrorKind, Join, RecvBatch,
+    SendBatch, Sent, TRAIN_SEGMENTS_MAX, TRAINS_FROM, Trains, UdpId, UdpSpec, Virtual, VirtualNet,
 };
 
 fn any() -> SocketAddr {
@@ -361,4 +361,106 @@ fn a_virtual_datagram_is_stamped_with_its_delivery() {
     let mut batch = RecvBatch::new(4, 100);
     assert_eq!(driver.udp_recv_batch(inbox, &mut batch), Ok(1));
     assert_eq!(batch.next().unwrap().stamp_wall_ns, Some(1_000));
+}
+
+/// Two members of a group, one of another group, and one who sends to the first; `None` where this
+/// system has no way to send to groups.
+fn group(driver: &mut Driver, ips: [&str; 2], interface: Interface) -> Option<([UdpId; 3], UdpId)> {
+    let any_port = match ips[0].contains(':') {
+        true => "[::]:0",
+        false => "0.0.0.0:0",
+    };
+    let join = |ip: &str| {
+        Some(Join {
+            group: ip.parse().unwrap(),
+            interface,
+        })
+    };
+    let first = driver.udp_open(&UdpSpec {
+        join: join(ips[0]),
+        ..UdpSpec::bound(any_port.parse().unwrap())
+    });
+    let first = first.ok()?;
+    let bind = driver.udp_local_addr(first).unwrap();
+    let mut member = |ip| {
+        let spec = UdpSpec {
+            join: join(ip),
+            ..UdpSpec::bound(bind)
+        };
+        driver.udp_open(&spec).unwrap()
+    };
+    let (second, other) = (member(ips[0]), member(ips[1]));
+    let to = SocketAddr::new(ips[0].parse().unwrap(), bind.port());
+    let spec = UdpSpec {
+        group_send: GroupSend {
+            interface,
+            ttl: Some(0),
+            loops: Some(true),
+        },
+        ..UdpSpec::connected(to)
+    };
+    let out = driver.udp_open(&spec).ok()?;
+    match driver.udp_send(out, None, b"to all") {
+        Ok(Sent::Yes) => Some(([first, second, other], out)),
+        _ => None,
+    }
+}
+
+#[test]
+fn every_member_of_a_group_hears_it_and_nobody_else() {
+    let v4 = ["239.66.1.2", "239.66.1.3"];
+    let v6 = ["ff01::6601", "ff01::6602"];
+    let local = Interface::Address("127.0.0.1".parse().unwrap());
+    let mut skipped = 0;
+    for (name, mut driver) in drivers() {
+        // The loopback interface is the first that a system has.
+        for (ips, interface) in [
+            (v4, local),
+            (v4, Interface::Index(1)),
+            (v6, Interface::Index(1)),
+        ] {
+            let Some((members, _)) = group(&mut driver, ips, interface) else {
+                assert_eq!(name, "real", "the virtual network has groups");
+                skipped += 1;
+                continue;
+            };
+            let mut batch = RecvBatch::new(4, 100);
+            let heard = members.map(|member| take_all(&mut driver, member, &mut batch).len());
+            assert_eq!(heard, [1, 1, 0], "{name}, {ips:?}");
+        }
+    }
+    println!("skipped {skipped} of 3: no way to send to a group on this system");
+    assert!(
+        skipped < 3 || !cfg!(target_os = "linux"),
+        "IPv4 groups work on any loopback"
+    );
+}
+
+#[test]
+fn a_group_that_is_none_and_an_interface_that_is_none_are_named() {
+    let mut driver = Driver::real().unwrap();
+    let join = |group: &str, interface| UdpSpec {
+        join: Some(Join {
+            group: group.parse().unwrap(),
+            interface,
+        }),
+        ..UdpSpec::bound("0.0.0.0:0".parse().unwrap())
+    };
+    for (spec, words) in [
+        (
+            join("192.0.2.1", Interface::Any),
+            "cannot join 192.0.2.1 by interface any",
+        ),
+        (
+            join("239.66.1.2", Interface::Index(9_999)),
+            "cannot join 239.66.1.2 by interface 9999",
+        ),
+        (
+            join("ff02::66", Interface::Index(1)),
+            "IPv4 and IPv6 do not mix",
+        ),
+    ] {
+        let error = driver.udp_open(&spec).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
 }

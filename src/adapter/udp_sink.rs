@@ -9,14 +9,14 @@
 
 use core::net::SocketAddr;
 
-use crate::adapter::{Trouble, address};
+use crate::adapter::{Trouble, address, interface_of};
 use crate::base::Reason;
 use crate::base::limits::BATCH_FRAMES;
 use crate::feed::datagram::{DATAGRAM_BYTES_MAX, Datagram, DatagramPart, Datagrams};
 use crate::frame::{Frame, Input, KindInfo, View};
 use crate::io::{
-    BatchSent, Driver, IoError, IoErrorKind, SendBatch, Sent, SharedSockets, SharedUdp, UdpId,
-    UdpSpec,
+    BatchSent, Driver, GroupSend, IoError, IoErrorKind, SendBatch, Sent, SharedSockets, SharedUdp,
+    UdpId, UdpSpec,
 };
 use crate::stage::{Delivery, Egress, Leaving};
 use crate::topology::{IntoSink, Params, Problem};
@@ -58,6 +58,17 @@ pub struct UdpTo {
 pub fn udp_to(to: &str) -> UdpTo {
     UdpTo {
         spec: address("to", to).map(UdpSpec::connected),
+    }
+}
+
+impl UdpTo {
+    /// The same with that way of sending to groups, if the address is one of a group.
+    #[must_use]
+    pub fn group_send(mut self, send: GroupSend) -> UdpTo {
+        if let Ok(spec) = &mut self.spec {
+            spec.group_send = send;
+        }
+        self
     }
 }
 
@@ -140,11 +151,19 @@ impl UdpSink {
         }
     }
 
-    /// From the settings `to` and `bind`.
+    /// From the settings `to`, `bind`, `interface`, `ttl` and `loop`.
     pub(crate) fn from_params(params: &mut Params) -> Result<UdpSink, Problem> {
         let text = params.need_text("to", "127.0.0.1:26500")?;
         let to = address("to", &text).map_err(|error| error.at(params.place_of("to")))?;
         let mut spec = UdpSpec::connected(to);
+        let send = GroupSend {
+            interface: interface_of(params)?,
+            ttl: Some(params.count("ttl", 1, 0..=u64::from(u8::MAX))? as u8),
+            loops: Some(params.flag("loop", true)?),
+        };
+        if to.ip().is_multicast() {
+            spec.group_send = send;
+        }
         if let Some(text) = params.text("bind")? {
             let bind = address("bind", &text);
             spec.bind = Some(bind.map_err(|error| error.at(params.place_of("bind")))?);

@@ -11,16 +11,16 @@
 //! Invariant: what was received is decoded or accounted for, a drain included; what the kernel drops
 //! is read and reported.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
-use crate::adapter::{Intake, Trouble, address, decodes};
+use crate::adapter::{Intake, Trouble, address, decodes, interface_of};
 use crate::base::Reject;
 use crate::base::limits::{BURST_MESSAGES, MESSAGE_BYTES_MAX, OPEN_DEADLINE_NS};
 use crate::budget::IngressCounters;
 use crate::clock::{Clock, WallMap};
 use crate::io::{
-    BATCH_SLOTS_MAX, Driver, IoError, RecvBatch, SharedSockets, SharedUdp, TRAIN_BYTES_MAX, Trains,
-    UdpGranted, UdpId, UdpSpec,
+    BATCH_SLOTS_MAX, Driver, Interface, IoError, Join, RecvBatch, SharedSockets, SharedUdp,
+    TRAIN_BYTES_MAX, Trains, UdpGranted, UdpId, UdpSpec,
 };
 use crate::stage::{Arrival, Decode, Feed, Ingress, Port, SourceContext};
 use crate::topology::{Params, Problem};
@@ -117,7 +117,18 @@ impl Udp {
         self
     }
 
-    /// From the settings `bind`, `connect`, `recv_buffer`, `gro`, `timestamps` and `share`.
+    /// The same as a member of a multicast group, which is heard by that interface. With the group's
+    /// own address as `bind`, nothing but the group is heard. Has no effect on a shared socket.
+    #[must_use]
+    pub fn join(mut self, group: IpAddr, interface: Interface) -> Udp {
+        if let Ok(Opens::Alone(spec)) = &mut self.opens {
+            spec.join = Some(Join { group, interface });
+        }
+        self
+    }
+
+    /// From the settings `bind`, `connect`, `recv_buffer`, `gro`, `timestamps`, `join`, `interface`
+    /// and `share`.
     pub(crate) fn from_params(
         params: &mut Params,
         sockets: &SharedSockets,
@@ -147,6 +158,16 @@ impl Udp {
         };
         let stamps = params.word("timestamps", &["kernel", "off"], kernel)?;
         spec.stamps = stamps.unwrap_or(false);
+        let interface = interface_of(params)?;
+        if let Some(text) = params.text("join")? {
+            let group = text.parse().ok().filter(IpAddr::is_multicast);
+            let group = group.ok_or_else(|| {
+                let what = format!("\"join\" = \"{text}\" is no address of a group");
+                let help = "write one of 224.0.0.0 to 239.255.255.255, or of ff00::/8";
+                params.problem("join", what, help)
+            })?;
+            spec.join = Some(Join { group, interface });
+        }
         let opens = match params.text("share")? {
             None => Opens::Alone(spec),
             Some(name) => Opens::Shared(sockets.declare(&name, spec).map_err(|_| {
@@ -202,6 +223,8 @@ struct Wire {
     /// The stamp that was mapped last, and to what: a train shares one.
     last: (u64, u64),
     clamped: u64,
+    /// A span that is still to be recorded, and how often: a train shares that as well.
+    run: (u64, u32),
 }
 
 impl Wire {
@@ -213,6 +236,24 @@ impl Wire {
             None => self.map = Some(WallMap::new(clock, self.floor_ns)),
         }
         self.last = (0, now_ns);
+    }
+
+    /// Keeps a span to be recorded with those that are like it.
+    #[inline]
+    fn note(&mut self, span_ns: u64, cx: &mut SourceContext<'_, '_>) {
+        if span_ns != self.run.0 {
+            self.tell(cx);
+            self.run.0 = span_ns;
+        }
+        self.run.1 += 1;
+    }
+
+    /// Records what is still to be recorded.
+    #[inline]
+    fn tell(&mut self, cx: &mut SourceContext<'_, '_>) {
+        if self.run.1 > 0 {
+            cx.record_wire(self.run.0, core::mem::take(&mut self.run.1));
+        }
     }
 
     /// The line's time of a stamp, for something received at `now_ns`.
@@ -312,21 +353,19 @@ impl Ingress for UdpSource {
                 }
             }
         }
-        let now_ns = cx.begin_batch();
+        let in_hand = cx.begin_batch(self.decoder.as_ref(), open.waited);
         if fresh {
-            open.received_ns = now_ns;
+            open.received_ns = in_hand.now_ns;
             if open.granted.stamps {
-                open.wire.refresh(cx.clock(), now_ns);
+                open.wire.refresh(cx.clock(), in_hand.now_ns);
             }
         }
         let received_ns = open.received_ns;
         for nth in 0..BURST_MESSAGES {
             // For the first of them there is room.
             if nth > 0 && !open.batch.is_empty() && !cx.has_room_for_next() {
-                cx.end_batch();
                 open.waited = true;
-                cx.has_room();
-                return Feed::Live;
+                break;
             }
             let Some(datagram) = open.batch.next() else {
                 break;
@@ -338,7 +377,7 @@ impl Ingress for UdpSource {
             let mut t_intended_ns = received_ns;
             if let Some(wall_ns) = datagram.stamp_wall_ns {
                 t_intended_ns = open.wire.line_ns(cx.clock(), wall_ns, received_ns);
-                cx.record_wire(received_ns - t_intended_ns);
+                open.wire.note(received_ns - t_intended_ns, cx);
             }
             let arrival = Arrival {
                 bytes: datagram.bytes,
@@ -347,9 +386,14 @@ impl Ingress for UdpSource {
                 received_wall_ns: None,
                 peer: datagram.from,
             };
-            cx.batch_message(arrival, self.decoder.as_mut(), now_ns, open.waited);
+            cx.batch_message(arrival, self.decoder.as_mut(), in_hand);
         }
+        open.wire.tell(cx);
         cx.end_batch();
+        if open.waited && !open.batch.is_empty() {
+            // Says who holds back what is left.
+            cx.has_room();
+        }
         Feed::Live
     }
 
@@ -366,9 +410,8 @@ impl Ingress for UdpSource {
         if let Some(drops) = io.udp_kernel_drops(open.socket) {
             counters.kernel_dropped.raise(drops);
         }
-        counters
-            .drops_are_trains
-            .set(u64::from(open.granted.trains));
+        let granted = io.udp_granted(open.socket).unwrap_or(open.granted);
+        counters.drops_are_trains.set(u64::from(granted.trains));
         counters.stamps_clamped.set(open.wire.clamped);
         let steps = open.wire.map.as_ref().map_or(0, WallMap::steps);
         counters.clock_steps.set(steps);

@@ -233,7 +233,12 @@ pub(crate) fn recv_many(
         // SAFETY: the first `want` headers are written, and `got` does not exceed it.
         let header = unsafe { header.assume_init_ref() };
         let flags = header.msg_hdr.msg_flags;
-        let said = controls[at].read(header.msg_hdr.msg_controllen as usize);
+        #[allow(
+            clippy::unnecessary_cast,
+            reason = "the C libraries differ in its type"
+        )]
+        let control_bytes = header.msg_hdr.msg_controllen as usize;
+        let said = controls[at].read(control_bytes);
         if let Some(count) = said.drops {
             drops.saw(count);
         }

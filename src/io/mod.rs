@@ -22,6 +22,7 @@ mod faulty;
 mod gzip;
 mod lines;
 mod mmsg;
+mod multicast;
 mod real;
 mod shared;
 mod sys;
@@ -44,6 +45,7 @@ pub use batch::{
 pub use error::{IoError, IoErrorKind};
 pub use faulty::{FaultCounts, FaultPlan, Faulty};
 pub use lines::{Fill, LINE_BUFFER_BYTES_MIN, LineEvent, LineReader};
+pub use multicast::{GroupSend, Interface, InterfaceError, Join};
 pub use real::Real;
 pub use shared::{SharedSockets, SharedUdp};
 use table::Slot;
@@ -85,8 +87,14 @@ pub struct UdpSpec {
     pub reuse_address: bool,
     /// Whether runs of datagrams are taken as one, where the system can.
     pub trains: Trains,
-    /// Ask for the kernel's receive stamps; they come with batches.
+    /// Ask for the kernel's receive stamps; they come with batches. The first on a machine that
+    /// asks gets them a moment later: until then datagrams come without.
     pub stamps: bool,
+    /// A group to join: its datagrams to the port of `bind` are heard, and with a `bind` to the
+    /// group's own address no others. The port is shared with other members on this machine.
+    pub join: Option<Join>,
+    /// How it sends to groups.
+    pub group_send: GroupSend,
 }
 
 /// Whether a run of equal datagrams of one sender is taken from the system as one train (`UDP_GRO`).

@@ -15,7 +15,7 @@ use crate::io::batch::{
 };
 use crate::io::error::{IoError, IoErrorKind};
 use crate::io::mmsg::{self, Drops, Train};
-use crate::io::{Sent, Trains, UdpCounts, UdpGranted, UdpSpec, is_refusal, sys};
+use crate::io::{Sent, Trains, UdpCounts, UdpGranted, UdpSpec, is_refusal, multicast, sys};
 
 /// Most interruptions and refusals one call skips. Each refusal answers one earlier send, so
 /// more than this in a row means that the next turn is soon enough.
@@ -238,7 +238,7 @@ pub(crate) fn open_socket(spec: &UdpSpec) -> Result<std::net::UdpSocket, IoError
     .map_err(failed("open a socket for", family))?;
     let prepare = || {
         socket.set_nonblocking(true)?;
-        if spec.reuse_address {
+        if spec.reuse_address || spec.join.is_some() {
             socket.set_reuse_address(true)?;
         }
         if let Some(bytes) = spec.recv_buffer_bytes {
@@ -247,9 +247,23 @@ pub(crate) fn open_socket(spec: &UdpSpec) -> Result<std::net::UdpSocket, IoError
         if let Some(bytes) = spec.send_buffer_bytes {
             socket.set_send_buffer_size(bytes.min(i32::MAX as usize))?;
         }
-        Ok(())
+        multicast::prepare_send(&socket, &spec.group_send, family.is_ipv6())
     };
     prepare().map_err(failed("set the options of", family))?;
+    if let Some(join) = &spec.join {
+        if join.group.is_ipv4() != family.is_ipv4() {
+            return Err(
+                IoError::new(IoErrorKind::InvalidInput, "join").on(&format_args!(
+                    "{} at {family}: IPv4 and IPv6 do not mix",
+                    join.group
+                )),
+            );
+        }
+        multicast::join(&socket, join).map_err(|error| {
+            let on = format_args!("{} by interface {}", join.group, join.interface);
+            IoError::from_os(&error, "join").on(&on)
+        })?;
+    }
     if let Some(bind) = spec.bind.or_else(|| spec.connect.is_none().then_some(any)) {
         socket.bind(&bind.into()).map_err(failed("bind", bind))?;
     }

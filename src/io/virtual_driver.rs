@@ -181,7 +181,7 @@ impl Virtual {
             );
         }
         let mut state = self.net.state();
-        let local = state.bind(wanted)?;
+        let local = state.bind(wanted, spec.reuse_address || spec.join.is_some())?;
         let inbox = Inbox {
             local,
             peer: spec.connect,
@@ -190,6 +190,7 @@ impl Virtual {
             limit_bytes: spec.recv_buffer_bytes.unwrap_or(VIRTUAL_QUEUE_BYTES),
             drops: 0,
             stamps: spec.stamps,
+            group: spec.join.map(|join| join.group),
             holders: 1,
             fresh: false,
             readable: true,

@@ -180,6 +180,7 @@ impl<H: Handler> Consumer<H> {
             if self.max_emit > 0
                 && let Some(hop) = cx.outputs().without_room(self.max_emit)
             {
+                account_until(t_before_ns, H::REGIME, counters, turn);
                 self.held = Some(Some(hop));
                 held_until(clock.stamp(), Some(hop), counters, turn);
                 progress.held_back = true;
@@ -204,7 +205,6 @@ impl<H: Handler> Consumer<H> {
                 .frame(&envelope, frame.payload(), &mut cx, turn.io);
             let t_done_ns = clock.stamp();
             self.in_hand = None;
-            turn.account(&counters.regimes, H::REGIME, t_done_ns);
             t_before_ns = Some(t_done_ns);
             let disposal = match outcome {
                 Ok(Fate::Now(disposal)) => disposal,
@@ -252,6 +252,7 @@ impl<H: Handler> Consumer<H> {
             }
             taken += 1;
         }
+        account_until(t_before_ns, H::REGIME, counters, turn);
         if taken > 0 {
             let waiting = if taken >= BATCH_FRAMES {
                 taken + rx.ring.ready_ahead(usize::MAX)
@@ -445,6 +446,19 @@ fn held_until(now_ns: u64, hop: Option<usize>, counters: &NodeCounters, turn: &m
         by.add(span_ns);
     }
     turn.account(&counters.regimes, Regime::HeldBack, now_ns);
+}
+
+/// Gives the time since the last mark, up to when the last frame was done with, to a regime: once a
+/// turn and not once a frame, for between the frames of a turn there is nothing else.
+fn account_until(
+    t_done_ns: Option<u64>,
+    regime: Regime,
+    counters: &NodeCounters,
+    turn: &mut Turn<'_>,
+) {
+    if let Some(t_done_ns) = t_done_ns {
+        turn.account(&counters.regimes, regime, t_done_ns);
+    }
 }
 
 /// A panic's message.

@@ -28,6 +28,13 @@ pub trait Decode: Send + 'static {
         0
     }
 
+    /// Whether it only copies, in some nanoseconds: a message of a batch is then ready for its hop as
+    /// soon as it is in hand, and one stamp serves the whole batch. What the messages before it took is
+    /// part of its wait, which is never shorter than it was.
+    fn only_copies(&self) -> bool {
+        false
+    }
+
     /// Decodes one message and emits its frames.
     ///
     /// # Errors
@@ -117,6 +124,15 @@ pub struct Arrival<'m> {
     pub peer: Option<SocketAddr>,
 }
 
+/// When and how a turn came to have a batch of messages in hand.
+#[derive(Clone, Copy, Debug)]
+pub struct InHand {
+    /// When, in nanoseconds of the line's clock.
+    pub now_ns: u64,
+    waited: bool,
+    ready: bool,
+}
+
 /// What an ingress may do in a turn.
 #[derive(Debug)]
 pub struct SourceContext<'a, 't> {
@@ -200,30 +216,44 @@ impl SourceContext<'_, '_> {
     }
 
     /// Begins to hand over messages that one call brought, now or in an earlier turn: the time since
-    /// the last mark was I/O. The answer is the time at which this turn took all of them, in nanoseconds
-    /// of the line's clock: one stamp for all, for they were all in hand then. What each of them becomes
-    /// gets its own stamp when it is offered to a hop.
+    /// the last mark was I/O. One stamp serves all of them, for they are all in hand now; what each of
+    /// them becomes gets its own stamp when it is offered to a hop, unless the decoder
+    /// [only copies](Decode::only_copies).
+    ///
+    /// `waited` says that an earlier turn had them in hand and no room for them, so that their wait
+    /// counts from then.
     #[inline]
-    pub fn begin_batch(&mut self) -> u64 {
+    pub fn begin_batch(&mut self, decoder: &(impl Decode + ?Sized), waited: bool) -> InHand {
         let now_ns = self.cx.stamp();
         self.turn
             .account(&self.counters.regimes, Regime::Io, now_ns);
-        now_ns
+        InHand {
+            now_ns,
+            waited,
+            ready: decoder.only_copies(),
+        }
     }
 
-    /// Counts a message of a batch and hands it to the decoder. `now_ns` is what
-    /// [`SourceContext::begin_batch`] said; `waited` says that an earlier turn had it in hand and
-    /// no room for it, so that its wait counts from then.
+    /// Counts a message of a batch and hands it to the decoder.
     #[inline]
     pub fn batch_message(
         &mut self,
         arrival: Arrival<'_>,
         decoder: &mut (impl Decode + ?Sized),
-        now_ns: u64,
-        waited: bool,
+        in_hand: InHand,
     ) {
-        let offer_at_ns = self.offer_at_ns(arrival.t_intended_ns, waited);
-        self.hand_over(arrival, decoder, now_ns, offer_at_ns);
+        let InHand {
+            now_ns,
+            waited,
+            ready,
+        } = in_hand;
+        let held_ns = self.offer_at_ns(arrival.t_intended_ns, waited);
+        self.hand_over(
+            arrival,
+            decoder,
+            now_ns,
+            held_ns.or(ready.then_some(now_ns)),
+        );
     }
 
     /// Ends a batch, or this turn's part of it: the time since it began was work.
@@ -241,11 +271,11 @@ impl SourceContext<'_, '_> {
         self.cx.outputs().without_room(self.max_emit).is_none()
     }
 
-    /// Records how long a message lay in the kernel, in nanoseconds.
+    /// Records how long each of so many messages lay in the kernel, in nanoseconds.
     #[inline]
-    pub fn record_wire(&mut self, span_ns: u64) {
+    pub fn record_wire(&mut self, span_ns: u64, messages: u32) {
         if let Some(wire) = &mut self.wire {
-            wire.record(0, span_ns);
+            wire.record_n(0, span_ns, messages);
         }
     }
 

@@ -33,7 +33,7 @@ pub(crate) use consumer::panic_words;
 pub use consumer::{describe, describe_egress, sink_node, stage_node};
 pub use context::{Context, Emit, Message};
 pub use egress::{Delivery, Egress, IO_FAULT, Leaving};
-pub use ingress::{Arrival, Decode, Decoded, Feed, Ingress, SourceContext};
+pub use ingress::{Arrival, Decode, Decoded, Feed, InHand, Ingress, SourceContext};
 pub use node::{Descriptor, Node, NodeCounters, Progress, Role, State, Turn, Wiring};
 pub use outcome::{Disposal, Outcome};
 pub use port::{Out, Port};
