@@ -443,6 +443,7 @@ fn a_virtual_queue_is_bounded_and_the_networks_ledger_closes() {
     rig.send(inbox, addr("127.0.0.1:9"), b"out");
     rig.driver.observe_time(VIRTUAL_QUEUE_DATAGRAMS as u64);
     let mut expected = NetCounts {
+        copied: 0,
         sent: 1,
         injected: (VIRTUAL_QUEUE_DATAGRAMS + over + 1) as u64,
         delivered: VIRTUAL_QUEUE_DATAGRAMS as u64,

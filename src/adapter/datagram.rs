@@ -58,6 +58,10 @@ impl Decode for DatagramDecoder {
         datagram_frames(self.bytes_max)
     }
 
+    fn only_copies(&self) -> bool {
+        true
+    }
+
     #[inline]
     fn decode(&mut self, message: &[u8], cx: &mut Context<'_>) -> Result<Decoded, Reject> {
         if message.len() > self.bytes_max {

@@ -59,9 +59,9 @@ pub use synthetic::{Content, MadeUp, SyntheticSource, synthetic};
 pub use udp_sink::{UdpSink, UdpTo, Unsent, udp_reply, udp_to};
 pub use udp_source::{Udp, UdpSource, shared_udp, udp, udp_on};
 
-use crate::io::{IoError, SharedSockets};
+use crate::io::{Interface, IoError, SharedSockets};
 use crate::stage::{Decode, Ingress};
-use crate::topology::{IntoSource, Problem, Registry};
+use crate::topology::{IntoSource, Params, Problem, Registry};
 
 pub use crate::stage::IO_FAULT;
 
@@ -169,6 +169,18 @@ fn address(key: &str, text: &str) -> Result<SocketAddr, Problem> {
             format!("\"{key}\" = \"{text}\" is no address with a port"),
             format!("write it in numbers, such as {key} = \"127.0.0.1:26400\""),
         )
+    })
+}
+
+/// The setting `interface`: any where there is none.
+fn interface_of(params: &mut Params) -> Result<Interface, Problem> {
+    let Some(text) = params.text("interface")? else {
+        return Ok(Interface::Any);
+    };
+    text.parse().map_err(|_| {
+        let what = format!("\"interface\" = \"{text}\" is no interface");
+        let help = "write its IPv4 address, or its number as `ip link` shows it, in quotes";
+        params.problem("interface", what, help)
     })
 }
 

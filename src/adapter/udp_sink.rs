@@ -1,15 +1,23 @@
 //! Datagrams into a socket: to one address, or back to where each came from.
 //!
+//! What one turn takes from its hops leaves at its end, in as few calls as the system allows: a lone
+//! datagram by itself and at once, a run of equal ones to one address as a train (GSO), others by one
+//! call for many. Nothing waits for more to come.
+//!
 //! Invariant: a full kernel buffer holds the hop back and loses nothing; a datagram that the system
 //! refuses is counted by its reason.
 
 use core::net::SocketAddr;
 
-use crate::adapter::{Trouble, address};
+use crate::adapter::{Trouble, address, interface_of};
 use crate::base::Reason;
+use crate::base::limits::BATCH_FRAMES;
 use crate::feed::datagram::{DATAGRAM_BYTES_MAX, Datagram, DatagramPart, Datagrams};
 use crate::frame::{Frame, Input, KindInfo, View};
-use crate::io::{Driver, IoError, IoErrorKind, Sent, SharedSockets, SharedUdp, UdpId, UdpSpec};
+use crate::io::{
+    BatchSent, Driver, GroupSend, IoError, IoErrorKind, SendBatch, Sent, SharedSockets, SharedUdp,
+    UdpId, UdpSpec,
+};
 use crate::stage::{Delivery, Egress, Leaving};
 use crate::topology::{IntoSink, Params, Problem};
 
@@ -53,6 +61,17 @@ pub fn udp_to(to: &str) -> UdpTo {
     }
 }
 
+impl UdpTo {
+    /// The same with that way of sending to groups, if the address is one of a group.
+    #[must_use]
+    pub fn group_send(mut self, send: GroupSend) -> UdpTo {
+        if let Ok(spec) = &mut self.spec {
+            spec.group_send = send;
+        }
+        self
+    }
+}
+
 impl IntoSink for UdpTo {
     fn into_sink(self) -> Result<Box<dyn Egress>, Problem> {
         Ok(Box::new(UdpSink::new(Opens::Alone(self.spec?))))
@@ -85,6 +104,15 @@ enum Opens {
     Named(SharedSockets, String),
 }
 
+/// Most datagrams that leave together: what a turn takes from one hop, and as many again for the
+/// other hops of a sink that has several.
+const QUEUE_DATAGRAMS: usize = 2 * BATCH_FRAMES;
+
+/// Bytes of them: two of the longest, or a turn's worth of whole Ethernet frames.
+const QUEUE_BYTES: usize = 2 * DATAGRAM_BYTES_MAX;
+
+const _: () = assert!(QUEUE_BYTES >= QUEUE_DATAGRAMS * 1_472);
+
 /// A datagram whose fragments are coming in.
 #[derive(Clone, Copy, Debug, Default)]
 struct Assembly {
@@ -102,6 +130,10 @@ pub struct UdpSink {
     socket: Option<UdpId>,
     whole: Box<[u8]>,
     assembly: Assembly,
+    /// What leaves at the end of the turn.
+    queue: SendBatch,
+    /// Whether the system took nothing when it was last asked.
+    blocked: bool,
     trouble: Trouble,
 }
 
@@ -113,15 +145,25 @@ impl UdpSink {
             socket: None,
             whole: Box::default(),
             assembly: Assembly::default(),
+            queue: SendBatch::new(0, 0),
+            blocked: false,
             trouble: Trouble::default(),
         }
     }
 
-    /// From the settings `to` and `bind`.
+    /// From the settings `to`, `bind`, `interface`, `ttl` and `loop`.
     pub(crate) fn from_params(params: &mut Params) -> Result<UdpSink, Problem> {
         let text = params.need_text("to", "127.0.0.1:26500")?;
         let to = address("to", &text).map_err(|error| error.at(params.place_of("to")))?;
         let mut spec = UdpSpec::connected(to);
+        let send = GroupSend {
+            interface: interface_of(params)?,
+            ttl: Some(params.count("ttl", 1, 0..=u64::from(u8::MAX))? as u8),
+            loops: Some(params.flag("loop", true)?),
+        };
+        if to.ip().is_multicast() {
+            spec.group_send = send;
+        }
         if let Some(text) = params.text("bind")? {
             let bind = address("bind", &text);
             spec.bind = Some(bind.map_err(|error| error.at(params.place_of("bind")))?);
@@ -172,35 +214,36 @@ impl UdpSink {
         }
     }
 
-    fn send(&mut self, peer: Option<SocketAddr>, whole: &[u8], io: &mut Driver) -> Delivery {
-        let Some(socket) = self.socket else {
-            return Unsent::Failed.into();
-        };
+    /// Adds a datagram to what leaves at the end of the turn.
+    fn queue(&mut self, peer: Option<SocketAddr>, whole: Whole<'_>) -> Delivery {
         if self.replies && peer.is_none() {
             return Unsent::NoPeer.into();
         }
-        match io.udp_send(socket, peer.filter(|_| self.replies), whole) {
-            Ok(Sent::Yes) => Delivery::Sent,
-            Ok(Sent::WouldBlock) => Delivery::NotNow,
-            Ok(Sent::Refused) => Unsent::Refused.into(),
-            Err(error) if error.kind == IoErrorKind::MessageTooLong => Unsent::TooLong.into(),
-            Err(error) => {
-                self.trouble.note(error);
-                Unsent::Failed.into()
-            }
+        let bytes = match whole {
+            Whole::Frame(bytes) => bytes,
+            Whole::Assembled(len) => &self.whole[..len],
+        };
+        // A full queue leaves the frame on the hop until some of it has gone.
+        if !self.blocked && self.queue.push(peer.filter(|_| self.replies), bytes) {
+            Delivery::Queued
+        } else {
+            Delivery::NotNow
         }
     }
 
-    fn send_assembled(&mut self, io: &mut Driver) -> Delivery {
+    fn queue_assembled(&mut self) -> Delivery {
         let Assembly { peer, len, filled } = self.assembly;
         if filled != len || len == 0 {
             return Unsent::Malformed.into();
         }
-        let whole = core::mem::take(&mut self.whole);
-        let delivery = self.send(peer, &whole[..len], io);
-        self.whole = whole;
-        delivery
+        self.queue(peer, Whole::Assembled(len))
     }
+}
+
+/// Where a datagram's bytes are.
+enum Whole<'f> {
+    Frame(&'f [u8]),
+    Assembled(usize),
 }
 
 impl Egress for UdpSink {
@@ -213,7 +256,10 @@ impl Egress for UdpSink {
     }
 
     fn memory_bytes(&self) -> usize {
-        size_of::<UdpSink>() + DATAGRAM_BYTES_MAX
+        size_of::<UdpSink>()
+            + DATAGRAM_BYTES_MAX
+            + QUEUE_BYTES
+            + SendBatch::rows_bytes(QUEUE_DATAGRAMS)
     }
 
     fn open(&mut self, io: &mut Driver) -> Result<(), IoError> {
@@ -230,10 +276,11 @@ impl Egress for UdpSink {
             },
         });
         self.whole = vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice();
+        self.queue = SendBatch::new(QUEUE_DATAGRAMS, QUEUE_BYTES);
         Ok(())
     }
 
-    fn on_frame(&mut self, frame: Leaving<'_>, io: &mut Driver) -> Delivery {
+    fn on_frame(&mut self, frame: Leaving<'_>, _io: &mut Driver) -> Delivery {
         let flags = frame.envelope.flags;
         if flags.is_whole() {
             if frame.envelope.kind == Datagram::SCHEMA
@@ -241,7 +288,7 @@ impl Egress for UdpSink {
             {
                 let head = head.to_owned();
                 if head.is_whole() {
-                    return self.send(head.peer(), head.as_slice(), io);
+                    return self.queue(head.peer(), Whole::Frame(head.as_slice()));
                 }
             }
             return Unsent::Malformed.into();
@@ -252,10 +299,40 @@ impl Egress for UdpSink {
             self.go_on(frame.payload);
         }
         if flags.is_last() {
-            self.send_assembled(io)
+            self.queue_assembled()
         } else {
             Delivery::Part
         }
+    }
+
+    fn queue_max(&self) -> usize {
+        QUEUE_DATAGRAMS
+    }
+
+    fn send_queued(&mut self, io: &mut Driver) -> Option<(Delivery, usize)> {
+        if self.queue.is_empty() {
+            return None;
+        }
+        let Some(socket) = self.socket else {
+            let count = self.queue.len();
+            self.queue.clear();
+            return Some((Unsent::Failed.into(), count));
+        };
+        let sent = io.udp_send_batch(socket, &mut self.queue);
+        self.blocked = matches!(&sent, Ok(sent) if sent.what == Sent::WouldBlock);
+        Some(match sent {
+            Ok(BatchSent { count, what }) => match what {
+                Sent::Yes => (Delivery::Sent, count),
+                Sent::WouldBlock => (Delivery::NotNow, 0),
+                Sent::Refused => (Unsent::Refused.into(), count),
+            },
+            // An error speaks of the oldest datagram.
+            Err(error) if error.kind == IoErrorKind::MessageTooLong => (Unsent::TooLong.into(), 1),
+            Err(error) => {
+                self.trouble.note(error);
+                (Unsent::Failed.into(), 1)
+            }
+        })
     }
 
     fn fault(&mut self) -> Option<String> {

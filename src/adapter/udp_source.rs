@@ -1,21 +1,36 @@
 //! Datagrams from a socket.
 //!
-//! Invariant: a datagram is taken only when there is room for what it may become, so that what
-//! waits, waits in the kernel's buffer; what the kernel drops there is read and reported.
+//! One call to the system takes what waits there, up to a batch; trains of equal datagrams come as one
+//! (GRO). A datagram is handed to the decoder only when there is room for what it may become: what has
+//! none stays in the batch until the next turn, and nothing is received meanwhile, so that what waits,
+//! waits in the kernel's buffer.
+//!
+//! The intended time of a datagram is the kernel's receive stamp, mapped to the line's clock; the span
+//! from there to the receipt is the source's `wire`.
+//!
+//! Invariant: what was received is decoded or accounted for, a drain included; what the kernel drops
+//! is read and reported.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
-use crate::adapter::{Intake, Trouble, address, decodes};
+use crate::adapter::{Intake, Trouble, address, decodes, interface_of};
 use crate::base::Reject;
-use crate::base::limits::{BURST_MESSAGES, MESSAGE_BYTES_MAX};
+use crate::base::limits::{BURST_MESSAGES, MESSAGE_BYTES_MAX, OPEN_DEADLINE_NS};
 use crate::budget::IngressCounters;
-use crate::io::{Driver, IoError, SharedSockets, SharedUdp, UdpId, UdpSpec};
+use crate::clock::{Clock, WallMap};
+use crate::io::{
+    BATCH_SLOTS_MAX, Driver, Interface, IoError, Join, RecvBatch, SharedSockets, SharedUdp,
+    TRAIN_BYTES_MAX, Trains, UdpGranted, UdpId, UdpSpec,
+};
 use crate::stage::{Arrival, Decode, Feed, Ingress, Port, SourceContext};
 use crate::topology::{Params, Problem};
 
 /// Largest receive buffer that a source may ask for, in bytes: 1 GiB, more than any kernel grants
 /// by default.
 const RECV_BUFFER_BYTES_MAX: u64 = 1 << 30;
+
+/// Whose stamps a source has, and of which clock.
+const WIRE_CLOCK: &str = "kernel software, CLOCK_REALTIME";
 
 /// A description of a source of datagrams.
 #[derive(Clone, Debug)]
@@ -39,7 +54,7 @@ enum Opens {
 #[must_use]
 pub fn udp(bind: &str) -> Udp {
     Udp {
-        opens: address("bind", bind).map(|addr| Opens::Alone(UdpSpec::bound(addr))),
+        opens: address("bind", bind).map(|addr| Opens::Alone(receives(addr))),
     }
 }
 
@@ -57,7 +72,15 @@ pub fn udp_on(socket: &SharedUdp) -> Udp {
 /// # Errors
 /// No address with a port.
 pub fn shared_udp(bind: &str) -> Result<SharedUdp, Problem> {
-    Ok(SharedUdp::new(UdpSpec::bound(address("bind", bind)?)))
+    Ok(SharedUdp::new(receives(address("bind", bind)?)))
+}
+
+/// How a source receives at `bind` unless told otherwise.
+fn receives(bind: SocketAddr) -> UdpSpec {
+    UdpSpec {
+        trains: Trains::Backlog,
+        ..UdpSpec::bound(bind)
+    }
 }
 
 decodes!(Udp);
@@ -73,20 +96,78 @@ impl Udp {
         self
     }
 
-    /// From the settings `bind`, `connect`, `recv_buffer` and `share`.
+    /// The same with trains taken at once, never, or (unless told otherwise) from the first backlog on:
+    /// the kernel hands over a run of equal datagrams of one sender as one, which costs a fraction, but
+    /// counts a dropped run as one drop. Has no effect on a shared socket.
+    #[must_use]
+    pub fn trains(mut self, trains: Trains) -> Udp {
+        if let Ok(Opens::Alone(spec)) = &mut self.opens {
+            spec.trains = trains;
+        }
+        self
+    }
+
+    /// The same with the kernel's receive stamps, or (unless told otherwise) without. Without them, the
+    /// intended time of a datagram is the time of its receipt. Has no effect on a shared socket.
+    #[must_use]
+    pub fn stamps(mut self, stamps: bool) -> Udp {
+        if let Ok(Opens::Alone(spec)) = &mut self.opens {
+            spec.stamps = stamps;
+        }
+        self
+    }
+
+    /// The same as a member of a multicast group, which is heard by that interface. With the group's
+    /// own address as `bind`, nothing but the group is heard. Has no effect on a shared socket.
+    #[must_use]
+    pub fn join(mut self, group: IpAddr, interface: Interface) -> Udp {
+        if let Ok(Opens::Alone(spec)) = &mut self.opens {
+            spec.join = Some(Join { group, interface });
+        }
+        self
+    }
+
+    /// From the settings `bind`, `connect`, `recv_buffer`, `gro`, `timestamps`, `join`, `interface`
+    /// and `share`.
     pub(crate) fn from_params(
         params: &mut Params,
         sockets: &SharedSockets,
     ) -> Result<Udp, Problem> {
         let text = params.need_text("bind", "127.0.0.1:26400")?;
         let bind = address("bind", &text).map_err(|error| error.at(params.place_of("bind")))?;
-        let mut spec = UdpSpec::bound(bind);
+        let mut spec = receives(bind);
         if let Some(text) = params.text("connect")? {
             let peer = address("connect", &text);
             spec.connect = Some(peer.map_err(|error| error.at(params.place_of("connect")))?);
         }
         let bytes = params.count("recv_buffer", 0, 0..=RECV_BUFFER_BYTES_MAX)?;
         spec.recv_buffer_bytes = (bytes > 0).then_some(bytes as usize);
+        let trains = |word: &str| match word {
+            "backlog" => Some(Trains::Backlog),
+            "on" => Some(Trains::On),
+            "off" => Some(Trains::Off),
+            _ => None,
+        };
+        if let Some(trains) = params.word("gro", &["backlog", "on", "off"], trains)? {
+            spec.trains = trains;
+        }
+        let kernel = |word: &str| match word {
+            "kernel" => Some(true),
+            "off" => Some(false),
+            _ => None,
+        };
+        let stamps = params.word("timestamps", &["kernel", "off"], kernel)?;
+        spec.stamps = stamps.unwrap_or(false);
+        let interface = interface_of(params)?;
+        if let Some(text) = params.text("join")? {
+            let group = text.parse().ok().filter(IpAddr::is_multicast);
+            let group = group.ok_or_else(|| {
+                let what = format!("\"join\" = \"{text}\" is no address of a group");
+                let help = "write one of 224.0.0.0 to 239.255.255.255, or of ff00::/8";
+                params.problem("join", what, help)
+            })?;
+            spec.join = Some(Join { group, interface });
+        }
         let opens = match params.text("share")? {
             None => Opens::Alone(spec),
             Some(name) => Opens::Shared(sockets.declare(&name, spec).map_err(|_| {
@@ -106,8 +187,7 @@ impl Intake for Udp {
         Ok(Box::new(UdpSource {
             opens: self.opens?,
             decoder,
-            buffer: Box::default(),
-            socket: None,
+            open: None,
             trouble: Trouble::default(),
         }))
     }
@@ -117,9 +197,77 @@ impl Intake for Udp {
 pub struct UdpSource {
     opens: Opens,
     decoder: Box<dyn Decode>,
-    buffer: Box<[u8]>,
-    socket: Option<UdpId>,
+    open: Option<Open>,
     trouble: Trouble,
+}
+
+/// What an open source works with.
+#[derive(Debug)]
+struct Open {
+    socket: UdpId,
+    granted: UdpGranted,
+    batch: RecvBatch,
+    /// When the batch was received, in nanoseconds of the line's clock.
+    received_ns: u64,
+    /// Whether what is left of the batch found no room in an earlier turn.
+    waited: bool,
+    wire: Wire,
+}
+
+/// The kernel's stamps on the line's clock.
+#[derive(Debug, Default)]
+struct Wire {
+    map: Option<WallMap>,
+    /// Before it, in nanoseconds of the line's clock, the socket cannot have been open.
+    floor_ns: u64,
+    /// The stamp that was mapped last, and to what: a train shares one.
+    last: (u64, u64),
+    clamped: u64,
+    /// A span that is still to be recorded, and how often: a train shares that as well.
+    run: (u64, u32),
+}
+
+impl Wire {
+    /// Maps the wall clock from now on, if the kernel stamps; else the same again.
+    #[inline]
+    fn refresh(&mut self, clock: &Clock, now_ns: u64) {
+        match &mut self.map {
+            Some(map) => map.refresh_if_due(clock, now_ns),
+            None => self.map = Some(WallMap::new(clock, self.floor_ns)),
+        }
+        self.last = (0, now_ns);
+    }
+
+    /// Keeps a span to be recorded with those that are like it.
+    #[inline]
+    fn note(&mut self, span_ns: u64, cx: &mut SourceContext<'_, '_>) {
+        if span_ns != self.run.0 {
+            self.tell(cx);
+            self.run.0 = span_ns;
+        }
+        self.run.1 += 1;
+    }
+
+    /// Records what is still to be recorded.
+    #[inline]
+    fn tell(&mut self, cx: &mut SourceContext<'_, '_>) {
+        if self.run.1 > 0 {
+            cx.record_wire(self.run.0, core::mem::take(&mut self.run.1));
+        }
+    }
+
+    /// The line's time of a stamp, for something received at `now_ns`.
+    #[inline]
+    fn line_ns(&mut self, clock: &Clock, wall_ns: u64, now_ns: u64) -> u64 {
+        if wall_ns != self.last.0
+            && let Some(map) = &mut self.map
+        {
+            let mapped = map.line_ns(clock, wall_ns, now_ns);
+            self.clamped += u64::from(mapped.clamped);
+            self.last = (wall_ns, mapped.at_ns);
+        }
+        self.last.1
+    }
 }
 
 impl core::fmt::Debug for UdpSource {
@@ -131,10 +279,18 @@ impl core::fmt::Debug for UdpSource {
 }
 
 impl UdpSource {
-    fn bind(&self) -> Option<SocketAddr> {
+    fn spec(&self) -> &UdpSpec {
         match &self.opens {
-            Opens::Alone(spec) => spec.bind,
-            Opens::Shared(shared) => shared.spec().bind,
+            Opens::Alone(spec) => spec,
+            Opens::Shared(shared) => shared.spec(),
+        }
+    }
+
+    /// Slots of the batch, and bytes of each: a train may be as long as a packet.
+    fn room(&self) -> (usize, usize) {
+        match self.spec().trains {
+            Trains::On | Trains::Backlog => (BATCH_SLOTS_MAX, TRAIN_BYTES_MAX),
+            Trains::Off => (BATCH_SLOTS_MAX, MESSAGE_BYTES_MAX),
         }
     }
 }
@@ -149,62 +305,123 @@ impl Ingress for UdpSource {
     }
 
     fn memory_bytes(&self) -> usize {
-        size_of::<UdpSource>() + MESSAGE_BYTES_MAX + self.decoder.memory_bytes()
+        let (slots, bytes) = self.room();
+        let batch = RecvBatch::memory_bytes(slots, bytes);
+        size_of::<UdpSource>() + batch + self.decoder.memory_bytes()
     }
 
     fn open(&mut self, io: &mut Driver) -> Result<(), IoError> {
-        self.socket = Some(match &self.opens {
+        let socket = match &self.opens {
             Opens::Alone(spec) => io.udp_open(spec)?,
             Opens::Shared(shared) => io.udp_join(shared, true)?,
+        };
+        let (slots, bytes) = self.room();
+        self.open = Some(Open {
+            socket,
+            granted: io.udp_granted(socket)?,
+            batch: RecvBatch::new(slots, bytes),
+            received_ns: 0,
+            waited: false,
+            wire: Wire::default(),
         });
-        self.buffer = vec![0; MESSAGE_BYTES_MAX].into_boxed_slice();
         Ok(())
     }
 
+    fn start(&mut self, t0_ns: u64) {
+        if let Some(open) = &mut self.open {
+            open.wire.floor_ns = t0_ns.saturating_sub(OPEN_DEADLINE_NS);
+        }
+    }
+
     fn turn(&mut self, cx: &mut SourceContext<'_, '_>) -> Feed {
-        let Some(socket) = self.socket else {
+        let Some(open) = &mut self.open else {
             return Feed::Ended;
         };
-        for nth in 0..BURST_MESSAGES {
-            // Held back is told from idle before the mark is set.
-            if !cx.has_room() {
-                break;
-            }
-            if nth == 0 {
-                cx.begin_io();
-            }
-            match cx.io().udp_recv(socket, &mut self.buffer) {
-                Ok(Some(datagram)) if datagram.truncated => {
-                    cx.reject(Reject::TooLong, datagram.len);
-                }
-                Ok(Some(datagram)) => {
-                    let arrival = Arrival {
-                        bytes: &self.buffer[..datagram.len],
-                        t_intended_ns: cx.stamp(),
-                        scheduled: false,
-                        received_wall_ns: None,
-                        peer: Some(datagram.from),
-                    };
-                    cx.message(arrival, self.decoder.as_mut());
-                }
-                Ok(None) => break,
+        // Held back is told from idle before the mark is set.
+        if !cx.has_room() {
+            return Feed::Live;
+        }
+        let fresh = open.batch.is_empty();
+        if fresh {
+            cx.begin_io();
+            match cx.io().udp_recv_batch(open.socket, &mut open.batch) {
+                Ok(0) => return Feed::Live,
+                Ok(_) => open.waited = false,
                 Err(error) => {
                     self.trouble.note(error);
-                    break;
+                    return Feed::Live;
                 }
             }
+        }
+        let in_hand = cx.begin_batch(self.decoder.as_ref(), open.waited);
+        if fresh {
+            open.received_ns = in_hand.now_ns;
+            if open.granted.stamps {
+                open.wire.refresh(cx.clock(), in_hand.now_ns);
+            }
+        }
+        let received_ns = open.received_ns;
+        for nth in 0..BURST_MESSAGES {
+            // For the first of them there is room.
+            if nth > 0 && !open.batch.is_empty() && !cx.has_room_for_next() {
+                open.waited = true;
+                break;
+            }
+            let Some(datagram) = open.batch.next() else {
+                break;
+            };
+            if datagram.truncated {
+                cx.reject(Reject::TooLong, datagram.bytes.len());
+                continue;
+            }
+            let mut t_intended_ns = received_ns;
+            if let Some(wall_ns) = datagram.stamp_wall_ns {
+                t_intended_ns = open.wire.line_ns(cx.clock(), wall_ns, received_ns);
+                open.wire.note(received_ns - t_intended_ns, cx);
+            }
+            let arrival = Arrival {
+                bytes: datagram.bytes,
+                t_intended_ns,
+                scheduled: false,
+                received_wall_ns: None,
+                peer: datagram.from,
+            };
+            cx.batch_message(arrival, self.decoder.as_mut(), in_hand);
+        }
+        open.wire.tell(cx);
+        cx.end_batch();
+        if open.waited && !open.batch.is_empty() {
+            // Says who holds back what is left.
+            cx.has_room();
         }
         Feed::Live
     }
 
+    fn in_hand(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| open.batch.len())
+    }
+
+    fn tells_wire(&self) -> bool {
+        self.spec().stamps
+    }
+
     fn housekeep(&mut self, io: &mut Driver, counters: &IngressCounters) {
-        if let Some(drops) = self.socket.and_then(|socket| io.udp_kernel_drops(socket)) {
+        let Some(open) = &self.open else { return };
+        if let Some(drops) = io.udp_kernel_drops(open.socket) {
             counters.kernel_dropped.raise(drops);
+        }
+        let granted = io.udp_granted(open.socket).unwrap_or(open.granted);
+        counters.drops_are_trains.set(u64::from(granted.trains));
+        counters.stamps_clamped.set(open.wire.clamped);
+        let steps = open.wire.map.as_ref().map_or(0, WallMap::steps);
+        counters.clock_steps.set(steps);
+        if open.granted.stamps {
+            counters.wire_clock.get_or_init(|| WIRE_CLOCK);
         }
     }
 
     fn fault(&mut self) -> Option<String> {
-        match self.bind() {
+        match self.spec().bind {
             Some(addr) => self.trouble.tell(&addr),
             None => self.trouble.tell(&"a socket"),
         }

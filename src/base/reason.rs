@@ -128,7 +128,7 @@ reasons! {
         UnknownSchema = "unknown_schema",
         /// Nothing in it.
         Empty = "empty",
-        /// It was waiting to be taken in when the line was ended at once.
+        /// Received or waiting to be taken in, and not decoded when the run was ended.
         LineEnded = "line_ended",
     }
 }

@@ -10,6 +10,8 @@
 //! writing thread, so counting takes no locked instruction; each side of a hop has cache lines of
 //! its own.
 
+use std::sync::OnceLock;
+
 use crossbeam_utils::CachePadded;
 
 use crate::base::limits::{KINDS_PER_HOP_MAX, REASONS_MAX};
@@ -162,6 +164,14 @@ pub struct IngressCounters {
     pub undeclared: Counter,
     /// Datagrams that the kernel dropped before the line saw them.
     pub kernel_dropped: Counter,
+    /// Whether one drop of the kernel's may be a whole train, so that its count is the least.
+    pub drops_are_trains: Counter,
+    /// Messages whose kernel stamp made no sense; the time of receipt stands for it.
+    pub stamps_clamped: Counter,
+    /// How often the wall clock was set while kernel stamps were mapped by it.
+    pub clock_steps: Counter,
+    /// The clock of the kernel's stamps, once they were granted.
+    pub wire_clock: OnceLock<&'static str>,
     /// Messages whose recorded time lies before that of an earlier one.
     pub time_backwards: Counter,
     /// Messages whose event time lies after their receive time; the difference counts as zero.

@@ -223,6 +223,20 @@ impl StageReport {
     }
 }
 
+/// What a source knows of its messages before it took them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct WireReport {
+    /// Whose stamps they are, and of which clock.
+    pub clock: String,
+    /// From the kernel's receive stamp to the receipt by the source.
+    #[serde(flatten)]
+    pub span_ns: Percentiles,
+    /// Messages whose stamp made no sense: their span counts as 0.
+    pub clamped: u64,
+    /// How often the wall clock was set meanwhile.
+    pub clock_steps: u64,
+}
+
 /// One source of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SourceReport {
@@ -240,6 +254,10 @@ pub struct SourceReport {
     pub undeclared: u64,
     /// Datagrams that the kernel dropped before the line saw them.
     pub kernel_dropped: u64,
+    /// Whether that is the least that it may be: the kernel counts a train of datagrams once.
+    pub kernel_dropped_at_least: bool,
+    /// How long messages lay in the kernel, if it stamps them.
+    pub wire: Option<WireReport>,
     /// Messages whose recorded time lies before that of an earlier one.
     pub time_backwards: u64,
     /// Messages whose event time lies after their receive time.

@@ -19,6 +19,7 @@ mod os;
 mod tsc;
 mod turn;
 mod virt;
+mod wall;
 
 use core::fmt;
 
@@ -27,6 +28,7 @@ use crate::base::primitive::Arc;
 use tsc::Scale;
 pub use turn::Turn;
 pub use virt::{TICK_NS_DEFAULT, VirtualTime};
+pub use wall::{Mapped, REFRESH_NS, WallMap};
 
 /// A clock: cheap to clone, and all clones tell the same time.
 ///

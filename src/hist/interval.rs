@@ -63,6 +63,15 @@ impl Counts {
         ns
     }
 
+    /// Counts a value that was just counted as often again.
+    fn record_again(&mut self, ns: u64, limits: &Limits, times: u64) {
+        self.count += times;
+        for (over, limit_ns) in self.over.iter_mut().zip(limits.ns) {
+            *over += times * u64::from(ns > limit_ns);
+        }
+        self.saturated += times * u64::from(ns > HIST_MAX_NS);
+    }
+
     pub(crate) fn add(&mut self, other: &Counts) {
         self.count += other.count;
         for (over, more) in self.over.iter_mut().zip(other.over) {
@@ -95,6 +104,21 @@ impl Interval {
         }
     }
 
+    /// Records the same value `times` times.
+    pub(crate) fn record_n(&mut self, ns: u64, times: u32) {
+        let Some(rest) = times.checked_sub(1) else {
+            return;
+        };
+        let place_ns = self.counts.record(ns, &self.limits);
+        self.counts.record_again(ns, &self.limits, u64::from(rest));
+        if self.counts.count - self.counts.unplaced <= PLACED_MAX {
+            let placed = self.placed.record_n(place_ns, times);
+            debug_assert!(placed.is_ok(), "the place is within the histogram's bounds");
+        } else {
+            self.counts.unplaced += u64::from(times);
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.counts = Counts::EMPTY;
         self.placed.reset();
@@ -104,6 +128,29 @@ impl Interval {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_times_the_same_value_is_that_value_many_times() {
+        let of = |limits: &[u64]| Interval::new(Limits::new(limits).unwrap());
+        let (mut once, mut many) = (of(&[10, 500]), of(&[10, 500]));
+        for (ns, times) in [(5, 3), (10, 1), (11, 0), (11, 64), (HIST_MAX_NS + 1, 2)] {
+            many.record_n(ns, times);
+            (0..times).for_each(|_| once.record(ns));
+        }
+        let figures = |of: &Interval| {
+            let Counts {
+                count,
+                over,
+                saturated,
+                unplaced,
+                min_ns,
+                max_ns,
+            } = of.counts.clone();
+            (count, over, saturated, unplaced, min_ns, max_ns)
+        };
+        assert_eq!(figures(&once), figures(&many));
+        assert_eq!(once.placed, many.placed);
+    }
 
     #[test]
     fn a_bucket_that_could_overflow_takes_no_more() {

@@ -50,6 +50,18 @@ impl<const N: usize> Recorder<N> {
         });
     }
 
+    /// Records `ns` nanoseconds into histogram `at` as often as `times` says: what a run of messages
+    /// has in common costs as much as one.
+    #[inline]
+    pub fn record_n(&mut self, at: usize, ns: u64, times: u32) {
+        debug_assert!(at < N, "histogram {at} of {N}");
+        self.writer.with(|intervals| {
+            if let Some(interval) = intervals.get_mut(at) {
+                interval.record_n(ns, times);
+            }
+        });
+    }
+
     /// Records one value into each histogram.
     #[inline]
     pub fn record_all(&mut self, ns: [u64; N]) {

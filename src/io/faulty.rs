@@ -9,8 +9,8 @@ use crate::base::Prng;
 use crate::base::limits::{BURST_MESSAGES, MESSAGE_BYTES_MAX};
 use crate::io::error::{IoError, IoErrorKind};
 use crate::io::{
-    Datagram, Driver, FileId, FileMode, Polled, Sent, SharedUdp, UdpBuffers, UdpCounts, UdpId,
-    UdpSpec, Waker,
+    BatchSent, Datagram, Driver, FileId, FileMode, Polled, RecvBatch, SendBatch, Sent, SharedUdp,
+    Trains, UdpBuffers, UdpCounts, UdpGranted, UdpId, UdpSpec, Waker,
 };
 
 /// The number that a failed read comes back with: an input or output error of the device.
@@ -188,7 +188,11 @@ impl Faulty {
             Some(addr) => self.fail_open("bind", &addr)?,
             None => self.fail_open("bind", &"any address")?,
         }
-        self.inner.udp_open(spec)
+        // A train has no place for a fault of one of its datagrams.
+        self.inner.udp_open(&UdpSpec {
+            trains: Trains::Off,
+            ..*spec
+        })
     }
 
     pub(crate) fn udp_join(
@@ -200,7 +204,11 @@ impl Faulty {
             Some(addr) => self.fail_open("bind", &addr)?,
             None => self.fail_open("bind", &"any address")?,
         }
-        self.inner.udp_join(shared, receives)
+        let id = self.inner.udp_join(shared, receives)?;
+        if let Driver::Real(real) = &mut self.inner {
+            real.udp_refuse_trains(id)?;
+        }
+        Ok(id)
     }
 
     pub(crate) fn udp_close(&mut self, id: UdpId) -> Result<(), IoError> {
@@ -289,11 +297,32 @@ impl Faulty {
         self.inner.udp_send(id, to, bytes)
     }
 
+    pub(crate) fn udp_granted(&self, id: UdpId) -> Result<UdpGranted, IoError> {
+        self.inner.udp_granted(id)
+    }
+
+    /// One by one, so that each datagram has its own chance of a fault.
+    pub(crate) fn udp_recv_batch(
+        &mut self,
+        id: UdpId,
+        batch: &mut RecvBatch,
+    ) -> Result<usize, IoError> {
+        batch.fill_with(|buf| self.udp_recv(id, buf))
+    }
+
+    pub(crate) fn udp_send_batch(
+        &mut self,
+        id: UdpId,
+        batch: &mut SendBatch,
+    ) -> Result<BatchSent, IoError> {
+        batch.send_with(|to, bytes| self.udp_send(id, to, bytes))
+    }
+
     pub(crate) fn udp_maybe_readable(&self, id: UdpId) -> bool {
         self.has_again(id) || self.inner.udp_maybe_readable(id)
     }
 
-    pub(crate) fn udp_kernel_drops(&self, id: UdpId) -> Option<u64> {
+    pub(crate) fn udp_kernel_drops(&mut self, id: UdpId) -> Option<u64> {
         self.inner.udp_kernel_drops(id)
     }
 

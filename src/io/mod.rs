@@ -16,14 +16,18 @@
 //! Invariant: sockets, mio and files are spoken of in this room only; no socket call blocks; the
 //! real driver allocates only while opening.
 
+mod batch;
 mod error;
 mod faulty;
 mod gzip;
 mod lines;
+mod mmsg;
+mod multicast;
 mod real;
 mod shared;
 mod sys;
 mod table;
+mod udp_real;
 mod virtual_driver;
 mod virtual_net;
 
@@ -34,9 +38,14 @@ use std::path::Path;
 
 use crate::base::primitive::{Arc, AtomicBool, Ordering};
 
+pub use batch::{
+    BATCH_SLOTS_MAX, BatchSent, Received, RecvBatch, SEND_CALLS_MAX, SendBatch, TRAIN_BYTES_MAX,
+    TRAIN_SEGMENTS_MAX, TRAINS_FROM,
+};
 pub use error::{IoError, IoErrorKind};
 pub use faulty::{FaultCounts, FaultPlan, Faulty};
 pub use lines::{Fill, LINE_BUFFER_BYTES_MIN, LineEvent, LineReader};
+pub use multicast::{GroupSend, Interface, InterfaceError, Join};
 pub use real::Real;
 pub use shared::{SharedSockets, SharedUdp};
 use table::Slot;
@@ -81,6 +90,46 @@ pub struct UdpSpec {
     /// `SO_REUSEADDR`: another socket that also asks for it may bind the same address, and the
     /// last one gets the datagrams. Off unless multicast needs it.
     pub reuse_address: bool,
+    /// Whether runs of datagrams are taken as one, where the system can.
+    pub trains: Trains,
+    /// Ask for the kernel's receive stamps; they come with batches. The first on a machine that
+    /// asks gets them a moment later: until then datagrams come without.
+    pub stamps: bool,
+    /// A group to join: its datagrams to the port of `bind` are heard, and with a `bind` to the
+    /// group's own address no others. The port is shared with other members on this machine.
+    pub join: Option<Join>,
+    /// How it sends to groups.
+    pub group_send: GroupSend,
+}
+
+/// Whether a run of equal datagrams of one sender is taken from the system as one train (`UDP_GRO`).
+///
+/// A train costs a fraction of its datagrams, but to learn what it is made of, a lone datagram costs
+/// a dearer call as well (`benches/udp.rs`). Where trains may come, only
+/// [`Driver::udp_recv_batch`] receives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trains {
+    /// Each datagram by itself.
+    #[default]
+    Off,
+    /// From the first backlog on: once a call brought [`TRAINS_FROM`] datagrams at once. There is no
+    /// way back, for a train that waits then could not be told from a datagram.
+    Backlog,
+    /// From the start.
+    On,
+}
+
+/// What the system granted a socket of what was asked for, and what it can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UdpGranted {
+    /// Trains come as one by now (`UDP_GRO`). A train that the kernel drops counts as one drop then.
+    pub trains: bool,
+    /// Trains can be sent (`UDP_SEGMENT`).
+    pub sends_trains: bool,
+    /// Batches bring the kernel's receive stamps.
+    pub stamps: bool,
+    /// Counts of drops come with datagrams (`SO_RXQ_OVFL`), not only when asked for.
+    pub drops_told: bool,
 }
 
 impl UdpSpec {
@@ -120,6 +169,9 @@ pub struct Datagram {
     pub len: usize,
     /// Who sent it.
     pub from: SocketAddr,
+    /// When the kernel received it, in nanoseconds of the wall clock. The real driver tells it with
+    /// batches only.
+    pub stamp_wall_ns: Option<u64>,
     /// It was longer than the buffer; the rest is lost. Always false off Linux.
     pub truncated: bool,
 }
@@ -146,6 +198,8 @@ pub struct UdpCounts {
     pub send_would_block: u64,
     /// Refusals of earlier sends that were reported, and skipped, while receiving.
     pub recv_refused: u64,
+    /// Trains that the system would not send as one; their datagrams went one by one.
+    pub trains_refused: u64,
 }
 
 /// What a poll saw.
@@ -347,6 +401,48 @@ impl Driver {
         each!(self, driver => driver.udp_send(id, to, bytes))
     }
 
+    /// What the system granted a socket.
+    ///
+    /// # Errors
+    /// A wrong id.
+    pub fn udp_granted(&self, id: UdpId) -> Result<UdpGranted, IoError> {
+        each!(self, driver => driver.udp_granted(id))
+    }
+
+    /// Receives what waits, in one call to the system, and says how many datagrams `batch` holds now;
+    /// 0 means that there was none, as [`Driver::udp_recv`] says with `None`. A batch that still holds
+    /// something is left as it is. While little comes it asks for one datagram, and for more after
+    /// each call that got all it asked for. Never blocks, never allocates.
+    ///
+    /// # Errors
+    /// A wrong id, or what the system said. An interruption or a refusal is none: they are skipped.
+    #[inline]
+    pub fn udp_recv_batch(&mut self, id: UdpId, batch: &mut RecvBatch) -> Result<usize, IoError> {
+        if !batch.is_empty() {
+            return Ok(batch.len());
+        }
+        each!(self, driver => driver.udp_recv_batch(id, batch))
+    }
+
+    /// Sends the oldest datagrams of a batch in one call to the system, and says how many left it
+    /// with what outcome; call again for the rest. Datagrams of one length to one receiver leave as
+    /// trains where the system can, of segments that the path carries whole: a train never needs
+    /// fragments. A train that the system refuses to send as one goes datagram by datagram.
+    ///
+    /// [`Sent::WouldBlock`] says that nothing left. Never blocks, never allocates.
+    ///
+    /// # Errors
+    /// As [`Driver::udp_send`], of the oldest datagram, which is then no longer in the batch; a
+    /// wrong id.
+    #[inline]
+    pub fn udp_send_batch(
+        &mut self,
+        id: UdpId,
+        batch: &mut SendBatch,
+    ) -> Result<BatchSent, IoError> {
+        each!(self, driver => driver.udp_send_batch(id, batch))
+    }
+
     /// Whether receiving may yield something: true from opening or from a poll's report, until
     /// receiving would block. False for a wrong id.
     #[inline]
@@ -357,8 +453,11 @@ impl Driver {
 
     /// Datagrams dropped at this socket since it was opened because its buffer was full; `None` if
     /// the system does not say, or for a wrong id. One system call: for housekeeping and drains.
+    ///
+    /// A train that is dropped counts once, whatever it holds: where [`UdpGranted::trains`] is true,
+    /// this is the least that was lost.
     #[must_use]
-    pub fn udp_kernel_drops(&self, id: UdpId) -> Option<u64> {
+    pub fn udp_kernel_drops(&mut self, id: UdpId) -> Option<u64> {
         each!(self, driver => driver.udp_kernel_drops(id))
     }
 

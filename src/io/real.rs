@@ -5,29 +5,26 @@
 use core::time::Duration;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::SockRef;
 
 use crate::io::error::{IoError, IoErrorKind};
 use crate::io::shared::{SharedSocket, SharedUdp};
 use crate::io::sys::{self, Timer};
 use crate::io::table::Table;
+use crate::io::udp_real::{SKIPS_MAX, Udp, open_socket};
 use crate::io::{
-    Datagram, FILES_MAX, FileId, FileMode, Polled, RECV_FIRST_SOCKETS_MAX, SOCKETS_MAX, Sent,
-    UdpBuffers, UdpCounts, UdpId, UdpSpec, Waker, WakerKind, is_refusal,
+    BatchSent, Datagram, FILES_MAX, FileId, FileMode, Polled, RECV_FIRST_SOCKETS_MAX, RecvBatch,
+    SOCKETS_MAX, SendBatch, Sent, UdpBuffers, UdpCounts, UdpGranted, UdpId, UdpSpec, Waker,
+    WakerKind, is_refusal,
 };
 
 /// Most events one poll takes: every socket, the waker and the timer.
 const EVENTS_MAX: usize = SOCKETS_MAX + 2;
-
-/// Most interruptions and refusals one call skips. Each refusal answers one earlier send, so
-/// more than this in a row means that the next turn is soon enough.
-const SKIPS_MAX: usize = 16;
 
 const WAKE: Token = Token(usize::MAX - 1);
 const TIMER: Token = Token(usize::MAX - 2);
@@ -37,16 +34,6 @@ const MILLISECOND_NS: u64 = 1_000_000;
 /// Below this every timeout is the timer's, also one of whole milliseconds: it ends 25 to 65 us after
 /// its time where a poll's own timeout ends 80 to 110 us after it (`hopline floor`, sleep and wake).
 const TIMED_NS_MAX: u64 = 10 * MILLISECOND_NS;
-
-#[derive(Debug)]
-struct Udp {
-    socket: UdpSocket,
-    peer: Option<SocketAddr>,
-    readable: bool,
-    /// Whether the poll reports it: not for one that only sends.
-    watched: bool,
-    counts: UdpCounts,
-}
 
 /// The machine's own sockets and files.
 #[derive(Debug)]
@@ -111,13 +98,7 @@ impl Real {
         spec: &UdpSpec,
         watched: bool,
     ) -> Result<UdpId, IoError> {
-        let udp = Udp {
-            socket: UdpSocket::from_std(socket),
-            peer: spec.connect,
-            readable: true,
-            watched,
-            counts: UdpCounts::default(),
-        };
+        let udp = Udp::new(socket, spec, watched);
         let slot = self.sockets.insert(udp, "open a socket")?;
         if !watched {
             return Ok(UdpId(slot));
@@ -190,12 +171,17 @@ impl Real {
         if wants_poll && !udp.readable {
             return Ok(None);
         }
+        if udp.takes_trains() {
+            // A train taken as a datagram could not be told from one.
+            return Err(IoError::new(IoErrorKind::InvalidInput, "receive"));
+        }
         for _ in 0..SKIPS_MAX {
             match sys::recv(&udp.socket, buf) {
                 Ok((len, from)) => {
                     return Ok(Some(Datagram {
                         len: len.min(buf.len()),
                         from,
+                        stamp_wall_ns: None,
                         truncated: len > buf.len(),
                     }));
                 }
@@ -248,6 +234,35 @@ impl Real {
         Err(IoError::new(IoErrorKind::Interrupted, "send"))
     }
 
+    pub(crate) fn udp_granted(&self, id: UdpId) -> Result<UdpGranted, IoError> {
+        let udp = self.sockets.get(id.0, "ask a socket what it was granted")?;
+        Ok(udp.granted)
+    }
+
+    /// Has trains come datagram by datagram from now on.
+    pub(crate) fn udp_refuse_trains(&mut self, id: UdpId) -> Result<(), IoError> {
+        self.sockets.get_mut(id.0, "open a socket")?.refuse_trains();
+        Ok(())
+    }
+
+    #[inline]
+    pub(crate) fn udp_recv_batch(
+        &mut self,
+        id: UdpId,
+        batch: &mut RecvBatch,
+    ) -> Result<usize, IoError> {
+        self.sockets.get_mut(id.0, "receive")?.recv_batch(batch)
+    }
+
+    #[inline]
+    pub(crate) fn udp_send_batch(
+        &mut self,
+        id: UdpId,
+        batch: &mut SendBatch,
+    ) -> Result<BatchSent, IoError> {
+        self.sockets.get_mut(id.0, "send")?.send_batch(batch)
+    }
+
     #[inline]
     pub(crate) fn udp_maybe_readable(&self, id: UdpId) -> bool {
         self.sockets
@@ -260,9 +275,12 @@ impl Real {
         self.watched > RECV_FIRST_SOCKETS_MAX
     }
 
-    pub(crate) fn udp_kernel_drops(&self, id: UdpId) -> Option<u64> {
-        let udp = self.sockets.get(id.0, "ask a socket for its drops").ok()?;
-        sys::kernel_drops(&udp.socket)
+    pub(crate) fn udp_kernel_drops(&mut self, id: UdpId) -> Option<u64> {
+        let udp = self
+            .sockets
+            .get_mut(id.0, "ask a socket for its drops")
+            .ok()?;
+        udp.kernel_drops()
     }
 
     pub(crate) fn file_open(&mut self, path: &Path, mode: FileMode) -> Result<FileId, IoError> {
@@ -367,49 +385,6 @@ impl Real {
     pub(crate) fn waker(&self) -> Waker {
         Waker(WakerKind::Real(Arc::clone(&self.waker)))
     }
-}
-
-/// Opens, binds and connects a socket that does not block.
-fn open_socket(spec: &UdpSpec) -> Result<std::net::UdpSocket, IoError> {
-    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-    let family = spec.bind.or(spec.connect).unwrap_or(any);
-    if let (Some(bind), Some(peer)) = (spec.bind, spec.connect)
-        && bind.is_ipv4() != peer.is_ipv4()
-    {
-        return Err(IoError::new(IoErrorKind::InvalidInput, "connect")
-            .on(&format_args!("{bind} to {peer}: IPv4 and IPv6 do not mix")));
-    }
-    let failed =
-        |what, addr: SocketAddr| move |error: io::Error| IoError::from_os(&error, what).on(&addr);
-    let socket = Socket::new(
-        Domain::for_address(family),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )
-    .map_err(failed("open a socket for", family))?;
-    let prepare = || {
-        socket.set_nonblocking(true)?;
-        if spec.reuse_address {
-            socket.set_reuse_address(true)?;
-        }
-        if let Some(bytes) = spec.recv_buffer_bytes {
-            socket.set_recv_buffer_size(bytes.min(i32::MAX as usize))?;
-        }
-        if let Some(bytes) = spec.send_buffer_bytes {
-            socket.set_send_buffer_size(bytes.min(i32::MAX as usize))?;
-        }
-        Ok(())
-    };
-    prepare().map_err(failed("set the options of", family))?;
-    if let Some(bind) = spec.bind.or_else(|| spec.connect.is_none().then_some(any)) {
-        socket.bind(&bind.into()).map_err(failed("bind", bind))?;
-    }
-    if let Some(peer) = spec.connect {
-        socket
-            .connect(&peer.into())
-            .map_err(failed("connect to", peer))?;
-    }
-    Ok(socket.into())
 }
 
 /// A file of its own on the process's standard input.

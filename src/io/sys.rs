@@ -1,6 +1,6 @@
 //! The system calls that mio and std have no form for.
 //!
-//! Invariant: the room's only unsafe code is in this file.
+//! Invariant: the room's only unsafe code is in this file and in `mmsg.rs`.
 
 #![allow(
     unsafe_code,
@@ -52,7 +52,7 @@ pub(crate) fn advise_sequential(_file: &File) {}
 /// Datagrams that the kernel dropped at this socket since it was opened, mostly because its
 /// buffer was full (`SK_MEMINFO_DROPS`, Linux 4.12). `None` where the kernel does not say.
 #[cfg(target_os = "linux")]
-pub(crate) fn kernel_drops(udp: &UdpSocket) -> Option<u64> {
+pub(crate) fn kernel_drops(udp: &UdpSocket) -> Option<u32> {
     use std::os::fd::AsRawFd;
     const WORDS: usize = libc::SK_MEMINFO_DROPS as usize + 1;
     let mut words = [0u32; WORDS];
@@ -68,12 +68,12 @@ pub(crate) fn kernel_drops(udp: &UdpSocket) -> Option<u64> {
             &raw mut len,
         )
     };
-    (status == 0 && len as usize == size_of_val(&words)).then(|| u64::from(words[WORDS - 1]))
+    (status == 0 && len as usize == size_of_val(&words)).then(|| words[WORDS - 1])
 }
 
 /// This system does not say.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn kernel_drops(_udp: &UdpSocket) -> Option<u64> {
+pub(crate) fn kernel_drops(_udp: &UdpSocket) -> Option<u32> {
     None
 }
 

@@ -13,9 +13,9 @@ use crate::io::shared::{SharedSocket, SharedUdp};
 use crate::io::table::Table;
 use crate::io::virtual_net::{Inbox, State, StoredFile};
 use crate::io::{
-    Datagram, FILES_MAX, FileId, FileMode, Polled, SOCKETS_MAX, Sent, UdpBuffers, UdpCounts, UdpId,
-    UdpSpec, VIRTUAL_IN_FLIGHT_MAX, VIRTUAL_QUEUE_BYTES, VIRTUAL_QUEUE_DATAGRAMS, VirtualNet,
-    Waker, WakerKind,
+    BatchSent, Datagram, FILES_MAX, FileId, FileMode, Polled, RecvBatch, SOCKETS_MAX, SendBatch,
+    Sent, UdpBuffers, UdpCounts, UdpGranted, UdpId, UdpSpec, VIRTUAL_IN_FLIGHT_MAX,
+    VIRTUAL_QUEUE_BYTES, VIRTUAL_QUEUE_DATAGRAMS, VirtualNet, Waker, WakerKind,
 };
 
 #[derive(Debug)]
@@ -181,7 +181,7 @@ impl Virtual {
             );
         }
         let mut state = self.net.state();
-        let local = state.bind(wanted)?;
+        let local = state.bind(wanted, spec.reuse_address || spec.join.is_some())?;
         let inbox = Inbox {
             local,
             peer: spec.connect,
@@ -189,6 +189,8 @@ impl Virtual {
             queued_bytes: 0,
             limit_bytes: spec.recv_buffer_bytes.unwrap_or(VIRTUAL_QUEUE_BYTES),
             drops: 0,
+            stamps: spec.stamps,
+            group: spec.join.map(|join| join.group),
             holders: 1,
             fresh: false,
             readable: true,
@@ -254,6 +256,7 @@ impl Virtual {
         let datagram = Datagram {
             len,
             from: packet.from,
+            stamp_wall_ns: inbox.stamps.then_some(packet.at_ns),
             truncated: packet.bytes.len() > len,
         };
         state.recycle(packet.bytes);
@@ -284,6 +287,33 @@ impl Virtual {
         Ok(Sent::Yes)
     }
 
+    pub(crate) fn udp_granted(&self, id: UdpId) -> Result<UdpGranted, IoError> {
+        const WHAT: &str = "ask a socket what it was granted";
+        let socket = self.sockets.get(id.0, WHAT)?;
+        let mut state = self.net.state();
+        let stamps = state.inbox_mut(socket.inbox, WHAT)?.stamps;
+        Ok(UdpGranted {
+            stamps,
+            ..UdpGranted::default()
+        })
+    }
+
+    pub(crate) fn udp_recv_batch(
+        &mut self,
+        id: UdpId,
+        batch: &mut RecvBatch,
+    ) -> Result<usize, IoError> {
+        batch.fill_with(|buf| self.udp_recv(id, buf))
+    }
+
+    pub(crate) fn udp_send_batch(
+        &mut self,
+        id: UdpId,
+        batch: &mut SendBatch,
+    ) -> Result<BatchSent, IoError> {
+        batch.send_with(|to, bytes| self.udp_send(id, to, bytes))
+    }
+
     pub(crate) fn udp_maybe_readable(&self, id: UdpId) -> bool {
         self.sockets.get(id.0, "receive").is_ok_and(|socket| {
             let mut state = self.net.state();
@@ -293,7 +323,7 @@ impl Virtual {
         })
     }
 
-    pub(crate) fn udp_kernel_drops(&self, id: UdpId) -> Option<u64> {
+    pub(crate) fn udp_kernel_drops(&mut self, id: UdpId) -> Option<u64> {
         const WHAT: &str = "ask a socket for its drops";
         let socket = self.sockets.get(id.0, WHAT).ok()?;
         let mut state = self.net.state();

@@ -11,7 +11,7 @@
 )]
 
 use core::cmp::Reverse;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::collections::{BinaryHeap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,13 +43,15 @@ pub const VIRTUAL_DISK_BYTES: usize = 64 << 20;
 const EPHEMERAL_PORT_MIN: u16 = 32_768;
 
 /// What a network did with its datagrams. At any time
-/// `sent + injected = delivered + dropped + unrouted + in_flight`.
+/// `sent + injected + copied = delivered + dropped + unrouted + in_flight`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetCounts {
     /// Taken from drivers.
     pub sent: u64,
     /// Put in by tests and simulations.
     pub injected: u64,
+    /// Made for the second and further members of a group.
+    pub copied: u64,
     /// Put into a socket's queue.
     pub delivered: u64,
     /// Came to a full queue.
@@ -84,7 +86,7 @@ struct SentHead {
 /// A datagram on its way or in a queue.
 #[derive(Debug)]
 pub(crate) struct Packet {
-    at_ns: u64,
+    pub(crate) at_ns: u64,
     /// Breaks ties of time by the order of sending.
     order: u64,
     pub(crate) from: SocketAddr,
@@ -121,11 +123,31 @@ pub(crate) struct Inbox {
     pub(crate) queued_bytes: usize,
     pub(crate) limit_bytes: usize,
     pub(crate) drops: u64,
+    /// Whether its datagrams come with the time of their delivery.
+    pub(crate) stamps: bool,
+    /// The group that it has joined.
+    pub(crate) group: Option<IpAddr>,
     /// Who has it open; it closes with the last of them.
     pub(crate) holders: usize,
     /// Something came that no poll has reported yet.
     pub(crate) fresh: bool,
     pub(crate) readable: bool,
+}
+
+impl Inbox {
+    /// Puts a datagram into the queue, or gives it back where there is no room.
+    fn take(&mut self, packet: Packet) -> Result<(), Packet> {
+        if self.queue.len() >= VIRTUAL_QUEUE_DATAGRAMS
+            || self.queued_bytes + packet.bytes.len() > self.limit_bytes
+        {
+            self.drops += 1;
+            return Err(packet);
+        }
+        self.queued_bytes += packet.bytes.len();
+        self.queue.push_back(packet);
+        self.fresh = true;
+        Ok(())
+    }
 }
 
 /// A file on the disk in memory.
@@ -172,6 +194,9 @@ impl State {
     }
 
     fn deliver(&mut self, packet: Packet) {
+        if packet.to.ip().is_multicast() {
+            return self.deliver_to_group(packet);
+        }
         let reaches = |inbox: &&mut Inbox| {
             inbox.local.port() == packet.to.port()
                 && (inbox.local.ip() == packet.to.ip() || inbox.local.ip().is_unspecified())
@@ -186,17 +211,42 @@ impl State {
             self.counts.unrouted += 1;
             return self.recycle(packet.bytes);
         };
-        if inbox.queue.len() >= VIRTUAL_QUEUE_DATAGRAMS
-            || inbox.queued_bytes + packet.bytes.len() > inbox.limit_bytes
-        {
-            inbox.drops += 1;
+        if let Err(packet) = inbox.take(packet) {
             self.counts.dropped += 1;
             return self.recycle(packet.bytes);
         }
-        inbox.queued_bytes += packet.bytes.len();
-        inbox.queue.push_back(packet);
-        inbox.fresh = true;
         self.counts.delivered += 1;
+    }
+
+    /// Every member hears it; without any it is lost.
+    fn deliver_to_group(&mut self, packet: Packet) {
+        let mut members = 0;
+        for inbox in self.inboxes.iter_mut().flatten() {
+            let local = inbox.local;
+            let hears = inbox.group == Some(packet.to.ip())
+                && local.port() == packet.to.port()
+                && (local.ip() == packet.to.ip() || local.ip().is_unspecified())
+                && inbox.peer.is_none_or(|peer| peer == packet.from);
+            if !hears {
+                continue;
+            }
+            members += 1;
+            let mut bytes = self.spare.pop().unwrap_or_default();
+            bytes.extend_from_slice(&packet.bytes);
+            match inbox.take(Packet { bytes, ..packet }) {
+                Ok(()) => self.counts.delivered += 1,
+                Err(mut packet) => {
+                    self.counts.dropped += 1;
+                    packet.bytes.clear();
+                    self.spare.push(packet.bytes);
+                }
+            }
+        }
+        match members {
+            0 => self.counts.unrouted += 1,
+            _ => self.counts.copied += members - 1,
+        }
+        self.recycle(packet.bytes);
     }
 
     /// Keeps a buffer to be used again.
@@ -246,7 +296,8 @@ impl State {
     }
 
     /// The address a socket gets that wants this one; port 0 is any free one.
-    pub(crate) fn bind(&mut self, wanted: SocketAddr) -> Result<SocketAddr, IoError> {
+    /// One that is `shared` does not mind others there.
+    pub(crate) fn bind(&mut self, wanted: SocketAddr, shared: bool) -> Result<SocketAddr, IoError> {
         let taken = |inboxes: &[Option<Inbox>], addr: SocketAddr| {
             inboxes.iter().flatten().any(|inbox| {
                 let (own, other) = (inbox.local.ip(), addr.ip());
@@ -256,7 +307,7 @@ impl State {
             })
         };
         if wanted.port() != 0 {
-            return if taken(&self.inboxes, wanted) {
+            return if !shared && taken(&self.inboxes, wanted) {
                 Err(IoError::new(IoErrorKind::AddrInUse, "bind").on(&wanted))
             } else {
                 Ok(wanted)

@@ -1,127 +1,23 @@
 //! One turn of a node that takes frames from hops: a stage or a sink.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::base::limits::BATCH_FRAMES;
 use crate::base::{Cause, Discard, Envelope, Reason};
 use crate::budget::Regime;
-use crate::frame::{FrameError, Input};
+use crate::frame::Input;
 use crate::io::{Driver, IoError};
 use crate::ring::fan_in::Rotation;
 
 use super::context::Context;
-use super::egress::{Delivery, Egress, IO_FAULT, Leaving};
+use super::egress::{Egress, IO_FAULT};
+use super::handler::{EgressHandler, Fate, Handler, StageHandler};
 use super::node::{Descriptor, Node, NodeCounters, Progress, Role, State, Turn, Wiring};
 use super::outcome::Disposal;
 use super::{Stage, hop::HopRx};
-
-/// What stands behind a consuming node: a stage, or an egress.
-pub(crate) trait Handler: Send {
-    const REGIME: Regime;
-
-    fn open(&mut self, io: &mut Driver) -> Result<(), IoError>;
-
-    /// `Ok(None)` is "not now".
-    fn frame(
-        &mut self,
-        envelope: &Envelope,
-        payload: &[u8],
-        cx: &mut Context<'_>,
-        io: &mut Driver,
-    ) -> Result<Option<Disposal>, FrameError>;
-
-    fn timer(&mut self, _cx: &mut Context<'_>) {}
-
-    fn rest(&mut self, _io: &mut Driver) -> Result<(), IoError> {
-        Ok(())
-    }
-
-    fn drained(&mut self, cx: &mut Context<'_>, io: &mut Driver) -> Result<(), IoError>;
-
-    fn lost(&mut self) -> Option<(u8, u64)> {
-        None
-    }
-
-    fn fault(&mut self) -> Option<String> {
-        None
-    }
-}
-
-struct StageHandler<S>(S);
-
-impl<S: Stage> Handler for StageHandler<S> {
-    const REGIME: Regime = Regime::Work;
-
-    fn open(&mut self, _io: &mut Driver) -> Result<(), IoError> {
-        self.0.on_start();
-        Ok(())
-    }
-
-    #[inline]
-    fn frame(
-        &mut self,
-        envelope: &Envelope,
-        payload: &[u8],
-        cx: &mut Context<'_>,
-        _io: &mut Driver,
-    ) -> Result<Option<Disposal>, FrameError> {
-        let view = S::In::view(envelope.kind, payload)?;
-        Ok(Some(self.0.on_frame(view, cx).disposal()))
-    }
-
-    fn timer(&mut self, cx: &mut Context<'_>) {
-        self.0.on_timer(cx);
-    }
-
-    fn drained(&mut self, cx: &mut Context<'_>, _io: &mut Driver) -> Result<(), IoError> {
-        self.0.on_drain(cx);
-        Ok(())
-    }
-}
-
-struct EgressHandler(Box<dyn Egress>);
-
-impl Handler for EgressHandler {
-    const REGIME: Regime = Regime::Io;
-
-    fn open(&mut self, io: &mut Driver) -> Result<(), IoError> {
-        self.0.open(io)
-    }
-
-    #[inline]
-    fn frame(
-        &mut self,
-        envelope: &Envelope,
-        payload: &[u8],
-        _cx: &mut Context<'_>,
-        io: &mut Driver,
-    ) -> Result<Option<Disposal>, FrameError> {
-        Ok(match self.0.on_frame(Leaving { envelope, payload }, io) {
-            Delivery::Sent => Some(Disposal::Done),
-            Delivery::Part => Some(Disposal::Held),
-            Delivery::Rejected(why) => Some(Disposal::Rejected(why)),
-            Delivery::NotNow => None,
-        })
-    }
-
-    fn rest(&mut self, io: &mut Driver) -> Result<(), IoError> {
-        self.0.flush(io)
-    }
-
-    fn drained(&mut self, _cx: &mut Context<'_>, io: &mut Driver) -> Result<(), IoError> {
-        self.0.close(io)
-    }
-
-    fn lost(&mut self) -> Option<(u8, u64)> {
-        self.0.lost()
-    }
-
-    fn fault(&mut self) -> Option<String> {
-        self.0.fault()
-    }
-}
 
 /// The descriptor of a stage's type.
 #[must_use]
@@ -134,6 +30,7 @@ pub fn describe<S: Stage>() -> Descriptor {
         reasons: S::Why::NAMES,
         in_objective: false,
         memory_bytes: size_of::<S>(),
+        tells_wire: false,
     }
 }
 
@@ -148,6 +45,7 @@ pub fn describe_egress(egress: &dyn Egress) -> Descriptor {
         reasons: egress.reasons(),
         in_objective: egress.in_objective(),
         memory_bytes: egress.memory_bytes(),
+        tells_wire: false,
     }
 }
 
@@ -165,11 +63,26 @@ pub fn stage_node<S: Stage>(stage: S, wiring: Wiring) -> Box<dyn Node> {
 /// A node that runs an egress.
 #[must_use]
 pub fn sink_node(egress: Box<dyn Egress>, wiring: Wiring) -> Box<dyn Node> {
-    Box::new(Consumer::new(EgressHandler(egress), 0, true, wiring))
+    let queue_max = egress.queue_max();
+    let mut sink = Consumer::new(EgressHandler(egress), 0, true, wiring);
+    sink.queued.reserve_exact(queue_max);
+    Box::new(sink)
+}
+
+/// A message that a sink has queued: off its hop, and not out of the line yet.
+struct Queued {
+    /// The input that it came by.
+    at: usize,
+    envelope: Envelope,
+    /// When its last fragment was taken, and what the others took before.
+    t_dequeue_ns: u64,
+    service_ns: u64,
 }
 
 struct Consumer<H> {
     handler: H,
+    /// What the handler has queued, oldest first.
+    queued: VecDeque<Queued>,
     wiring: Wiring,
     max_emit: usize,
     is_sink: bool,
@@ -198,6 +111,7 @@ impl<H: Handler> Consumer<H> {
     fn new(handler: H, max_emit: usize, is_sink: bool, wiring: Wiring) -> Consumer<H> {
         Consumer {
             handler,
+            queued: VecDeque::new(),
             wiring,
             max_emit,
             is_sink,
@@ -247,6 +161,8 @@ impl<H: Handler> Consumer<H> {
         let rx: &mut HopRx = &mut inputs[at];
         let mut cx = Context::new(outputs, clock, counters, &mut self.timer, turn.mark_ns);
         let mut taken = 0;
+        // When the frame before was done with, if this turn took one.
+        let mut t_before_ns = None;
         while taken < BATCH_FRAMES || self.mid_message {
             let Some(frame) = rx.ring.peek() else { break };
             let envelope = *frame.envelope();
@@ -260,13 +176,19 @@ impl<H: Handler> Consumer<H> {
             if self.max_emit > 0
                 && let Some(hop) = cx.outputs().without_room(self.max_emit)
             {
+                account_until(t_before_ns, H::REGIME, counters, turn);
                 self.held = Some(Some(hop));
                 held_until(clock.stamp(), Some(hop), counters, turn);
                 progress.held_back = true;
                 break;
             }
-            // After the pop: a plain read of the counter could be speculated to before it.
-            let t_dequeue_ns = clock.stamp_after();
+            let t_dequeue_ns = match t_before_ns {
+                // It was waiting when the one before was done with: one stamp ends the one and
+                // begins the other, and what lies between counts as this one's service.
+                Some(before_ns) if envelope.t_offer_ns <= before_ns => before_ns,
+                // After the pop: a plain read of the counter could be speculated to before it.
+                _ => clock.stamp_after(),
+            };
             match self.held.take() {
                 Some(hop) => held_until(t_dequeue_ns, hop, counters, turn),
                 None if taken == 0 => turn.account_idle(t_dequeue_ns),
@@ -279,13 +201,25 @@ impl<H: Handler> Consumer<H> {
                 .frame(&envelope, frame.payload(), &mut cx, turn.io);
             let t_done_ns = clock.stamp();
             self.in_hand = None;
-            turn.account(&counters.regimes, H::REGIME, t_done_ns);
+            t_before_ns = Some(t_done_ns);
             let disposal = match outcome {
-                Ok(Some(disposal)) => disposal,
-                Ok(None) => {
+                Ok(Fate::Now(disposal)) => disposal,
+                Ok(Fate::NotNow) => {
                     self.held = Some(None);
                     progress.held_back = true;
                     break;
+                }
+                Ok(Fate::Queued) => {
+                    self.mid_message = false;
+                    self.queued.push_back(Queued {
+                        at,
+                        envelope,
+                        t_dequeue_ns,
+                        service_ns: rx.take_service_ns(),
+                    });
+                    rx.step_over(&envelope);
+                    taken += 1;
+                    continue;
                 }
                 Err(_) => {
                     self.mid_message = !envelope.flags.is_last();
@@ -301,6 +235,7 @@ impl<H: Handler> Consumer<H> {
             let (_, offered) = cx.take_emitted();
             self.message_emitted |= offered > 0;
             rx.finish(&envelope, t_dequeue_ns, t_done_ns);
+            rx.step_over(&envelope);
             if envelope.flags.is_last() {
                 counters.stage.consumed.add(1);
                 let forwarded = core::mem::take(&mut self.message_emitted)
@@ -313,6 +248,7 @@ impl<H: Handler> Consumer<H> {
             }
             taken += 1;
         }
+        account_until(t_before_ns, H::REGIME, counters, turn);
         if taken > 0 {
             let waiting = if taken >= BATCH_FRAMES {
                 taken + rx.ring.ready_ahead(usize::MAX)
@@ -399,6 +335,49 @@ impl<H: Handler> Consumer<H> {
         turn.account(&self.wiring.counters.regimes, H::REGIME, now_ns);
     }
 
+    /// Sends what the handler has queued, as much as the outside takes now; false if some is left.
+    fn send_queued(&mut self, turn: &mut Turn<'_>) -> bool {
+        while !self.queued.is_empty() {
+            let fate = self.handler.send_queued(turn.io);
+            let now_ns = self.wiring.clock.stamp();
+            turn.account(&self.wiring.counters.regimes, H::REGIME, now_ns);
+            let Some((Fate::Now(disposal), count)) = fate else {
+                self.held = Some(None);
+                return false;
+            };
+            self.settle(disposal, count, now_ns);
+        }
+        true
+    }
+
+    /// The oldest `count` of what was queued became that, at `t_done_ns`.
+    fn settle(&mut self, disposal: Disposal, count: usize, t_done_ns: u64) {
+        let Wiring {
+            inputs,
+            counters,
+            end_to_end,
+            ..
+        } = &mut self.wiring;
+        let forwarded = disposal == Disposal::Done;
+        for message in self.queued.drain(..count.min(self.queued.len())) {
+            let envelope = &message.envelope;
+            let last_ns = t_done_ns.saturating_sub(message.t_dequeue_ns);
+            inputs[message.at].record(envelope, message.service_ns + last_ns, t_done_ns);
+            counters.stage.consumed.add(1);
+            counters.dispose(disposal, forwarded);
+            if let Some(recorder) = end_to_end.as_mut().filter(|_| forwarded) {
+                recorder.record(0, t_done_ns.saturating_sub(envelope.t_intended_ns()));
+            }
+        }
+    }
+
+    /// What is queued will never leave.
+    fn discard_queued(&mut self, why: Discard) {
+        for message in self.queued.drain(..) {
+            self.wiring.inputs[message.at].discard_message(why);
+        }
+    }
+
     /// Only the first failure is put into words: a sink that keeps failing must not keep allocating.
     fn note_io(&self, error: &IoError) {
         if self.wiring.counters.fault().is_none() {
@@ -432,11 +411,13 @@ impl<H: Handler> Consumer<H> {
         if let Some((at, envelope)) = self.in_hand.take() {
             let now_ns = self.wiring.clock.stamp();
             self.wiring.inputs[at].finish(&envelope, now_ns, now_ns);
+            self.wiring.inputs[at].step_over(&envelope);
             if envelope.flags.is_last() {
                 self.wiring.counters.stage.consumed.add(1);
                 self.wiring.counters.stage.panicked.add(1);
             }
         }
+        self.discard_queued(Discard::StageFailed);
         for rx in &mut self.wiring.inputs {
             rx.close(Cause::Failed);
         }
@@ -465,6 +446,19 @@ fn held_until(now_ns: u64, hop: Option<usize>, counters: &NodeCounters, turn: &m
         by.add(span_ns);
     }
     turn.account(&counters.regimes, Regime::HeldBack, now_ns);
+}
+
+/// Gives the time since the last mark, up to when the last frame was done with, to a regime: once a
+/// turn and not once a frame, for between the frames of a turn there is nothing else.
+fn account_until(
+    t_done_ns: Option<u64>,
+    regime: Regime,
+    counters: &NodeCounters,
+    turn: &mut Turn<'_>,
+) {
+    if let Some(t_done_ns) = t_done_ns {
+        turn.account(&counters.regimes, regime, t_done_ns);
+    }
 }
 
 /// A panic's message.
@@ -508,6 +502,7 @@ impl<H: Handler> Node for Consumer<H> {
                 self.unflushed = self.is_sink;
             }
             self.flush(progress.held_back, turn);
+            progress.held_back |= !self.send_queued(turn);
             if progress.work == 0
                 && !progress.held_back
                 && self.wiring.inputs.iter_mut().all(HopRx::is_finished)
@@ -565,12 +560,20 @@ impl<H: Handler> Node for Consumer<H> {
         if self.over {
             return;
         }
-        let _ = catch_unwind(AssertUnwindSafe(|| self.handler.rest(io)));
+        let now_ns = self.wiring.clock.stamp();
+        // A last try; whatever goes wrong in it, what is still queued is discarded below.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            let _ = self.handler.rest(io);
+            while let Some((Fate::Now(disposal), count)) = self.handler.send_queued(io) {
+                self.settle(disposal, count, now_ns);
+            }
+        }));
         self.take_back_lost();
         let why = match cause {
             Cause::Aborted => Discard::Aborted,
             _ => Discard::DrainDeadline,
         };
+        self.discard_queued(why);
         for rx in &mut self.wiring.inputs {
             // Refuse first, then discard, so that as little as possible slips in between.
             rx.close(cause);

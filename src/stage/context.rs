@@ -168,6 +168,10 @@ impl<'a> Context<'a> {
         self.now_ns
     }
 
+    pub(crate) fn clock(&self) -> &Clock {
+        self.clock
+    }
+
     /// A fresh stamp of the line's clock, in nanoseconds.
     #[inline]
     #[must_use]

@@ -25,6 +25,9 @@ pub enum Delivery {
     Part,
     /// Refused, by the index of the reason in [`Egress::reasons`].
     Rejected(u8),
+    /// In the sink's own queue, and out of the line only when [`Egress::send_queued`] says so. For
+    /// a message of fragments, of its last one.
+    Queued,
     /// Not now: the frame stays on the hop, and its producer is held back in the end.
     NotNow,
 }
@@ -59,6 +62,19 @@ pub trait Egress: Send + 'static {
 
     /// Takes one frame.
     fn on_frame(&mut self, frame: Leaving<'_>, io: &mut Driver) -> Delivery;
+
+    /// Most messages that it keeps [queued](Delivery::Queued).
+    fn queue_max(&self) -> usize {
+        0
+    }
+
+    /// Sends the oldest of what it has [queued](Delivery::Queued), in order: what became of how many.
+    ///
+    /// Asked at the end of each turn until nothing is queued, or until it answers
+    /// [`Delivery::NotNow`] because the outside takes no more; then again in the next turn.
+    fn send_queued(&mut self, _io: &mut Driver) -> Option<(Delivery, usize)> {
+        None
+    }
 
     /// Passes on what is buffered; runs when frames were taken and no more are waiting, or none can
     /// be taken now.

@@ -364,7 +364,7 @@ impl HopRx {
         &self.name
     }
 
-    /// Steps over the frame in hand and records it; a message counts with its last fragment.
+    /// Records a frame that is done with; a message counts with its last fragment.
     ///
     /// Sojourn is from the offer to the end of the last fragment's handler, service is the sum of
     /// its fragments' handlers, and wait is the rest.
@@ -372,17 +372,33 @@ impl HopRx {
     pub(crate) fn finish(&mut self, envelope: &Envelope, t_dequeue_ns: u64, t_done_ns: u64) {
         self.service_ns += t_done_ns.saturating_sub(t_dequeue_ns);
         if envelope.flags.is_last() {
-            let service_ns = core::mem::take(&mut self.service_ns);
-            let sojourn_ns = t_done_ns
-                .saturating_sub(envelope.t_offer_ns)
-                .max(service_ns);
-            self.recorder
-                .record_all([sojourn_ns - service_ns, service_ns, sojourn_ns]);
-            self.counters.rx.delivered.add(1);
-            if envelope.origin_ns == u32::MAX {
-                self.counters.rx.origin_saturated.add(1);
-            }
+            let service_ns = self.take_service_ns();
+            self.record(envelope, service_ns, t_done_ns);
         }
+    }
+
+    /// Service time of the fragments before the last of a message, to be recorded with it.
+    pub(crate) fn take_service_ns(&mut self) -> u64 {
+        core::mem::take(&mut self.service_ns)
+    }
+
+    /// Records a message that was done with at `t_done_ns`.
+    #[inline]
+    pub(crate) fn record(&mut self, envelope: &Envelope, service_ns: u64, t_done_ns: u64) {
+        let sojourn_ns = t_done_ns
+            .saturating_sub(envelope.t_offer_ns)
+            .max(service_ns);
+        self.recorder
+            .record_all([sojourn_ns - service_ns, service_ns, sojourn_ns]);
+        self.counters.rx.delivered.add(1);
+        if envelope.origin_ns == u32::MAX {
+            self.counters.rx.origin_saturated.add(1);
+        }
+    }
+
+    /// Steps over the frame in hand, of which an attached tap gets a copy.
+    #[inline]
+    pub(crate) fn step_over(&mut self, envelope: &Envelope) {
         self.tap.offer(&mut self.ring);
         self.ring.advance(envelope.flags.is_last());
     }
@@ -394,6 +410,11 @@ impl HopRx {
             self.counters.discard(why);
         }
         self.ring.advance(envelope.flags.is_last());
+    }
+
+    /// Counts a message that goes no further, after it has left the ring.
+    pub(crate) fn discard_message(&self, why: Discard) {
+        self.counters.discard(why);
     }
 
     /// Discards all that is on the ring, and of a shared one, which goes on without this consumer, all that comes.

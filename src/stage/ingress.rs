@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 use crate::base::Reject;
 use crate::budget::{IngressCounters, Regime};
 use crate::clock::Clock;
+use crate::hist::Recorder;
 use crate::io::{Driver, IoError};
 
 use super::context::Context;
@@ -26,6 +27,13 @@ pub trait Decode: Send + 'static {
     /// Bytes that it allocates for itself.
     fn memory_bytes(&self) -> usize {
         0
+    }
+
+    /// Whether it only copies, in some nanoseconds: a message of a batch is then ready for its hop as
+    /// soon as it is in hand, and one stamp serves the whole batch. What the messages before it took is
+    /// part of its wait, which is never shorter than it was.
+    fn only_copies(&self) -> bool {
+        false
     }
 
     /// Decodes one message and emits its frames.
@@ -95,6 +103,17 @@ pub trait Ingress: Send + 'static {
     /// The source ends and takes nothing more: counts what it had accepted and never took.
     fn abandon(&mut self, _counters: &IngressCounters) {}
 
+    /// Messages that it has received and not handed over yet: those of a batch for which there was
+    /// no room. They are handed over before a drain ends the source.
+    fn in_hand(&self) -> usize {
+        0
+    }
+
+    /// Whether it may know when the kernel received its messages.
+    fn tells_wire(&self) -> bool {
+        false
+    }
+
     /// When the next message is due, in nanoseconds of the line's clock, if that is known.
     fn next_due_ns(&self) -> Option<u64> {
         None
@@ -125,6 +144,15 @@ pub struct Arrival<'m> {
     pub peer: Option<SocketAddr>,
 }
 
+/// When and how a turn came to have a batch of messages in hand.
+#[derive(Clone, Copy, Debug)]
+pub struct InHand {
+    /// When, in nanoseconds of the line's clock.
+    pub now_ns: u64,
+    waited: bool,
+    ready: bool,
+}
+
 /// What an ingress may do in a turn.
 #[derive(Debug)]
 pub struct SourceContext<'a, 't> {
@@ -132,6 +160,7 @@ pub struct SourceContext<'a, 't> {
     pub(crate) turn: &'a mut Turn<'t>,
     pub(crate) counters: &'a super::node::NodeCounters,
     pub(crate) hold: &'a mut Hold,
+    pub(crate) wire: Option<&'a mut Recorder<1>>,
     pub(crate) source: u16,
     pub(crate) max_emit: usize,
     pub(crate) work: usize,
@@ -193,15 +222,101 @@ impl SourceContext<'_, '_> {
         let now_ns = self.cx.stamp();
         self.turn
             .account(&self.counters.regimes, Regime::Io, now_ns);
-        let counters = &*self.counters.ingress;
-        counters.received.add(1);
-        counters.bytes.add(arrival.bytes.len() as u64);
-        let offer_at_ns = self.offer_at_ns(&arrival);
+        let offer_at_ns = self.offer_at_ns(arrival.t_intended_ns, arrival.scheduled);
         if arrival.scheduled {
-            counters
+            self.counters
+                .ingress
                 .late_ns_max
                 .raise(now_ns.saturating_sub(arrival.t_intended_ns));
         }
+        self.hand_over(arrival, decoder, now_ns, offer_at_ns);
+        let done_ns = self.cx.stamp();
+        self.turn
+            .account(&self.counters.regimes, Regime::Work, done_ns);
+    }
+
+    /// Begins to hand over messages that one call brought, now or in an earlier turn: the time since
+    /// the last mark was I/O. One stamp serves all of them, for they are all in hand now; what each of
+    /// them becomes gets its own stamp when it is offered to a hop, unless the decoder
+    /// [only copies](Decode::only_copies).
+    ///
+    /// `waited` says that an earlier turn had them in hand and no room for them, so that their wait
+    /// counts from then.
+    #[inline]
+    pub fn begin_batch(&mut self, decoder: &(impl Decode + ?Sized), waited: bool) -> InHand {
+        let now_ns = self.cx.stamp();
+        self.turn
+            .account(&self.counters.regimes, Regime::Io, now_ns);
+        InHand {
+            now_ns,
+            waited,
+            ready: decoder.only_copies(),
+        }
+    }
+
+    /// Counts a message of a batch and hands it to the decoder.
+    #[inline]
+    pub fn batch_message(
+        &mut self,
+        arrival: Arrival<'_>,
+        decoder: &mut (impl Decode + ?Sized),
+        in_hand: InHand,
+    ) {
+        let InHand {
+            now_ns,
+            waited,
+            ready,
+        } = in_hand;
+        let held_ns = self.offer_at_ns(arrival.t_intended_ns, waited);
+        self.hand_over(
+            arrival,
+            decoder,
+            now_ns,
+            held_ns.or(ready.then_some(now_ns)),
+        );
+    }
+
+    /// Ends a batch, or this turn's part of it: the time since it began was work.
+    #[inline]
+    pub fn end_batch(&mut self) {
+        let done_ns = self.cx.stamp();
+        self.turn
+            .account(&self.counters.regimes, Regime::Work, done_ns);
+    }
+
+    /// Whether the next message of a batch has room; [`SourceContext::has_room`] then says who holds
+    /// it back.
+    #[inline]
+    pub fn has_room_for_next(&mut self) -> bool {
+        self.cx.outputs().without_room(self.max_emit).is_none()
+    }
+
+    /// Records how long each of so many messages lay in the kernel, in nanoseconds.
+    #[inline]
+    pub fn record_wire(&mut self, span_ns: u64, messages: u32) {
+        if let Some(wire) = &mut self.wire {
+            wire.record_n(0, span_ns, messages);
+        }
+    }
+
+    /// The line's clock.
+    #[inline]
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        self.cx.clock()
+    }
+
+    #[inline]
+    fn hand_over(
+        &mut self,
+        arrival: Arrival<'_>,
+        decoder: &mut (impl Decode + ?Sized),
+        now_ns: u64,
+        offer_at_ns: Option<u64>,
+    ) {
+        let counters = &*self.counters.ingress;
+        counters.received.add(1);
+        counters.bytes.add(arrival.bytes.len() as u64);
         self.cx.begin_source(
             self.source,
             arrival.t_intended_ns,
@@ -231,9 +346,6 @@ impl SourceContext<'_, '_> {
             counters.skew_ns_max.raise(event_ns - received_ns);
         }
         self.work += 1;
-        let done_ns = self.cx.stamp();
-        self.turn
-            .account(&self.counters.regimes, Regime::Work, done_ns);
     }
 
     /// Counts I/O that brought no message yet, such as reading ahead: the time since the last mark
@@ -276,14 +388,12 @@ impl SourceContext<'_, '_> {
     /// From when a frame's wait counts, if not from now: a scheduled message that was ready while
     /// the source was held back has been waiting since then.
     #[inline]
-    fn offer_at_ns(&mut self, arrival: &Arrival<'_>) -> Option<u64> {
+    fn offer_at_ns(&mut self, t_intended_ns: u64, was_ready: bool) -> Option<u64> {
         let since_ns = self.hold.since_ns?;
-        if arrival.t_intended_ns > self.hold.until_ns {
+        if t_intended_ns > self.hold.until_ns {
             self.hold.since_ns = None;
             return None;
         }
-        arrival
-            .scheduled
-            .then(|| arrival.t_intended_ns.max(since_ns))
+        was_ready.then(|| t_intended_ns.max(since_ns))
     }
 }

@@ -21,6 +21,7 @@
 mod consumer;
 pub mod context;
 pub mod egress;
+mod handler;
 pub mod hop;
 pub mod ingress;
 pub mod node;
@@ -35,7 +36,7 @@ pub(crate) use consumer::panic_words;
 pub use consumer::{describe, describe_egress, sink_node, stage_node};
 pub use context::{Context, Emit, Message};
 pub use egress::{Delivery, Egress, IO_FAULT, Leaving};
-pub use ingress::{Arrival, Decode, Decoded, Feed, Ingress, SourceContext};
+pub use ingress::{Arrival, Decode, Decoded, Feed, InHand, Ingress, SourceContext};
 pub use node::{Descriptor, Node, NodeCounters, Progress, Role, State, Turn, Wiring};
 pub use outcome::{Disposal, Outcome};
 pub use port::{Out, Port};

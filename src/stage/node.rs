@@ -56,6 +56,8 @@ pub struct Descriptor {
     pub in_objective: bool,
     /// Bytes that it allocates for itself, as far as it knows.
     pub memory_bytes: usize,
+    /// Whether a source may know when the kernel received its messages, which is a span to record.
+    pub tells_wire: bool,
 }
 
 /// Where a node is in its life.
@@ -162,6 +164,8 @@ pub struct Wiring {
     pub bell: Option<Doorbell>,
     /// Recorder of the span from the intended time to the end of the handler, for a sink.
     pub end_to_end: Option<Recorder<1>>,
+    /// Recorder of the span from the kernel's receive stamp to the receipt, for a source that knows it.
+    pub wire: Option<Recorder<1>>,
     /// Index of this source among the line's sources, for a source.
     pub source: u16,
 }

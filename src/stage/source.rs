@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::base::Cause;
+use crate::base::{Cause, Reason, Reject};
 use crate::io::{Driver, IoError};
 
 use super::context::Context;
@@ -21,6 +21,7 @@ pub fn describe_ingress(ingress: &dyn Ingress) -> Descriptor {
         reasons: &[],
         in_objective: false,
         memory_bytes: ingress.memory_bytes(),
+        tells_wire: ingress.tells_wire(),
     }
 }
 
@@ -52,8 +53,19 @@ impl Source {
     fn over(&mut self, io: &mut Driver, state: State, cause: Cause) {
         self.ingress.abandon(&self.wiring.counters.ingress);
         self.housekeep(io);
+        self.leave_in_hand();
         self.wiring.outputs.close(cause);
         self.wiring.counters.set_state(state);
+    }
+}
+
+impl Source {
+    /// What was received and will not be decoded any more is accounted for.
+    fn leave_in_hand(&mut self) {
+        let left = self.ingress.in_hand() as u64;
+        let counters = &self.wiring.counters.ingress;
+        counters.received.add(left);
+        counters.rejected[Reject::LineEnded.index()].add(left);
     }
 }
 
@@ -83,6 +95,7 @@ impl Node for Source {
                 counters,
                 clock,
                 source,
+                wire,
                 ..
             } = &mut self.wiring;
             let cx = Context::new(outputs, clock, counters, &mut self.timer, turn.mark_ns);
@@ -92,11 +105,13 @@ impl Node for Source {
                 turn,
                 counters,
                 hold: &mut self.hold,
+                wire: wire.as_mut(),
                 source: *source,
                 max_emit: self.max_emit,
                 work: 0,
             };
-            let feed = if self.draining {
+            // What is in hand already goes its way first.
+            let feed = if self.draining && self.ingress.in_hand() == 0 {
                 self.ingress.drain(&mut cx)
             } else {
                 self.ingress.turn(&mut cx)
@@ -143,6 +158,9 @@ impl Node for Source {
 
     fn housekeep(&mut self, io: &mut Driver) {
         self.ingress.housekeep(io, &self.wiring.counters.ingress);
+        if let Some(wire) = &mut self.wiring.wire {
+            wire.publish_if_asked();
+        }
         if let Some(fault) = self.ingress.fault() {
             self.wiring.counters.set_fault(fault);
         }
@@ -150,14 +168,14 @@ impl Node for Source {
 
     #[cold]
     fn fail(&mut self, what: &(dyn std::any::Any + Send)) {
+        let in_hand = core::mem::take(&mut self.hold.in_hand);
         let counters = &self.wiring.counters;
         counters.set_fault(super::consumer::panic_words(what));
-        if core::mem::take(&mut self.hold.in_hand) {
-            counters.ingress.panicked.add(1);
-        }
+        counters.ingress.panicked.add(u64::from(in_hand));
         // What it accepted and never took; a second panic has nothing to add.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             self.ingress.abandon(&self.wiring.counters.ingress);
+            self.leave_in_hand();
         }));
         self.wiring.outputs.close(Cause::Failed);
         self.wiring.counters.set_state(State::Failed);

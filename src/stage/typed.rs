@@ -143,6 +143,7 @@ impl<F: Frame> TypedRx<F> {
                 let result = handler(view);
                 let t_done_ns = self.clock.stamp();
                 self.hop.finish(&envelope, t_dequeue_ns, t_done_ns);
+                self.hop.step_over(&envelope);
                 Some(Ok(result))
             }
             Err(error) => {

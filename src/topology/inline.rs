@@ -150,10 +150,7 @@ impl Line {
         for hop in &mut hop_views {
             hop.spans.observe();
         }
-        for spans in node_views
-            .iter_mut()
-            .filter_map(|node| node.end_to_end.as_mut())
-        {
+        for spans in node_views.iter_mut().flat_map(NodeView::spans_mut) {
             spans.observe();
         }
         let ended_ns = clock.now_ns();

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::base::{Counter, Discard, Reason, Reject, Shed};
 use crate::budget::report::{
     BudgetReport, EndToEndReport, HopReport, LedgerReport, Percentiles, RegimeReport, SourceReport,
-    StageReport, by_name, by_reason,
+    StageReport, WireReport, by_name, by_reason,
 };
 use crate::budget::{Budget, Of};
 use crate::hist::Totals;
@@ -285,6 +285,18 @@ fn insert(map: &mut BTreeMap<String, u64>, name: &str, counter: &Counter) {
     }
 }
 
+fn wire_report(node: &NodeView) -> Option<WireReport> {
+    let ingress = &node.counters.ingress;
+    let clock = ingress.wire_clock.get()?;
+    let [span] = &node.wire.as_ref()?.totals;
+    Some(WireReport {
+        clock: (*clock).to_owned(),
+        span_ns: percentiles(span),
+        clamped: ingress.stamps_clamped.get(),
+        clock_steps: ingress.clock_steps.get(),
+    })
+}
+
 fn source_report(node: &NodeView) -> SourceReport {
     let ingress = &node.counters.ingress;
     SourceReport {
@@ -299,6 +311,9 @@ fn source_report(node: &NodeView) -> SourceReport {
         },
         undeclared: ingress.undeclared.get(),
         kernel_dropped: ingress.kernel_dropped.get(),
+        kernel_dropped_at_least: ingress.drops_are_trains.get() > 0
+            && ingress.kernel_dropped.get() > 0,
+        wire: wire_report(node),
         time_backwards: ingress.time_backwards.get(),
         skew_clamped: ingress.skew_clamped.get(),
         skew_ns_max: ingress.skew_ns_max.get(),

@@ -275,11 +275,7 @@ impl Running {
             hop.spans.observe();
             hop.desk.collect();
         }
-        for spans in self
-            .nodes
-            .iter_mut()
-            .filter_map(|node| node.end_to_end.as_mut())
-        {
+        for spans in self.nodes.iter_mut().flat_map(NodeView::spans_mut) {
             spans.observe();
         }
     }
@@ -292,11 +288,7 @@ impl Running {
         for hop in &mut self.hops {
             hop.spans.forget();
         }
-        for spans in self
-            .nodes
-            .iter_mut()
-            .filter_map(|node| node.end_to_end.as_mut())
-        {
+        for spans in self.nodes.iter_mut().flat_map(NodeView::spans_mut) {
             spans.forget();
         }
     }

@@ -97,6 +97,15 @@ pub(crate) struct NodeView {
     /// The hops that leave it, in the order of the ports.
     pub(crate) outputs: Vec<usize>,
     pub(crate) end_to_end: Option<Collected<1>>,
+    /// From the kernel's stamps to a source's receipts.
+    pub(crate) wire: Option<Collected<1>>,
+}
+
+impl NodeView {
+    /// The spans that it records for itself.
+    pub(crate) fn spans_mut(&mut self) -> impl Iterator<Item = &mut Collected<1>> {
+        self.end_to_end.iter_mut().chain(&mut self.wire)
+    }
 }
 
 /// A line whose parts are joined, before anything runs.
@@ -211,6 +220,13 @@ pub(crate) fn wire(
         };
         // A source has no hop in front of it: what wakes its loop is for those who feed it.
         let own_bell = bell(None, at).filter(|_| descriptor.role == Role::Source);
+        let (wire_recorder, wire_observer) = if descriptor.tells_wire {
+            let (recorder, observer) =
+                hist::pair([&[][..]]).map_err(|error| refused(&node.name, error))?;
+            (Some(recorder), Some(Collected::new(observer)))
+        } else {
+            (None, None)
+        };
         let source = sources;
         sources += u16::from(descriptor.role == Role::Source);
         wired.node_views.push(NodeView {
@@ -222,6 +238,7 @@ pub(crate) fn wire(
             counters: counters.clone(),
             outputs: leaving.into_iter().map(|(_, hop)| hop).collect(),
             end_to_end: observer,
+            wire: wire_observer,
         });
         wired.nodes.push(node.part.into_node(Wiring {
             name: node.name.as_str().into(),
@@ -231,6 +248,7 @@ pub(crate) fn wire(
             clock: clock.clone(),
             bell: own_bell,
             end_to_end: recorder,
+            wire: wire_recorder,
             source,
         }));
     }

@@ -1,0 +1,145 @@
+//! What stands behind a consuming node: a stage, or an egress.
+//!
+//! Invariant: the two differ in what they say of a frame and in where their time goes, and in nothing
+//! else that a turn would have to know.
+
+use crate::base::Envelope;
+use crate::budget::Regime;
+use crate::frame::{FrameError, Input};
+use crate::io::{Driver, IoError};
+
+use super::Stage;
+use super::context::Context;
+use super::egress::{Delivery, Egress, Leaving};
+use super::outcome::Disposal;
+
+/// What stands behind a consuming node: a stage, or an egress.
+pub(crate) trait Handler: Send {
+    const REGIME: Regime;
+
+    fn open(&mut self, io: &mut Driver) -> Result<(), IoError>;
+
+    fn frame(
+        &mut self,
+        envelope: &Envelope,
+        payload: &[u8],
+        cx: &mut Context<'_>,
+        io: &mut Driver,
+    ) -> Result<Fate, FrameError>;
+
+    /// Sends the oldest of what it queued: what became of how many.
+    fn send_queued(&mut self, _io: &mut Driver) -> Option<(Fate, usize)> {
+        None
+    }
+
+    fn timer(&mut self, _cx: &mut Context<'_>) {}
+
+    fn rest(&mut self, _io: &mut Driver) -> Result<(), IoError> {
+        Ok(())
+    }
+
+    fn drained(&mut self, cx: &mut Context<'_>, io: &mut Driver) -> Result<(), IoError>;
+
+    fn lost(&mut self) -> Option<(u8, u64)> {
+        None
+    }
+
+    fn fault(&mut self) -> Option<String> {
+        None
+    }
+}
+
+/// What a handler says of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// This became of it.
+    Now(Disposal),
+    /// It stays where it is.
+    NotNow,
+    /// It is in a queue that is sent by the end of the turn.
+    Queued,
+}
+
+pub(crate) struct StageHandler<S>(pub(crate) S);
+
+impl<S: Stage> Handler for StageHandler<S> {
+    const REGIME: Regime = Regime::Work;
+
+    fn open(&mut self, _io: &mut Driver) -> Result<(), IoError> {
+        self.0.on_start();
+        Ok(())
+    }
+
+    #[inline]
+    fn frame(
+        &mut self,
+        envelope: &Envelope,
+        payload: &[u8],
+        cx: &mut Context<'_>,
+        _io: &mut Driver,
+    ) -> Result<Fate, FrameError> {
+        let view = S::In::view(envelope.kind, payload)?;
+        Ok(Fate::Now(self.0.on_frame(view, cx).disposal()))
+    }
+
+    fn timer(&mut self, cx: &mut Context<'_>) {
+        self.0.on_timer(cx);
+    }
+
+    fn drained(&mut self, cx: &mut Context<'_>, _io: &mut Driver) -> Result<(), IoError> {
+        self.0.on_drain(cx);
+        Ok(())
+    }
+}
+
+pub(crate) struct EgressHandler(pub(crate) Box<dyn Egress>);
+
+impl Handler for EgressHandler {
+    const REGIME: Regime = Regime::Io;
+
+    fn open(&mut self, io: &mut Driver) -> Result<(), IoError> {
+        self.0.open(io)
+    }
+
+    #[inline]
+    fn frame(
+        &mut self,
+        envelope: &Envelope,
+        payload: &[u8],
+        _cx: &mut Context<'_>,
+        io: &mut Driver,
+    ) -> Result<Fate, FrameError> {
+        Ok(fate(self.0.on_frame(Leaving { envelope, payload }, io)))
+    }
+
+    fn send_queued(&mut self, io: &mut Driver) -> Option<(Fate, usize)> {
+        let (delivery, count) = self.0.send_queued(io)?;
+        Some((fate(delivery), count))
+    }
+
+    fn rest(&mut self, io: &mut Driver) -> Result<(), IoError> {
+        self.0.flush(io)
+    }
+
+    fn drained(&mut self, _cx: &mut Context<'_>, io: &mut Driver) -> Result<(), IoError> {
+        self.0.close(io)
+    }
+
+    fn lost(&mut self) -> Option<(u8, u64)> {
+        self.0.lost()
+    }
+
+    fn fault(&mut self) -> Option<String> {
+        self.0.fault()
+    }
+}
+
+fn fate(delivery: Delivery) -> Fate {
+    match delivery {
+        Delivery::Sent => Fate::Now(Disposal::Done),
+        Delivery::Part => Fate::Now(Disposal::Held),
+        Delivery::Rejected(why) => Fate::Now(Disposal::Rejected(why)),
+        Delivery::NotNow => Fate::NotNow,
+        Delivery::Queued => Fate::Queued,
+    }
+}
