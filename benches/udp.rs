@@ -96,6 +96,7 @@ struct Count(u64);
 impl Stage for Count {
     type In = Words;
     type Why = NoWhy;
+    const ONLY_COPIES: bool = true;
     const PORTS: &'static [Port] = &[Port::new::<Words>("out")];
 
     fn on_frame(&mut self, frame: View<'_, Words>, cx: &mut Context<'_>) -> Outcome<NoWhy> {

@@ -361,9 +361,12 @@ impl Ingress for UdpSource {
             }
         }
         let received_ns = open.received_ns;
-        for nth in 0..BURST_MESSAGES {
+        let burst = open.batch.len().min(BURST_MESSAGES);
+        // Where all of them have room, it need not be asked for each.
+        let roomy = cx.has_room_for(burst);
+        for nth in 0..burst {
             // For the first of them there is room.
-            if nth > 0 && !open.batch.is_empty() && !cx.has_room_for_next() {
+            if nth > 0 && !roomy && !open.batch.is_empty() && !cx.has_room_for(1) {
                 open.waited = true;
                 break;
             }

@@ -2,10 +2,9 @@
 //!
 //! Invariant: counts beside the histogram are exact; only the place of a value is rounded.
 
-use hdrhistogram::Histogram;
-
 use crate::base::limits::{HIST_MAX_NS, LIMITS_PER_BUDGET_MAX};
-use crate::hist::{BUCKETS, Limits, histogram};
+use crate::hist::placed::Placed;
+use crate::hist::{BUCKETS, Limits};
 
 /// Most values that an interval puts into its buckets: as many as one bucket can count, so that no
 /// bucket ever overflows. Over an hour at a million values a second without an observer; later
@@ -19,7 +18,7 @@ pub(crate) const INTERVAL_BYTES: usize = size_of::<Interval>() + BUCKETS * size_
 pub(crate) struct Interval {
     pub(crate) limits: Limits,
     pub(crate) counts: Counts,
-    pub(crate) placed: Histogram<u32>,
+    pub(crate) placed: Placed,
 }
 
 /// The exact figures of an interval or of totals.
@@ -89,7 +88,7 @@ impl Interval {
         Interval {
             limits,
             counts: Counts::EMPTY,
-            placed: histogram(),
+            placed: Placed::new(),
         }
     }
 
@@ -97,8 +96,7 @@ impl Interval {
     pub(crate) fn record(&mut self, ns: u64) {
         let place_ns = self.counts.record(ns, &self.limits);
         if self.counts.count - self.counts.unplaced <= PLACED_MAX {
-            let placed = self.placed.record(place_ns);
-            debug_assert!(placed.is_ok(), "the place is within the histogram's bounds");
+            self.placed.add(place_ns, 1);
         } else {
             self.counts.unplaced += 1;
         }
@@ -112,8 +110,7 @@ impl Interval {
         let place_ns = self.counts.record(ns, &self.limits);
         self.counts.record_again(ns, &self.limits, u64::from(rest));
         if self.counts.count - self.counts.unplaced <= PLACED_MAX {
-            let placed = self.placed.record_n(place_ns, times);
-            debug_assert!(placed.is_ok(), "the place is within the histogram's bounds");
+            self.placed.add(place_ns, times);
         } else {
             self.counts.unplaced += u64::from(times);
         }
@@ -121,7 +118,7 @@ impl Interval {
 
     pub(crate) fn clear(&mut self) {
         self.counts = Counts::EMPTY;
-        self.placed.reset();
+        self.placed.clear();
     }
 }
 
@@ -163,11 +160,17 @@ mod tests {
         assert_eq!(interval.counts.count, PLACED_MAX + 2);
         assert_eq!(interval.counts.unplaced, 2);
         assert_eq!(interval.counts.over[0], 3);
-        assert_eq!(interval.placed.len(), 1);
+        assert_eq!(
+            interval.placed.iter().map(|(_, count)| count).sum::<u32>(),
+            1
+        );
         interval.clear();
         interval.record(5);
         assert_eq!((interval.counts.count, interval.counts.unplaced), (1, 0));
         assert_eq!((interval.counts.min_ns, interval.counts.max_ns), (5, 5));
-        assert_eq!(interval.placed.len(), 1);
+        assert_eq!(
+            interval.placed.iter().map(|(_, count)| count).sum::<u32>(),
+            1
+        );
     }
 }

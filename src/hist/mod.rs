@@ -31,6 +31,7 @@
 //! ```
 
 mod interval;
+mod placed;
 mod recorder;
 pub mod swap;
 mod totals;

@@ -51,8 +51,8 @@ impl Totals {
     pub(crate) fn add_interval(&mut self, interval: &Interval) {
         debug_assert_eq!(self.limits, interval.limits, "totals of another recorder");
         self.counts.add(&interval.counts);
-        for step in interval.placed.iter_recorded() {
-            self.place(step.value_iterated_to(), u64::from(step.count_at_value()));
+        for (ns, count) in interval.placed.iter() {
+            self.place(ns, u64::from(count));
         }
     }
 

@@ -163,6 +163,8 @@ impl<H: Handler> Consumer<H> {
         let mut taken = 0;
         // When the frame before was done with, if this turn took one.
         let mut t_before_ns = None;
+        // Where there is room for all that a turn may emit, it need not be asked for each frame.
+        let mut roomy = None;
         while taken < BATCH_FRAMES || self.mid_message {
             let Some(frame) = rx.ring.peek() else { break };
             let envelope = *frame.envelope();
@@ -173,7 +175,11 @@ impl<H: Handler> Consumer<H> {
                 taken += 1;
                 continue;
             }
-            if self.max_emit > 0
+            let roomy = *roomy.get_or_insert_with(|| {
+                let most = self.max_emit.saturating_mul(BATCH_FRAMES);
+                cx.outputs().without_room(most).is_none()
+            });
+            if (!roomy || taken >= BATCH_FRAMES)
                 && let Some(hop) = cx.outputs().without_room(self.max_emit)
             {
                 account_until(t_before_ns, H::REGIME, counters, turn);
@@ -195,7 +201,7 @@ impl<H: Handler> Consumer<H> {
                 None => {}
             }
             self.in_hand = Some((at, envelope));
-            cx.begin_input(&envelope, t_dequeue_ns);
+            cx.begin_input(&envelope, t_dequeue_ns, H::ONLY_COPIES);
             let outcome = self
                 .handler
                 .frame(&envelope, frame.payload(), &mut cx, turn.io);

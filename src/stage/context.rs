@@ -88,7 +88,8 @@ pub struct Context<'a> {
     now_ns: u64,
     emitted: u32,
     offered: u32,
-    /// A source that was held back dates its frames from when they were due.
+    /// When what is emitted was ready, if not now: a source that was held back dates its frames from
+    /// when they were due, and what only copies from when it took what it copies.
     offer_at_ns: Option<u64>,
     peer: Option<SocketAddr>,
 }
@@ -121,10 +122,11 @@ impl<'a> Context<'a> {
     }
 
     #[inline]
-    pub(crate) fn begin_input(&mut self, envelope: &Envelope, now_ns: u64) {
+    pub(crate) fn begin_input(&mut self, envelope: &Envelope, now_ns: u64, only_copies: bool) {
         self.parent = Parent::of(envelope);
         self.flags = envelope.flags;
         self.now_ns = now_ns;
+        self.offer_at_ns = only_copies.then_some(now_ns);
     }
 
     #[inline]

@@ -17,6 +17,9 @@ use super::outcome::Disposal;
 pub(crate) trait Handler: Send {
     const REGIME: Regime;
 
+    /// Whether an emission is dated from when its frame was taken.
+    const ONLY_COPIES: bool = false;
+
     fn open(&mut self, io: &mut Driver) -> Result<(), IoError>;
 
     fn frame(
@@ -64,6 +67,7 @@ pub(crate) struct StageHandler<S>(pub(crate) S);
 
 impl<S: Stage> Handler for StageHandler<S> {
     const REGIME: Regime = Regime::Work;
+    const ONLY_COPIES: bool = S::ONLY_COPIES;
 
     fn open(&mut self, _io: &mut Driver) -> Result<(), IoError> {
         self.0.on_start();

@@ -284,11 +284,11 @@ impl SourceContext<'_, '_> {
             .account(&self.counters.regimes, Regime::Work, done_ns);
     }
 
-    /// Whether the next message of a batch has room; [`SourceContext::has_room`] then says who holds
-    /// it back.
+    /// Whether so many more messages have room; [`SourceContext::has_room`] says who holds them back.
     #[inline]
-    pub fn has_room_for_next(&mut self) -> bool {
-        self.cx.outputs().without_room(self.max_emit).is_none()
+    pub fn has_room_for(&mut self, messages: usize) -> bool {
+        let frames = self.max_emit.saturating_mul(messages);
+        self.cx.outputs().without_room(frames).is_none()
     }
 
     /// Records how long each of so many messages lay in the kernel, in nanoseconds.

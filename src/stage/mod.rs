@@ -95,6 +95,11 @@ pub trait Stage: Send + 'static {
     /// every blocking hop before the stage gets the frame.
     const MAX_EMIT: usize = 1;
 
+    /// Whether it only copies, in some nanoseconds: what it emits for a frame is then ready for the next
+    /// hop as soon as it has taken the frame, and one stamp serves both. The copying is part of the next
+    /// hop's wait, which is never shorter than it was.
+    const ONLY_COPIES: bool = false;
+
     /// Runs once on the stage's own thread, before the first frame. May allocate.
     fn on_start(&mut self) {}
 

@@ -141,6 +141,7 @@ impl<I: Pass> Forward<I> {
 impl<I: Pass> Stage for Forward<I> {
     type In = I;
     type Why = NoWhy;
+    const ONLY_COPIES: bool = true;
     const PORTS: &'static [Port] = &[Port::new::<I>("out")];
     const MAX_EMIT: usize = FRAGMENTS_MAX;
 

@@ -247,6 +247,16 @@ fn end_to_end(table: &mut Table, report: &Report, detail: Detail) {
         cells.resize(5, Cell::default());
         cells
     };
+    for (name, source) in &report.ledger.sources {
+        if let Some(wire) = &source.wire {
+            let first = head(&format!("wire->{name}"), Tone::Dim, wire.span_ns.count);
+            let spans = [("", &wire.span_ns)];
+            block(table, first, &spans, Vec::new(), Cell::default());
+            if detail == Detail::Full {
+                table.remark(format!("by {}", wire.clock), Tone::Dim);
+            }
+        }
+    }
     let limits = limits(whole.budget.as_ref(), &whole.over_budget, 0);
     let spans = [("", &whole.sojourn_ns)];
     let first = head("end to end", Tone::Strong, whole.sojourn_ns.count);

@@ -263,8 +263,13 @@ pub(crate) fn hints(run: &RunReport, program: &str, case: &str, is_fed: bool) ->
     }
     for (name, source) in &report.ledger.sources {
         if source.kernel_dropped > 0 {
+            let least = if source.kernel_dropped_at_least {
+                "at least "
+            } else {
+                ""
+            };
             hints.push(format!(
-                "the kernel dropped {} datagrams before {name} took them: runbooks/kernel-drops.md",
+                "the kernel dropped {least}{} datagrams before {name} took them: runbooks/kernel-drops.md",
                 grouped(source.kernel_dropped)
             ));
         }
