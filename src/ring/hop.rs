@@ -88,7 +88,8 @@ pub fn frames_at(
 ///
 /// ```
 /// use hopline::ring::hop;
-/// assert!((4096 * 128..4096 * 128 + 1024).contains(&hop::memory_bytes(4096)));
+/// let slots = 4096 + 32; // the long lap and the short one
+/// assert!((slots * 128..slots * 128 + 1024).contains(&hop::memory_bytes(4096)));
 /// ```
 #[must_use]
 pub const fn memory_bytes(depth: usize) -> usize {

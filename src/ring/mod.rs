@@ -13,8 +13,9 @@
 //!   travel in the same cache line, so handing an item over costs one transfer instead of two.
 //! - **Depth**: the number of slots, a power of two within
 //!   [`DEPTH_MIN`](crate::base::limits::DEPTH_MIN)`..=`[`DEPTH_MAX`](crate::base::limits::DEPTH_MAX).
-//! - **Lap**: one turn around the slots. A word left by an earlier lap, or by the construction, is
-//!   lower than `p + 1` by a multiple of the depth, hence never looks ready.
+//! - **Lap**: one turn around the slots. A word left by an earlier lap, or by the construction, belongs
+//!   to a lower position, hence never looks ready. The rings of two ends have a *short lap* beside the
+//!   long one, of 32 slots more, in use while the backlog is short.
 //! - **Credit**: a slot that the producer may still fill. It has `depth - (position - head)` of them.
 //! - **Claim, commit, abort**: slots reserved; made ready; given back unseen. A claim is a guard of
 //!   the producer's own: one that is dropped or forgotten has changed nothing that the consumer
@@ -64,9 +65,10 @@
 //! line more, and values of 56 B one by one are quicker in [`spsc::ring_lined`], by a fifth.
 //!
 //! A slot of its own cache line costs unit throughput: it moves a line for each item where packed
-//! slots share one. A ring no deeper than it has to be is faster: what both sides touch in a lap stays
-//! in the first-level cache up to about 16 KiB a ring, beyond it a hop costs a fifth to a half more.
-//! `benches/ring_spsc.rs` measures both beside two bare cache lines.
+//! slots share one. Depth is nearly free in [`spsc`] and [`hop`]: while the backlog is short both sides go
+//! round a few slots that stay in the first-level cache. In the other rings a lap that outgrows that cache
+//! makes a hop a fifth to a half dearer, so there take no more depth than you need.
+//! `benches/ring_spsc.rs` measures them beside two bare cache lines.
 //!
 //! Invariant: a ring knows no time, no operating system and no policy.
 
