@@ -256,11 +256,8 @@ impl Real {
             .is_ok_and(|udp| udp.readable)
     }
 
-    pub(crate) fn udp_kernel_drops(&mut self, id: UdpId) -> Option<u64> {
-        let udp = self
-            .sockets
-            .get_mut(id.0, "ask a socket for its drops")
-            .ok()?;
+    pub(crate) fn udp_kernel_drops(&self, id: UdpId) -> Option<u64> {
+        let udp = self.sockets.get(id.0, "ask a socket for its drops").ok()?;
         udp.kernel_drops()
     }
 

@@ -211,10 +211,10 @@ impl Udp {
         true
     }
 
-    pub(crate) fn kernel_drops(&mut self) -> Option<u64> {
-        let count = sys::kernel_drops(&self.socket)?;
-        self.drops.saw(count);
-        Some(self.drops.total())
+    pub(crate) fn kernel_drops(&self) -> Option<u64> {
+        let mut drops = self.drops;
+        drops.saw(sys::kernel_drops(&self.socket)?);
+        Some(drops.total())
     }
 }
 
