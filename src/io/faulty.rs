@@ -322,7 +322,7 @@ impl Faulty {
         self.has_again(id) || self.inner.udp_maybe_readable(id)
     }
 
-    pub(crate) fn udp_kernel_drops(&mut self, id: UdpId) -> Option<u64> {
+    pub(crate) fn udp_kernel_drops(&self, id: UdpId) -> Option<u64> {
         self.inner.udp_kernel_drops(id)
     }
 

@@ -457,7 +457,7 @@ impl Driver {
     /// A train that is dropped counts once, whatever it holds: where [`UdpGranted::trains`] is true,
     /// this is the least that was lost.
     #[must_use]
-    pub fn udp_kernel_drops(&mut self, id: UdpId) -> Option<u64> {
+    pub fn udp_kernel_drops(&self, id: UdpId) -> Option<u64> {
         each!(self, driver => driver.udp_kernel_drops(id))
     }
 

@@ -275,11 +275,8 @@ impl Real {
         self.watched > RECV_FIRST_SOCKETS_MAX
     }
 
-    pub(crate) fn udp_kernel_drops(&mut self, id: UdpId) -> Option<u64> {
-        let udp = self
-            .sockets
-            .get_mut(id.0, "ask a socket for its drops")
-            .ok()?;
+    pub(crate) fn udp_kernel_drops(&self, id: UdpId) -> Option<u64> {
+        let udp = self.sockets.get(id.0, "ask a socket for its drops").ok()?;
         udp.kernel_drops()
     }
 

@@ -53,7 +53,7 @@ impl Udp {
             trains: spec.trains == Trains::On && mmsg::want_trains(fd),
             sends_trains: mmsg::sends_trains(fd),
             stamps: spec.stamps && mmsg::want_stamps(fd),
-            drops_told: mmsg::want_drops(fd),
+            drops_told: false,
         };
         let mut udp = Udp {
             socket,
@@ -67,6 +67,7 @@ impl Udp {
             drops: Drops::default(),
         };
         udp.measure_path();
+        udp.want_drops();
         udp
     }
 
@@ -75,6 +76,14 @@ impl Udp {
         self.trains = Trains::Off;
         if self.granted.trains {
             self.granted.trains = !mmsg::refuse_trains(self.socket.as_fd());
+        }
+    }
+
+    /// Has counts of drops come along, once something comes beside the bytes anyway: a plain call
+    /// has no place for them.
+    fn want_drops(&mut self) {
+        if self.granted.trains || self.granted.stamps {
+            self.granted.drops_told = mmsg::want_drops(self.socket.as_fd());
         }
     }
 
@@ -117,6 +126,7 @@ impl Udp {
                         // Whatever the answer, it is asked once.
                         self.trains = Trains::On;
                         self.granted.trains = mmsg::want_trains(self.socket.as_fd());
+                        self.want_drops();
                     }
                     return Ok(got);
                 }
@@ -140,18 +150,21 @@ impl Udp {
             batch.take_out(1);
             return Err(IoError::new(IoErrorKind::InvalidInput, "send"));
         }
+        let lone = batch.len() == 1;
         let mut trains = [Train::EMPTY; SEND_CALLS_MAX];
+        trains[0].count = 1;
         for _ in 0..SKIPS_MAX {
-            let planned = plan_trains(batch.entries(), self.segment_max, &mut trains);
-            let sent = match (&trains[..planned], batch.entries()) {
-                // The plain call is cheaper for a lone datagram.
-                (&[Train { count: 1, .. }], &[Entry { to, .. }]) => match to {
-                    Some(to) => self.socket.send_to(batch.bytes(), to).map(|_| 1),
-                    None => self.socket.send(batch.bytes()).map(|_| 1),
-                },
-                (trains, entries) => {
-                    mmsg::send_many(self.socket.as_fd(), batch.bytes(), entries, trains)
+            // The plain call is cheaper for a lone datagram, and needs no plan.
+            let sent = if lone {
+                match batch.entries() {
+                    &[Entry { to: Some(to), .. }] => self.socket.send_to(batch.bytes(), to),
+                    _ => self.socket.send(batch.bytes()),
                 }
+                .map(|_| 1)
+            } else {
+                let planned = plan_trains(batch.entries(), self.segment_max, &mut trains);
+                let trains = &trains[..planned];
+                mmsg::send_many(self.socket.as_fd(), batch.bytes(), batch.entries(), trains)
             };
             let error = match sent {
                 Ok(taken) => {
@@ -211,10 +224,10 @@ impl Udp {
         true
     }
 
-    pub(crate) fn kernel_drops(&mut self) -> Option<u64> {
-        let count = sys::kernel_drops(&self.socket)?;
-        self.drops.saw(count);
-        Some(self.drops.total())
+    pub(crate) fn kernel_drops(&self) -> Option<u64> {
+        let mut drops = self.drops;
+        drops.saw(sys::kernel_drops(&self.socket)?);
+        Some(drops.total())
     }
 }
 

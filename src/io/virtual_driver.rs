@@ -323,7 +323,7 @@ impl Virtual {
         })
     }
 
-    pub(crate) fn udp_kernel_drops(&mut self, id: UdpId) -> Option<u64> {
+    pub(crate) fn udp_kernel_drops(&self, id: UdpId) -> Option<u64> {
         const WHAT: &str = "ask a socket for its drops";
         let socket = self.sockets.get(id.0, WHAT).ok()?;
         let mut state = self.net.state();

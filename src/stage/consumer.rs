@@ -93,6 +93,8 @@ struct Consumer<H> {
     in_hand: Option<(usize, Envelope)>,
     /// Whether a fragment of the message in hand led to an emission.
     message_emitted: bool,
+    /// Messages of this turn that went the usual way, consumed and forwarded: counted once a turn.
+    passed: u64,
     /// Whether frames were taken since the handler last passed on what it buffers.
     unflushed: bool,
     /// Whether the last frame taken was not the last of its message.
@@ -119,6 +121,7 @@ impl<H: Handler> Consumer<H> {
             timer: None,
             in_hand: None,
             message_emitted: false,
+            passed: 0,
             unflushed: false,
             mid_message: false,
             spoilt: false,
@@ -243,10 +246,14 @@ impl<H: Handler> Consumer<H> {
             rx.finish(&envelope, t_dequeue_ns, t_done_ns);
             rx.step_over(&envelope);
             if envelope.flags.is_last() {
-                counters.stage.consumed.add(1);
                 let forwarded = core::mem::take(&mut self.message_emitted)
                     || (self.is_sink && disposal == Disposal::Done);
-                counters.dispose(disposal, forwarded);
+                if forwarded && matches!(disposal, Disposal::Done | Disposal::Absorbed(_)) {
+                    self.passed += 1;
+                } else {
+                    counters.stage.consumed.add(1);
+                    counters.dispose(disposal, forwarded);
+                }
                 // What the sink refused has not reached the end.
                 if let Some(recorder) = end_to_end.as_mut().filter(|_| forwarded) {
                     recorder.record(0, t_done_ns.saturating_sub(envelope.t_intended_ns()));
@@ -255,7 +262,9 @@ impl<H: Handler> Consumer<H> {
             taken += 1;
         }
         account_until(t_before_ns, H::REGIME, counters, turn);
+        self.count_passed();
         if taken > 0 {
+            let rx = &mut self.wiring.inputs[at];
             let waiting = if taken >= BATCH_FRAMES {
                 taken + rx.ring.ready_ahead(usize::MAX)
             } else {
@@ -266,6 +275,15 @@ impl<H: Handler> Consumer<H> {
             progress.work += taken;
         }
         progress
+    }
+
+    /// Counts the messages that went the usual way.
+    #[inline]
+    fn count_passed(&mut self) {
+        let passed = core::mem::take(&mut self.passed);
+        let stage = &self.wiring.counters.stage;
+        stage.consumed.add(passed);
+        stage.forwarded.add(passed);
     }
 
     /// Whether the outputs have room for what one call of a handler may emit.
@@ -413,6 +431,7 @@ impl<H: Handler> Consumer<H> {
     #[cold]
     fn failed(&mut self, what: &(dyn Any + Send)) {
         self.wiring.counters.set_fault(panic_words(what));
+        self.count_passed();
         let _ = catch_unwind(AssertUnwindSafe(|| self.take_back_lost()));
         if let Some((at, envelope)) = self.in_hand.take() {
             let now_ns = self.wiring.clock.stamp();

@@ -383,7 +383,7 @@ impl HopRx {
     }
 
     /// Records a message that was done with at `t_done_ns`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn record(&mut self, envelope: &Envelope, service_ns: u64, t_done_ns: u64) {
         let sojourn_ns = t_done_ns
             .saturating_sub(envelope.t_offer_ns)

@@ -339,7 +339,7 @@ impl Lane {
         }
     }
 
-    pub(super) fn report(self, driver: &mut Driver, core: Option<usize>, sent: u64) -> SenderReport {
+    pub(super) fn report(self, driver: &Driver, core: Option<usize>, sent: u64) -> SenderReport {
         let expects_returns = matches!(self.feed, Feed::Datagrams { .. });
         let skipped = match &self.feed {
             Feed::Capture(capture) => Reject::NAMES

@@ -177,7 +177,7 @@ impl Loop {
             }
         }
         self.take_returns(usize::MAX);
-        let (core, driver) = (self.core, &mut self.driver);
+        let (core, driver) = (self.core, &self.driver);
         let counts = self.shared.sent.iter().map(Counter::get);
         self.lanes
             .into_iter()
