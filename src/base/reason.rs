@@ -128,6 +128,28 @@ reasons! {
         UnknownSchema = "unknown_schema",
         /// Nothing in it.
         Empty = "empty",
+        /// Received whole, but the line was ended before it was taken in.
+        Undelivered = "undelivered",
+    }
+}
+
+reasons! {
+    /// Why a source's connection ended.
+    pub enum Hangup {
+        /// The peer closed it between two messages.
+        Finished = "finished",
+        /// The peer closed it inside a message; that message is rejected as truncated.
+        CutOff = "cut_off",
+        /// It broke off.
+        Reset = "reset",
+        /// The peer announced a message over the limit, so where the next one begins is unknown.
+        TooLong = "too_long",
+        /// The source had as many connections as it may; this one was closed before it was read.
+        Refused = "refused",
+        /// The system failed; the source's fault says why.
+        Failed = "failed",
+        /// The line was ended.
+        Ended = "ended",
     }
 }
 

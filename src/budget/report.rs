@@ -233,6 +233,10 @@ pub struct SourceReport {
     pub skew_ns_max: u64,
     /// Most nanoseconds by which a paced message left after its time.
     pub late_ns_max: u64,
+    /// Connections that began.
+    pub connected: u64,
+    /// Connections that ended, by reason.
+    pub disconnected: ByReason,
 }
 
 impl SourceReport {

@@ -15,8 +15,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::io::error::{IoError, IoErrorKind};
 use crate::io::shared::{SharedSocket, SharedUdp};
+use crate::io::stream_real::Streams;
 use crate::io::sys::{self, Timer};
 use crate::io::table::Table;
+use crate::io::unix_datagram::UnixSockets;
 use crate::io::{
     Datagram, FILES_MAX, FileId, FileMode, Polled, SOCKETS_MAX, Sent, UdpBuffers, UdpCounts, UdpId,
     UdpSpec, Waker, WakerKind, is_refusal,
@@ -27,7 +29,7 @@ const EVENTS_MAX: usize = SOCKETS_MAX + 2;
 
 /// Most interruptions and refusals one call skips. Each refusal answers one earlier send, so
 /// more than this in a row means that the next turn is soon enough.
-const SKIPS_MAX: usize = 16;
+pub(crate) const SKIPS_MAX: usize = 16;
 
 const WAKE: Token = Token(usize::MAX - 1);
 const TIMER: Token = Token(usize::MAX - 2);
@@ -47,12 +49,14 @@ struct Udp {
 /// The machine's own sockets and files.
 #[derive(Debug)]
 pub struct Real {
-    poll: Poll,
+    pub(crate) poll: Poll,
     events: Events,
     waker: Arc<mio::Waker>,
     timer: Option<Timer>,
     sockets: Table<Udp>,
     files: Table<File>,
+    pub(crate) streams: Streams,
+    pub(crate) unix: UnixSockets,
 }
 
 impl Real {
@@ -72,6 +76,8 @@ impl Real {
             timer,
             sockets: Table::new(SOCKETS_MAX),
             files: Table::new(FILES_MAX),
+            streams: Streams::new(),
+            unix: UnixSockets::new(),
         })
     }
 
@@ -337,6 +343,8 @@ impl Real {
                     if let Some(udp) = self.sockets.at_mut(index) {
                         udp.readable = true;
                         polled.ready = true;
+                    } else {
+                        polled.ready |= self.streams.on_event(event) || self.unix.on_event(index);
                     }
                 }
             }

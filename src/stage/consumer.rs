@@ -37,6 +37,16 @@ pub(crate) trait Handler: Send {
         Ok(())
     }
 
+    fn pending(&self) -> bool {
+        false
+    }
+
+    fn housekeep(&mut self, _now_ns: u64, _io: &mut Driver) {}
+
+    fn give_up(&mut self, _io: &mut Driver) -> Result<(), IoError> {
+        Ok(())
+    }
+
     fn drained(&mut self, cx: &mut Context<'_>, io: &mut Driver) -> Result<(), IoError>;
 
     fn lost(&mut self) -> Option<(u8, u64)> {
@@ -107,6 +117,18 @@ impl Handler for EgressHandler {
 
     fn rest(&mut self, io: &mut Driver) -> Result<(), IoError> {
         self.0.flush(io)
+    }
+
+    fn pending(&self) -> bool {
+        self.0.pending()
+    }
+
+    fn housekeep(&mut self, now_ns: u64, io: &mut Driver) {
+        self.0.housekeep(now_ns, io);
+    }
+
+    fn give_up(&mut self, io: &mut Driver) -> Result<(), IoError> {
+        self.0.give_up(io)
     }
 
     fn drained(&mut self, _cx: &mut Context<'_>, io: &mut Driver) -> Result<(), IoError> {
@@ -394,6 +416,7 @@ impl<H: Handler> Consumer<H> {
         if let Err(error) = self.handler.rest(turn.io) {
             self.note_io(&error);
         }
+        self.unflushed = self.handler.pending();
         self.take_back_lost();
         let now_ns = self.wiring.clock.stamp();
         turn.account(&self.wiring.counters.regimes, H::REGIME, now_ns);
@@ -408,7 +431,7 @@ impl<H: Handler> Consumer<H> {
 
     /// What a sink had in its buffer and lost did not leave the line after all.
     fn take_back_lost(&mut self) {
-        if let Some((why, count)) = self.handler.lost() {
+        while let Some((why, count)) = self.handler.lost() {
             let stage = &self.wiring.counters.stage;
             let count = count.min(stage.forwarded.get());
             stage.forwarded.set(stage.forwarded.get() - count);
@@ -511,8 +534,9 @@ impl<H: Handler> Node for Consumer<H> {
                 && !progress.held_back
                 && self.wiring.inputs.iter_mut().all(HopRx::is_finished)
             {
-                // What the handler still has to say needs room as any emission does.
-                if !self.has_room() {
+                // What the handler still has to say needs room as any emission does, and what it
+                // has taken leaves before it ends.
+                if !self.has_room() || self.unflushed {
                     progress.held_back = true;
                     return progress;
                 }
@@ -544,7 +568,12 @@ impl<H: Handler> Node for Consumer<H> {
             || inputs.iter_mut().all(HopRx::is_finished)
     }
 
-    fn housekeep(&mut self, _io: &mut Driver) {
+    fn housekeep(&mut self, io: &mut Driver) {
+        if !self.over && self.discarding.is_none() {
+            self.handler.housekeep(self.wiring.clock.stamp(), io);
+            self.unflushed |= self.handler.pending();
+            self.take_back_lost();
+        }
         for rx in &mut self.wiring.inputs {
             rx.housekeep();
         }
@@ -564,7 +593,7 @@ impl<H: Handler> Node for Consumer<H> {
         if self.over {
             return;
         }
-        let _ = catch_unwind(AssertUnwindSafe(|| self.handler.rest(io)));
+        let _ = catch_unwind(AssertUnwindSafe(|| self.handler.give_up(io)));
         self.take_back_lost();
         let why = match cause {
             Cause::Aborted => Discard::Aborted,

@@ -49,6 +49,7 @@ struct Source {
 
 impl Source {
     fn over(&mut self, io: &mut Driver, state: State, cause: Cause) {
+        self.ingress.close(io, &self.wiring.counters.ingress);
         self.housekeep(io);
         self.wiring.outputs.close(cause);
         self.wiring.counters.set_state(state);
