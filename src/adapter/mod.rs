@@ -48,6 +48,7 @@ mod datagram;
 mod outbox;
 mod replay;
 mod sink_log;
+mod stream;
 mod stream_reply;
 mod stream_sink;
 mod stream_source;
@@ -63,12 +64,10 @@ pub use blackhole::{Blackhole, blackhole};
 pub use datagram::{DatagramDecoder, datagrams};
 pub use replay::{Replay, ReplaySource, replay};
 pub use sink_log::{LogLost, LogTo, SINK_LOG_BUFFER_BYTES, SinkLog, sink_log};
+pub use stream::{Stream, shared_tcp, shared_unix, stream_on, tcp, tcp_from, unix, unix_from};
 pub use stream_reply::{StreamReply, stream_reply};
 pub use stream_sink::{StreamSink, StreamTo, Unwritten, tcp_to, unix_to};
-pub use stream_source::{
-    HOT_MAX, Stream, StreamSource, shared_tcp, shared_unix, stream_on, tcp, tcp_from, unix,
-    unix_from,
-};
+pub use stream_source::{HOT_MAX, StreamSource};
 pub use synthetic::{Content, MadeUp, SyntheticSource, synthetic};
 pub use udp_sink::{UdpSink, UdpTo, Unsent, udp_reply, udp_to};
 pub use udp_source::{Udp, UdpSource, shared_udp, udp, udp_on};

@@ -5,8 +5,8 @@
 
 use crate::adapter::Trouble;
 use crate::adapter::outbox::{NoBegin, Outbox, Pushed};
+use crate::adapter::stream::framing_from_params;
 use crate::adapter::stream_sink::{Pace, Piece, Unwritten};
-use crate::adapter::stream_source::framing_from_params;
 use crate::base::Reason;
 use crate::base::limits::{
     CONNECTIONS_DEFAULT, CONNECTIONS_MAX, MESSAGE_BYTES_MAX, STALLED_CLIENT_NS,
@@ -113,12 +113,12 @@ impl StreamReply {
         self
     }
 
-    /// From the settings `connections`, `framing` and `max_message`.
+    /// From the settings `socket`, `framing` and `max_message`.
     pub(crate) fn from_params(
         params: &mut Params,
         names: &SharedStreams,
     ) -> Result<StreamReply, Problem> {
-        let name = params.need_text("connections", "echo")?;
+        let name = params.need_text("socket", "echo")?;
         let (prefix, bytes) = framing_from_params(params)?;
         let made = StreamReply::new(Of::Named(names.clone(), name));
         Ok(made.framing(prefix).max_message(bytes))

@@ -8,7 +8,7 @@
 
 use crate::adapter::backoff::Backoff;
 use crate::adapter::outbox::{NoBegin, Outbox, Pushed};
-use crate::adapter::stream_source::framing_from_params;
+use crate::adapter::stream::framing_from_params;
 use crate::adapter::{Trouble, address, unix_name};
 use crate::base::Reason;
 use crate::base::limits::{BATCH_FRAMES, MESSAGE_BYTES_MAX, STREAM_MESSAGE_BYTES_DEFAULT};

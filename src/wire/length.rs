@@ -418,7 +418,8 @@ mod tests {
             assert_eq!(error, Some(expected));
             assert_eq!(decoder.next_message(), Err(expected), "it stays there");
             decoder.restart();
-            assert_eq!((decoder.next_message(), decoder.buffered()), (Ok(None), 0));
+            assert_eq!(decoder.next_message(), Ok(None));
+            assert_eq!((decoder.buffered(), decoder.at()), (0, 0));
         }
         let error = LengthError {
             at: 12,
