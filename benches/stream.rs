@@ -78,7 +78,8 @@ struct Plan {
 enum Wire {
     Tcp(TcpStream),
     Unix(UnixStream),
-    Datagram(UnixDatagram),
+    /// And where it sends to. Not connected: such a socket hears nobody else.
+    Datagram(UnixDatagram, SocketAddr),
 }
 
 impl Wire {
@@ -86,7 +87,7 @@ impl Wire {
         match self {
             Wire::Tcp(stream) => stream.write(bytes),
             Wire::Unix(stream) => stream.write(bytes),
-            Wire::Datagram(socket) => socket.send(bytes),
+            Wire::Datagram(socket, to) => socket.send_to_addr(bytes, to),
         }
     }
 
@@ -94,7 +95,7 @@ impl Wire {
         match self {
             Wire::Tcp(stream) => stream.read(buf),
             Wire::Unix(stream) => stream.read(buf),
-            Wire::Datagram(socket) => socket.recv(buf),
+            Wire::Datagram(socket, _) => socket.recv(buf),
         }
     }
 
@@ -104,7 +105,7 @@ impl Wire {
                 .set_nodelay(true)
                 .and_then(|()| stream.set_nonblocking(true)),
             Wire::Unix(stream) => stream.set_nonblocking(true),
-            Wire::Datagram(socket) => socket.set_nonblocking(true),
+            Wire::Datagram(socket, _) => socket.set_nonblocking(true),
         }
         .expect("a socket that does not block");
         self
@@ -155,7 +156,8 @@ fn message(kind: Kind) -> Vec<u8> {
         return payload.to_vec();
     }
     let mut out = vec![0; PAYLOAD_BYTES + 4];
-    Framing::new(Prefix::U32Be, PAYLOAD_BYTES).encode(&payload, &mut out);
+    let framing = Framing::new(Prefix::U32Be, PAYLOAD_BYTES);
+    assert_eq!(framing.encode(&payload, &mut out), Some(out.len()));
     out
 }
 
@@ -228,9 +230,10 @@ fn raw_pair(kind: Kind, round: usize) -> (Wire, Wire) {
                 let at = abstract_name(&format!("raw-{end}-{round}"));
                 (UnixDatagram::bind_addr(&at).expect("a name"), at)
             });
-            there.0.connect_addr(&back.1).expect("its peer");
-            back.0.connect_addr(&there.1).expect("its peer");
-            (Wire::Datagram(there.0), Wire::Datagram(back.0))
+            (
+                Wire::Datagram(there.0, back.1),
+                Wire::Datagram(back.0, there.1),
+            )
         }
     };
     (pair.0.spinning(), pair.1.spinning())
@@ -352,8 +355,7 @@ fn line_echo(plan: &Plan, kind: Kind, round: usize) -> Vec<u64> {
     let client = match (datagram, stream) {
         (Some((client, from)), _) => {
             let at = SocketAddr::from_abstract_name(from).expect("its name");
-            client.connect_addr(&at).expect("the line");
-            Wire::Datagram(client).spinning()
+            Wire::Datagram(client, at).spinning()
         }
         (None, Some(shared)) => connect(&shared),
         (None, None) => unreachable!("one of the two was made"),
@@ -385,8 +387,7 @@ fn line_bulk(plan: &Plan, kind: Kind, round: usize) -> u64 {
         None => {
             let client = UnixDatagram::unbound().expect("a socket");
             let at = SocketAddr::from_abstract_name(from).expect("its name");
-            client.connect_addr(&at).expect("the line");
-            Wire::Datagram(client).spinning()
+            Wire::Datagram(client, at).spinning()
         }
     };
     thread::scope(|scope| {

@@ -27,9 +27,9 @@ use crate::wire::{Decoder, Framing};
 /// as much as the poll that would spare them (benches/stream.rs).
 pub const HOT_MAX: usize = 4;
 
-/// A source that always has work asks for new connections once in so many turns: a poll costs
-/// about as much as a read, so this is a small part of them.
-const LOOK_TURNS: u32 = 32;
+/// A source asks for new connections, or what a poll has to report, at least once in so many turns:
+/// either costs about as much as a read, so it is a small part of them.
+const LOOK_TURNS: u32 = 64;
 
 /// Most connections accepted in a turn: accepting takes several system calls each.
 const ACCEPTS_PER_TURN: usize = 16;
@@ -343,15 +343,17 @@ impl StreamSource {
     /// Takes in new connections and what a poll has reported.
     fn look(&mut self, listener: ListenerId, cx: &mut SourceContext<'_, '_>) {
         self.turns = self.turns.wrapping_add(1);
-        let idle_crowd = self.is_crowded() && self.readable.is_empty();
-        if idle_crowd || self.turns.is_multiple_of(LOOK_TURNS) {
+        let due = self.turns.is_multiple_of(LOOK_TURNS);
+        let crowded = self.is_crowded();
+        if crowded && (due || self.readable.is_empty()) {
             let now_ns = cx.stamp();
             // Only a look: what it finds stays marked for all nodes of the loop.
             if let Err(error) = cx.io().poll(now_ns, Some(0)) {
                 self.trouble.note(error);
             }
         }
-        if cx.io().listener_maybe_readable(listener) {
+        // A loop that spins on few connections never polls, so that nobody tells of new ones.
+        if cx.io().listener_maybe_readable(listener) || (due && !crowded) {
             self.accept(listener, cx);
         }
         while let Some(id) = cx.io().listener_next_ready(listener) {

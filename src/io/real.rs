@@ -312,6 +312,9 @@ impl Real {
         timeout_ns: Option<u64>,
     ) -> Result<Polled, IoError> {
         let failed = |error: io::Error| IoError::from_os(&error, "poll");
+        let registry = self.poll.registry();
+        self.streams.watch_all(registry).map_err(failed)?;
+        self.unix.watch_all(registry).map_err(failed)?;
         if let Some(timer) = &mut self.timer {
             match timeout_ns {
                 // Just looking: an expiry that is still to come cannot shorten it.

@@ -66,6 +66,9 @@ struct Stream {
 pub(crate) struct Streams {
     listeners: Table<Listener>,
     streams: Table<Stream>,
+    /// Whether there are connections that the poll was not told of yet. It is told only when it is
+    /// used: a loop that never polls would pay at each message for reports that nobody reads.
+    untold: bool,
 }
 
 impl Streams {
@@ -73,7 +76,30 @@ impl Streams {
         Streams {
             listeners: Table::new(LISTENERS_MAX),
             streams: Table::new(STREAMS_MAX),
+            untold: false,
         }
+    }
+
+    /// Has the connections watched that are not yet; before each poll.
+    #[inline]
+    pub(crate) fn watch_all(&mut self, registry: &Registry) -> io::Result<()> {
+        if self.untold {
+            self.watch_untold(registry)?;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn watch_untold(&mut self, registry: &Registry) -> io::Result<()> {
+        for index in 0..self.streams.places() {
+            if let Some((slot, stream)) = self.streams.slot_at_mut(index)
+                && stream.interest.is_none()
+            {
+                stream.watch(registry, slot, stream.connecting)?;
+            }
+        }
+        self.untold = false;
+        Ok(())
     }
 
     /// Takes a poll's event, if its token is one of these; true if something may be done now.
@@ -144,6 +170,19 @@ fn is_gone(error: &io::Error) -> bool {
             | io::ErrorKind::NetworkDown
             | io::ErrorKind::ConnectionRefused
     )
+}
+
+/// Whether a connection waits. Accepting finds out too, but makes a socket first: microseconds where
+/// this takes a fraction of one, and a source asks often.
+fn waits(listener: &Socket) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let mut ask = [PollFd::new(listener, PollFlags::IN)];
+    // What fails here fails with its reason when it is accepted.
+    poll(&mut ask, Some(&now)) != Ok(0)
 }
 
 /// A socket for this place that does not block, with its options.
@@ -238,6 +277,10 @@ impl Real {
         const WHAT: &str = "accept";
         for _ in 0..SKIPS_MAX {
             let listener = self.streams.listeners.get_mut(id.0, WHAT)?;
+            if !waits(&listener.socket) {
+                listener.readable = false;
+                return Ok(None);
+            }
             let socket = match listener.socket.accept() {
                 Ok((socket, _)) => socket,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -267,7 +310,7 @@ impl Real {
         Ok(None)
     }
 
-    /// Takes a socket into the table and has it watched.
+    /// Takes a socket into the table; the next poll has it watched.
     fn take_in(
         &mut self,
         socket: Socket,
@@ -286,19 +329,16 @@ impl Real {
             listener,
             queued: false,
         };
-        let Streams { streams, .. } = &mut self.streams;
-        let slot = streams.insert(stream, WHAT)?;
-        let stream = streams.get_mut(slot, WHAT)?;
-        if let Err(error) = stream.watch(self.poll.registry(), slot, connecting) {
-            streams.remove(slot, WHAT)?;
-            return Err(IoError::from_os(&error, WHAT));
-        }
+        let slot = self.streams.streams.insert(stream, WHAT)?;
+        self.streams.untold |= watched;
         Ok(StreamId(slot))
     }
 
     #[inline]
     pub(crate) fn listener_next_ready(&mut self, id: ListenerId) -> Option<StreamId> {
-        let Streams { listeners, streams } = &mut self.streams;
+        let Streams {
+            listeners, streams, ..
+        } = &mut self.streams;
         let listener = listeners.get_mut(id.0, "accept").ok()?;
         let slot = listener.ready.pop_front()?;
         if let Ok(stream) = streams.get_mut(slot, "accept") {
@@ -445,7 +485,9 @@ impl Real {
 
     pub(crate) fn stream_close(&mut self, id: StreamId) -> Result<(), IoError> {
         const WHAT: &str = "close a connection";
-        let Streams { listeners, streams } = &mut self.streams;
+        let Streams {
+            listeners, streams, ..
+        } = &mut self.streams;
         let stream = streams.remove(id.0, WHAT)?;
         if stream.queued
             && let Some(listener) = stream.listener

@@ -9,7 +9,7 @@
 use std::io;
 
 use mio::unix::SourceFd;
-use mio::{Interest, Token};
+use mio::{Interest, Registry, Token};
 use socket2::{Domain, Socket, Type};
 use std::os::fd::AsRawFd;
 
@@ -108,22 +108,57 @@ struct Unix {
     connect: Option<socket2::SockAddr>,
     connected: bool,
     readable: bool,
+    receives: bool,
+    watched: bool,
     _file: Option<SocketFile>,
 }
 
 /// A real driver's Unix datagram sockets.
 #[derive(Debug)]
-pub(crate) struct UnixSockets(Table<Unix>);
+pub(crate) struct UnixSockets {
+    sockets: Table<Unix>,
+    /// Whether there are some that the poll was not told of yet: see `stream_real`.
+    untold: bool,
+}
 
 impl UnixSockets {
     pub(crate) const fn new() -> UnixSockets {
-        UnixSockets(Table::new(SOCKETS_MAX))
+        UnixSockets {
+            sockets: Table::new(SOCKETS_MAX),
+            untold: false,
+        }
+    }
+
+    /// Has the sockets watched that are not yet; before each poll.
+    #[inline]
+    pub(crate) fn watch_all(&mut self, registry: &Registry) -> io::Result<()> {
+        if self.untold {
+            self.watch_untold(registry)?;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn watch_untold(&mut self, registry: &Registry) -> io::Result<()> {
+        for index in 0..self.sockets.places() {
+            if let Some(unix) = self.sockets.at_mut(index)
+                && unix.receives
+                && !unix.watched
+            {
+                let fd = unix.socket.as_raw_fd();
+                let token = Token(TOKENS + index);
+                registry.register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+                unix.watched = true;
+            }
+        }
+        self.untold = false;
+        Ok(())
     }
 
     /// Marks the socket of that token, if there is one.
     pub(crate) fn on_event(&mut self, token: usize) -> bool {
         let at = token.checked_sub(TOKENS);
-        let unix = at.and_then(|at| self.0.at_mut(at));
+        let unix = at.and_then(|at| self.sockets.at_mut(at));
         unix.map(|unix| unix.readable = true).is_some()
     }
 }
@@ -169,32 +204,26 @@ impl Real {
         let connected = connect
             .as_ref()
             .is_some_and(|addr| socket.connect(addr).is_ok());
-        let fd = socket.as_raw_fd();
         let unix = Unix {
             socket,
             connect,
             connected,
             readable: true,
+            receives: spec.bind.is_some(),
+            watched: false,
             _file: file,
         };
-        let slot = self.unix.0.insert(unix, WHAT)?;
-        if spec.bind.is_some() {
-            let token = Token(TOKENS + slot.index());
-            let registry = self.poll.registry();
-            let watched = registry.register(&mut SourceFd(&fd), token, Interest::READABLE);
-            if let Err(error) = watched {
-                self.unix.0.remove(slot, WHAT)?;
-                return Err(failed(error));
-            }
-        }
-        Ok(UnixId(slot))
+        self.unix.untold |= unix.receives;
+        self.unix.sockets.insert(unix, WHAT).map(UnixId)
     }
 
     pub(crate) fn unix_close(&mut self, id: UnixId) -> Result<(), IoError> {
-        let unix = self.unix.0.remove(id.0, "close a socket")?;
-        let fd = unix.socket.as_raw_fd();
-        // One that only sends is not watched.
-        let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+        let unix = self.unix.sockets.remove(id.0, "close a socket")?;
+        if unix.watched {
+            let fd = unix.socket.as_raw_fd();
+            let gone = self.poll.registry().deregister(&mut SourceFd(&fd));
+            gone.map_err(|error| IoError::from_os(&error, "close a socket"))?;
+        }
         Ok(())
     }
 
@@ -204,7 +233,7 @@ impl Real {
         id: UnixId,
         buf: &mut [u8],
     ) -> Result<Option<UnixDatagram>, IoError> {
-        let unix = self.unix.0.get_mut(id.0, "receive")?;
+        let unix = self.unix.sockets.get_mut(id.0, "receive")?;
         for _ in 0..SKIPS_MAX {
             match receive(&unix.socket, buf) {
                 Ok(len) => {
@@ -226,7 +255,7 @@ impl Real {
 
     #[inline]
     pub(crate) fn unix_send(&mut self, id: UnixId, bytes: &[u8]) -> Result<Sent, IoError> {
-        let unix = self.unix.0.get_mut(id.0, "send")?;
+        let unix = self.unix.sockets.get_mut(id.0, "send")?;
         let Some(to) = &unix.connect else {
             return Err(IoError::new(IoErrorKind::InvalidInput, "send"));
         };
@@ -257,7 +286,7 @@ impl Real {
     #[inline]
     pub(crate) fn unix_maybe_readable(&self, id: UnixId) -> bool {
         self.unix
-            .0
+            .sockets
             .get(id.0, "receive")
             .is_ok_and(|unix| unix.readable)
     }

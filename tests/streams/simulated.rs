@@ -120,38 +120,36 @@ fn with_short_reads_writes_and_no_room_nothing_is_lost_and_a_seed_is_a_run() {
 
 #[test]
 fn connections_that_break_again_and_again_come_back_and_every_message_is_accounted_for() {
-    let plan = FaultPlan {
-        seed: 9,
-        stream_reset_one_in: 300,
-        stream_short_write_one_in: 3,
-        ..FaultPlan::default()
-    };
-    let faulty = Faulty::new(VirtualNet::new().driver().into(), plan);
-    let (report, seen) = through(faulty.into(), 4_000, 700, Prefix::U32Be);
-    assert!(report.ledger.closed, "{:?}", report.ledger.breaches);
+    let mut truncated = 0;
+    for seed in 1..=8 {
+        let plan = FaultPlan {
+            seed,
+            stream_reset_one_in: 300,
+            stream_short_write_one_in: 3,
+            ..FaultPlan::default()
+        };
+        let faulty = Faulty::new(VirtualNet::new().driver().into(), plan);
+        let (report, seen) = through(faulty.into(), 4_000, 700, Prefix::U32Be);
+        checked_sources(&report);
+        assert!(
+            seen.is_sorted_by(|a, b| a < b),
+            "none twice, none out of order"
+        );
+        let source = &report.ledger.sources["in"];
+        assert!(source.connected > 3, "{}", source.connected);
+        assert_eq!(source.ingested, seen.len() as u64);
+        truncated += source.rejected.get("truncated").copied().unwrap_or(0);
+        let out = report.stages.iter().find(|stage| stage.name == "out");
+        let out = out.unwrap();
+        let lost = out.rejected["broken"];
+        assert_eq!(out.forwarded + lost, out.consumed);
+        // What the network had taken when a connection broke is all that nobody counts.
+        assert!(out.forwarded >= source.ingested && lost > 0);
+    }
     assert!(
-        seen.is_sorted_by(|a, b| a < b),
-        "none twice, none out of order"
+        truncated > 0,
+        "a break inside a message is told from one between two"
     );
-    let source = &report.ledger.sources["in"];
-    assert!(source.connected > 3, "{}", source.connected);
-    let over: u64 = source.disconnected.values().sum();
-    assert_eq!(source.connected, over, "{:?}", source.disconnected);
-    assert_eq!(source.ingested, seen.len() as u64);
-    assert!(
-        source.rejected.contains_key("truncated"),
-        "{:?}",
-        source.rejected
-    );
-    let out = report
-        .stages
-        .iter()
-        .find(|stage| stage.name == "out")
-        .unwrap();
-    let lost = out.rejected["broken"];
-    assert_eq!(out.forwarded + lost, out.consumed);
-    // What the network had taken when a connection broke is all that nobody counts.
-    assert!(out.forwarded >= source.ingested && lost > 0);
 }
 
 #[test]
