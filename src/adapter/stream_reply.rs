@@ -392,3 +392,125 @@ impl Egress for StreamReply {
         self.trouble.tell(&"a reply")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::limits::PAYLOAD_BYTES;
+    use crate::base::{Envelope, Flags};
+    use crate::frame::{Aligned, Frame};
+    use crate::io::{Endpoint, ListenerId, StreamRead, StreamSpec, VirtualNet};
+
+    /// A reply sink, and what stands around it: the driver, its listener, the source's end of the ring.
+    struct Rig {
+        io: Driver,
+        spec: StreamSpec,
+        listener: ListenerId,
+        shared: SharedStream,
+        sink: StreamReply,
+    }
+
+    fn rig() -> Rig {
+        let mut io = Driver::from(VirtualNet::new().driver());
+        let spec = StreamSpec::at(Endpoint::Abstract("reply".into()));
+        let listener = io.listen(&spec).unwrap();
+        let shared = SharedStream::new(spec.clone());
+        let mut sink = stream_reply(&shared);
+        sink.open(&mut io).unwrap();
+        Rig {
+            io,
+            spec,
+            listener,
+            shared,
+            sink,
+        }
+    }
+
+    impl Rig {
+        /// A client and the handle of its connection for the sink.
+        fn connect(&mut self) -> (StreamId, StreamId) {
+            let client = self.io.stream_connect(&self.spec).unwrap();
+            (client, self.io.accept(self.listener).unwrap().unwrap())
+        }
+
+        fn reply(&mut self, to: PeerId, bytes: &[u8]) -> Delivery {
+            let head = Datagram::of(Some(to.addr()), bytes).unwrap();
+            let mut payload = Aligned::<PAYLOAD_BYTES>::new();
+            let len = head.write(&mut payload).unwrap();
+            let envelope = Envelope {
+                kind: Datagram::SCHEMA,
+                flags: Flags::WHOLE,
+                ..Envelope::default()
+            };
+            let frame = Leaving {
+                envelope: &envelope,
+                payload: &payload[..len],
+            };
+            let delivery = self.sink.on_frame(frame, &mut self.io);
+            self.sink.flush(&mut self.io).unwrap();
+            delivery
+        }
+    }
+
+    #[test]
+    fn a_reply_to_one_that_has_gone_never_reaches_its_successor() {
+        let mut rig = rig();
+        let mut source = rig.shared.take_sinks().pop().unwrap();
+        let first = PeerId { place: 3, turn: 0 };
+        let second = PeerId { turn: 1, ..first };
+        let (one, held) = rig.connect();
+        let handed = rig.io.stream_hand_over(held).unwrap();
+        source.push(Handoff::Opened(first, handed)).unwrap();
+        assert_eq!(rig.reply(first, b"one"), Delivery::Sent);
+        source.push(Handoff::Closed(first)).unwrap();
+        let (two, held) = rig.connect();
+        let handed = rig.io.stream_hand_over(held).unwrap();
+        source.push(Handoff::Opened(second, handed)).unwrap();
+        assert_eq!(rig.reply(second, b"two"), Delivery::Sent);
+        assert_eq!(rig.reply(first, b"late"), Unwritten::Gone.into());
+        let nobody = PeerId { place: 4, turn: 0 };
+        assert_eq!(rig.reply(nobody, b"late"), Unwritten::Gone.into());
+        let mut buf = [0; 32];
+        for (client, expected) in [(one, b"\0\0\0\x03one"), (two, b"\0\0\0\x03two")] {
+            assert_eq!(
+                rig.io.stream_read(client, &mut buf),
+                Ok(StreamRead::Bytes(7))
+            );
+            assert_eq!(&buf[..7], expected);
+            assert_eq!(
+                rig.io.stream_read(client, &mut buf),
+                Ok(StreamRead::WouldBlock)
+            );
+        }
+    }
+
+    #[test]
+    fn one_that_does_not_read_is_disconnected_after_its_time_and_not_before() {
+        let mut rig = rig();
+        let mut source = rig.shared.take_sinks().pop().unwrap();
+        let peer = PeerId { place: 0, turn: 0 };
+        let (client, held) = rig.connect();
+        let handed = rig.io.stream_hand_over(held).unwrap();
+        source.push(Handoff::Opened(peer, handed)).unwrap();
+        while rig.reply(peer, &[7; 64]) == Delivery::Sent {}
+        assert!(rig.sink.pending());
+        rig.sink.housekeep(1_000, &mut rig.io);
+        rig.sink.housekeep(STALLED_CLIENT_NS, &mut rig.io);
+        assert_eq!(rig.reply(peer, &[7; 64]), Delivery::NotNow);
+        // It reads a little, and has its time anew.
+        let mut buf = [0; 4_096];
+        assert!(matches!(
+            rig.io.stream_read(client, &mut buf),
+            Ok(StreamRead::Bytes(_))
+        ));
+        rig.sink.flush(&mut rig.io).unwrap();
+        rig.sink.housekeep(STALLED_CLIENT_NS + 2_000, &mut rig.io);
+        assert_eq!(rig.sink.lost(), None);
+        rig.sink
+            .housekeep(2 * STALLED_CLIENT_NS + 3_000, &mut rig.io);
+        let (why, count) = rig.sink.lost().unwrap();
+        assert_eq!(usize::from(why), Unwritten::Stalled.index());
+        assert!(count > 0 && !rig.sink.pending());
+        assert_eq!(rig.reply(peer, b"more"), Unwritten::Gone.into());
+    }
+}

@@ -466,6 +466,24 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_ends_at_either_side_of_the_buffers_end_is_whole() {
+        let framing = Framing::new(Prefix::U32Be, READ_BYTES_MIN);
+        let buffer = Decoder::buffer_bytes(framing);
+        // The second message would end so many bytes before the buffer's end, or behind it.
+        for beyond in -10_isize..=10 {
+            let first = (buffer - 4 - 4 - 50).wrapping_add_signed(beyond);
+            let messages = vec![vec![1; first], vec![2; 50], vec![3; 5]];
+            let bytes = stream(framing, &messages);
+            for there in [1, 3, 4, 5, 30] {
+                let mut pieces = [first + 4 + there].into_iter();
+                let (out, error, _) =
+                    decoded(framing, &bytes, |left| pieces.next().unwrap_or(left));
+                assert_eq!((&out, error), (&messages, None), "{beyond} {there}");
+            }
+        }
+    }
+
+    #[test]
     fn encoding_refuses_what_does_not_fit() {
         let framing = Framing::new(Prefix::U16Le, 1 << 20);
         assert_eq!(framing.message_bytes_max(), 65_535);
