@@ -1,5 +1,7 @@
 //! Cases from TOML: what they become, and what is said of those that are wrong.
 
+#[path = "config/fan.rs"]
+mod fan;
 #[path = "config/kinds.rs"]
 mod kinds;
 #[path = "config/mutations.rs"]
@@ -13,7 +15,7 @@ use std::path::PathBuf;
 
 use hopline::config::{Case, CaseFiles, Content, FeedMode, HopSetting, Overrides, SourceText, Via};
 use hopline::feed::Arrivals;
-use hopline::host::Pin;
+use hopline::host::{MemoryWish, Pin, Wish};
 use hopline::overload::WhenFull;
 use hopline::topology::{Draft, Line, Problems};
 use hopline::wait::Strategy;
@@ -138,6 +140,43 @@ fn settings_become_what_they_say() {
     let given = case.sources().next().unwrap();
     assert_eq!((given.name(), given.kind()), ("btc", "udp"));
     assert_eq!(given.setting("bind"), Some("127.0.0.1:26400"));
+}
+
+#[test]
+fn the_idle_ladder_and_the_memory_are_settings() {
+    let text = LINE.replacen(
+        "name = \"mine\"\n",
+        "name = \"mine\"\nwait = \"park\"\nspin_turns = 10\nyield_turns = 0\npark_max = \"2ms\"\n\
+         [memory]\nprefault = \"prefer\"\nlock = \"require\"\n",
+        1,
+    ) + "[[thread]]\nname = \"feeds\"\nwait = \"yield\"\nspin_turns = 7\nrun = [\"btc\"]\n";
+    let case = Case::parse("folder", files(&text, None, None)).unwrap();
+    let draft = case.draft(&registry(), &Overrides::default()).unwrap();
+    let park = Strategy::Park {
+        spins: 10,
+        yields: 0,
+        max_park_ns: 2_000_000,
+    };
+    assert_eq!(draft.placement.wait, Some(park));
+    let thread = draft.placement.threads[0].wait;
+    assert_eq!(thread, Some(Strategy::Yield { spins: 7 }));
+    let wish = MemoryWish {
+        prefault: Wish::Prefer,
+        lock: Wish::Require,
+        huge_pages: Wish::Off,
+    };
+    assert_eq!(draft.placement.memory, wish);
+    // Only named steps change; the others are the preset's.
+    let text = LINE.replacen("name = \"mine\"\n", "wait = \"park\"\nspin_turns = 0\n", 1);
+    let case = Case::parse("folder", files(&text, None, None)).unwrap();
+    let draft = case.draft(&registry(), &Overrides::default()).unwrap();
+    let Some(Strategy::Park {
+        spins: 0, yields, ..
+    }) = draft.placement.wait
+    else {
+        panic!("{:?}", draft.placement.wait);
+    };
+    assert_eq!(yields, 16);
 }
 
 #[test]

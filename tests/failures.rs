@@ -151,6 +151,7 @@ fn placed_as(prefix: &str, line: &mut Builder, threads: &[&[&str]]) {
         wait: Some(Strategy::PARK),
         threads_max: None,
         threads: threads.iter().enumerate().map(thread).collect(),
+        ..Placement::default()
     });
 }
 

@@ -175,3 +175,91 @@ fn a_frame_is_seen_with_its_envelope() {
         drop(writer.join().unwrap());
     });
 }
+
+// Under the checker the short lap has two slots, and a ring of four has both laps.
+
+#[test]
+fn a_backlog_that_changes_laps_arrives_in_order() {
+    model(|| {
+        let (mut producer, mut consumer) = open(4);
+        let writer = thread::spawn(move || {
+            for value in 0..4 {
+                // Four fit whatever the consumer does: two in the short lap, two in the long one.
+                producer.push(value).unwrap();
+            }
+            producer
+        });
+        for value in 0..4 {
+            assert_eq!(pop(&mut consumer), value);
+        }
+        drop(writer.join().unwrap());
+    });
+}
+
+#[test]
+fn a_producer_that_comes_back_to_the_short_lap_is_followed() {
+    model(|| {
+        let (mut producer, mut consumer) = open(4);
+        // Three at once change to the long lap; the looks behind them may change back.
+        assert!(matches!(producer.push_batch([0, 1, 2]), Ok(3)));
+        assert_eq!((consumer.pop(), consumer.pop()), (Some(0), Some(1)));
+        let writer = thread::spawn(move || {
+            for value in 3..6 {
+                let mut item = value;
+                while let Err(PushError::Full(back)) = producer.push(item) {
+                    item = back;
+                    thread::yield_now();
+                }
+            }
+            producer.close(Cause::Finished);
+        });
+        for value in 2..6 {
+            assert_eq!(pop(&mut consumer), value);
+        }
+        writer.join().unwrap();
+        assert!(consumer.is_finished());
+    });
+}
+
+#[test]
+fn a_closed_ring_is_finished_only_behind_its_last_lap() {
+    model(|| {
+        let (mut producer, mut consumer) = open(4);
+        let writer = thread::spawn(move || {
+            producer.push(0).unwrap();
+            assert!(matches!(producer.push_batch([1, 2]), Ok(2)));
+            producer.close(Cause::Finished);
+        });
+        let mut count = 0;
+        while !consumer.is_finished() {
+            match consumer.pop() {
+                Some(value) => {
+                    assert_eq!(value, count);
+                    count += 1;
+                }
+                None => thread::yield_now(),
+            }
+        }
+        assert_eq!(count, 3);
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn what_is_counted_ahead_over_both_laps_is_there() {
+    model(|| {
+        let (mut producer, mut consumer) = open(4);
+        let writer = thread::spawn(move || {
+            producer.push(0).unwrap();
+            assert!(matches!(producer.push_batch([1, 2]), Ok(2)));
+            producer
+        });
+        let ready = consumer.ready_ahead(4);
+        assert_ne!(ready, 2, "half a batch");
+        for value in 0..ready as u64 {
+            assert_eq!(consumer.pop(), Some(value), "counted but not there");
+        }
+        drop(writer.join().unwrap());
+        assert_eq!(consumer.ready_ahead(4) + ready, 3);
+    });
+}

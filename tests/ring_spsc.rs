@@ -1,9 +1,9 @@
 //! Conformance of the point-to-point rings: one suite, written against small traits, run by each ring.
 //!
-//! A ring joins by implementing [`Ring`], [`Tx`] and [`Rx`] and adding a line to `conforms!`. What only
+//! A ring joins by implementing [`Ring`], [`Tx`] and [`Rx`] and adding a line to a `conforms!`. What only
 //! values can show (drops, panics in mid-write) follows after the suite.
 
-#![cfg(not(loom))]
+#![cfg(not(any(loom, shuttle)))]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,56 +11,11 @@ use std::sync::Arc;
 use hopline::base::primitive::{AtomicU64, Ordering};
 use hopline::base::{Cause, Envelope, Sequence};
 use hopline::ring::{ClaimError, Layout, Lined, Packed, PushError, hop, spsc};
-use proptest::prelude::*;
 
 #[path = "conformance/ring.rs"]
 mod conformance;
 
-use conformance::{Ring, Rx, Tx};
-
-/// The methods that values and frames have under the same names.
-macro_rules! forward {
-    (tx) => {
-        fn has_room(&mut self, count: usize) -> bool {
-            self.has_room(count)
-        }
-        fn credits(&mut self) -> usize {
-            self.credits()
-        }
-        fn position(&self) -> Sequence {
-            self.position()
-        }
-        fn close(&mut self, cause: Cause) {
-            self.close(cause);
-        }
-        fn consumer_closed(&self) -> Option<Cause> {
-            self.consumer_closed()
-        }
-    };
-    (rx) => {
-        fn advance(&mut self) -> bool {
-            self.advance()
-        }
-        fn ready_ahead(&mut self, limit: usize) -> usize {
-            self.ready_ahead(limit)
-        }
-        fn return_credits(&mut self) {
-            self.return_credits();
-        }
-        fn position(&self) -> Sequence {
-            self.position()
-        }
-        fn is_finished(&mut self) -> bool {
-            self.is_finished()
-        }
-        fn close(&mut self, cause: Cause) {
-            self.close(cause);
-        }
-        fn producer_closed(&self) -> Option<Cause> {
-            self.producer_closed()
-        }
-    };
-}
+use conformance::{Ring, Rx, Tx, conforms, forward, read, write};
 
 struct Values<L>(L);
 
@@ -127,15 +82,6 @@ impl Ring for Frames {
     }
 }
 
-/// Writes all of a frame, so that a torn one shows.
-fn write(envelope: &mut Envelope, payload: &mut [u8; 96], item: u64) {
-    envelope.t_offer_ns = item;
-    envelope.len = 96;
-    for word in payload.chunks_exact_mut(8) {
-        word.copy_from_slice(&item.to_le_bytes());
-    }
-}
-
 impl Tx for hop::FrameProducer {
     fn offer(&mut self, item: u64) -> Result<(), ClaimError> {
         let mut claim = self.claim()?;
@@ -175,12 +121,7 @@ impl Rx for hop::FrameConsumer {
         let position = self.position();
         let frame = self.peek()?;
         assert_eq!(frame.sequence(), position);
-        assert_eq!(frame.payload().len(), 96);
-        let item = frame.envelope().t_offer_ns;
-        for word in frame.payload().chunks_exact(8) {
-            assert_eq!(u64::from_le_bytes(word.try_into().unwrap()), item, "torn");
-        }
-        Some(item)
+        Some(read(frame))
     }
     fn panic_in_peek(&mut self) {
         let frame = self.peek().expect("a frame");
@@ -190,72 +131,6 @@ impl Rx for hop::FrameConsumer {
 }
 
 // The suite.
-
-macro_rules! conforms {
-    ($($ring:ident: $type:ty;)+) => {$(
-        mod $ring {
-            use super::*;
-            use conformance::*;
-
-            #[test]
-            fn order() {
-                keeps_order_over_threads::<$type>(2, 0, 5_000);
-                keeps_order_over_threads::<$type>(64, 0, 100_000);
-                keeps_order_over_threads::<$type>(16, u64::MAX - 10_000, 20_000);
-                keeps_order_over_threads::<$type>(2, u64::MAX, 5_000);
-            }
-
-            #[test]
-            fn depth() {
-                for depth in [2, 4, 64] {
-                    for start in [0, 1, 3, u64::MAX - 70, u64::MAX, 1 << 63] {
-                        holds_exactly_its_depth::<$type>(depth, start);
-                    }
-                }
-            }
-
-            #[test]
-            fn credits() {
-                for depth in [2, 8, 16, 64] {
-                    gives_credits_back_exactly::<$type>(depth);
-                }
-            }
-
-            #[test]
-            fn batches() {
-                for start in [0, u64::MAX - 2, u64::MAX] {
-                    publishes_batches_all_or_none::<$type>(2, start);
-                    publishes_batches_all_or_none::<$type>(32, start);
-                }
-                shows_batches_whole_over_threads::<$type>(10_000);
-            }
-
-            #[test]
-            fn close() {
-                closes_with_a_cause::<$type>();
-                finishes_only_when_empty::<$type>(200);
-            }
-
-            #[test]
-            fn panics() {
-                survives_panics::<$type>();
-            }
-
-            proptest! {
-                #![proptest_config(ProptestConfig {
-                    cases: 64,
-                    failure_persistence: None,
-                    ..ProptestConfig::default()
-                })]
-                #[test]
-                fn model(power in 1u32..7, from_the_end in 0u64..200, ops in ops()) {
-                    let start = 0u64.wrapping_sub(from_the_end);
-                    agrees_with_the_model::<$type>(1 << power, start, &ops)?;
-                }
-            }
-        }
-    )+};
-}
 
 conforms! {
     packed: Values<Packed>;

@@ -36,7 +36,7 @@ struct BuiltIn {
     budget: &'static str,
 }
 
-const BUILT_IN: [BuiltIn; 2] = [
+const BUILT_IN: [BuiltIn; 3] = [
     BuiltIn {
         name: DEMONSTRATION,
         about: "two market feeds to orders: decode, book, signal, risk, encode, UDP out",
@@ -50,6 +50,13 @@ const BUILT_IN: [BuiltIn; 2] = [
         line: include_str!("../cases/udp-echo/line.toml"),
         load: include_str!("../cases/udp-echo/load.toml"),
         budget: include_str!("../cases/udp-echo/budget.toml"),
+    },
+    BuiltIn {
+        name: "diamond",
+        about: "one ring that two stages read in place, and a third in which they join",
+        line: include_str!("../cases/diamond/line.toml"),
+        load: include_str!("../cases/diamond/load.toml"),
+        budget: include_str!("../cases/diamond/budget.toml"),
     },
 ];
 
@@ -403,7 +410,10 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         for (named, words) in [
             ("tick-to-trad", "did you mean tick-to-trade?"),
-            ("nothing-like-it", "built in are tick-to-trade or udp-echo"),
+            (
+                "nothing-like-it",
+                "built in are tick-to-trade, udp-echo or diamond",
+            ),
             (path, "has no line.toml"),
             (file.to_str().unwrap(), "is a file"),
         ] {

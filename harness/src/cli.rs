@@ -27,6 +27,7 @@ Examples:
   hopline run my-case --for 30s --json > report.json
   hopline check my-case                               all that is wrong with it, with places
   hopline plan tick-to-trade --threads 2              threads, cores and bytes
+  hopline floor                                       what this machine can do
 
 Exit codes:
   0 good   3 loss or a broken invariant   64 usage or config   70 a defect of this program
@@ -43,6 +44,10 @@ Examples:
 
 The first Ctrl-C (or SIGTERM) stops the sources, lets what is queued finish and prints the report;
 a second one ends at once.";
+
+const FLOOR_HELP: &str = "\
+Clock, gaps, rings, sleep and wake, the turn of a loop, round trips over loopback. It keeps two cores
+busy for some 15 seconds: nothing else should run. Ctrl-C ends it at once.";
 
 /// Runs low-latency pipelines: pinned event loops joined by bounded rings, with a latency budget
 /// on every hop and a ledger that adds up.
@@ -66,6 +71,9 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// List the cases that are built in
     Cases,
+    /// Measure what this machine can do, each figure beside its physical floor, in under a minute
+    #[command(after_help = FLOOR_HELP)]
+    Floor(FloorArgs),
 }
 
 #[derive(Debug, Args)]
@@ -79,9 +87,22 @@ pub(crate) struct RunArgs {
     /// Print one JSON report on standard output, and nothing else
     #[arg(long)]
     pub(crate) json: bool,
+    /// Watch a hop by a lossy copy that can hold nothing up, and count what comes; may be given several times
+    #[arg(long = "tap", value_name = "HOP")]
+    pub(crate) taps: Vec<String>,
     /// Run without threads, on virtual time: the same report every time
-    #[arg(long = "virtual", conflicts_with_all = ["live", "via", "threads", "pin", "wait"])]
+    #[arg(long = "virtual", conflicts_with_all = ["live", "via", "threads", "pin", "wait", "taps"])]
     pub(crate) inline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FloorArgs {
+    /// Print one JSON report on standard output, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Measure less of everything, to see that it runs; its figures are not to be quoted
+    #[arg(long)]
+    pub(crate) quick: bool,
 }
 
 #[derive(Debug, Args)]

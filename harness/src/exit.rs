@@ -120,6 +120,10 @@ impl From<StartError> for Failure {
                 what,
                 "the system gave no thread or poll: `ulimit -u` and `ulimit -n` show the limits",
             ),
+            StartError::Memory(_) => Failure::usage(
+                what,
+                "write \"prefer\" to run without it; the report then says what was granted",
+            ),
             StartError::Pin { .. } => Failure::usage(
                 what,
                 "write --pin prefer to run without that pin, or choose an allowed core",

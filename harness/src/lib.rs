@@ -21,8 +21,10 @@
 mod case;
 mod cli;
 mod exit;
+pub mod floor;
 mod input;
 mod listener;
+pub mod measure;
 mod out;
 mod report;
 mod run;
@@ -79,6 +81,7 @@ fn command(registry: &Registry) -> Exit {
                 shape: Shape::of(case::DEMONSTRATION),
                 duration: Some(cli::DEMONSTRATION_SPAN),
                 json: false,
+                taps: Vec::new(),
                 inline: false,
             },
         ),
@@ -86,6 +89,7 @@ fn command(registry: &Registry) -> Exit {
         Some(Command::Check(args)) => check(registry, &args.shape),
         Some(Command::Plan(args)) => plan(registry, &args.shape, args.json),
         Some(Command::Cases) => cases(),
+        Some(Command::Floor(args)) => floor::run(args.json, args.quick),
     };
     result.unwrap_or_else(|failure| {
         view::live::restore_terminal();
@@ -101,6 +105,7 @@ fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
         case: args.shape.case.clone(),
         most: args.duration.or(ready.most),
         json: args.json,
+        taps: args.taps.clone(),
     };
     if args.inline {
         run::inline(ready, &options)

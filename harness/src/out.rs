@@ -33,6 +33,13 @@ pub(crate) fn say(line: impl std::fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// Writes `text` to standard error as it is, for a line that is written over.
+pub(crate) fn show(text: &str) {
+    let mut err = io::stderr().lock();
+    // Nobody is left to tell that this failed.
+    let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+}
+
 /// Whether standard output is a terminal that understands cursor movement.
 pub(crate) fn is_terminal() -> bool {
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");

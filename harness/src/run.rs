@@ -11,10 +11,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hopline::base::limits::DEPTH_DEFAULT;
 use hopline::base::primitive::{AtomicBool, Ordering};
 use hopline::clock::Clock;
 use hopline::host::Host;
 use hopline::io::{Driver, VirtualNet};
+use hopline::stage::tap::Tap;
 use hopline::topology::{Inline, Plan, Report, Running, Stop};
 
 use crate::case::Ready;
@@ -40,6 +42,8 @@ pub(crate) struct Options {
     pub(crate) case: String,
     pub(crate) most: Option<Duration>,
     pub(crate) json: bool,
+    /// Hops to tap.
+    pub(crate) taps: Vec<String>,
 }
 
 /// Runs the line on threads.
@@ -65,6 +69,15 @@ pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> 
         Some(Senders::open(lanes, core, clock.clone(), most_ns)?)
     };
     let listeners = Listeners::open(&ready.sends_to);
+    let mut taps = Vec::new();
+    for hop in &options.taps {
+        let tap = ready.line.tap(hop, DEPTH_DEFAULT);
+        taps.push(Tapped {
+            tap: tap.map_err(|problem| Failure::usage(problem.what, problem.help))?,
+            hop: hop.clone(),
+            frames: 0,
+        });
+    }
     let running = ready
         .line
         .start_as(plan, host, clock.clone(), &Driver::real)?;
@@ -74,6 +87,7 @@ pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> 
     let watch = Watch {
         senders,
         listeners,
+        taps,
         signalled,
         most_ns,
         warmup_ns: ready.warmup_ns,
@@ -84,7 +98,9 @@ pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> 
         senders,
         listeners,
         warmup_ns,
+        taps,
     } = watch.run(running);
+    notes.extend(taps.into_iter().map(Tapped::words));
     let run = RunReport {
         report,
         senders,
@@ -185,6 +201,7 @@ fn print(run: &RunReport, options: &Options, is_fed: bool) -> Result<Exit, Failu
 struct Watch {
     senders: Option<Senders>,
     listeners: Listeners,
+    taps: Vec<Tapped>,
     signalled: Arc<AtomicBool>,
     most_ns: Option<u64>,
     warmup_ns: u64,
@@ -198,6 +215,31 @@ struct Watched {
     listeners: Vec<ListenerReport>,
     /// How much of the start is not in the percentiles.
     warmup_ns: u64,
+    taps: Vec<Tapped>,
+}
+
+/// A tap, and what came by it.
+struct Tapped {
+    hop: String,
+    tap: Tap,
+    frames: u64,
+}
+
+impl Tapped {
+    fn take(&mut self) {
+        while self.tap.advance() {
+            self.frames += 1;
+        }
+    }
+
+    fn words(mut self) -> String {
+        self.take();
+        let counts = self.tap.counts();
+        format!(
+            "the tap of {} was offered {} frames, took {} and lost {}",
+            self.hop, counts.offered, self.frames, counts.lost
+        )
+    }
 }
 
 impl Watch {
@@ -217,8 +259,10 @@ impl Watch {
         let mut warmup_ns = 0;
         let mut said = 0;
         let mut listeners = std::mem::take(&mut self.listeners);
+        let mut taps = std::mem::take(&mut self.taps);
         let cause = running.watch(&stop, |running| {
             listeners.take();
+            taps.iter_mut().for_each(Tapped::take);
             let elapsed = running.elapsed();
             if self.warmup_ns > warmup_ns && nanoseconds(elapsed) >= self.warmup_ns {
                 running.forget_latencies();
@@ -267,6 +311,7 @@ impl Watch {
             senders,
             listeners: listeners.finish(),
             warmup_ns,
+            taps,
         }
     }
 

@@ -5,6 +5,7 @@
 //! | `udp` | source | receives datagrams |
 //! | `tcp`, `unix` | source | receives messages from connections, each behind its length |
 //! | `unix_datagram` | source | receives datagrams of this machine |
+//! | [`inlet()`] | source, in code only | takes frames from any threads of the program |
 //! | `replay` | source | reads a capture, plain or gzip, by its own times or flat out |
 //! | `synthetic` | source | makes up a feed by a seed and a schedule |
 //! | `binance` | decoder | the exchange's JSON into [`Market`](crate::feed::market::Market) |
@@ -45,6 +46,7 @@ mod backoff;
 mod binance;
 mod blackhole;
 mod datagram;
+mod inlet;
 mod outbox;
 mod replay;
 mod sink_log;
@@ -62,6 +64,7 @@ use core::net::SocketAddr;
 pub use binance::{Binance, BinanceDecoder};
 pub use blackhole::{Blackhole, blackhole};
 pub use datagram::{DatagramDecoder, datagrams};
+pub use inlet::{Inlet, InletSource, Refused, inlet};
 pub use replay::{Replay, ReplaySource, replay};
 pub use sink_log::{LogLost, LogTo, SINK_LOG_BUFFER_BYTES, SinkLog, sink_log};
 pub use stream::{Stream, shared_tcp, shared_unix, stream_on, tcp, tcp_from, unix, unix_from};

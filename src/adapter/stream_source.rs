@@ -511,7 +511,7 @@ impl Ingress for StreamSource {
         for conn in &mut self.conns {
             let Some(id) = conn.id.take() else { continue };
             while let Ok(Some(message)) = conn.decoder.next_message() {
-                count(Reject::Undelivered, message.len());
+                count(Reject::LineEnded, message.len());
             }
             match conn.decoder.buffered() {
                 0 => {}

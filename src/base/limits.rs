@@ -19,6 +19,25 @@ pub const DEPTH_MAX: usize = 1 << 20;
 /// Shallowest ring. One slot cannot hold a frame in hand and one on the way.
 pub const DEPTH_MIN: usize = 2;
 
+/// Largest arena of a ring of blobs, in bytes: beyond it the descriptors' 32-bit offsets end, and a queue is a store.
+pub const ARENA_BYTES_MAX: usize = 1 << 30;
+
+/// Smallest arena of a ring of blobs, in bytes: two cache lines, so that the largest blob, half of the arena, is one.
+pub const ARENA_BYTES_MIN: usize = 2 * CACHE_LINE_BYTES;
+
+/// Most bytes that a producer of blobs takes into its cache ahead of the next one: an eighth of a first-level cache
+/// of 32 KiB, so that it pushes out little of what the producer works on.
+pub const AHEAD_BYTES_MAX: usize = 1 << 12;
+
+/// Most producers of one ring that are told apart by a number of their own: a bit each in one word.
+/// More threads than that pushing into one ring is a machine beyond what a line is for; they
+/// still push, under a number that they share.
+pub const PRODUCERS_NAMED_MAX: usize = 64;
+
+/// Most readers of one multicast ring: a producer without credits looks at a cache line of each of
+/// them, which is a microsecond or two for so many.
+pub const READERS_MAX: usize = 16;
+
 /// Depth of a hop that names none: 512 KiB, 40 ms at 100 k frames a second.
 pub const DEPTH_DEFAULT: usize = 4096;
 
@@ -106,6 +125,10 @@ pub const HOUSEKEEPING_NS: u64 = 1_000_000;
 /// Longest a parked loop sleeps before it looks up, in nanoseconds: bounds how late a stop is seen.
 pub const PARK_MAX_NS: u64 = 50_000_000;
 
+/// Shortest sleep that a line may set as its longest, in nanoseconds: less than a sleep and a wake
+/// take by themselves, it would be spinning by system calls.
+pub const PARK_MIN_NS: u64 = 10_000;
+
 /// How long a drain may take before what is left is discarded and its holder named, in nanoseconds.
 pub const DRAIN_DEADLINE_NS: u64 = 2_000_000_000;
 
@@ -121,6 +144,11 @@ pub const GIVE_UP_GRACE_NS: u64 = 5 * PARK_MAX_NS;
 /// the node named. No handler of a low-latency line takes seconds, and no host stalls that long.
 pub const STALL_NS: u64 = 5_000_000_000;
 
+/// A claim on an inlet's ring that stays open for that long is a fault of its producer, in
+/// nanoseconds: a closure that fills a slot takes microseconds, and no host takes a thread off its
+/// core for longer than that while it holds back a line.
+pub const CLAIM_OPEN_NS: u64 = 100_000_000;
+
 /// Longest name of a node or line, in bytes: the table has columns.
 pub const NAME_BYTES_MAX: usize = 48;
 
@@ -130,6 +158,10 @@ pub const CONFIG_BYTES_MAX: usize = 1 << 20;
 const _: () = assert!(PAYLOAD_BYTES == 96);
 const _: () = assert!(DEPTH_MAX.is_power_of_two() && DEPTH_MIN.is_power_of_two());
 const _: () = assert!(DEPTH_DEFAULT.is_power_of_two() && DEPTH_DEFAULT <= DEPTH_MAX);
+const _: () = assert!(ARENA_BYTES_MAX.is_power_of_two() && ARENA_BYTES_MIN.is_power_of_two());
+const _: () = assert!(
+    ARENA_BYTES_MAX <= u32::MAX as usize && AHEAD_BYTES_MAX.is_multiple_of(CACHE_LINE_BYTES)
+);
 const _: () = assert!(FRAGMENTS_MAX <= DEPTH_DEFAULT);
 const _: () = assert!(LINE_BYTES_MAX > MESSAGE_BYTES_MAX);
 const _: () = assert!(CONNECTIONS_DEFAULT <= CONNECTIONS_MAX && CONNECTIONS_MAX < 1 << 16);
@@ -137,6 +169,10 @@ const _: () = assert!(STREAM_MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);
 const _: () = assert!(RECONNECT_NS_MIN < RECONNECT_NS_MAX && RECONNECT_NS_MAX < DRAIN_DEADLINE_NS);
 const _: () = assert!(HALF_CLOSED_NS < DRAIN_DEADLINE_NS && STALLED_CLIENT_NS < DRAIN_DEADLINE_NS);
 const _: () = assert!(HIST_MAX_NS > u32::MAX as u64);
+const _: () = assert!(PARK_MIN_NS < PARK_MAX_NS);
 const _: () = assert!(HOUSEKEEPING_NS < PARK_MAX_NS && PARK_MAX_NS < DRAIN_DEADLINE_NS);
 const _: () = assert!(GIVE_UP_GRACE_NS < DRAIN_DEADLINE_NS && PARK_MAX_NS < STALL_NS);
+const _: () = assert!(CLAIM_OPEN_NS > PARK_MAX_NS && CLAIM_OPEN_NS < DRAIN_DEADLINE_NS);
 const _: () = assert!(HOPS_MAX >= NODES_MAX && HOPS_PER_NODE_MAX < HOPS_MAX);
+// A set of readers is a word of bits; a node's outputs may all be readers of one ring.
+const _: () = assert!(READERS_MAX <= u32::BITS as usize && READERS_MAX == HOPS_PER_NODE_MAX);

@@ -128,8 +128,8 @@ reasons! {
         UnknownSchema = "unknown_schema",
         /// Nothing in it.
         Empty = "empty",
-        /// Received whole, but the line was ended before it was taken in.
-        Undelivered = "undelivered",
+        /// It was waiting to be taken in when the line was ended.
+        LineEnded = "line_ended",
     }
 }
 

@@ -1,7 +1,8 @@
 //! The counters that must add up.
 //!
 //! - ingress: received = ingested + shed + rejected{reason} + undeclared; the kernel's drops stand beside it.
-//! - hop: offered = accepted + shed{reason}; accepted = delivered + in flight + discarded{reason}.
+//! - hop: offered = accepted + shed{reason}; accepted = delivered + in flight + discarded{reason}. A ring
+//!   with several consumers has one offering side, and the second equation holds for each consumer.
 //! - stage: consumed = forwarded + absorbed{reason} + rejected{reason} + held, where
 //!   absorbed{undeclared} breaks the ledger.
 //!
@@ -28,7 +29,9 @@ pub struct Offered {
     pub accepted: Counter,
     /// Messages that never got on the ring, by reason.
     pub shed: [Counter; SHEDS],
-    /// The same by the message's kind (its place in the hop's list of kinds), then by reason.
+    /// System calls that woke the consumer's loop; none while it is awake.
+    pub wakes: Counter,
+    /// The same as `shed` by the message's kind (its place in the hop's list of kinds), then by reason.
     pub shed_by_kind: [[Counter; SHEDS]; KINDS_PER_HOP_MAX],
 }
 
@@ -43,6 +46,9 @@ pub struct Delivered {
     pub depth_max: Counter,
     /// Envelopes whose age at the offer did not fit in 32 bits.
     pub origin_saturated: Counter,
+    /// Why everything that is not delivered counts as discarded, as the reason's index plus one: set by a
+    /// consumer that has left a ring which goes on for others. 0 while it is there.
+    pub rest: Counter,
 }
 
 /// Both sides of a hop.
@@ -68,19 +74,52 @@ impl HopCounters {
         self.rx.discarded[reason.index()].add(1);
     }
 
-    /// Messages discarded for any reason.
-    #[must_use]
-    pub fn discarded_total(&self) -> u64 {
-        self.rx.discarded.iter().map(Counter::get).sum()
+    /// Counts all that is accepted and not delivered, now and from now on, as discarded.
+    pub fn discard_rest(&self, reason: Discard) {
+        if self.rx.rest.get() == 0 {
+            self.rx.rest.set(reason.index() as u64 + 1);
+        }
     }
 
-    /// Messages on the ring now; exact once both sides are at rest.
+    /// Where the messages are that `offers` has accepted, for this consumer; exact once both sides
+    /// are at rest. `offers` is the same counters, or those of the ring's first consumer.
     #[must_use]
-    pub fn in_flight(&self) -> u64 {
+    pub fn arrivals(&self, offers: &HopCounters) -> Arrivals {
         // The consumer's side is read first, so that a running line never shows less than nothing.
-        let gone = self.rx.delivered.get() + self.discarded_total();
-        self.tx.accepted.get().saturating_sub(gone)
+        let rest = self.rx.rest.get();
+        let delivered = self.rx.delivered.get();
+        let mut discarded = [0; DISCARDS];
+        for (count, counter) in discarded.iter_mut().zip(&self.rx.discarded) {
+            *count = counter.get();
+        }
+        let accepted = offers.tx.accepted.get();
+        let mut in_flight = accepted.saturating_sub(delivered + discarded.iter().sum::<u64>());
+        if let Some(discarded) = rest
+            .checked_sub(1)
+            .and_then(|why| discarded.get_mut(why as usize))
+        {
+            *discarded += core::mem::take(&mut in_flight);
+        }
+        Arrivals {
+            accepted,
+            delivered,
+            discarded,
+            in_flight,
+        }
     }
+}
+
+/// Where the messages are that a hop has accepted: accepted = delivered + in flight + discarded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrivals {
+    /// Messages that got on the ring.
+    pub accepted: u64,
+    /// Messages that the consumer disposed of.
+    pub delivered: u64,
+    /// Messages that will never be delivered, in the order of the reasons.
+    pub discarded: [u64; DISCARDS],
+    /// Messages on the ring.
+    pub in_flight: u64,
 }
 
 /// What a stage or sink counts of the messages it consumes.
@@ -117,7 +156,7 @@ pub struct IngressCounters {
     pub shed: Counter,
     /// Messages refused, by reason.
     pub rejected: [Counter; REJECTS],
-    /// The message in hand when the source panicked.
+    /// The message in hand when the source panicked, or when a thread that feeds it did.
     pub panicked: Counter,
     /// Messages that decoded into nothing without a reason, or into something and a refusal. Any
     /// of them breaks the ledger.
@@ -130,12 +169,16 @@ pub struct IngressCounters {
     pub skew_clamped: Counter,
     /// Most nanoseconds by which an event time lay after the receive time.
     pub skew_ns_max: Counter,
-    /// Most nanoseconds by which a paced message left after its time.
+    /// Most nanoseconds by which a message that was ready at a known time left after it.
     pub late_ns_max: Counter,
     /// Connections that began; without those that ended, what is connected now.
     pub connected: Counter,
     /// Connections that ended, by reason.
     pub disconnected: [Counter; HANGUPS],
+    /// Pushes into an inlet that were refused; the pusher was told, and they count as not received.
+    pub refused: Counter,
+    /// Most nanoseconds for which a claim on an inlet was seen open.
+    pub claim_open_ns_max: Counter,
 }
 
 impl IngressCounters {

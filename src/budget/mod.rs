@@ -10,6 +10,6 @@ pub mod limit;
 pub mod regime;
 pub mod report;
 
-pub use ledger::{HopCounters, IngressCounters, StageCounters};
+pub use ledger::{Arrivals, HopCounters, IngressCounters, StageCounters};
 pub use limit::{Budget, BudgetError, Limit, Of, Quantile};
 pub use regime::{Regime, Regimes};

@@ -51,6 +51,11 @@ impl Regimes {
         self.0[regime as usize].add(span_ns);
     }
 
+    /// Forgets all spans. Only the loop that owns it may call this.
+    pub fn clear(&self) {
+        self.0.iter().for_each(|span| span.set(0));
+    }
+
     /// Nanoseconds in a regime so far.
     #[must_use]
     pub fn get(&self, regime: Regime) -> u64 {

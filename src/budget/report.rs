@@ -88,6 +88,10 @@ pub struct HopReport {
     pub depth: usize,
     /// What happens when it is full.
     pub when_full: &'static str,
+    /// The hop that this one shares its ring with, where a ring has several consumers: offered, accepted
+    /// and shed are that ring's, and count there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shares: Option<String>,
     /// Messages that the producer wanted to put on the hop: accepted + shed.
     pub offered: u64,
     /// Messages that got on the ring: delivered + in flight + discarded.
@@ -104,6 +108,8 @@ pub struct HopReport {
     pub discarded: ByReason,
     /// Most frames seen waiting at once.
     pub depth_max: u64,
+    /// System calls by which the producer woke a consumer that slept; none while it was awake.
+    pub wakes: u64,
     /// From the offer to the dequeue.
     pub wait_ns: Percentiles,
     /// From the dequeue to the end of the handler.
@@ -119,6 +125,15 @@ pub struct HopReport {
 }
 
 impl HopReport {
+    /// Messages shed, for sums over hops: those of a shared ring count with its first hop.
+    #[must_use]
+    pub fn shed_once(&self) -> u64 {
+        match self.shares {
+            None => self.shed.values().sum(),
+            Some(_) => 0,
+        }
+    }
+
     /// Whether offered = accepted + shed and accepted = delivered + in flight + discarded.
     #[must_use]
     pub fn adds_up(&self) -> bool {
@@ -231,12 +246,16 @@ pub struct SourceReport {
     pub skew_clamped: u64,
     /// Most nanoseconds by which one did.
     pub skew_ns_max: u64,
-    /// Most nanoseconds by which a paced message left after its time.
+    /// Most nanoseconds by which a message that was ready at a known time left after it.
     pub late_ns_max: u64,
     /// Connections that began.
     pub connected: u64,
     /// Connections that ended, by reason.
     pub disconnected: ByReason,
+    /// Pushes into an inlet that were refused; the pusher was told, and they count as not received.
+    pub refused: u64,
+    /// Most nanoseconds for which a claim on an inlet was seen open.
+    pub claim_open_ns_max: u64,
 }
 
 impl SourceReport {

@@ -283,6 +283,7 @@ impl Case {
             from,
             to: name.to_owned(),
             hop: Hop::depth(DEPTH_DEFAULT).when_full(WhenFull::Block),
+            ring: None,
             places: HopPlaces::default(),
         });
         Ok(())

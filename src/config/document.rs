@@ -28,6 +28,13 @@ pub(super) struct Table {
     pub(super) entries: Vec<Entry>,
 }
 
+/// A table of lists of texts, with its place.
+#[derive(Debug)]
+pub(super) struct Lists {
+    pub(super) place: Place,
+    pub(super) lists: Vec<(String, Vec<String>)>,
+}
+
 /// A key of a table.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -216,6 +223,44 @@ impl Table {
                 Vec::new()
             }
         }
+    }
+
+    /// Takes a table of lists of texts out; one text alone is a list too. `example` is a right one.
+    pub(super) fn take_lists(
+        &mut self,
+        key: &str,
+        example: &str,
+        problems: &mut Problems,
+    ) -> Option<Lists> {
+        let entry = self.take(key)?;
+        let mut wrong = |key: &str, item: &Item, place: &Place| {
+            let what = format!("\"{key}\" is {}", item.what());
+            problems.push(Problem::new(what, format!("write {example}")).at(Some(place)));
+        };
+        let Item::Table(table) = entry.item else {
+            wrong(key, &entry.item, &entry.place);
+            return None;
+        };
+        let mut lists = Vec::new();
+        for inner in table.entries {
+            let text = |value: &Value| match value {
+                Value::Text(text) => Some(text.clone()),
+                _ => None,
+            };
+            let texts = match &inner.item {
+                Item::Value(Value::List(values)) => values.iter().map(text).collect(),
+                Item::Value(value) => text(value).map(|text| vec![text]),
+                _ => None,
+            };
+            match texts {
+                Some(texts) => lists.push((inner.key, texts)),
+                None => wrong(&inner.key, &inner.item, &inner.place),
+            }
+        }
+        Some(Lists {
+            place: entry.place,
+            lists,
+        })
     }
 
     /// All tables within `[key]`, each with its own key.

@@ -2,19 +2,23 @@
 //!
 //! Invariant: knows no kind of node; their settings are kept for the registry.
 
-use crate::base::limits::{DEPTH_DEFAULT, DRAIN_DEADLINE_NS, NODES_MAX};
-use crate::host::{PINNABLE_CORES, Pin};
+use crate::base::limits::{DEPTH_DEFAULT, DRAIN_DEADLINE_NS, NODES_MAX, PARK_MAX_NS, PARK_MIN_NS};
+use crate::base::units::Span;
+use crate::host::{MemoryWish, PINNABLE_CORES, Pin, Wish};
 use crate::overload::WhenFull;
 use crate::stage::Role;
 use crate::topology::check::name_is_right;
 use crate::topology::draft::{DraftHop, HopPlaces};
-use crate::topology::{Hop, Params, Placement, Problem, Problems, ThreadSpec};
+use crate::topology::{Hop, Params, Placement, Problem, Problems, ThreadSpec, Value};
 use crate::wait::Strategy;
 
-use super::document::Table;
+use super::document::{Lists, Table};
 
 /// The tables of `line.toml`.
-const TABLES: &[&str] = &["line", "source", "stage", "sink", "hop", "thread"];
+const TABLES: &[&str] = &["line", "memory", "source", "stage", "sink", "hop", "thread"];
+
+/// What `after` of a hop looks like.
+const AFTER_EXAMPLE: &str = "after = { join = [\"book\", \"log\"] }";
 
 /// What `line.toml` says.
 #[derive(Clone, Debug)]
@@ -57,13 +61,17 @@ impl LineSpec {
         if let Some(table) = document.take_table("line", problems) {
             line.head(table.into_params(&[], problems), problems);
         }
+        if let Some(table) = document.take_table("memory", problems) {
+            line.memory(table.into_params(&[], problems), problems);
+        }
         for role in [Role::Source, Role::Stage, Role::Sink] {
             for table in document.take_tables(role.name(), problems) {
                 line.node(role, table.into_params(&[], problems), problems);
             }
         }
-        for table in document.take_tables("hop", problems) {
-            line.hop(table.into_params(&[], problems), problems);
+        for mut table in document.take_tables("hop", problems) {
+            let after = table.take_lists("after", AFTER_EXAMPLE, problems);
+            line.hop(table.into_params(&[], problems), after, problems);
         }
         for table in document.take_tables("thread", problems) {
             line.thread(table.into_params(&[], problems), problems);
@@ -114,6 +122,20 @@ impl LineSpec {
         problems.0.extend(params.unknown().0);
     }
 
+    fn memory(&mut self, mut params: Params, problems: &mut Problems) {
+        let words = Wish::ALL.map(Wish::name);
+        let mut wish = |key| {
+            let word = params.word(key, &words, |word| word.parse().ok());
+            noted(word, problems).flatten().unwrap_or_default()
+        };
+        self.placement.memory = MemoryWish {
+            prefault: wish("prefault"),
+            lock: wish("lock"),
+            huge_pages: wish("huge_pages"),
+        };
+        problems.0.extend(params.unknown().0);
+    }
+
     fn node(&mut self, role: Role, mut params: Params, problems: &mut Problems) {
         let name = noted(
             params.need_text("name", &format!("my-{}", role.name())),
@@ -134,14 +156,16 @@ impl LineSpec {
         }
     }
 
-    fn hop(&mut self, mut params: Params, problems: &mut Problems) {
+    fn hop(&mut self, mut params: Params, after: Option<Lists>, problems: &mut Problems) {
         let from = noted(params.texts("from"), problems);
         if from.as_ref().is_some_and(Vec::is_empty) {
             let what = "a hop comes from at least one node";
             let help = "write from = \"btc\", or from = [\"btc\", \"eth\"] for a hop each";
             problems.push(params.problem("from", what, help));
         }
-        let to = noted(params.need_text("to", "book"), problems);
+        let to = noted(to(&mut params), problems);
+        // Taken out before; asked for so that the key is known.
+        let _ = params.texts("after");
         let bounds = 0..=i64::MAX as u64;
         let depth = noted(
             params.count("depth", DEPTH_DEFAULT as u64, bounds),
@@ -160,21 +184,29 @@ impl LineSpec {
             self.excused.extend(names);
             return;
         };
-        let hop = Hop::depth(depth.map_or(DEPTH_DEFAULT, |depth| depth as usize))
+        let mut hop = Hop::depth(depth.map_or(DEPTH_DEFAULT, |depth| depth as usize))
             .when_full(when_full.flatten().unwrap_or_default());
+        let after_place = after.as_ref().map(|after| after.place.clone());
+        hop.after = after.map(|after| after.lists).unwrap_or_default();
         let places = HopPlaces {
             hop: params.place().cloned(),
             from: params.place_of("from").cloned(),
             to: params.place_of("to").cloned(),
             depth: params.place_of("depth").cloned(),
+            after: after_place,
         };
         for from in from {
-            self.hops.push(DraftHop {
-                from,
-                to: to.clone(),
-                hop: hop.clone(),
-                places: places.clone(),
-            });
+            // No two rings begin at the same hop, so its place is the ring's number.
+            let ring = (to.len() > 1).then_some(self.hops.len());
+            for to in &to {
+                self.hops.push(DraftHop {
+                    from: from.clone(),
+                    to: to.clone(),
+                    hop: hop.clone(),
+                    ring,
+                    places: places.clone(),
+                });
+            }
         }
     }
 
@@ -201,8 +233,76 @@ impl LineSpec {
     }
 }
 
-/// The setting `wait` of a line or a thread.
+/// The consumers of a hop: one, or several that share its ring.
+fn to(params: &mut Params) -> Result<Vec<String>, Problem> {
+    if !matches!(params.peek("to"), Some(Value::List(_))) {
+        return params.need_text("to", "book").map(|to| vec![to]);
+    }
+    let to = params.texts("to")?;
+    if to.is_empty() {
+        let help = "write to = \"book\", or to = [\"book\", \"log\"] for one ring that both read";
+        return Err(params.problem("to", "a hop leads to at least one node", help));
+    }
+    Ok(to)
+}
+
+/// The setting `wait` of a line or a thread, with the steps of its ladder.
 fn wait(params: &mut Params) -> Result<Option<Strategy>, Problem> {
     let words = [Strategy::Spin, Strategy::YIELD, Strategy::PARK].map(Strategy::name);
-    params.word("wait", &words, |word| word.parse().ok())
+    let wait = params.word("wait", &words, |word| word.parse().ok())?;
+    let steps = ["spin_turns", "yield_turns", "park_max"];
+    let given = steps.map(|key| params.has(key));
+    let turns = 0..=u64::from(u32::MAX);
+    let preset = |turns: u32| u64::from(turns);
+    let (wait, used) = match wait {
+        Some(Strategy::Yield { spins }) => {
+            let spins = params.count("spin_turns", preset(spins), turns)? as u32;
+            (Some(Strategy::Yield { spins }), 1)
+        }
+        Some(Strategy::Park {
+            spins,
+            yields,
+            max_park_ns,
+        }) => {
+            let park = Strategy::Park {
+                spins: params.count("spin_turns", preset(spins), turns.clone())? as u32,
+                yields: params.count("yield_turns", preset(yields), turns)? as u32,
+                max_park_ns: park_ns(params)?.unwrap_or(max_park_ns),
+            };
+            (Some(park), steps.len())
+        }
+        other => (other, 0),
+    };
+    for (at, key) in steps.into_iter().enumerate().skip(used) {
+        // What the parser knows, even where it has no effect.
+        let _ = params.text(key);
+        if given[at] {
+            let what = match wait {
+                Some(wait) => format!("\"{key}\" has no effect where wait = \"{wait}\""),
+                None => format!("\"{key}\" has no effect without a wait beside it"),
+            };
+            let help = match key {
+                "spin_turns" => "write wait = \"yield\" or wait = \"park\", or remove it",
+                _ => "write wait = \"park\", or remove it",
+            };
+            return Err(params.problem(key, what, help));
+        }
+    }
+    Ok(wait)
+}
+
+/// The longest sleep of a loop.
+fn park_ns(params: &mut Params) -> Result<Option<u64>, Problem> {
+    match params.span_ns("park_max")? {
+        Some(ns) if !(PARK_MIN_NS..=PARK_MAX_NS).contains(&ns) => Err(params.problem(
+            "park_max",
+            format!("a sleep of up to {} is out of bounds", Span(ns)),
+            format!(
+                "write a span from {} to {}",
+                Span(PARK_MIN_NS),
+                Span(PARK_MAX_NS)
+            ),
+        )),
+        ns => Ok(ns),
+    }
 }

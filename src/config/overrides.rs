@@ -133,8 +133,12 @@ impl Overrides {
             }
             let all = setting.hop == "*";
             let mut found = all;
+            // A ring with several consumers has one depth and one policy.
+            let named = hops.iter().find(|hop| hop.name() == setting.hop);
+            let ring = named.and_then(|hop| hop.ring);
             for (at, hop) in hops.iter_mut().enumerate() {
-                if !(all && at < given || hop.name() == setting.hop) {
+                let is_named = hop.name() == setting.hop || (ring.is_some() && hop.ring == ring);
+                if !(all && at < given || is_named) {
                     continue;
                 }
                 found = true;

@@ -95,10 +95,13 @@ pub(crate) const BUCKETS: usize = {
     (runs + 1) * (first / 2)
 };
 
-/// A new histogram of the one shape that this house uses.
+/// A new histogram of the one shape that this house uses, with all of its memory touched: zeros
+/// fresh from the allocator would cost the first values that fall on each page a page fault.
 pub(crate) fn histogram<T: hdrhistogram::Counter>() -> hdrhistogram::Histogram<T> {
-    hdrhistogram::Histogram::new_with_bounds(1, HIST_MAX_NS, HIST_DIGITS)
-        .expect("the bounds are constants, checked below")
+    let mut histogram = hdrhistogram::Histogram::new_with_bounds(1, HIST_MAX_NS, HIST_DIGITS)
+        .expect("the bounds are constants, checked below");
+    histogram.reset();
+    histogram
 }
 
 // What `new_with_bounds` asks for.

@@ -8,6 +8,7 @@
 //! pinning may be refused, with the reason.
 
 mod cgroup;
+pub mod memory;
 mod pin;
 mod process;
 mod tree;
@@ -17,6 +18,7 @@ use std::sync::OnceLock;
 
 use serde::Serialize;
 
+pub use memory::{MemoryReport, MemoryWish, Wish};
 pub use pin::{PINNABLE_CORES, Pin, PinError, Pinned, pin};
 pub use process::{age_ns, resident_bytes};
 use tree::Tree;

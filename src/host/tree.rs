@@ -27,10 +27,20 @@ impl Tree {
     }
 
     pub(crate) fn bytes(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
+        self.bytes_up_to(path, FILE_BYTES_MAX)
+    }
+
+    fn bytes_up_to(&self, path: impl AsRef<Path>, most: u64) -> Option<Vec<u8>> {
         let file = File::open(self.root.join(path)).ok()?;
         let mut bytes = Vec::new();
-        file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+        file.take(most).read_to_end(&mut bytes).ok()?;
         Some(bytes)
+    }
+
+    /// The first `most` bytes of a file that may be longer than others.
+    pub(crate) fn text_up_to(&self, path: impl AsRef<Path>, most: u64) -> Option<String> {
+        let bytes = self.bytes_up_to(path, most)?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// The text of a file, without white space around it.

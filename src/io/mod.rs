@@ -67,6 +67,11 @@ pub const SOCKETS_MAX: usize = crate::base::limits::NODES_MAX;
 /// Most files one driver opens, for the same reason.
 pub const FILES_MAX: usize = crate::base::limits::NODES_MAX;
 
+/// Most watched sockets of one driver that are tried in each turn without waiting for a poll's
+/// report. Trying an empty socket costs one system call, a poll for all of them about two, and the
+/// turns between two polls a third.
+pub const RECV_FIRST_SOCKETS_MAX: usize = 4;
+
 /// A socket that a driver has open; means nothing to another driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UdpId(Slot);
@@ -371,6 +376,21 @@ impl Driver {
     #[must_use]
     pub fn udp_kernel_drops(&self, id: UdpId) -> Option<u64> {
         each!(self, driver => driver.udp_kernel_drops(id))
+    }
+
+    /// Whether sockets are received from only after a [poll](Driver::poll) has reported them, so
+    /// that a loop which never rests must poll now and then. Up to [`RECV_FIRST_SOCKETS_MAX`]
+    /// watched sockets are simply tried, which is faster; beyond that a system call for each socket
+    /// in each turn costs more than one poll for all of them.
+    #[inline]
+    #[must_use]
+    pub fn wants_poll(&self) -> bool {
+        match self {
+            Driver::Real(driver) => driver.wants_poll(),
+            // What is sent on a virtual network is there at once.
+            Driver::Virtual(_) => false,
+            Driver::Faulty(driver) => driver.inner().wants_poll(),
+        }
     }
 
     /// Opens a file. Allocates, and blocks as long as the disk takes (on a named pipe: until its

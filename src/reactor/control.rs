@@ -80,8 +80,16 @@ pub struct LoopCounters {
     pub turns: CachePadded<Counter>,
     /// The node that has the turn, by its place on the loop, plus one; 0 between turns.
     pub current: Counter,
-    /// Longest turn, in nanoseconds.
+    /// Longest turn, without the idle time before it, in nanoseconds. The two counters behind it
+    /// are stored after it: a reader of a running loop may see those of the turn before.
     pub turn_ns_max: Counter,
-    /// Where the loop's own time goes: idle and housekeeping.
+    /// The node that took the most of it, by its place on the loop, plus one; 0 before any turn.
+    pub turn_max_node: Counter,
+    /// When it ended, in nanoseconds of the line's clock.
+    pub turn_max_at_ns: Counter,
+    /// Where the loop's own time goes: idle, housekeeping, and what it was held back in its sleep.
     pub regimes: CachePadded<Regimes>,
+    /// The time that is accounted for, in nanoseconds: from the start of the run to the last look
+    /// at the clock. At the loop's end it is the sum of its regimes and those of its nodes.
+    pub span_ns: Counter,
 }

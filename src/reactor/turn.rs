@@ -17,6 +17,15 @@ use super::control::{Command, Control, LoopCounters};
 /// nanoseconds, so housekeeping is late by microseconds at the most.
 const IDLE_TURNS_PER_LOOK: u32 = 64;
 
+/// Empty turns between two looks at the poll, where the driver [waits for
+/// readiness](Driver::wants_poll): a look costs about as much as eight turns that find nothing.
+const EMPTY_TURNS_PER_POLL: u32 = 8;
+
+/// Turns between two looks at the poll of a loop that always has work, where the driver waits for
+/// readiness: a turn with work takes a microsecond or more, so a socket that becomes readable then
+/// waits tens of microseconds at the most, and a look costs that loop about 1 %.
+const TURNS_PER_POLL: u32 = 64;
+
 /// Longest park of a loop that is held back, in nanoseconds: nobody rings when room appears.
 const HELD_BACK_PARK_NS: u64 = 100_000;
 
@@ -64,9 +73,12 @@ pub struct Reactor {
     counters: Arc<LoopCounters>,
     idle: Idle,
     sleeper: Option<Sleeper>,
+    /// The time up to which everything is accounted for, and from when.
     mark_ns: u64,
+    began_ns: u64,
     housekeep_at_ns: u64,
     idle_turns: u32,
+    turns_since_poll: u32,
     seen: Command,
 }
 
@@ -102,8 +114,10 @@ impl Reactor {
             idle: Idle::new(strategy),
             sleeper,
             mark_ns,
+            began_ns: mark_ns,
             housekeep_at_ns: mark_ns,
             idle_turns: 0,
+            turns_since_poll: 0,
             seen: Command::Hold,
         }
     }
@@ -159,8 +173,11 @@ impl Reactor {
             io: &mut self.driver,
             mark_ns: self.mark_ns,
             idle: &self.counters.regimes,
+            rest_ns: 0,
         };
         let (mut work, mut held_back, mut over) = (0, false, true);
+        // The node that took the longest, and how long: its own time, without idling.
+        let (mut slowest, mut slowest_ns, mut busy_ns) = (0, 0, 0);
         for (at, node) in self.nodes.iter_mut().enumerate() {
             if node.is_over() {
                 continue;
@@ -170,22 +187,38 @@ impl Reactor {
             let progress = node.turn(&mut turn);
             work += progress.work;
             held_back |= progress.held_back;
+            let busy_so_far_ns = turn.mark_ns - turn_began_ns - turn.rest_ns;
+            if busy_so_far_ns - busy_ns > slowest_ns {
+                (slowest, slowest_ns) = (at as u64 + 1, busy_so_far_ns - busy_ns);
+            }
+            busy_ns = busy_so_far_ns;
         }
         self.mark_ns = turn.mark_ns;
         self.counters.current.set(0);
         self.counters.turns.add(1);
         if over {
+            self.account(Regime::Idle, self.clock.stamp());
+            self.counters.span_ns.set(self.mark_ns - self.began_ns);
             return Step::Over;
         }
+        self.turns_since_poll += 1;
         if work > 0 {
             self.idle_turns = 0;
-            self.counters
-                .turn_ns_max
-                .raise(self.mark_ns.saturating_sub(turn_began_ns));
+            if busy_ns > self.counters.turn_ns_max.get() {
+                self.counters.turn_ns_max.set(busy_ns);
+                self.counters.turn_max_node.set(slowest);
+                self.counters.turn_max_at_ns.set(self.mark_ns);
+            }
+            if self.turns_since_poll >= TURNS_PER_POLL {
+                self.look_at_poll();
+            }
             if self.mark_ns >= self.housekeep_at_ns {
-                self.housekeep(self.mark_ns);
+                self.housekeep();
             }
             return Step::Worked;
+        }
+        if self.turns_since_poll >= EMPTY_TURNS_PER_POLL {
+            self.look_at_poll();
         }
         self.idle_turns += 1;
         if self.idle_turns >= IDLE_TURNS_PER_LOOK || self.clock.is_virtual() {
@@ -197,22 +230,40 @@ impl Reactor {
         }
     }
 
-    /// In a turn without work: the time so far was idle, and housekeeping may be due.
-    fn look_around(&mut self, held_back: bool) {
-        self.idle_turns = 0;
-        let now_ns = self.clock.stamp();
-        if !held_back {
-            self.idle_until(now_ns);
-        }
-        if now_ns >= self.housekeep_at_ns {
-            self.housekeep(now_ns);
+    /// Lets the driver see which sockets have become readable, where it waits to be told: a loop
+    /// that spins or always has work would otherwise never ask.
+    fn look_at_poll(&mut self) {
+        self.turns_since_poll = 0;
+        if self.driver.wants_poll() {
+            // A failed poll has seen nothing; the next one is a few turns away.
+            let _ = self.driver.poll(self.mark_ns, Some(0));
         }
     }
 
-    fn idle_until(&mut self, now_ns: u64) {
-        self.counters
-            .regimes
-            .add(Regime::Idle, now_ns.saturating_sub(self.mark_ns));
+    /// In a turn without work: the time so far was idle, and housekeeping may be due.
+    fn look_around(&mut self, held_back: bool) {
+        self.idle_turns = 0;
+        self.rested_until(self.clock.stamp(), held_back);
+    }
+
+    /// Accounts for time in which nothing was done, and does the chores that have become due. The
+    /// node that waits for room accounts for that time by itself, as long as no chore comes between.
+    fn rested_until(&mut self, now_ns: u64, held_back: bool) {
+        let is_due = now_ns >= self.housekeep_at_ns;
+        if !held_back {
+            self.account(Regime::Idle, now_ns);
+        } else if is_due {
+            self.account(Regime::HeldBack, now_ns);
+        }
+        if is_due {
+            self.housekeep();
+        }
+    }
+
+    /// Gives the time since the mark to a regime of the loop's own.
+    fn account(&mut self, regime: Regime, now_ns: u64) {
+        let span_ns = now_ns.saturating_sub(self.mark_ns);
+        self.counters.regimes.add(regime, span_ns);
         self.mark_ns = self.mark_ns.max(now_ns);
     }
 
@@ -221,19 +272,16 @@ impl Reactor {
         live.filter_map(|node| node.next_due_ns()).min()
     }
 
-    fn housekeep(&mut self, began_ns: u64) {
+    fn housekeep(&mut self) {
         for (at, node) in self.nodes.iter_mut().enumerate() {
             self.counters.current.set(at as u64 + 1);
             let driver = &mut self.driver;
             guarded(node.as_mut(), |node| node.housekeep(driver));
         }
         self.counters.current.set(0);
-        let now_ns = self.clock.stamp();
-        self.counters
-            .regimes
-            .add(Regime::Housekeeping, now_ns.saturating_sub(began_ns));
-        self.mark_ns = self.mark_ns.max(now_ns);
-        self.housekeep_at_ns = now_ns + HOUSEKEEPING_NS;
+        self.account(Regime::Housekeeping, self.clock.stamp());
+        self.counters.span_ns.set(self.mark_ns - self.began_ns);
+        self.housekeep_at_ns = self.mark_ns + HOUSEKEEPING_NS;
     }
 
     fn obey(&mut self, command: Command) {
@@ -242,7 +290,10 @@ impl Reactor {
             for node in &mut self.nodes {
                 guarded(node.as_mut(), |node| node.start(t0_ns));
             }
+            // What went before was waiting for the others to open: no part of the run.
             self.mark_ns = self.clock.stamp();
+            self.began_ns = self.mark_ns;
+            self.counters.regimes.clear();
         }
         self.seen = command;
         for node in &mut self.nodes {
@@ -269,7 +320,7 @@ impl Reactor {
         if held_back {
             park_ns = park_ns.min(HELD_BACK_PARK_NS);
         } else {
-            self.idle_until(now_ns);
+            self.account(Regime::Idle, now_ns);
         }
         if self.seen == Command::Hold {
             park_ns = park_ns.min(HOLD_PARK_NS);
@@ -293,14 +344,8 @@ impl Reactor {
         if let Some(sleeper) = &self.sleeper {
             sleeper.retract();
         }
-        let woke_ns = self.clock.stamp();
-        // Time in which input waited for room is no idle time: the node that waits accounts for it.
-        if !held_back {
-            self.idle_until(woke_ns);
-        }
-        if woke_ns >= self.housekeep_at_ns {
-            self.housekeep(woke_ns);
-        }
+        self.turns_since_poll = 0;
+        self.rested_until(self.clock.stamp(), held_back);
     }
 
     /// Ends the loop; what its nodes still hold reaches their observers.

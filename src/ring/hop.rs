@@ -45,10 +45,21 @@ use crate::ring::stamped::{self, Content};
 use crate::ring::{ClaimError, DepthError, Lined};
 
 /// What a slot of a hop holds behind its commit word.
+#[derive(Debug)]
 #[repr(C)]
-struct Frame {
-    envelope: Envelope,
-    payload: [u8; PAYLOAD_BYTES],
+pub(crate) struct Frame {
+    pub(crate) envelope: Envelope,
+    pub(crate) payload: [u8; PAYLOAD_BYTES],
+}
+
+impl Frame {
+    /// What a slot holds before its first lap.
+    pub(crate) fn zeroed() -> Frame {
+        Frame {
+            envelope: Envelope::default(),
+            payload: [0; PAYLOAD_BYTES],
+        }
+    }
 }
 
 impl Content for Frame {}
@@ -69,10 +80,7 @@ pub fn frames_at(
     depth: usize,
     start: Sequence,
 ) -> Result<(FrameProducer, FrameConsumer), DepthError> {
-    let (producer, consumer) = stamped::ring(depth, start, || Frame {
-        envelope: Envelope::default(),
-        payload: [0; PAYLOAD_BYTES],
-    })?;
+    let (producer, consumer) = stamped::ring(depth, start, Frame::zeroed)?;
     Ok((FrameProducer(producer), FrameConsumer(consumer)))
 }
 
@@ -92,6 +100,12 @@ pub const fn memory_bytes(depth: usize) -> usize {
 pub struct FrameProducer(stamped::Producer<Frame, Lined>);
 
 impl FrameProducer {
+    /// Addresses of the slots, for advice on the memory they lie in.
+    #[must_use]
+    pub fn span(&self) -> core::ops::Range<usize> {
+        self.0.span()
+    }
+
     /// Reserves one slot, to be written in place.
     ///
     /// # Errors
@@ -318,11 +332,15 @@ impl FrameConsumer {
 /// A frame in its slot. It lives until the consumer is used again.
 #[derive(Clone, Copy)]
 pub struct FrameRef<'a> {
-    sequence: Sequence,
-    frame: &'a Frame,
+    pub(crate) sequence: Sequence,
+    pub(crate) frame: &'a Frame,
 }
 
 impl<'a> FrameRef<'a> {
+    pub(crate) fn new(sequence: Sequence, frame: &'a Frame) -> FrameRef<'a> {
+        FrameRef { sequence, frame }
+    }
+
     /// The frame's sequence on this hop.
     #[inline]
     #[must_use]
@@ -357,7 +375,7 @@ impl core::fmt::Debug for FrameRef<'_> {
 }
 
 // The model checker's atomics and cells are wider.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 const _: () = {
     use crate::base::limits::{CACHE_LINE_BYTES, SLOT_BYTES, SLOT_HEAD_BYTES};
     use crate::ring::stamped::Slot;

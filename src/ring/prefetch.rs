@@ -29,12 +29,12 @@ pub(crate) fn second_line_for_read<S>(slot: &S) {
 
 #[inline(always)]
 fn read(address: *const u8) {
-    #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+    #[cfg(all(target_arch = "x86_64", not(any(loom, shuttle)), not(miri)))]
     {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a prefetch is architecturally a hint: it reads nothing into the program and does not fault.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
     }
-    #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
+    #[cfg(not(all(target_arch = "x86_64", not(any(loom, shuttle)), not(miri))))]
     let _ = address;
 }

@@ -42,7 +42,7 @@ use crate::ring::stamped::{self, Content};
 use crate::ring::{ClaimError, DepthError, Layout, Lined, Packed, PushError};
 
 /// A slot's content: a value from the moment it is published until it is consumed.
-struct Item<T>(MaybeUninit<T>);
+pub(crate) struct Item<T>(pub(crate) MaybeUninit<T>);
 
 impl<T> Content for Item<T> {
     const DISCARDS: bool = core::mem::needs_drop::<T>();

@@ -9,6 +9,7 @@ use crate::base::{Cause, Discard, Envelope, Reason};
 use crate::budget::Regime;
 use crate::frame::{FrameError, Input};
 use crate::io::{Driver, IoError};
+use crate::ring::fan_in::Rotation;
 
 use super::context::Context;
 use super::egress::{Delivery, Egress, IO_FAULT, Leaving};
@@ -194,8 +195,8 @@ struct Consumer<H> {
     wiring: Wiring,
     max_emit: usize,
     is_sink: bool,
-    /// The input that is looked at first in the next turn, so that none starves.
-    first: usize,
+    /// Which input is looked at first in the next turn, so that none starves.
+    rotation: Rotation,
     timer: Option<u64>,
     /// The envelope of the frame in the handler, and its input, for the case of a panic.
     in_hand: Option<(usize, Envelope)>,
@@ -222,7 +223,7 @@ impl<H: Handler> Consumer<H> {
             wiring,
             max_emit,
             is_sink,
-            first: 0,
+            rotation: Rotation::default(),
             timer: None,
             in_hand: None,
             message_emitted: false,
@@ -236,27 +237,22 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// Takes frames from all inputs, a bounded batch of each. A message's fragments are taken
-    /// without others between, so that a handler may collect them in one store; they were all
-    /// published at once, so this waits for nobody.
+    /// without others between, so that a handler may collect them in one store; they all become
+    /// visible at once, so this waits for nobody.
     fn take(&mut self, turn: &mut Turn<'_>) -> Progress {
         let inputs = self.wiring.inputs.len();
         let mut progress = Progress::IDLE;
-        for step in 0..inputs {
-            let at = (self.first + step) % inputs;
+        for at in self.rotation.order(inputs) {
             progress = self.take_from(at, turn, progress);
             if self.mid_message {
-                self.first = at;
+                self.rotation.begin_with(at);
                 return progress;
             }
             if progress.held_back {
                 break;
             }
         }
-        self.first = if inputs > 0 {
-            (self.first + 1) % inputs
-        } else {
-            0
-        };
+        self.rotation.begin_after(self.rotation.first(), inputs);
         progress
     }
 
@@ -358,7 +354,7 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// Runs the timer if its time has come and there is room for what it may emit.
-    fn run_timer(&mut self, progress: &mut Progress) {
+    fn run_timer(&mut self, progress: &mut Progress, turn: &mut Turn<'_>) {
         let now_ns = self.wiring.clock.stamp();
         if self.timer.is_some_and(|at| at <= now_ns) {
             if !self.has_room() {
@@ -366,6 +362,9 @@ impl<H: Handler> Consumer<H> {
                 return;
             }
             self.timer = None;
+            if progress.work == 0 {
+                turn.account_idle(now_ns);
+            }
             progress.work += 1;
             let Wiring {
                 outputs,
@@ -375,6 +374,7 @@ impl<H: Handler> Consumer<H> {
             } = &mut self.wiring;
             let mut cx = Context::new(outputs, clock, counters, &mut self.timer, now_ns);
             self.handler.timer(&mut cx);
+            turn.account(&counters.regimes, Regime::Work, clock.stamp());
         }
     }
 
@@ -523,10 +523,11 @@ impl<H: Handler> Node for Consumer<H> {
         let result = catch_unwind(AssertUnwindSafe(|| {
             let mut progress = self.take(turn);
             if self.timer.is_some() {
-                self.run_timer(&mut progress);
+                self.run_timer(&mut progress, turn);
             }
             if progress.work > 0 {
                 self.wiring.outputs.ring_bells();
+                self.wiring.inputs.iter().for_each(HopRx::ring_bells);
                 self.unflushed = self.is_sink;
             }
             self.flush(progress.held_back, turn);

@@ -24,11 +24,18 @@ impl Outputs {
         Outputs { ports }
     }
 
-    /// The first hop that has no room for `frames`, by its place in [`Outputs::names`].
+    /// The first hop that has no room for `frames`, by its place among the hops that leave the node; of a
+    /// ring with several consumers the hop of the one that holds it back.
     #[inline]
     pub(crate) fn without_room(&mut self, frames: usize) -> Option<usize> {
-        let mut hops = self.ports.iter_mut().flatten().enumerate();
-        hops.find_map(|(at, hop)| (!hop.has_room(frames)).then_some(at))
+        let mut at = 0;
+        for hop in self.ports.iter_mut().flatten() {
+            if !hop.has_room(frames) {
+                return Some(at + hop.held_by());
+            }
+            at += hop.consumers();
+        }
+        None
     }
 
     #[inline]

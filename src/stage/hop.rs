@@ -8,8 +8,10 @@ use crate::frame::{Frame, KindInfo};
 use crate::hist::Recorder;
 use crate::io::Waker;
 use crate::overload::WhenFull;
-use crate::ring::hop::{FrameConsumer, FrameProducer};
 use crate::wait::Alarm;
+
+use super::ring::{RxRing, TxRing};
+use super::tap::{Desk, Inlet};
 
 /// Index of the wait histogram in a hop's recorder.
 pub const WAIT: usize = 0;
@@ -78,24 +80,26 @@ impl Doorbell {
         Doorbell { alarm, waker }
     }
 
-    /// Wakes the loop if it sleeps; a fence and a load if it does not.
+    /// Wakes the loop if it sleeps, and says so; a fence and a load if it does not.
     #[inline]
-    pub fn ring(&self) {
-        if self.alarm.should_wake() {
+    pub fn ring(&self) -> bool {
+        let sleeps = self.alarm.should_wake();
+        if sleeps {
             // A waker that fails leaves the sleeper to its own timeout, which is bounded.
             let _ = self.waker.wake();
         }
+        sleeps
     }
 }
 
 /// The producing end of a hop.
 #[derive(Debug)]
 pub struct HopTx {
-    ring: FrameProducer,
+    pub(crate) ring: TxRing,
     when_full: WhenFull,
     counters: Arc<HopCounters>,
     kinds: &'static [KindInfo],
-    bell: Option<Doorbell>,
+    bells: Vec<Doorbell>,
     name: Arc<str>,
     /// Fragments of the message in the making; 0 where there is none, or it is being shed.
     open: usize,
@@ -103,22 +107,23 @@ pub struct HopTx {
 }
 
 impl HopTx {
-    /// Joins a ring's producer with a policy and counters. `bell` wakes the consumer's loop if it parks.
+    /// Joins a ring's producer with a policy and counters, of which it writes the offering side. `bells` wake
+    /// the consumers' loops that park.
     #[must_use]
     pub fn new(
         name: Arc<str>,
-        ring: FrameProducer,
+        ring: impl Into<TxRing>,
         when_full: WhenFull,
         counters: Arc<HopCounters>,
         kinds: &'static [KindInfo],
-        bell: Option<Doorbell>,
+        bells: Vec<Doorbell>,
     ) -> HopTx {
         HopTx {
-            ring,
+            ring: ring.into(),
             when_full,
             counters,
             kinds,
-            bell,
+            bells,
             name,
             open: 0,
             rang: true,
@@ -135,9 +140,18 @@ impl HopTx {
     /// sheds, or where nobody reads any more.
     #[inline]
     pub fn has_room(&mut self, frames: usize) -> bool {
-        self.when_full != WhenFull::Block
-            || self.ring.has_room(frames)
-            || self.ring.consumer_closed().is_some()
+        self.when_full != WhenFull::Block || self.ring.has_room(frames) || self.ring.is_closed()
+    }
+
+    /// How many consumers it has: each is a hop of its own in the plan and in the report.
+    #[inline]
+    pub(crate) fn consumers(&self) -> usize {
+        self.ring.consumers()
+    }
+
+    /// The consumer that holds this end back, by its place.
+    pub(crate) fn held_by(&self) -> usize {
+        self.ring.slowest()
     }
 
     fn kind_at(&self, kind: u16) -> usize {
@@ -150,7 +164,7 @@ impl HopTx {
     /// Why a message of `frames` cannot be put on the ring now, if so.
     #[inline]
     fn refusal(&mut self, frames: usize) -> Option<Shed> {
-        if self.ring.has_room(frames) && self.ring.consumer_closed().is_none() {
+        if self.ring.has_room(frames) && !self.ring.is_closed() {
             return None;
         }
         Some(self.why_refused(frames))
@@ -158,7 +172,7 @@ impl HopTx {
 
     #[cold]
     fn why_refused(&self, frames: usize) -> Shed {
-        if self.ring.consumer_closed().is_some() {
+        if self.ring.is_closed() {
             return Shed::Closed;
         }
         if frames > self.ring.depth() {
@@ -189,13 +203,14 @@ impl HopTx {
             self.shed(F::SCHEMA, why);
             return Err(why);
         }
-        let Ok(mut claim) = self.ring.claim() else {
+        let put = self.ring.put(|payload| {
+            let len = write_frame(frame, payload);
+            parent.envelope(F::SCHEMA, len, Flags::WHOLE, t_offer_ns)
+        });
+        if put.is_err() {
             self.shed(F::SCHEMA, Shed::Closed);
             return Err(Shed::Closed);
-        };
-        let len = write_frame(frame, claim.payload_mut());
-        *claim.envelope_mut() = parent.envelope(F::SCHEMA, len, Flags::WHOLE, t_offer_ns);
-        claim.commit();
+        }
         self.counters.tx.accepted.add(1);
         self.rang = false;
         Ok(())
@@ -231,13 +246,10 @@ impl HopTx {
         if at >= frames {
             return;
         }
-        // The batch is dropped after the write: nothing is published, and the slots stay claimed
-        // by nobody but this producer until `end` claims them again.
-        if let Ok(mut batch) = self.ring.claim_batch(frames) {
-            let (envelope, payload) = batch.frame_mut(at);
+        self.ring.write_ahead(at, frames, |payload| {
             let len = write_frame(frame, payload);
-            *envelope = parent.envelope(F::SCHEMA, len, Flags::fragment(at, frames), t_offer_ns);
-        }
+            parent.envelope(F::SCHEMA, len, Flags::fragment(at, frames), t_offer_ns)
+        });
     }
 
     /// Whether a message is in the making that has room.
@@ -257,10 +269,7 @@ impl HopTx {
             offered.set(offered.get().saturating_sub(1));
             return Ok(());
         }
-        if written == frames
-            && let Ok(batch) = self.ring.claim_batch(frames)
-        {
-            batch.commit(frames);
+        if written == frames && self.ring.publish(frames).is_ok() {
             self.counters.tx.accepted.add(1);
             self.rang = false;
             return Ok(());
@@ -270,14 +279,21 @@ impl HopTx {
         Err(why)
     }
 
-    /// Wakes the consumer's loop if it announced that it sleeps and something was published since
-    /// the last call. Costs nothing where the consumer never parks.
+    /// Wakes the consumers' loops that announced that they sleep, if something was published since
+    /// the last call. Costs nothing where no consumer ever parks.
     #[inline]
     pub fn ring_bell(&mut self) {
         if !self.rang {
             self.rang = true;
-            if let Some(bell) = &self.bell {
-                bell.ring();
+            self.wake_consumers();
+        }
+    }
+
+    #[inline]
+    fn wake_consumers(&self) {
+        for bell in &self.bells {
+            if bell.ring() {
+                self.counters.tx.wakes.add(1);
             }
         }
     }
@@ -285,9 +301,7 @@ impl HopTx {
     /// Says that nothing more comes, and why.
     pub fn close(&mut self, cause: Cause) {
         self.ring.close(cause);
-        if let Some(bell) = &self.bell {
-            bell.ring();
-        }
+        self.wake_consumers();
     }
 }
 
@@ -305,30 +319,43 @@ fn write_frame<F: Frame>(frame: &F, payload: &mut [u8]) -> u16 {
 /// The consuming end of a hop.
 #[derive(Debug)]
 pub struct HopRx {
-    pub(crate) ring: FrameConsumer,
+    pub(crate) ring: RxRing,
     counters: Arc<HopCounters>,
     recorder: Recorder<3>,
     name: Arc<str>,
     /// Service time of the fragments of the message in hand.
     service_ns: u64,
+    /// Of the consumers that follow this one on a shared ring.
+    bells: Vec<Doorbell>,
+    tap: Inlet,
 }
 
 impl HopRx {
-    /// Joins a ring's consumer with counters and a recorder of wait, service and sojourn.
+    /// Joins a ring's consumer with counters, of which it writes the consuming side, and a recorder of wait,
+    /// service and sojourn. `bells` wake the loops of those that follow it on a shared ring.
     #[must_use]
     pub fn new(
         name: Arc<str>,
-        ring: FrameConsumer,
+        ring: impl Into<RxRing>,
         counters: Arc<HopCounters>,
         recorder: Recorder<3>,
+        bells: Vec<Doorbell>,
     ) -> HopRx {
         HopRx {
-            ring,
+            ring: ring.into(),
             counters,
             recorder,
             name,
             service_ns: 0,
+            bells,
+            tap: Inlet::default(),
         }
+    }
+
+    /// The same with a desk at which taps are attached.
+    pub(crate) fn tapped_at(mut self, desk: Arc<Desk>) -> HopRx {
+        self.tap = Inlet::new(desk);
+        self
     }
 
     /// The hop's name.
@@ -356,7 +383,8 @@ impl HopRx {
                 self.counters.rx.origin_saturated.add(1);
             }
         }
-        self.ring.advance();
+        self.tap.offer(&mut self.ring);
+        self.ring.advance(envelope.flags.is_last());
     }
 
     /// Steps over the frame in hand, which goes no further.
@@ -365,11 +393,14 @@ impl HopRx {
             self.service_ns = 0;
             self.counters.discard(why);
         }
-        self.ring.advance();
+        self.ring.advance(envelope.flags.is_last());
     }
 
-    /// Discards all that is on the ring.
+    /// Discards all that is on the ring, and of a shared one, which goes on without this consumer, all that comes.
     pub(crate) fn discard_all(&mut self, why: Discard) {
+        if self.ring.is_shared() {
+            self.counters.discard_rest(why);
+        }
         while let Some(frame) = self.ring.peek() {
             let envelope = *frame.envelope();
             self.discard(&envelope, why);
@@ -385,11 +416,22 @@ impl HopRx {
     /// Hands the recorded spans to the observer if it has asked.
     pub(crate) fn housekeep(&mut self) {
         self.recorder.publish_if_asked();
+        self.tap.housekeep();
+    }
+
+    /// Wakes the loops of those that follow and announced that they sleep.
+    #[inline]
+    pub(crate) fn ring_bells(&self) {
+        for bell in &self.bells {
+            bell.ring();
+        }
     }
 
     /// Says that nobody reads any more, and why.
     pub(crate) fn close(&mut self, cause: Cause) {
         self.ring.close(cause);
+        self.tap.close(cause);
+        self.ring_bells();
     }
 
     /// Whether the producer has closed and everything is taken.
@@ -406,3 +448,53 @@ pub fn kind_name(kinds: &[KindInfo], at: usize) -> &'static str {
 }
 
 const _: () = assert!(Shed::NAMES.len() <= crate::base::limits::REASONS_MAX);
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::io::{Driver, Virtual};
+    use crate::ring::hop;
+    use crate::wait::announce;
+
+    #[hopline::frame(schema = 7, version = 1)]
+    struct Tick {
+        at_ns: u64,
+    }
+
+    #[test]
+    fn only_an_announced_sleep_costs_a_wake() {
+        let (sleeper, alarm) = announce::pair();
+        let mut driver = Driver::from(Virtual::new());
+        let counters = Arc::new(HopCounters::default());
+        let (ring, mut rx) = hop::frames(64).unwrap();
+        let bell = Some(Doorbell::new(alarm, driver.waker()));
+        let when_full = WhenFull::Block;
+        let mut tx = HopTx::new(
+            "hop".into(),
+            ring,
+            when_full,
+            counters.clone(),
+            &[],
+            bell.into_iter().collect(),
+        );
+        let mut emit = || {
+            let parent = Parent::default();
+            assert_eq!(tx.emit(&Tick { at_ns: 1 }, &parent, 1), Ok(()));
+            tx.ring_bell();
+            // Nothing was published since: nothing to ring for.
+            tx.ring_bell();
+            rx.advance();
+            let woken = driver.poll(0, Some(0)).unwrap().woken;
+            (counters.tx.wakes.get(), woken)
+        };
+        for _ in 0..10_000 {
+            assert_eq!(emit(), (0, false), "awake: no system call");
+        }
+        sleeper.announce();
+        assert_eq!(emit(), (1, true));
+        assert_eq!(emit(), (1, false), "the wake is on its way already");
+        sleeper.announce();
+        sleeper.retract();
+        assert_eq!(emit(), (1, false));
+    }
+}

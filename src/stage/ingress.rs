@@ -4,9 +4,11 @@ use core::net::SocketAddr;
 
 use crate::base::{Hangup, Reject};
 use crate::budget::{IngressCounters, Regime};
+use crate::clock::Clock;
 use crate::io::{Driver, IoError};
 
 use super::context::Context;
+use super::hop::Doorbell;
 use super::node::Turn;
 use super::port::Port;
 
@@ -68,11 +70,30 @@ pub trait Ingress: Send + 'static {
     /// What could not be opened and why.
     fn open(&mut self, io: &mut Driver) -> Result<(), IoError>;
 
+    /// The source is joined with its line: the line's clock, and a bell for the loop that it will
+    /// run on, if that loop parks. For sources that other threads feed: they ring it after a push.
+    fn join(&mut self, _clock: &Clock, _bell: Option<Doorbell>) {}
+
     /// The line starts: schedules count from `t0_ns` of the line's clock, the same for all sources.
     fn start(&mut self, _t0_ns: u64) {}
 
     /// Takes a bounded burst of messages.
     fn turn(&mut self, cx: &mut SourceContext<'_, '_>) -> Feed;
+
+    /// Whether a message waits to be taken that nothing else wakes the loop for; asked once more
+    /// before it sleeps.
+    fn has_input(&mut self) -> bool {
+        false
+    }
+
+    /// The line drains: refuses what is new, and takes a bounded burst of what it has accepted
+    /// already. Called in each turn until it says that this was all.
+    fn drain(&mut self, _cx: &mut SourceContext<'_, '_>) -> Feed {
+        Feed::Ended
+    }
+
+    /// The source ends and takes nothing more: counts what it had accepted and never took.
+    fn abandon(&mut self, _counters: &IngressCounters) {}
 
     /// When the next message is due, in nanoseconds of the line's clock, if that is known.
     fn next_due_ns(&self) -> Option<u64> {
@@ -252,6 +273,19 @@ impl SourceContext<'_, '_> {
     /// Counts a message whose recorded time lies before that of an earlier one.
     pub fn note_time_backwards(&mut self) {
         self.counters.ingress.time_backwards.add(1);
+    }
+
+    /// Counts messages whose thread panicked while it wrote them.
+    pub fn note_panicked(&mut self, messages: u64) {
+        let counters = &*self.counters.ingress;
+        counters.received.add(messages);
+        counters.panicked.add(messages);
+        self.work += messages as usize;
+    }
+
+    /// Notes for how long a claim of another thread has been open, in nanoseconds.
+    pub fn note_claim_open(&mut self, span_ns: u64) {
+        self.counters.ingress.claim_open_ns_max.raise(span_ns);
     }
 
     /// From when a frame's wait counts, if not from now: a scheduled message that was ready while

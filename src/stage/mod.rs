@@ -26,7 +26,10 @@ pub mod ingress;
 pub mod node;
 pub mod outcome;
 pub mod port;
+pub mod ring;
 mod source;
+pub mod tap;
+mod typed;
 
 pub(crate) use consumer::panic_words;
 pub use consumer::{describe, describe_egress, sink_node, stage_node};
@@ -37,6 +40,7 @@ pub use node::{Descriptor, Node, NodeCounters, Progress, Role, State, Turn, Wiri
 pub use outcome::{Disposal, Outcome};
 pub use port::{Out, Port};
 pub use source::{describe_ingress, source_node};
+pub use typed::{TypedEnds, TypedRx, TypedTx, typed};
 
 use crate::base::Reason;
 use crate::frame::Input;

@@ -13,7 +13,7 @@ use crate::hist::Recorder;
 use crate::io::{Driver, IoError};
 
 use super::context::Outputs;
-use super::hop::HopRx;
+use super::hop::{Doorbell, HopRx};
 use super::port::Port;
 
 /// What a node is on the line.
@@ -158,6 +158,8 @@ pub struct Wiring {
     pub counters: Arc<NodeCounters>,
     /// The line's clock.
     pub clock: Clock,
+    /// Wakes the loop that it runs on, if that loop parks.
+    pub bell: Option<Doorbell>,
     /// Recorder of the span from the intended time to the end of the handler, for a sink.
     pub end_to_end: Option<Recorder<1>>,
     /// Index of this source among the line's sources, for a source.
@@ -190,13 +192,19 @@ pub struct Turn<'a> {
     pub mark_ns: u64,
     /// Where the loop's own time goes: idle and housekeeping.
     pub idle: &'a Regimes,
+    /// How much of this turn was no work: idle before it, or held back, in nanoseconds.
+    pub rest_ns: u64,
 }
 
 impl Turn<'_> {
     /// Gives the time since the last mark to a regime of `to`, and sets the mark.
     #[inline(always)]
     pub fn account(&mut self, to: &Regimes, regime: Regime, now_ns: u64) {
-        to.add(regime, now_ns.saturating_sub(self.mark_ns));
+        let span_ns = now_ns.saturating_sub(self.mark_ns);
+        to.add(regime, span_ns);
+        if matches!(regime, Regime::Idle | Regime::HeldBack) {
+            self.rest_ns += span_ns;
+        }
         self.mark_ns = self.mark_ns.max(now_ns);
     }
 

@@ -26,8 +26,9 @@ pub fn describe_ingress(ingress: &dyn Ingress) -> Descriptor {
 
 /// A node that runs an ingress.
 #[must_use]
-pub fn source_node(ingress: Box<dyn Ingress>, wiring: Wiring) -> Box<dyn Node> {
+pub fn source_node(mut ingress: Box<dyn Ingress>, mut wiring: Wiring) -> Box<dyn Node> {
     let max_emit = ingress.max_emit();
+    ingress.join(&wiring.clock, wiring.bell.take());
     Box::new(Source {
         ingress,
         wiring,
@@ -50,6 +51,7 @@ struct Source {
 impl Source {
     fn over(&mut self, io: &mut Driver, state: State, cause: Cause) {
         self.ingress.close(io, &self.wiring.counters.ingress);
+        self.ingress.abandon(&self.wiring.counters.ingress);
         self.housekeep(io);
         self.wiring.outputs.close(cause);
         self.wiring.counters.set_state(state);
@@ -77,13 +79,6 @@ impl Node for Source {
 
     fn turn(&mut self, turn: &mut Turn<'_>) -> Progress {
         let result = catch_unwind(AssertUnwindSafe(|| {
-            if self.draining {
-                self.over(turn.io, State::Done, Cause::Finished);
-                return Progress {
-                    work: 1,
-                    held_back: false,
-                };
-            }
             let Wiring {
                 outputs,
                 counters,
@@ -102,7 +97,11 @@ impl Node for Source {
                 max_emit: self.max_emit,
                 work: 0,
             };
-            let feed = self.ingress.turn(&mut cx);
+            let feed = if self.draining {
+                self.ingress.drain(&mut cx)
+            } else {
+                self.ingress.turn(&mut cx)
+            };
             let work = cx.work;
             if work > 0 {
                 self.wiring.outputs.ring_bells();
@@ -122,6 +121,10 @@ impl Node for Source {
                 held_back: false,
             }
         })
+    }
+
+    fn has_input(&mut self) -> bool {
+        self.ingress.has_input()
     }
 
     fn drain(&mut self) {
@@ -153,6 +156,10 @@ impl Node for Source {
         if core::mem::take(&mut self.hold.in_hand) {
             counters.ingress.panicked.add(1);
         }
+        // What it accepted and never took; a second panic has nothing to add.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            self.ingress.abandon(&self.wiring.counters.ingress);
+        }));
         self.wiring.outputs.close(Cause::Failed);
         self.wiring.counters.set_state(State::Failed);
     }

@@ -1,6 +1,7 @@
 //! Finds all that is wrong with a draft, and turns a right one into a line.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::base::limits::{
     DEPTH_MAX, DEPTH_MIN, HOPS_MAX, HOPS_PER_NODE_MAX, KINDS_PER_HOP_MAX, NAME_BYTES_MAX,
@@ -9,9 +10,11 @@ use crate::base::limits::{
 use crate::budget::Budget;
 use crate::frame::KindInfo;
 use crate::overload::WhenFull;
+use crate::stage::tap::Desk;
 use crate::stage::{Descriptor, Role};
 
 use super::draft::{Builder, Draft, DraftNode, Hop, Placement};
+use super::fan;
 use super::part::Part;
 use super::problem::{Place, Problem, Problems, all, closest, list};
 
@@ -32,6 +35,12 @@ pub(crate) struct LineHop {
     pub(crate) to: usize,
     pub(crate) hop: Hop,
     pub(crate) kinds: &'static [KindInfo],
+    /// Hops with the same number share one ring.
+    pub(crate) ring: Option<usize>,
+    /// The consumers of the same ring that its consumer follows.
+    pub(crate) after: Vec<usize>,
+    /// Where taps of its consumer are attached.
+    pub(crate) desk: Arc<Desk>,
 }
 
 /// A line that was checked: every name resolves, every hop carries what its consumer takes, and
@@ -100,7 +109,8 @@ impl Line {
         check.take_nodes(nodes);
         let hops = check.take_hops(hops);
         check.ports_and_inputs(&hops);
-        let order = check.order(&hops);
+        let edges = check.with_orders(&hops);
+        let order = check.order(&edges);
         check.threads(&placement);
         check.objective(objective.as_ref());
         let Check {
@@ -135,6 +145,7 @@ fn reorder(
     for hop in &mut hops {
         hop.from = now_at[hop.from];
         hop.to = now_at[hop.to];
+        hop.after.iter_mut().for_each(|at| *at = now_at[*at]);
     }
     Line {
         name,
@@ -218,6 +229,9 @@ impl Check {
 
     fn take_hops(&mut self, hops: Vec<super::draft::DraftHop>) -> Vec<LineHop> {
         let mut taken: Vec<LineHop> = Vec::new();
+        for problem in fan::wrong(&hops) {
+            self.problems.push(problem);
+        }
         for draft in hops {
             let places = &draft.places;
             let place = places.hop.as_ref();
@@ -251,6 +265,11 @@ impl Check {
             self.kinds(&name, kinds, to, place);
             self.message_fits(&name, from, &draft.hop, depth_place);
             self.hop_places.push(place.cloned());
+            let orders = draft.hop.after.iter();
+            let others = orders.filter(|(consumer, _)| *consumer == draft.to);
+            let others = others.flat_map(|(_, others)| others);
+            let after = others.filter_map(|other| self.find(other));
+            let after = after.filter(|other| *other != to).collect();
             taken.push(LineHop {
                 name,
                 from,
@@ -258,6 +277,9 @@ impl Check {
                 to,
                 hop: draft.hop,
                 kinds,
+                ring: draft.ring,
+                after,
+                desk: Arc::default(),
             });
         }
         if taken.len() > HOPS_MAX {
@@ -438,6 +460,22 @@ impl Check {
         }
     }
 
+    /// The hops, and the orders among the consumers of a ring as if they were hops: nobody may come
+    /// before one that it waits for.
+    fn with_orders(&mut self, hops: &[LineHop]) -> Vec<LineHop> {
+        let mut all = hops.to_vec();
+        for (at, hop) in hops.iter().enumerate() {
+            for from in hop.after.iter().copied() {
+                all.push(LineHop {
+                    from,
+                    ..hop.clone()
+                });
+                self.hop_places.push(self.hop_places[at].clone());
+            }
+        }
+        all
+    }
+
     /// A topological order (Kahn's), sources first and otherwise as given; names the cycle if
     /// there is one.
     fn order(&mut self, hops: &[LineHop]) -> Vec<usize> {
@@ -460,7 +498,12 @@ impl Check {
             self.problem(
                 place.as_ref(),
                 format!("the line has a cycle: {cycle}"),
-                "a line is a DAG: remove one of these hops",
+                match hops.iter().all(|hop| hop.after.is_empty()) {
+                    true => "a line is a DAG: remove one of these hops",
+                    false => {
+                        "a line is a DAG: remove one of these hops, or of the orders in \"after\""
+                    }
+                },
             );
         }
         order

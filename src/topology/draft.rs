@@ -2,7 +2,7 @@
 
 use crate::base::limits::{DEPTH_DEFAULT, DRAIN_DEADLINE_NS};
 use crate::budget::{Budget, BudgetError, Quantile};
-use crate::host::Pin;
+use crate::host::{MemoryWish, Pin};
 use crate::overload::WhenFull;
 use crate::stage::Stage;
 use crate::wait::Strategy;
@@ -32,7 +32,7 @@ impl std::fmt::Debug for DraftNode {
     }
 }
 
-/// A hop as given: one ring for each name in `from`.
+/// A hop as given, to one consumer: one ring for each name in `from`.
 #[derive(Clone, Debug)]
 pub struct DraftHop {
     /// `node` or `node.port`.
@@ -41,6 +41,8 @@ pub struct DraftHop {
     pub to: String,
     /// The ring and its policy.
     pub hop: Hop,
+    /// Hops with the same number share one ring: it has several consumers. A ring of its own without.
+    pub ring: Option<usize>,
     /// Where it and its keys stand.
     pub places: HopPlaces,
 }
@@ -64,6 +66,8 @@ pub struct HopPlaces {
     pub to: Option<Place>,
     /// Its `depth`.
     pub depth: Option<Place>,
+    /// Its `after`.
+    pub after: Option<Place>,
 }
 
 /// A ring's depth, policy and budget.
@@ -82,6 +86,8 @@ pub struct Hop {
     pub when_full: WhenFull,
     /// What it owes.
     pub budget: Option<Budget>,
+    /// Of several consumers those that wait for others, with the others.
+    pub after: Vec<(String, Vec<String>)>,
     pub(crate) budget_error: Option<BudgetError>,
 }
 
@@ -99,6 +105,7 @@ impl Hop {
             depth,
             when_full: WhenFull::Block,
             budget: None,
+            after: Vec::new(),
             budget_error: None,
         }
     }
@@ -107,6 +114,20 @@ impl Hop {
     #[must_use]
     pub fn when_full(mut self, when_full: WhenFull) -> Hop {
         self.when_full = when_full;
+        self
+    }
+
+    /// The same with an order among its consumers: `consumer` gets a message only after all of `others` are
+    /// done with it. For a hop that leads to several nodes.
+    ///
+    /// ```
+    /// # use hopline::topology::Hop;
+    /// let hop = Hop::depth(1024).after("publish", ["log", "replicate"]);
+    /// assert_eq!(hop.after[0].1, ["log", "replicate"]);
+    /// ```
+    #[must_use]
+    pub fn after(mut self, consumer: &str, others: impl Names) -> Hop {
+        self.after.push((consumer.to_owned(), others.names()));
         self
     }
 
@@ -180,6 +201,8 @@ pub struct Placement {
     pub threads_max: Option<usize>,
     /// Threads by hand; nodes on none of them are placed by the plan.
     pub threads: Vec<ThreadSpec>,
+    /// What is asked of the memory.
+    pub memory: MemoryWish,
 }
 
 impl Default for Placement {
@@ -189,6 +212,7 @@ impl Default for Placement {
             wait: None,
             threads_max: None,
             threads: Vec::new(),
+            memory: MemoryWish::default(),
         }
     }
 }
@@ -240,7 +264,7 @@ impl Draft {
     }
 }
 
-/// The names on the producing side of [`Builder::connect`]: one, or several that fan in.
+/// The names on a side of [`Builder::connect`]: one, or several.
 pub trait Names {
     /// All of them.
     fn names(&self) -> Vec<String>;
@@ -249,6 +273,12 @@ pub trait Names {
 impl Names for &str {
     fn names(&self) -> Vec<String> {
         vec![(*self).to_owned()]
+    }
+}
+
+impl Names for &String {
+    fn names(&self) -> Vec<String> {
+        vec![(*self).clone()]
     }
 }
 
@@ -315,16 +345,25 @@ impl Builder {
         self
     }
 
-    /// Joins nodes with a ring each: `from` is a node (its first port) or `node.port`.
-    pub fn connect(&mut self, from: impl Names, to: &str, hop: Hop) -> &mut Builder {
+    /// Joins nodes with a ring for each of `from`, which is a node (its first port) or `node.port`.
+    ///
+    /// Several names in `to` share that ring: it is written once, each of them gets every message, the
+    /// slowest holds the producer back, and [`Hop::after`] says who waits for whom. Each of them is a hop
+    /// of its own in plan, budget and report, such as `quotes->book` and `quotes->log`.
+    pub fn connect(&mut self, from: impl Names, to: impl Names, hop: Hop) -> &mut Builder {
+        let to = to.names();
         for from in from.names() {
-            let to = to.to_owned();
-            self.0.hops.push(DraftHop {
-                from,
-                to,
-                hop: hop.clone(),
-                places: HopPlaces::default(),
-            });
+            // No two rings begin at the same hop, so its place is the ring's number.
+            let ring = (to.len() > 1).then_some(self.0.hops.len());
+            for to in &to {
+                self.0.hops.push(DraftHop {
+                    from: from.clone(),
+                    to: to.clone(),
+                    hop: hop.clone(),
+                    ring,
+                    places: HopPlaces::default(),
+                });
+            }
         }
         self
     }

@@ -6,16 +6,15 @@
 use std::sync::Arc;
 
 use crate::base::primitive::{AtomicBool, Ordering};
-use crate::budget::report::RegimeReport;
 use crate::clock::{Clock, VirtualTime};
-use crate::host::Host;
+use crate::host::{Host, MemoryReport};
 use crate::io::Driver;
 use crate::reactor::{Command, Control, LoopCounters, Reactor, Step};
 use crate::stage::Role;
 use crate::wait::Strategy;
 
 use super::check::Line;
-use super::plan::{Plan, PlannedThread};
+use super::plan::Plan;
 use super::report::{DrainReport, LineReport, LoopReport, Parts, Report};
 use super::report::{is_over, left};
 use super::start::StartError;
@@ -79,6 +78,7 @@ impl Line {
             nodes,
             mut hop_views,
             mut node_views,
+            ..
         } = wire(self, &clock, |_, _| None)?;
         let control = Arc::new(Control::default());
         let counters = Arc::new(LoopCounters::default());
@@ -180,12 +180,13 @@ impl Line {
                 elapsed_ns: ended_ns - began_ns,
                 planned_bytes,
                 resident_bytes: None,
+                memory: MemoryReport::default(),
             },
             host: &host,
             placement: plan
                 .threads
                 .into_iter()
-                .map(|planned| loop_report(planned, &counters))
+                .map(|planned| LoopReport::new(planned, None, &counters, began_ns))
                 .collect(),
             hops: &hop_views,
             nodes: &node_views,
@@ -200,17 +201,6 @@ impl Line {
 
 fn sources(nodes: &[NodeView]) -> impl Iterator<Item = &NodeView> {
     nodes.iter().filter(|node| node.role == Role::Source)
-}
-
-fn loop_report(planned: PlannedThread, counters: &LoopCounters) -> LoopReport {
-    LoopReport {
-        planned,
-        pinned: None,
-        note: None,
-        turns: counters.turns.get(),
-        turn_ns_max: counters.turn_ns_max.get(),
-        regimes_ns: RegimeReport::new(counters.regimes.all()),
-    }
 }
 
 /// Moves virtual time to the next thing that is due, one of these or the driver's.

@@ -12,6 +12,7 @@
 
 pub mod check;
 pub mod draft;
+mod fan;
 pub mod inline;
 pub mod params;
 pub mod part;
@@ -21,6 +22,7 @@ pub mod registry;
 pub mod report;
 pub mod run;
 pub mod start;
+mod tap;
 mod wire;
 
 pub use check::Line;

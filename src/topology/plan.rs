@@ -1,14 +1,17 @@
 //! What is computed from a line and a machine: threads, cores and bytes, before anything runs.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::base::limits::HOPS_MAX;
-use crate::host::{Host, usable_threads};
-use crate::ring::hop;
+use crate::host::{Host, MemoryWish, memory, usable_threads};
+use crate::ring::{hop, multicast};
 use crate::stage::Role;
 use crate::wait::Strategy;
 
 use super::check::Line;
+use super::fan;
 use super::problem::{Problem, Problems, list};
 
 /// Bytes that a thread's stack takes up once it runs: what is touched, not what is reserved.
@@ -23,6 +26,8 @@ pub struct PlannedThread {
     pub core: Option<usize>,
     /// `spin`, `yield` or `park`.
     pub wait: String,
+    /// What that is, step by step.
+    pub ladder: String,
     /// `dedicated` for one node, `fused` for several, `inline` without a thread.
     pub placement: &'static str,
     /// The nodes on it, in the order of their turns.
@@ -42,7 +47,10 @@ pub struct PlannedHop {
     pub depth: usize,
     /// The policy.
     pub when_full: &'static str,
-    /// Bytes of the ring.
+    /// The hop that this one shares its ring with, where a ring has several consumers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shares: Option<String>,
+    /// Bytes of the ring; 0 where it is another hop's.
     pub ring_bytes: usize,
     /// Bytes of its histograms: the loop's two sets and the observer's totals.
     pub hist_bytes: usize,
@@ -63,6 +71,8 @@ pub struct Plan {
     pub node_bytes: usize,
     /// Bytes of everything: rings, histograms, nodes, stacks.
     pub memory_bytes: usize,
+    /// What the line asks of its memory when it starts.
+    pub memory: MemoryWish,
     /// What a person should know of how it came about.
     pub notes: Vec<String>,
 }
@@ -84,14 +94,26 @@ impl Plan {
     fn with(line: &Line, threads: Vec<PlannedThread>) -> Plan {
         let thread_of = |node: usize| threads.iter().position(|thread| thread.at.contains(&node));
         let per_hop_bytes = hist_bytes(3);
+        let rings = fan::rings(&line.hops);
+        let ring_bytes = |at: usize, depth| match rings.iter().find(|ring| ring[0] == at) {
+            None => 0,
+            Some(ring) if ring.len() == 1 => hop::memory_bytes(depth),
+            Some(ring) => multicast::memory_bytes(depth, ring.len()),
+        };
+        let shares = |at: usize| {
+            let ring = rings.iter().find(|ring| ring[1..].contains(&at))?;
+            Some(line.hops[ring[0]].name.clone())
+        };
         let hops: Vec<PlannedHop> = line
             .hops
             .iter()
-            .map(|line_hop| PlannedHop {
+            .enumerate()
+            .map(|(at, line_hop)| PlannedHop {
                 name: line_hop.name.clone(),
                 depth: line_hop.hop.depth,
                 when_full: line_hop.hop.when_full.name(),
-                ring_bytes: hop::memory_bytes(line_hop.hop.depth),
+                shares: shares(at),
+                ring_bytes: ring_bytes(at, line_hop.hop.depth),
                 hist_bytes: per_hop_bytes,
                 same_thread: thread_of(line_hop.from) == thread_of(line_hop.to),
             })
@@ -109,9 +131,9 @@ impl Plan {
         let hop_bytes: usize = hops.iter().map(|hop| hop.ring_bytes + hop.hist_bytes).sum();
         let memory_bytes =
             hop_bytes + node_bytes + sinks * hist_bytes(1) + threads.len() * STACK_TOUCHED_BYTES;
-        let line = line.name.clone();
         Plan {
-            line,
+            line: line.name.clone(),
+            memory: line.placement.memory,
             threads,
             hops,
             node_bytes,
@@ -137,6 +159,7 @@ fn thread(
         name: name.to_owned(),
         core,
         wait: strategy.to_string(),
+        ladder: strategy.ladder(),
         placement: if at.len() == 1 { "dedicated" } else { "fused" },
         nodes: at
             .iter()
@@ -186,8 +209,8 @@ impl Line {
 
         let threads_wanted = groups.len();
         let mut notes = Vec::new();
-        let crowded = threads_wanted > usable;
-        let strategy = self.strategy(crowded, usable, &mut notes);
+        let cramped = Cramped::of(threads_wanted, usable, host);
+        let strategy = self.strategy(cramped, usable, &mut notes);
         let taken: Vec<usize> = self
             .placement
             .threads
@@ -199,10 +222,10 @@ impl Line {
         for group in groups {
             let core = group.core.or_else(|| free.next());
             let mut wait = group.wait.unwrap_or(strategy);
-            if crowded && wait == Strategy::Spin {
+            if let Some(cramped) = cramped.filter(|_| wait.keeps_core()) {
                 wait = strategy;
                 notes.push(format!(
-                    "thread \"{}\" was asked to spin, but {threads_wanted} threads share {usable} cores: it waits by {wait}",
+                    "thread \"{}\" was asked to spin, but {cramped}: it waits by {wait}",
                     group.name
                 ));
             }
@@ -218,30 +241,42 @@ impl Line {
             ));
         }
         let mut plan = Plan::with(self, threads);
+        let ring_bytes: Vec<usize> = plan.hops.iter().map(|hop| hop.ring_bytes).collect();
+        notes.extend(memory::foresee(self.placement.memory, &ring_bytes));
         plan.notes = notes;
         Ok(plan)
     }
 
     /// What loops do when idle, unless they say so themselves.
-    fn strategy(&self, crowded: bool, usable: usize, notes: &mut Vec<String>) -> Strategy {
+    fn strategy(
+        &self,
+        cramped: Option<Cramped>,
+        usable: usize,
+        notes: &mut Vec<String>,
+    ) -> Strategy {
         let wished = self.placement.wait;
-        if crowded {
-            if wished == Some(Strategy::Spin) {
-                notes.push("more threads than cores: they yield instead of spinning".to_owned());
+        let Some(cramped) = cramped else {
+            let alone = usable == 1 && wished.is_none();
+            if alone {
+                notes.push("one core for everything: the loop yields when idle".to_owned());
             }
-            return wished
-                .filter(|wait| *wait != Strategy::Spin)
-                .unwrap_or(Strategy::YIELD);
+            return wished.unwrap_or(if alone {
+                Strategy::YIELD
+            } else {
+                Strategy::Spin
+            });
+        };
+        if let Some(wait) = wished.filter(|wait| !wait.keeps_core()) {
+            return wait;
         }
-        let alone = usable == 1;
-        if alone && wished.is_none() {
-            notes.push("one core for everything: the loop yields when idle".to_owned());
+        let wait = cramped.wait();
+        if wished.is_some() || matches!(cramped, Cramped::Quota { .. }) {
+            notes.push(format!(
+                "{cramped}: loops {} instead of spinning",
+                wait.name()
+            ));
         }
-        wished.unwrap_or(if alone {
-            Strategy::YIELD
-        } else {
-            Strategy::Spin
-        })
+        wait
     }
 
     /// Which nodes share a thread: those placed by hand as they are, the others in topological
@@ -292,6 +327,56 @@ impl Line {
             });
         }
         groups
+    }
+}
+
+/// Why threads of a line cannot all keep a core busy.
+#[derive(Clone, Copy, Debug)]
+enum Cramped {
+    /// They outnumber the cores: one that spins keeps the others from running.
+    Cores { threads: usize, usable: usize },
+    /// They would use more time than the cgroup grants: the kernel then stops all of them for the
+    /// rest of each period, which is up to 100 ms.
+    Quota { threads: usize, quota_cores: f64 },
+}
+
+impl Cramped {
+    fn of(threads: usize, usable: usize, host: &Host) -> Option<Cramped> {
+        match host.quota_cores {
+            Some(quota_cores) if quota_cores < threads as f64 => Some(Cramped::Quota {
+                threads,
+                quota_cores,
+            }),
+            _ if threads > usable => Some(Cramped::Cores { threads, usable }),
+            _ => None,
+        }
+    }
+
+    /// How loops wait then: by what takes no time that others need.
+    fn wait(self) -> Strategy {
+        match self {
+            Cramped::Cores { .. } => Strategy::YIELD,
+            Cramped::Quota { .. } => Strategy::PARK,
+        }
+    }
+}
+
+impl fmt::Display for Cramped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |count: usize| if count == 1 { "" } else { "s" };
+        match *self {
+            Cramped::Cores { threads, usable } => {
+                write!(f, "{threads} threads share {usable} core{}", plural(usable))
+            }
+            Cramped::Quota {
+                threads,
+                quota_cores,
+            } => write!(
+                f,
+                "the cgroup grants the time of {quota_cores} cores to {threads} thread{}",
+                plural(threads)
+            ),
+        }
     }
 }
 

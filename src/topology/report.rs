@@ -11,7 +11,8 @@ use crate::budget::report::{
 };
 use crate::budget::{Budget, Of};
 use crate::hist::Totals;
-use crate::host::Host;
+use crate::host::{Host, MemoryReport, Pinned};
+use crate::reactor::LoopCounters;
 use crate::stage::hop::kind_name;
 use crate::stage::{Role, State};
 
@@ -63,6 +64,8 @@ pub struct LineReport {
     pub planned_bytes: usize,
     /// Bytes of the process that are in memory; absent on virtual time.
     pub resident_bytes: Option<u64>,
+    /// What the line asked of its memory, and what was granted.
+    pub memory: MemoryReport,
 }
 
 /// A loop of the run.
@@ -77,10 +80,41 @@ pub struct LoopReport {
     pub note: Option<String>,
     /// Turns.
     pub turns: u64,
-    /// Longest turn that did work, in nanoseconds.
+    /// Longest turn that did work, without the idle time before it, in nanoseconds.
     pub turn_ns_max: u64,
+    /// The node that took the most of it.
+    pub turn_max_node: Option<String>,
+    /// When it ended, in nanoseconds from the start of the line.
+    pub turn_max_at_ns: u64,
+    /// The time accounted for, in nanoseconds: at the end of a run the sum of this loop's regimes
+    /// and those of its nodes, and how long it ran.
+    pub span_ns: u64,
     /// The loop's own time; its nodes' time is in `stages`.
     pub regimes_ns: RegimeReport,
+}
+
+impl LoopReport {
+    /// What a loop has counted; the line began at `began_ns` of its clock.
+    pub(crate) fn new(
+        planned: PlannedThread,
+        pinned: Option<&Pinned>,
+        counters: &LoopCounters,
+        began_ns: u64,
+    ) -> LoopReport {
+        let turn_max_at = counters.turn_max_node.get().checked_sub(1);
+        let turn_max_node = turn_max_at.and_then(|at| planned.nodes.get(at as usize).cloned());
+        LoopReport {
+            planned,
+            pinned: pinned.and_then(|pinned| pinned.got),
+            note: pinned.and_then(|pinned| pinned.note.clone()),
+            turns: counters.turns.get(),
+            turn_ns_max: counters.turn_ns_max.get(),
+            turn_max_node,
+            turn_max_at_ns: counters.turn_max_at_ns.get().saturating_sub(began_ns),
+            span_ns: counters.span_ns.get(),
+            regimes_ns: RegimeReport::new(counters.regimes.all()),
+        }
+    }
 }
 
 /// How a run ended.
@@ -171,12 +205,12 @@ fn over_budget(budget: Option<&Budget>, totals: &Totals) -> BTreeMap<&'static st
 
 pub(crate) fn hop_report(hop: &HopView) -> HopReport {
     let counters = &hop.counters;
-    // The consumer's side first: a running line must not show more delivered than accepted.
-    let delivered = counters.rx.delivered.get();
-    let discarded = by_reason::<Discard>(&counters.rx.discarded);
-    let accepted = counters.tx.accepted.get();
-    let shed = by_reason::<Shed>(&counters.tx.shed);
-    let shed_by_kind = counters
+    let offers = &hop.offers;
+    let arrivals = hop.arrivals();
+    let discarded = Discard::NAMES.iter().zip(arrivals.discarded);
+    let discarded = discarded.filter(|(_, count)| *count > 0);
+    let shed = by_reason::<Shed>(&offers.tx.shed);
+    let shed_by_kind = offers
         .tx
         .shed_by_kind
         .iter()
@@ -189,20 +223,23 @@ pub(crate) fn hop_report(hop: &HopView) -> HopReport {
         })
         .filter(|(_, reasons)| !reasons.is_empty())
         .collect();
-    let gone = delivered + discarded.values().sum::<u64>();
     let span = hop.budget.as_ref().map_or(Of::Sojourn, Budget::span);
     HopReport {
         name: hop.name.clone(),
         depth: hop.depth,
         when_full: hop.when_full,
-        offered: counters.tx.offered.get(),
-        accepted,
+        shares: hop.shares.clone(),
+        offered: offers.tx.offered.get(),
+        accepted: arrivals.accepted,
         shed,
         shed_by_kind,
-        delivered,
-        in_flight: accepted.saturating_sub(gone),
-        discarded,
+        delivered: arrivals.delivered,
+        in_flight: arrivals.in_flight,
+        discarded: discarded
+            .map(|(name, count)| ((*name).to_owned(), count))
+            .collect(),
         depth_max: counters.rx.depth_max.get(),
+        wakes: counters.tx.wakes.get(),
         wait_ns: percentiles(&hop.spans.totals[Of::Wait as usize]),
         service_ns: percentiles(&hop.spans.totals[Of::Service as usize]),
         sojourn_ns: percentiles(&hop.spans.totals[Of::Sojourn as usize]),
@@ -268,6 +305,8 @@ fn source_report(node: &NodeView) -> SourceReport {
         late_ns_max: ingress.late_ns_max.get(),
         connected: ingress.connected.get(),
         disconnected: by_reason::<Hangup>(&ingress.disconnected),
+        refused: ingress.refused.get(),
+        claim_open_ns_max: ingress.claim_open_ns_max.get(),
     }
 }
 
@@ -352,7 +391,9 @@ pub(crate) fn ledger_report(
                     hop.name, hop.offered, hop.accepted, hop.delivered, hop.in_flight
                 ));
             }
-            if let Some(undeclared) = hop.shed.get(Shed::Undeclared.name()) {
+            if let Some(undeclared) = hop.shed.get(Shed::Undeclared.name())
+                && hop.shares.is_none()
+            {
                 breaches.push(format!(
                     "{}: {undeclared} emissions shed for which no room had been secured",
                     hop.name
@@ -410,7 +451,7 @@ pub(crate) fn ledger_report(
         breaches,
         losses,
         sources,
-        shed: hops.iter().flat_map(|hop| hop.shed.values()).sum(),
+        shed: hops.iter().map(HopReport::shed_once).sum(),
         discarded: hops.iter().flat_map(|hop| hop.discarded.values()).sum(),
     }
 }
@@ -489,11 +530,16 @@ pub(crate) fn left(
     stuck_with: impl Fn(&str) -> Option<String>,
 ) -> Vec<Left> {
     let on = |hop: &HopView| {
-        let discarded = &hop.counters.rx.discarded[Discard::DrainDeadline.index()];
-        hop.counters.in_flight() + discarded.get()
+        let arrivals = hop.arrivals();
+        arrivals.in_flight + arrivals.discarded[Discard::DrainDeadline.index()]
     };
-    let holder = |hop: &HopView| {
-        let mut at = hop.to;
+    let holder = |first: &HopView| {
+        // One that has come as far as a consumer that it follows waits for that one.
+        let mut at = first.to;
+        let mut after = &first.after;
+        while let Some(next) = after.iter().find(|next| on(&hops[**next]) >= on(first)) {
+            (at, after) = (hops[*next].to, &hops[*next].after);
+        }
         // A line is a DAG, so this comes to an end.
         while let Some(next) = nodes[at].outputs.iter().find(|out| on(&hops[**out]) > 0) {
             at = hops[*next].to;

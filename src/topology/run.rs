@@ -14,9 +14,8 @@ use std::time::Duration;
 
 use crate::base::limits::{GIVE_UP_GRACE_NS, STALL_NS};
 use crate::budget::Budget;
-use crate::budget::report::RegimeReport;
 use crate::clock::Clock;
-use crate::host::{self, Host, Pinned};
+use crate::host::{self, Host, MemoryReport, Pinned};
 use crate::io::Waker;
 use crate::reactor::{Command, Control, LoopCounters};
 
@@ -122,6 +121,7 @@ pub struct Running {
     pub(super) progress: (u64, u64),
     /// Bytes in memory, the most that was seen while the loops had their rings.
     pub(super) resident_bytes: Option<u64>,
+    pub(super) memory: MemoryReport,
     pub(super) drain: Option<DrainReport>,
 }
 
@@ -273,6 +273,7 @@ impl Running {
         }
         for hop in &mut self.hops {
             hop.spans.observe();
+            hop.desk.collect();
         }
         for spans in self
             .nodes
@@ -393,7 +394,18 @@ impl Running {
     }
 
     fn report_of(&self, drain: Option<DrainReport>, at_rest: bool) -> Report {
-        let placement = self.loops.iter().map(loop_report).collect();
+        let placement = self
+            .loops
+            .iter()
+            .map(|one| {
+                LoopReport::new(
+                    one.planned.clone(),
+                    one.pinned.as_ref(),
+                    &one.counters,
+                    self.began_ns,
+                )
+            })
+            .collect();
         Parts {
             line: LineReport {
                 name: self.name.clone(),
@@ -402,6 +414,7 @@ impl Running {
                 elapsed_ns: self.clock.stamp().saturating_sub(self.began_ns),
                 planned_bytes: self.planned_bytes,
                 resident_bytes: self.resident_bytes,
+                memory: self.memory.clone(),
             },
             host: &self.host,
             placement,
@@ -432,15 +445,4 @@ impl Running {
 fn current_node(one: &Loop) -> Option<String> {
     let at = one.counters.current.get().checked_sub(1)?;
     one.planned.nodes.get(at as usize).cloned()
-}
-
-fn loop_report(one: &Loop) -> LoopReport {
-    LoopReport {
-        planned: one.planned.clone(),
-        pinned: one.pinned.as_ref().and_then(|pinned| pinned.got),
-        note: one.pinned.as_ref().and_then(|pinned| pinned.note.clone()),
-        turns: one.counters.turns.get(),
-        turn_ns_max: one.counters.turn_ns_max.get(),
-        regimes_ns: RegimeReport::new(one.counters.regimes.all()),
-    }
 }

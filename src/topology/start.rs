@@ -3,6 +3,7 @@
 //! Invariant: nothing has run when an error comes back.
 
 use std::fmt;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -10,7 +11,8 @@ use std::time::Duration;
 
 use crate::base::limits::OPEN_DEADLINE_NS;
 use crate::clock::Clock;
-use crate::host::{self, Host, Pin, Pinned};
+use crate::host::memory::{self, MemoryError};
+use crate::host::{self, Host, MemoryReport, MemoryWish, Pin, Pinned};
 use crate::io::{Driver, IoError, Waker};
 use crate::reactor::{Command, Control, LoopCounters, OpenError, Reactor};
 use crate::stage::hop::Doorbell;
@@ -53,6 +55,8 @@ pub enum StartError {
         /// Why not.
         error: host::PinError,
     },
+    /// The system did not grant what the line requires of its memory.
+    Memory(MemoryError),
     /// A thread or its driver could not be made.
     Thread {
         /// The thread.
@@ -69,6 +73,7 @@ impl fmt::Display for StartError {
             StartError::Open { node, error } => write!(f, "{node}: {error}"),
             StartError::Panicked { node, words } => write!(f, "{node}: {words}"),
             StartError::Pin { thread, error } => write!(f, "thread \"{thread}\": {error}"),
+            StartError::Memory(error) => write!(f, "{error}"),
             StartError::Thread { thread, why } => write!(f, "thread \"{thread}\": {why}"),
         }
     }
@@ -134,6 +139,7 @@ impl Line {
         let (name, pin, deadline_ns) = (self.name.clone(), self.placement.pin, self.drain_ns);
         let objective = self.objective.clone();
         let planned_bytes = plan.memory_bytes;
+        let wish = self.placement.memory;
 
         // Drivers are made here, so that the bells of other loops can hold their wakers.
         let mut drivers = Vec::new();
@@ -155,9 +161,9 @@ impl Line {
                 .iter()
                 .position(|thread| thread.at.contains(&node))
         };
-        let bell = |from: usize, to: usize| {
-            let (from, to) = (thread_of(from)?, thread_of(to)?);
-            let sleeper = sleepers[to].as_ref().filter(|_| from != to)?;
+        let bell = |from: Option<usize>, to: usize| {
+            let (from, to) = (from.and_then(thread_of), thread_of(to)?);
+            let sleeper = sleepers[to].as_ref().filter(|_| from != Some(to))?;
             Some(Doorbell::new(sleeper.alarm(), drivers[to].waker()))
         };
         let wakers: Vec<Waker> = drivers.iter().map(Driver::waker).collect();
@@ -165,6 +171,7 @@ impl Line {
             nodes,
             hop_views,
             node_views,
+            ring_spans,
         } = wire(self, &clock, bell)?;
 
         let control = Arc::new(Control::default());
@@ -238,9 +245,12 @@ impl Line {
             wakers,
             progress: (0, 0),
             resident_bytes: None,
+            memory: MemoryReport::default(),
             drain: None,
         };
         running.wait_for_open(&opened)?;
+        running.arrange(wish, &ring_spans)?;
+        running.go();
         Ok(running)
     }
 }
@@ -311,11 +321,21 @@ impl Running {
             }
         }
         // Where it failed, dropping this aborts the loops that are open.
-        result?;
+        result
+    }
+
+    /// Asks for what the line wishes of its memory, now that all of it is allocated and all threads
+    /// have their stacks.
+    fn arrange(&mut self, wish: MemoryWish, rings: &[Range<usize>]) -> Result<(), StartError> {
+        self.memory = memory::arrange(wish, rings).map_err(StartError::Memory)?;
+        Ok(())
+    }
+
+    /// Lets all loops run.
+    fn go(&mut self) {
         self.began_ns = self.clock.stamp();
         self.control.run(self.began_ns);
         self.wake();
         self.resident_bytes = host::resident_bytes();
-        Ok(())
     }
 }

@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use crate::base::limits::{HOPS_MAX, NODES_MAX};
-use crate::budget::{Budget, HopCounters};
+use crate::budget::{Arrivals, Budget, HopCounters};
 use crate::clock::Clock;
 use crate::frame::KindInfo;
 use crate::hist::{self, Observer, Totals};
 use crate::ring::hop;
+use crate::ring::multicast::{Graph, GraphError, ReaderId};
 use crate::stage::context::Outputs;
 use crate::stage::hop::{Doorbell, HopRx, HopTx};
+use crate::stage::ring::{RxRing, TxRing};
+use crate::stage::tap::Desk;
 use crate::stage::{Node, NodeCounters, Role, Wiring};
 
-use super::check::Line;
+use super::check::{Line, LineHop};
+use super::fan;
 use super::problem::{Problem, Problems};
 
 /// The histograms of one recorder as the outside collects them.
@@ -62,8 +66,24 @@ pub(crate) struct HopView {
     pub(crate) when_full: &'static str,
     pub(crate) kinds: &'static [KindInfo],
     pub(crate) budget: Option<Budget>,
+    /// What the consumer counts.
     pub(crate) counters: Arc<HopCounters>,
+    /// What the producer counts: on a shared ring the counters of its first hop.
+    pub(crate) offers: Arc<HopCounters>,
+    /// The first hop of a shared ring, for the others.
+    pub(crate) shares: Option<String>,
+    /// The hops of the same ring whose consumers this one's follows.
+    pub(crate) after: Vec<usize>,
+    /// Where taps of its consumer are attached.
+    pub(crate) desk: Arc<Desk>,
     pub(crate) spans: Collected<3>,
+}
+
+impl HopView {
+    /// Where the messages are that it has accepted.
+    pub(crate) fn arrivals(&self) -> Arrivals {
+        self.counters.arrivals(&self.offers)
+    }
 }
 
 /// What the outside sees of a node.
@@ -84,14 +104,16 @@ pub(crate) struct Wired {
     pub(crate) nodes: Vec<Box<dyn Node>>,
     pub(crate) hop_views: Vec<HopView>,
     pub(crate) node_views: Vec<NodeView>,
+    /// Where the rings lie.
+    pub(crate) ring_spans: Vec<std::ops::Range<usize>>,
 }
 
 /// Makes rings, counters and recorders, and the nodes around them. `bell` is the doorbell of the
-/// loop that a node runs on, if that loop parks and the producer is on another one.
+/// loop that a node runs on, if that loop parks and the producer, a node or none, is on another one.
 pub(crate) fn wire(
     line: Line,
     clock: &Clock,
-    bell: impl Fn(usize, usize) -> Option<Doorbell>,
+    bell: impl Fn(Option<usize>, usize) -> Option<Doorbell>,
 ) -> Result<Wired, Problems> {
     let Line {
         nodes,
@@ -106,39 +128,75 @@ pub(crate) fn wire(
         .map(|node| node.descriptor.ports.iter().map(|_| Vec::new()).collect())
         .collect();
     let mut leaving: Vec<Vec<(usize, usize)>> = nodes.iter().map(|_| Vec::new()).collect();
-    let mut hop_views = Vec::with_capacity(hops.len());
-    for (at, hop) in hops.into_iter().enumerate() {
-        let name: Arc<str> = hop.name.as_str().into();
-        let counters = Arc::new(HopCounters::default());
-        let limits = LimitsOf::new(hop.hop.budget.as_ref());
-        let (recorder, observer) =
-            hist::pair(limits.of()).map_err(|error| refused(&name, error))?;
-        let (tx, rx) = hop::frames(hop.hop.depth).map_err(|error| refused(&name, error))?;
-        let policy = hop.hop.when_full;
-        let bell = bell(hop.from, hop.to);
-        let tx = HopTx::new(name.clone(), tx, policy, counters.clone(), hop.kinds, bell);
-        outputs[hop.from][hop.port].push(tx);
-        leaving[hop.from].push((hop.port, at));
-        inputs[hop.to].push(HopRx::new(name, rx, counters.clone(), recorder));
-        hop_views.push(HopView {
-            name: hop.name,
-            to: hop.to,
-            depth: hop.hop.depth,
-            when_full: policy.name(),
-            kinds: hop.kinds,
-            budget: hop.hop.budget,
-            counters,
-            spans: Collected::new(observer),
-        });
+    let mut hop_views: Vec<Option<HopView>> = hops.iter().map(|_| None).collect();
+    let mut ring_spans = Vec::with_capacity(hops.len());
+    for ring in fan::rings(&hops) {
+        let first = &hops[ring[0]];
+        let name: Arc<str> = first.name.as_str().into();
+        let (tx, readers) = make(&hops, &ring).map_err(|error| refused(&name, error))?;
+        ring_spans.push(tx.span());
+        let offers = Arc::new(HopCounters::default());
+        let policy = first.hop.when_full;
+        let bells = ring
+            .iter()
+            .filter_map(|at| bell(Some(first.from), hops[*at].to));
+        let tx = HopTx::new(
+            name,
+            tx,
+            policy,
+            offers.clone(),
+            first.kinds,
+            bells.collect(),
+        );
+        outputs[first.from][first.port].push(tx);
+        for (at, rx) in ring.iter().copied().zip(readers) {
+            let hop = &hops[at];
+            let is_first = at == ring[0];
+            let counters = if is_first {
+                offers.clone()
+            } else {
+                Arc::default()
+            };
+            let limits = LimitsOf::new(hop.hop.budget.as_ref());
+            let (recorder, observer) =
+                hist::pair(limits.of()).map_err(|error| refused(&hop.name, error))?;
+            let follow = ring
+                .iter()
+                .filter(|other| hops[**other].after.contains(&hop.to));
+            let bells = follow.filter_map(|other| bell(Some(hop.to), hops[*other].to));
+            let name = hop.name.as_str().into();
+            let rx = HopRx::new(name, rx, counters.clone(), recorder, bells.collect());
+            inputs[hop.to].push(rx.tapped_at(hop.desk.clone()));
+            leaving[hop.from].push((hop.port, at));
+            let after = ring
+                .iter()
+                .filter(|other| hop.after.contains(&hops[**other].to));
+            hop_views[at] = Some(HopView {
+                name: hop.name.clone(),
+                to: hop.to,
+                depth: hop.hop.depth,
+                when_full: policy.name(),
+                kinds: hop.kinds,
+                budget: hop.hop.budget.clone(),
+                counters,
+                offers: offers.clone(),
+                shares: (!is_first).then(|| first.name.clone()),
+                after: after.copied().collect(),
+                desk: hop.desk.clone(),
+                spans: Collected::new(observer),
+            });
+        }
     }
+    let hop_views = hop_views.into_iter().flatten().collect();
     let mut wired = Wired {
         nodes: Vec::new(),
         hop_views,
         node_views: Vec::new(),
+        ring_spans,
     };
     let mut sources = 0u16;
     let joined = nodes.into_iter().zip(inputs).zip(outputs).zip(leaving);
-    for (((node, inputs), outputs), mut leaving) in joined {
+    for (at, (((node, inputs), outputs), mut leaving)) in joined.enumerate() {
         leaving.sort_by_key(|(port, _)| *port);
         let descriptor = node.descriptor;
         let counters = Arc::new(NodeCounters::default());
@@ -151,6 +209,8 @@ pub(crate) fn wire(
         } else {
             (None, None)
         };
+        // A source has no hop in front of it: what wakes its loop is for those who feed it.
+        let own_bell = bell(None, at).filter(|_| descriptor.role == Role::Source);
         let source = sources;
         sources += u16::from(descriptor.role == Role::Source);
         wired.node_views.push(NodeView {
@@ -169,11 +229,32 @@ pub(crate) fn wire(
             outputs: Outputs::new(outputs),
             counters,
             clock: clock.clone(),
+            bell: own_bell,
             end_to_end: recorder,
             source,
         }));
     }
     Ok(wired)
+}
+
+/// Makes the ring of these hops, and its readers in their order.
+fn make(hops: &[LineHop], ring: &[usize]) -> Result<(TxRing, Vec<RxRing>), GraphError> {
+    let depth = hops[ring[0]].hop.depth;
+    if let [_] = ring {
+        let (tx, rx) = hop::frames(depth)?;
+        return Ok((tx.into(), vec![rx.into()]));
+    }
+    let mut graph = Graph::new(depth);
+    let mut readers: Vec<(usize, ReaderId)> = Vec::with_capacity(ring.len());
+    for hop in ring.iter().map(|at| &hops[*at]) {
+        let follows = readers.iter().filter(|(node, _)| hop.after.contains(node));
+        let follows: Vec<ReaderId> = follows.map(|(_, reader)| *reader).collect();
+        readers.push((hop.to, graph.reader_after(&follows)));
+    }
+    let (ring, readers) = graph.frames()?;
+    let consumers = readers.len();
+    let readers = readers.into_iter().map(RxRing::from).collect();
+    Ok((TxRing::Many { ring, consumers }, readers))
 }
 
 fn refused(name: &str, error: impl std::fmt::Display) -> Problems {

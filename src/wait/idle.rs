@@ -11,7 +11,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use crate::base::limits::PARK_MAX_NS;
-use crate::base::units::UnitError;
+use crate::base::units::{Span, UnitError};
 
 /// What a loop does when it has no work.
 ///
@@ -68,6 +68,28 @@ impl Strategy {
             Strategy::Spin => "spin",
             Strategy::Yield { .. } => "yield",
             Strategy::Park { .. } => "park",
+        }
+    }
+
+    /// What it does, step by step, in words.
+    ///
+    /// ```
+    /// use hopline::wait::Strategy;
+    /// assert_eq!(Strategy::PARK.ladder(), "256 turns, 16 yields, then sleeps of up to 50.0ms");
+    /// ```
+    #[must_use]
+    pub fn ladder(self) -> String {
+        match self {
+            Strategy::Spin => "never leaves its core".to_owned(),
+            Strategy::Yield { spins } => format!("{spins} turns, then a yield after each"),
+            Strategy::Park {
+                spins,
+                yields,
+                max_park_ns,
+            } => format!(
+                "{spins} turns, {yields} yields, then sleeps of up to {}",
+                Span(max_park_ns.min(PARK_MAX_NS))
+            ),
         }
     }
 

@@ -259,6 +259,7 @@ fn echo(kind: &str, settings: &[Setting]) -> Line {
         from: "in".to_owned(),
         to: "out".to_owned(),
         hop: Hop::depth(64),
+        ring: None,
         places: HopPlaces::default(),
     });
     draft.check().unwrap()

@@ -99,13 +99,16 @@ impl Ingress for Counting {
     }
 
     fn turn(&mut self, cx: &mut SourceContext<'_, '_>) -> Feed {
-        for _ in 0..32 {
+        for nth in 0..32 {
             if self.sent == self.count {
                 return Feed::Ended;
             }
             let now_ns = cx.stamp();
             if now_ns < self.due_ns() || !cx.has_room() {
                 return Feed::Live;
+            }
+            if nth == 0 {
+                cx.begin_io();
             }
             let bytes = self.sent.to_le_bytes();
             let t_intended_ns = if self.gap_ns == 0 {

@@ -25,7 +25,7 @@ fn read(path: &Path) -> String {
 
 #[test]
 fn the_cases_are_good() {
-    for name in ["tick-to-trade", "udp-echo"] {
+    for name in ["tick-to-trade", "udp-echo", "diamond"] {
         let text = |file: &str| {
             let path = project().join("harness/cases").join(name).join(file);
             SourceText::from_bytes(file, read(&path).into_bytes()).unwrap()
@@ -157,6 +157,7 @@ fn every_key_is_documented_and_every_documented_key_is_known() {
     let source = "[[source]]\nname = \"a\"\nkind = \"bare\"\ndecode = \"datagram\"";
     let mut tables = vec![
         ("line.toml [line]", known(line("[line]"))),
+        ("line.toml [memory]", known(line("[memory]"))),
         ("line.toml [[source]]", known(line(source))),
         (
             "line.toml [[stage]]",

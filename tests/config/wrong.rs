@@ -80,6 +80,38 @@ fn what_is_no_case_at_all_is_told_briefly() {
 }
 
 #[test]
+fn steps_of_a_ladder_that_has_none_are_told() {
+    for (given, expected) in [
+        (
+            "spin_turns = 5",
+            "line.toml:2:1: \"spin_turns\" has no effect without a wait beside it\n  \
+             help: write wait = \"yield\" or wait = \"park\", or remove it",
+        ),
+        (
+            "spin_turns = 5\nwait = \"spin\"",
+            "line.toml:2:1: \"spin_turns\" has no effect where wait = \"spin\"\n  \
+             help: write wait = \"yield\" or wait = \"park\", or remove it",
+        ),
+        (
+            "park_max = \"1ms\"\nwait = \"yield\"",
+            "line.toml:2:1: \"park_max\" has no effect where wait = \"yield\"\n  \
+             help: write wait = \"park\", or remove it",
+        ),
+        (
+            "park_max = \"1s\"\nwait = \"park\"",
+            "line.toml:2:1: a sleep of up to 1.00s is out of bounds\n  \
+             help: write a span from 10.0us to 50.0ms",
+        ),
+        (
+            "wait = \"park\"\n[memory]\nlock = \"yes\"",
+            "line.toml:4:1: \"lock\" does not know the word \"yes\"\n  help: write \"off\", \"prefer\" or \"require\"",
+        ),
+    ] {
+        assert_eq!(said_with("name = \"mine\"", given), expected, "{given}");
+    }
+}
+
+#[test]
 fn unknown_keys_are_told_with_the_one_that_was_meant() {
     for (from, to, expected) in [
         (
@@ -90,7 +122,7 @@ fn unknown_keys_are_told_with_the_one_that_was_meant() {
         (
             "depth = 1024",
             "colour = 1024",
-            "line.toml:28:1: unknown key \"colour\"\n  help: known here: from, to, depth, when_full",
+            "line.toml:28:1: unknown key \"colour\"\n  help: known here: from, to, after, depth, when_full",
         ),
         (
             "name = \"mine\"",
@@ -106,7 +138,7 @@ fn unknown_keys_are_told_with_the_one_that_was_meant() {
             "[line]",
             "colour = 1\n[line]",
             "line.toml:1:1: unknown key \"colour\"\n  \
-             help: tables here: line, source, stage, sink, hop, thread",
+             help: tables here: line, memory, source, stage, sink, hop, thread",
         ),
         (
             "kind = \"book\"",

@@ -1,11 +1,14 @@
-//! The suite that every point-to-point ring passes, written against small traits.
+//! The suite that every ring with one consumer passes, written against small traits.
+//!
+//! A ring with many producers passes it with one of them; what several do is in `producers.rs`.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
-use hopline::base::{Cause, Prng, Sequence};
+use hopline::base::{Cause, Envelope, Prng, Sequence};
 use hopline::ring::ClaimError;
+use hopline::ring::hop::FrameRef;
 use proptest::prelude::*;
 
 /// What the suite asks of a writing handle; items are numbers.
@@ -26,6 +29,8 @@ pub(crate) trait Tx: Send + 'static {
 
 /// What the suite asks of a reading handle.
 pub(crate) trait Rx: Send + 'static {
+    /// Whether what was published before this side closed can still be taken.
+    const READS_ON: bool = true;
     fn peek(&mut self) -> Option<u64>;
     fn advance(&mut self) -> bool;
     fn take(&mut self) -> Option<u64> {
@@ -47,6 +52,8 @@ pub(crate) trait Rx: Send + 'static {
 pub(crate) trait Ring {
     type Tx: Tx;
     type Rx: Rx;
+    /// Slots that an aborted claim takes: none where it is given back, one where it is stepped over.
+    const ABORT_TAKES: usize = 0;
     fn open(depth: usize, start: u64) -> (Self::Tx, Self::Rx);
 }
 
@@ -93,21 +100,22 @@ pub(crate) fn keeps_order_over_threads<R: Ring>(depth: usize, start: u64, items:
     assert_eq!(reader.join().unwrap(), (hash, items, end));
 }
 
-/// Exactly `depth` items fit; an aborted claim takes none of that.
+/// Exactly `depth` items fit; an aborted claim takes of that what it says.
 pub(crate) fn holds_exactly_its_depth<R: Ring>(depth: usize, start: u64) {
     let (mut tx, mut rx) = R::open(depth, start);
     assert_eq!(rx.peek(), None, "an initial slot looks ready");
     assert_eq!(rx.ready_ahead(depth), 0);
     for lap in 0..4 {
-        for item in 0..depth as u64 {
+        let each = 1 + R::ABORT_TAKES;
+        for item in 0..(depth / each) as u64 {
             assert_eq!(tx.abort(u64::MAX), Ok(()));
             assert_eq!(tx.offer(lap * 1000 + item), Ok(()));
         }
         assert_eq!(tx.offer(0), Err(ClaimError::Full));
         assert_eq!(tx.abort(0), Err(ClaimError::Full));
         assert!(!tx.has_room(1));
-        assert_eq!(rx.ready_ahead(usize::MAX), depth);
-        for item in 0..depth as u64 {
+        assert_eq!(rx.ready_ahead(usize::MAX), depth / each);
+        for item in 0..(depth / each) as u64 {
             assert_eq!(rx.peek(), Some(lap * 1000 + item));
             assert_eq!(rx.peek(), Some(lap * 1000 + item));
             assert_eq!(rx.take(), Some(lap * 1000 + item));
@@ -228,7 +236,8 @@ pub(crate) fn closes_with_a_cause<R: Ring>() {
     assert_eq!(tx.consumer_closed(), Some(Cause::Aborted));
     let refusal = Err(ClaimError::Closed(Cause::Aborted));
     assert_eq!(tx.offer(4), refusal, "closed goes before full");
-    assert_eq!((rx.take(), rx.take(), rx.take()), (Some(3), Some(3), None));
+    let left = if R::Rx::READS_ON { Some(3) } else { None };
+    assert_eq!((rx.take(), rx.take(), rx.take()), (left, left, None));
     assert!(!rx.is_finished(), "the producer has not closed");
     assert_eq!(tx.abort(4), refusal);
 
@@ -261,14 +270,14 @@ pub(crate) fn finishes_only_when_empty<R: Ring>(rounds: u64) {
 
 /// A panic in mid-write publishes nothing; one in mid-read consumes nothing; the ring goes on.
 pub(crate) fn survives_panics<R: Ring>() {
-    let (mut tx, mut rx) = R::open(4, 0);
+    let (mut tx, mut rx) = R::open(8, 0);
     tx.offer(1).unwrap();
     assert!(catch_unwind(AssertUnwindSafe(|| tx.panic_in_claim(&[8, 9]))).is_err());
-    assert_eq!(rx.ready_ahead(4), 1);
+    assert_eq!(rx.ready_ahead(8), 1);
     tx.offer(2).unwrap();
     assert!(catch_unwind(AssertUnwindSafe(|| rx.panic_in_peek())).is_err());
     assert_eq!((rx.take(), rx.take(), rx.take()), (Some(1), Some(2), None));
-    assert_eq!(tx.credits(), 4);
+    assert_eq!(tx.credits(), 8);
 
     // A thread that dies with its handle closes the ring: nobody waits for ever.
     let (mut tx, mut rx) = R::open(4, 0);
@@ -310,23 +319,57 @@ pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
     proptest::collection::vec(op, 1..200)
 }
 
-/// The ring does, step by step, what a bounded `VecDeque` with a lazily published head does.
+/// What a bounded `VecDeque` with a lazily published head does. `None` is an aborted slot.
+struct Model {
+    queue: VecDeque<Option<u64>>,
+    taken: u64,
+    head: u64,
+    lazy: u64,
+}
+
+impl Model {
+    fn step(&mut self) -> Option<u64> {
+        let item = self.queue.pop_front().flatten();
+        self.taken += 1;
+        if self.taken - self.head >= self.lazy {
+            self.head = self.taken;
+        }
+        item
+    }
+
+    /// Steps over what was aborted; finding nothing publishes the head.
+    fn front(&mut self) -> Option<u64> {
+        while self.queue.front() == Some(&None) {
+            self.step();
+        }
+        if self.queue.is_empty() {
+            self.head = self.taken;
+        }
+        self.queue.front().copied().flatten()
+    }
+}
+
+/// The ring does, step by step, what the model does.
 pub(crate) fn agrees_with_the_model<R: Ring>(
     depth: usize,
     start: u64,
     ops: &[Op],
 ) -> Result<(), TestCaseError> {
     let (mut tx, mut rx) = R::open(depth, start);
-    let lazy = (depth as u64 / 8).max(1);
-    let mut queue = VecDeque::new();
-    let (mut pushed, mut taken, mut head) = (0u64, 0u64, 0u64);
+    let mut model = Model {
+        queue: VecDeque::new(),
+        taken: 0,
+        head: 0,
+        lazy: (depth as u64 / 8).max(1),
+    };
+    let mut pushed = 0u64;
     for op in ops {
-        let credits = depth - (pushed - head) as usize;
+        let credits = depth - (pushed - model.head) as usize;
         match *op {
             Op::Offer(item) => {
                 prop_assert_eq!(tx.offer(item).is_ok(), credits > 0);
                 if credits > 0 {
-                    queue.push_back(item);
+                    model.queue.push_back(Some(item));
                     pushed += 1;
                 }
             }
@@ -335,43 +378,183 @@ pub(crate) fn agrees_with_the_model<R: Ring>(
                 prop_assert_eq!(tx.offer_batch(&items).is_ok(), credits >= count);
                 if credits >= count {
                     pushed += count as u64;
-                    queue.extend(items);
+                    model.queue.extend(items.into_iter().map(Some));
                 }
             }
-            Op::Abort => prop_assert_eq!(tx.abort(5).is_ok(), credits > 0),
+            Op::Abort => {
+                prop_assert_eq!(tx.abort(5).is_ok(), credits > 0);
+                if credits > 0 {
+                    pushed += R::ABORT_TAKES as u64;
+                    model.queue.extend([None].repeat(R::ABORT_TAKES));
+                }
+            }
             Op::Take(count) => {
                 for _ in 0..count {
                     let item = rx.take();
-                    prop_assert_eq!(item, queue.pop_front());
-                    taken += u64::from(item.is_some());
-                    if item.is_none() || taken - head >= lazy {
-                        head = taken;
+                    prop_assert_eq!(item, model.front());
+                    if item.is_some() {
+                        model.step();
                     }
                 }
             }
-            Op::Peek => {
-                prop_assert_eq!(rx.peek(), queue.front().copied());
-                if queue.is_empty() {
-                    head = taken;
-                }
-            }
+            Op::Peek => prop_assert_eq!(rx.peek(), model.front()),
             Op::Ready(limit) => {
-                prop_assert_eq!(rx.ready_ahead(limit), queue.len().min(limit));
-                if limit > 0 && queue.is_empty() {
-                    head = taken;
+                let ready = rx.ready_ahead(limit);
+                if limit > 0 {
+                    model.front();
                 }
+                let waiting = model.queue.iter().flatten().count();
+                prop_assert_eq!(ready, waiting.min(limit));
             }
             Op::Return => {
                 rx.return_credits();
-                head = taken;
+                model.head = model.taken;
             }
         }
         prop_assert_eq!(tx.position().since(Sequence(start)), pushed);
-        prop_assert_eq!(rx.position().since(Sequence(start)), taken);
+        prop_assert_eq!(rx.position().since(Sequence(start)), model.taken);
         // Half of the time, so that the cached head gets old as well.
-        if pushed % 2 == 0 {
-            prop_assert_eq!(tx.credits(), depth - (pushed - head) as usize);
+        if pushed.is_multiple_of(2) {
+            prop_assert_eq!(tx.credits(), depth - (pushed - model.head) as usize);
         }
     }
     Ok(())
 }
+
+/// Writes all of a frame, so that a torn one shows.
+pub(crate) fn write(envelope: &mut Envelope, payload: &mut [u8; 96], item: u64) {
+    envelope.t_offer_ns = item;
+    envelope.len = 96;
+    for word in payload.chunks_exact_mut(8) {
+        word.copy_from_slice(&item.to_le_bytes());
+    }
+}
+
+/// The number of a frame, all of which is looked at.
+pub(crate) fn read(frame: FrameRef<'_>) -> u64 {
+    assert_eq!(frame.payload().len(), 96);
+    let item = frame.envelope().t_offer_ns;
+    for word in frame.payload().chunks_exact(8) {
+        assert_eq!(u64::from_le_bytes(word.try_into().unwrap()), item, "torn");
+    }
+    item
+}
+
+/// The methods that values and frames have under the same names.
+macro_rules! forward {
+    (tx) => {
+        forward!(tx, consumer_closed);
+    };
+    (tx, $closed:ident) => {
+        fn has_room(&mut self, count: usize) -> bool {
+            self.has_room(count)
+        }
+        fn credits(&mut self) -> usize {
+            self.credits()
+        }
+        fn position(&self) -> Sequence {
+            self.position()
+        }
+        fn close(&mut self, cause: Cause) {
+            self.close(cause);
+        }
+        fn consumer_closed(&self) -> Option<Cause> {
+            self.$closed()
+        }
+    };
+    (rx) => {
+        fn advance(&mut self) -> bool {
+            self.advance()
+        }
+        fn ready_ahead(&mut self, limit: usize) -> usize {
+            self.ready_ahead(limit)
+        }
+        fn return_credits(&mut self) {
+            self.return_credits();
+        }
+        fn position(&self) -> Sequence {
+            self.position()
+        }
+        fn is_finished(&mut self) -> bool {
+            self.is_finished()
+        }
+        fn close(&mut self, cause: Cause) {
+            self.close(cause);
+        }
+        fn producer_closed(&self) -> Option<Cause> {
+            self.producer_closed()
+        }
+    };
+}
+
+pub(crate) use forward;
+
+/// The suite, as a module of tests for each ring.
+macro_rules! conforms {
+    ($($ring:ident: $type:ty;)+) => {$(
+        mod $ring {
+            use super::*;
+            use super::conformance::*;
+            use proptest::prelude::*;
+
+            #[test]
+            fn order() {
+                keeps_order_over_threads::<$type>(2, 0, 5_000);
+                keeps_order_over_threads::<$type>(64, 0, 100_000);
+                keeps_order_over_threads::<$type>(16, u64::MAX - 10_000, 20_000);
+                keeps_order_over_threads::<$type>(2, u64::MAX, 5_000);
+            }
+
+            #[test]
+            fn depth() {
+                for depth in [2, 4, 64] {
+                    for start in [0, 1, 3, u64::MAX - 70, u64::MAX, 1 << 63] {
+                        holds_exactly_its_depth::<$type>(depth, start);
+                    }
+                }
+            }
+
+            #[test]
+            fn credits() {
+                for depth in [2, 8, 16, 64] {
+                    gives_credits_back_exactly::<$type>(depth);
+                }
+            }
+
+            #[test]
+            fn batches() {
+                for start in [0, u64::MAX - 2, u64::MAX] {
+                    publishes_batches_all_or_none::<$type>(2, start);
+                    publishes_batches_all_or_none::<$type>(32, start);
+                }
+                shows_batches_whole_over_threads::<$type>(10_000);
+            }
+
+            #[test]
+            fn close() {
+                closes_with_a_cause::<$type>();
+                finishes_only_when_empty::<$type>(200);
+            }
+
+            #[test]
+            fn panics() {
+                survives_panics::<$type>();
+            }
+
+            proptest! {
+                #![proptest_config(ProptestConfig {
+                    cases: 64,
+                    failure_persistence: None,
+                    ..ProptestConfig::default()
+                })]
+                #[test]
+                fn model(power in 1u32..7, from_the_end in 0u64..200, ops in ops()) {
+                    let start = 0u64.wrapping_sub(from_the_end);
+                    agrees_with_the_model::<$type>(1 << power, start, &ops)?;
+                }
+            }
+        }
+    )+};
+}
+
+pub(crate) use conforms;

@@ -1,5 +1,6 @@
 //! The plan of a line as tables.
 
+use hopline::host::Wish;
 use hopline::topology::Plan;
 
 use super::table::{Cell, Table, numbers, words};
@@ -24,6 +25,7 @@ pub(crate) fn lines(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
             Cell::new(&*thread.wait, Tone::Dim),
         ]);
         threads.remark(format!("runs {}", thread.nodes.join(", ")), Tone::Dim);
+        threads.remark(format!("idle: {}", thread.ladder), Tone::Dim);
     }
     let mut hops = Table::new(vec![
         words("hop"),
@@ -38,7 +40,10 @@ pub(crate) fn lines(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
             Cell::new(&*hop.name, Tone::Strong),
             grouped(hop.depth as u64).into(),
             hop.when_full.into(),
-            bytes(hop.ring_bytes as u64).into(),
+            match &hop.shares {
+                Some(_) => Cell::new("shared", Tone::Dim),
+                None => bytes(hop.ring_bytes as u64).into(),
+            },
             bytes(hop.hist_bytes as u64).into(),
             Cell::new(
                 if hop.same_thread {
@@ -76,6 +81,16 @@ pub(crate) fn lines(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
         ),
         bytes(plan.node_bytes as u64)
     ));
+    let wish = plan.memory;
+    for (name, wish) in [
+        ("prefault", wish.prefault),
+        ("lock", wish.lock),
+        ("huge_pages", wish.huge_pages),
+    ] {
+        if wish != Wish::Off {
+            out.push(format!("            {name}: asked, \"{wish}\""));
+        }
+    }
     for note in &plan.notes {
         for (at, line) in wrap(note, width.saturating_sub(12).max(20))
             .iter()

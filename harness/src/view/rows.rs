@@ -10,7 +10,7 @@ use hopline::budget::report::{
 use hopline::topology::Report;
 
 use super::table::{Cell, Table, numbers, words};
-use super::text::{Tone, bytes, grouped, limit, rate, share};
+use super::text::{Tone, bytes, grouped, limit, rate, seconds, share};
 use crate::report::RunReport;
 use crate::sender::SenderReport;
 
@@ -159,7 +159,7 @@ pub(crate) fn hops(report: &Report, since: Since<'_>, detail: Detail) -> Table {
             head,
             &spans[..shown],
             limits,
-            unless_zero(shed, Tone::Bad),
+            unless_zero(hop.shed_once(), Tone::Bad),
         );
         if !live {
             hop_remarks(&mut table, hop);
@@ -208,7 +208,10 @@ fn block(
 }
 
 fn hop_remarks(table: &mut Table, hop: &HopReport) {
-    if !hop.shed.is_empty() {
+    if let Some(first) = &hop.shares {
+        table.remark(format!("shares the ring of {first}"), Tone::Dim);
+    }
+    if !hop.shed.is_empty() && hop.shares.is_none() {
         let kinds = hop
             .shed_by_kind
             .iter()
@@ -609,6 +612,10 @@ pub(crate) fn threads(report: &Report) -> Table {
             format!("runs {}", place.planned.nodes.join(", ")),
             Tone::Dim,
         );
+        if let Some(node) = &place.turn_max_node {
+            let at = seconds(place.turn_max_at_ns);
+            table.remark(format!("longest turn in {node}, at {at}"), Tone::Dim);
+        }
         if let Some(note) = &place.note {
             table.remark(note.clone(), Tone::Warn);
         }

@@ -2,6 +2,7 @@
 
 use hopline::base::limits::{DEPTH_MAX, FRAGMENTS_MAX};
 use hopline::base::units::Span;
+use hopline::host::Wish;
 use hopline::topology::Report;
 
 use super::rows::{self, Detail, Since};
@@ -214,6 +215,19 @@ fn memory(lines: &mut Lines<'_>, run: &RunReport) {
         None => format!("{planned} planned for the line"),
     };
     lines.add("memory:", &text, Tone::Plain);
+    for (name, granted) in line.memory.wishes() {
+        if granted.asked == Wish::Off {
+            continue;
+        }
+        let text = match &granted.note {
+            None => format!("{name}: granted, {}", bytes(granted.bytes)),
+            Some(why) if granted.bytes > 0 => {
+                format!("{name}: granted in part, {}: {why}", bytes(granted.bytes))
+            }
+            Some(why) => format!("{name}: not granted: {why}"),
+        };
+        lines.add("", &text, Tone::Plain);
+    }
 }
 
 fn verdict(run: &RunReport) -> String {
@@ -232,7 +246,7 @@ fn verdict(run: &RunReport) -> String {
 pub(crate) fn hints(run: &RunReport, program: &str, case: &str, is_fed: bool) -> Vec<String> {
     let report = &run.report;
     let mut hints = Vec::new();
-    for hop in &report.hops {
+    for hop in report.hops.iter().filter(|hop| hop.shares.is_none()) {
         // A hop that closed because a node failed was not too slow.
         let reasons = hop.shed.iter().filter(|(why, _)| *why != "closed");
         let shed: u64 = reasons.map(|(_, count)| count).sum();

@@ -1,0 +1,109 @@
+//! Hops that lead to several nodes, as a file says them.
+
+use hopline::config::{Case, HopSetting, Overrides};
+use hopline::overload::WhenFull;
+use hopline::topology::Draft;
+
+use crate::kinds::registry;
+use crate::{LINE, files, said};
+
+/// The line, with a sink `log` that reads the ring of the hop to `orders` as well.
+fn fan(hop: &str) -> String {
+    let second = "[[sink]]\nname = \"log\"\nkind = \"udp\"\nto = \"127.0.0.1:26501\"\n\n[[hop]]\nfrom = \"btc\"";
+    let line = LINE.replace("[[hop]]\nfrom = \"btc\"", second);
+    let end = "to = \"orders\"\nwhen_full = \"drop_newest\"\n";
+    assert!(line.contains(end));
+    line.replace(end, hop)
+}
+
+fn draft(line: &str, budget: Option<&str>, overrides: &Overrides) -> Draft {
+    let case = Case::parse("folder", files(line, None, budget)).unwrap();
+    case.draft(&registry(), overrides)
+        .unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+#[test]
+fn a_list_of_consumers_is_one_ring_with_a_budget_for_each() {
+    let line = fan("to = [\"orders\", \"log\"]\nafter = { log = \"orders\" }\n");
+    let budget = "[hop.\"signal->log\"]\np99 = \"20us\"\n";
+    let given = draft(&line, Some(budget), &Overrides::default());
+    let names: Vec<String> = given.hops.iter().map(|hop| hop.name()).collect();
+    assert_eq!(
+        names,
+        ["btc->book", "book->signal", "signal->orders", "signal->log"]
+    );
+    assert_eq!(given.hops[1].ring, None);
+    assert!(given.hops[2].ring.is_some() && given.hops[2].ring == given.hops[3].ring);
+    assert_eq!(
+        given.hops[3].hop.after,
+        [("log".to_owned(), vec!["orders".to_owned()])]
+    );
+    assert!(given.hops[2].hop.budget.is_none() && given.hops[3].hop.budget.is_some());
+    given
+        .check()
+        .unwrap_or_else(|problems| panic!("{problems}"));
+
+    // A list of one is a ring of its own.
+    let alone = draft(
+        &LINE.replace("to = \"book\"", "to = [\"book\"]"),
+        None,
+        &Overrides::default(),
+    );
+    assert_eq!(alone.hops[0].ring, None);
+}
+
+#[test]
+fn a_setting_for_one_of_them_is_the_rings() {
+    let overrides = Overrides {
+        hops: vec![HopSetting {
+            hop: "signal->log".to_owned(),
+            depth: Some(32),
+            when_full: Some(WhenFull::Reject),
+        }],
+        ..Overrides::default()
+    };
+    let given = draft(&fan("to = [\"orders\", \"log\"]\n"), None, &overrides);
+    for hop in &given.hops[2..] {
+        assert_eq!((hop.hop.depth, hop.hop.when_full), (32, WhenFull::Reject));
+    }
+    assert_eq!(given.hops[0].hop.depth, 1024);
+}
+
+#[test]
+fn what_is_wrong_with_them_is_told_with_its_place() {
+    for (hop, expected) in [
+        (
+            "to = []\n",
+            "line.toml:41:1: a hop leads to at least one node\n  \
+             help: write to = \"book\", or to = [\"book\", \"log\"] for one ring that both read",
+        ),
+        (
+            "to = [\"orders\", \"logg\"]\n",
+            "line.toml:41:1: to = \"logg\" names no node\n  help: did you mean \"log\"?",
+        ),
+        (
+            "to = [\"orders\", \"log\"]\nafter = { lok = \"orders\" }\n",
+            "line.toml:42:1: \"after\" names \"lok\", which this hop does not lead to\n  help: did you mean \"log\"?",
+        ),
+        (
+            "to = [\"orders\", \"log\"]\nafter = { log = \"log\" }\n",
+            "line.toml:42:1: \"log\" is to wait for itself\n  help: name those that it comes after",
+        ),
+        (
+            "to = [\"orders\", \"log\"]\nafter = \"log\"\n",
+            "line.toml:42:1: \"after\" is a plain value\n  help: write after = { join = [\"book\", \"log\"] }",
+        ),
+        (
+            "to = [\"orders\", \"log\"]\nafter = { log = 3 }\n",
+            "line.toml:42:11: \"log\" is a plain value\n  help: write after = { join = [\"book\", \"log\"] }",
+        ),
+        (
+            "to = [\"orders\", \"log\"]\nafter = { log = [\"orders\"], orders = [\"log\"] }\n",
+            "line.toml:39:1: the line has a cycle: orders -> log -> orders\n  \
+             help: a line is a DAG: remove one of these hops, or of the orders in \"after\"",
+        ),
+    ] {
+        let said = said(files(&fan(hop), None, None), &Overrides::default());
+        assert_eq!(said, expected, "{hop}");
+    }
+}

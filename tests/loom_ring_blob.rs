@@ -1,0 +1,111 @@
+//! The ring of blobs in the model checker: every order of events that the memory model allows, for short stories.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test --test loom_ring_blob --target-dir target/loom`
+//!
+//! With `--cfg planted_ordering` the stores that publish descriptors and give bytes back are Relaxed, and the
+//! run has to fail.
+
+#![cfg(loom)]
+
+use hopline::base::{Cause, Sequence};
+use hopline::ring::blob::{self, BlobConsumer, BlobError, BlobProducer};
+use loom::thread;
+
+/// Known faults of queues need two preemptions or fewer; three keep the stories below a minute.
+const PREEMPTIONS_MAX: usize = 3;
+
+fn model(story: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(PREEMPTIONS_MAX);
+    builder.check(story);
+}
+
+/// The smallest arena, two cache lines, with positions that wrap past 2^64 within the story.
+fn open(depth: usize) -> blob::Pair {
+    blob::ring_at(depth, 128, Sequence(u64::MAX)).unwrap()
+}
+
+/// Sends a blob of one line, filled with `byte`; waits for room.
+fn send(producer: &mut BlobProducer, byte: u8) {
+    loop {
+        match producer.claim(64) {
+            Ok(mut claim) => {
+                claim.bytes_mut().fill(byte);
+                claim.commit(64);
+                return;
+            }
+            Err(BlobError::BytesFull | BlobError::SlotsFull) => thread::yield_now(),
+            Err(reason) => panic!("{reason}"),
+        }
+    }
+}
+
+/// Takes a blob, all of it `byte`.
+fn take(consumer: &mut BlobConsumer, byte: u8) {
+    loop {
+        if let Some(blob) = consumer.peek() {
+            assert_eq!(blob.bytes(), [byte; 64]);
+            consumer.advance();
+            return;
+        }
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_blob_is_seen_with_its_descriptor() {
+    model(|| {
+        let (mut producer, mut consumer) = open(2);
+        let writer = thread::spawn(move || {
+            let mut claim = producer.claim(64).unwrap();
+            claim.bytes_mut().fill(7);
+            claim.words_mut()[0] = 8;
+            claim.commit(3);
+            producer
+        });
+        if let Some(blob) = consumer.peek() {
+            assert_eq!((blob.bytes(), blob.words()[0]), (&[7; 3][..], 8));
+        }
+        consumer.advance();
+        drop(writer.join().unwrap());
+    });
+}
+
+/// Slots for four blobs, bytes for two: the third waits for the bytes of the first. After each commit the
+/// producer takes a line ahead, which has to be free as well.
+#[test]
+fn bytes_are_written_again_only_when_given_back() {
+    model(|| {
+        let (mut producer, mut consumer) = open(4);
+        let writer = thread::spawn(move || {
+            for byte in 1..=3 {
+                send(&mut producer, byte);
+            }
+        });
+        for byte in 1..=3 {
+            take(&mut consumer, byte);
+        }
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_finished_ring_is_empty() {
+    model(|| {
+        let (mut producer, mut consumer) = open(2);
+        let writer = thread::spawn(move || {
+            send(&mut producer, 7);
+            producer.close(Cause::Finished);
+        });
+        let mut seen = 0;
+        while !consumer.is_finished() {
+            if consumer.advance() {
+                seen += 1;
+            } else {
+                thread::yield_now();
+            }
+        }
+        assert_eq!(seen, 1);
+        writer.join().unwrap();
+    });
+}

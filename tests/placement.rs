@@ -1,0 +1,166 @@
+//! Where a line is placed on machines of all kinds: few cores, quotas, other people's cores.
+
+use hopline::host::{Host, Pin};
+use hopline::topology::{Hop, Line, Placement, Plan, ThreadSpec};
+use hopline::wait::Strategy;
+
+#[path = "common/numbers.rs"]
+mod numbers;
+
+use numbers::{Collect, Counting};
+
+const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+/// Three sources and three sinks.
+fn line(placement: Placement) -> Line {
+    let mut line = Line::builder("placed");
+    for pair in NAMES.chunks(2) {
+        line.source(pair[0], Counting::new(1, 0));
+        line.sink(pair[1], Collect::default());
+        line.connect(pair[0], pair[1], Hop::depth(4096));
+    }
+    line.placement(placement);
+    line.build().unwrap()
+}
+
+fn host(cores: &[usize], quota_cores: Option<f64>) -> Host {
+    let mut host = Host::read();
+    host.allowed = cores.to_vec();
+    host.total_cores = Some(8);
+    host.quota_cores = quota_cores;
+    host
+}
+
+fn plan(placement: Placement, cores: &[usize], quota_cores: Option<f64>) -> Plan {
+    line(placement).plan(&host(cores, quota_cores)).unwrap()
+}
+
+fn waits(plan: &Plan) -> Vec<&str> {
+    plan.threads.iter().map(|thread| &*thread.wait).collect()
+}
+
+fn cores(plan: &Plan) -> Vec<Option<usize>> {
+    plan.threads.iter().map(|thread| thread.core).collect()
+}
+
+fn wish(wait: Strategy) -> Placement {
+    Placement {
+        wait: Some(wait),
+        ..Placement::default()
+    }
+}
+
+/// A thread by hand for each node, all asked to spin.
+fn six_threads() -> Placement {
+    let thread = |name: &&str| ThreadSpec {
+        name: (*name).to_owned(),
+        core: None,
+        wait: Some(Strategy::Spin),
+        nodes: vec![(*name).to_owned()],
+        place: None,
+    };
+    Placement {
+        threads: NAMES.iter().map(thread).collect(),
+        ..wish(Strategy::Spin)
+    }
+}
+
+#[test]
+fn six_nodes_on_two_cores_are_fused_and_said_to_be() {
+    let plan = plan(wish(Strategy::Spin), &[2, 3], None);
+    assert_eq!(cores(&plan), [Some(2), Some(3)]);
+    assert_eq!(waits(&plan), ["spin", "spin"]);
+    assert_eq!(
+        plan.notes,
+        ["6 nodes on 2 threads: this process may use 2 of 8 cores, so neighbours are fused"]
+    );
+}
+
+#[test]
+fn six_threads_by_hand_on_two_cores_yield_and_each_is_named() {
+    let plan = plan(six_threads(), &[0, 1], None);
+    assert_eq!(waits(&plan), ["yield"; 6]);
+    assert_eq!(cores(&plan)[..3], [Some(0), Some(1), None]);
+    assert_eq!(
+        plan.notes[0],
+        "6 threads share 2 cores: loops yield instead of spinning"
+    );
+    assert_eq!(
+        plan.notes[1],
+        "thread \"a\" was asked to spin, but 6 threads share 2 cores: it waits by yield"
+    );
+    assert_eq!(plan.notes.len(), 7);
+}
+
+#[test]
+fn one_core_takes_everything_on_a_loop_that_yields() {
+    let plan = plan(Placement::default(), &[0], None);
+    assert_eq!((waits(&plan), cores(&plan)), (vec!["yield"], vec![Some(0)]));
+    assert!(
+        plan.notes[0].contains("one core for everything"),
+        "{:?}",
+        plan.notes
+    );
+}
+
+#[test]
+fn a_quota_below_the_threads_parks_them() {
+    let half = plan(Placement::default(), &[0, 1, 2, 3], Some(0.5));
+    assert_eq!(waits(&half), ["park"]);
+    assert_eq!(
+        half.notes[0],
+        "the cgroup grants the time of 0.5 cores to 1 thread: loops park instead of spinning"
+    );
+    let more = plan(wish(Strategy::Spin), &[0, 1, 2, 3], Some(1.5));
+    assert_eq!(waits(&more), ["park", "park"]);
+    let by_hand = plan(six_threads(), &[0, 1, 2, 3], Some(2.0));
+    assert_eq!(waits(&by_hand), ["park"; 6]);
+    assert!(by_hand.notes[1].contains("time of 2 cores to 6 threads: it waits by park"));
+    // A quota that they cannot use up changes nothing.
+    let enough = plan(Placement::default(), &[0, 1], Some(2.0));
+    assert_eq!(waits(&enough), ["spin", "spin"]);
+    // Who says how to wait, other than by spinning, is heard.
+    let own = plan(wish(Strategy::YIELD), &[0, 1], Some(0.5));
+    assert_eq!(waits(&own), ["yield"]);
+}
+
+#[test]
+fn the_ladder_is_said_with_its_steps() {
+    let ladder = Strategy::Park {
+        spins: 5,
+        yields: 6,
+        max_park_ns: 7_000,
+    };
+    let plan = plan(wish(ladder), &[0, 1], None);
+    assert_eq!(
+        plan.threads[0].ladder,
+        "5 turns, 6 yields, then sleeps of up to 7.00us"
+    );
+}
+
+#[test]
+fn a_core_of_somebody_else_is_refused_with_those_that_are_ours() {
+    let mut placement = six_threads();
+    placement.pin = Pin::Require;
+    placement.threads[1].core = Some(5);
+    placement.threads[2].core = Some(9);
+    let said = line(placement).plan(&host(&[1, 2], None)).unwrap_err();
+    let said = said.to_string();
+    assert!(said.contains("thread \"b\" asks for core 5, which this process may not use"));
+    assert!(said.contains("thread \"c\" asks for core 9, which is not there"));
+    assert!(said.contains("cores it may use: 1 or 2"), "{said}");
+}
+
+#[test]
+fn what_is_asked_of_the_memory_is_foreseen() {
+    let mut placement = Placement::default();
+    placement.memory.huge_pages = hopline::host::Wish::Prefer;
+    let plan = plan(placement, &[0, 1], None);
+    let note = "3 of 3 rings are smaller than a huge page of 2 MiB and stay on small ones";
+    assert!(
+        plan.notes.iter().any(|said| said == note),
+        "{:?}",
+        plan.notes
+    );
+    assert_eq!(plan.memory.huge_pages, hopline::host::Wish::Prefer);
+}
