@@ -9,7 +9,7 @@
 //! |---|---|
 //! | 0 | [`base`] |
 //! | 1 | [`clock`], [`ring`], [`frame`](mod@frame), [`hist`], [`wait`] |
-//! | 2 | [`budget`], [`feed`], [`host`], [`io`], [`overload`] |
+//! | 2 | [`budget`], [`feed`], [`host`], [`io`], [`overload`], [`wire`] |
 //! | 3 | [`stage`] |
 //! | 4 | [`reactor`] |
 //! | 5 | [`topology`] |
@@ -36,5 +36,6 @@ pub mod stage;
 pub mod stages;
 pub mod topology;
 pub mod wait;
+pub mod wire;
 
 pub use hopline_macros::{frame, frame_part, frame_set};

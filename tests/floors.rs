@@ -176,6 +176,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
             "dashboard",
             "bridge",
             "io/shared.rs",
+            "io/shared_stream.rs",
             "io/virtual_net.rs",
         ],
         "no lock on a hot path",

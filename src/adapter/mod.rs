@@ -3,6 +3,8 @@
 //! | word | is a | what it does |
 //! |---|---|---|
 //! | `udp` | source | receives datagrams |
+//! | `tcp`, `unix` | source | receives messages from connections, each behind its length |
+//! | `unix_datagram` | source | receives datagrams of this machine |
 //! | [`inlet()`] | source, in code only | takes frames from any threads of the program |
 //! | `replay` | source | reads a capture, plain or gzip, by its own times or flat out |
 //! | `synthetic` | source | makes up a feed by a seed and a schedule |
@@ -10,6 +12,9 @@
 //! | `datagram` | decoder | bytes as they are into [`Datagrams`](crate::feed::Datagrams) |
 //! | `udp` | sink | sends datagrams to an address |
 //! | `udp_reply` | sink | sends each datagram back to where it came from, by the socket it came in by |
+//! | `tcp`, `unix` | sink | writes messages to a connection |
+//! | `unix_datagram` | sink | sends datagrams to a name of this machine |
+//! | `stream_reply` | sink | writes each message back to the connection that it came from |
 //! | `blackhole` | sink | counts |
 //! | `sink_log` | sink | one line of JSON for each message that left a stage |
 //!
@@ -37,15 +42,22 @@
 //! Invariant: nothing here waits, and no message allocates; what the world gets wrong is counted by
 //! its reason or said once, and the line goes on.
 
+mod backoff;
 mod binance;
 mod blackhole;
 mod datagram;
 mod inlet;
+mod outbox;
 mod replay;
 mod sink_log;
+mod stream;
+mod stream_reply;
+mod stream_sink;
+mod stream_source;
 mod synthetic;
 mod udp_sink;
 mod udp_source;
+mod unix_datagram;
 
 use core::net::SocketAddr;
 
@@ -55,11 +67,19 @@ pub use datagram::{DatagramDecoder, datagrams};
 pub use inlet::{Inlet, InletSource, Refused, inlet};
 pub use replay::{Replay, ReplaySource, replay};
 pub use sink_log::{LogLost, LogTo, SINK_LOG_BUFFER_BYTES, SinkLog, sink_log};
+pub use stream::{Stream, shared_tcp, shared_unix, stream_on, tcp, tcp_from, unix, unix_from};
+pub use stream_reply::{StreamReply, stream_reply};
+pub use stream_sink::{StreamSink, StreamTo, Unwritten, tcp_to, unix_to};
+pub use stream_source::{HOT_MAX, StreamSource};
 pub use synthetic::{Content, MadeUp, SyntheticSource, synthetic};
 pub use udp_sink::{UdpSink, UdpTo, Unsent, udp_reply, udp_to};
 pub use udp_source::{Udp, UdpSource, shared_udp, udp, udp_on};
+pub use unix_datagram::{
+    UnixDatagramFrom, UnixDatagramSink, UnixDatagramSource, UnixDatagramTo, unix_datagram,
+    unix_datagram_to,
+};
 
-use crate::io::{Interface, IoError, SharedSockets};
+use crate::io::{Endpoint, Interface, IoError, SharedSockets, SharedStreams};
 use crate::stage::{Decode, Ingress};
 use crate::topology::{IntoSource, Params, Problem, Registry};
 
@@ -73,7 +93,7 @@ pub use crate::stage::IO_FAULT;
 pub fn register(registry: Registry) -> Registry {
     let sockets = SharedSockets::default();
     let of_sources = sockets.clone();
-    registry
+    register_streams(registry)
         .decoder("binance", |params| {
             Binance::from_params(params)?.into_decode()
         })
@@ -96,6 +116,34 @@ pub fn register(registry: Registry) -> Registry {
         .sink("blackhole", |_| Ok(Box::new(blackhole())))
         .sink("sink_log", |params| {
             Ok(Box::new(SinkLog::from_params(params)?))
+        })
+}
+
+/// Adds the sources and sinks of connections and Unix sockets.
+fn register_streams(registry: Registry) -> Registry {
+    let streams = SharedStreams::default();
+    let (of_tcp, of_unix) = (streams.clone(), streams.clone());
+    registry
+        .source("tcp", move |params, decoder| {
+            Stream::from_params(params, &of_tcp, true)?.into_ingress(decoder)
+        })
+        .source("unix", move |params, decoder| {
+            Stream::from_params(params, &of_unix, false)?.into_ingress(decoder)
+        })
+        .source("unix_datagram", |params, decoder| {
+            UnixDatagramFrom::from_params(params)?.into_ingress(decoder)
+        })
+        .sink("tcp", |params| {
+            Ok(Box::new(StreamTo::from_params(params, true)?))
+        })
+        .sink("unix", |params| {
+            Ok(Box::new(StreamTo::from_params(params, false)?))
+        })
+        .sink("unix_datagram", |params| {
+            Ok(Box::new(UnixDatagramSink::from_params(params)?))
+        })
+        .sink("stream_reply", move |params| {
+            Ok(Box::new(StreamReply::from_params(params, &streams)?))
         })
 }
 
@@ -181,6 +229,19 @@ fn interface_of(params: &mut Params) -> Result<Interface, Problem> {
         let what = format!("\"interface\" = \"{text}\" is no interface");
         let help = "write its IPv4 address, or its number as `ip link` shows it, in quotes";
         params.problem("interface", what, help)
+    })
+}
+
+/// A name of a Unix socket.
+fn unix_name(key: &str, text: &str) -> Result<Endpoint, Problem> {
+    Endpoint::unix(text).ok_or_else(|| {
+        Problem::new(
+            format!("\"{key}\" = \"{text}\" is no name of a Unix socket"),
+            format!(
+                "write a path of at most {} bytes, or \"@name\" for one without a file",
+                crate::base::limits::UNIX_NAME_BYTES_MAX
+            ),
+        )
     })
 }
 

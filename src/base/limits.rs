@@ -59,6 +59,38 @@ pub const MESSAGE_BYTES_MAX: usize = 65_507;
 /// the line is skipped and counted.
 pub const LINE_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 64;
 
+/// Most connections of one listening source. A thousand that each send 1 k messages a second are
+/// what a core decodes; more of them belong on several sources, or at the edge.
+pub const CONNECTIONS_MAX: usize = 1024;
+
+/// Connections of a listening source that names no bound: 64 buffers of 16 KiB are 1 MiB, about
+/// what a second-level cache holds.
+pub const CONNECTIONS_DEFAULT: usize = 64;
+
+/// Largest message of a stream that names no bound, in bytes: with its prefix it fills the
+/// smallest buffer of a connection.
+pub const STREAM_MESSAGE_BYTES_DEFAULT: usize = (16 << 10) - 4;
+
+/// Longest path or name of a Unix socket, in bytes: `sun_path` has 108 with its end (unix(7)).
+pub const UNIX_NAME_BYTES_MAX: usize = 107;
+
+/// How long a lost connection waits before it is tried again the first time, in nanoseconds: longer
+/// than a restart of a process on this machine takes to bind. It doubles up to
+/// [`RECONNECT_NS_MAX`], and each wait is drawn from its upper half, so that many who lost one
+/// peer do not all come back at once.
+pub const RECONNECT_NS_MIN: u64 = 10_000_000;
+
+/// Longest wait between two tries to connect, in nanoseconds: a peer that is back is found within it.
+pub const RECONNECT_NS_MAX: u64 = 1_000_000_000;
+
+/// How long a connection whose client has ended its half stays open for replies, in nanoseconds:
+/// longer than any reply is on a line that is not stuck.
+pub const HALF_CLOSED_NS: u64 = 1_000_000_000;
+
+/// How long a client that does not read its replies may hold back a line, in nanoseconds; then it
+/// is disconnected.
+pub const STALLED_CLIENT_NS: u64 = 1_000_000_000;
+
 /// Most nodes of a line. A line of hundreds of stages is two lines.
 pub const NODES_MAX: usize = 64;
 
@@ -132,6 +164,10 @@ const _: () = assert!(
 );
 const _: () = assert!(FRAGMENTS_MAX <= DEPTH_DEFAULT);
 const _: () = assert!(LINE_BYTES_MAX > MESSAGE_BYTES_MAX);
+const _: () = assert!(CONNECTIONS_DEFAULT <= CONNECTIONS_MAX && CONNECTIONS_MAX < 1 << 16);
+const _: () = assert!(STREAM_MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);
+const _: () = assert!(RECONNECT_NS_MIN < RECONNECT_NS_MAX && RECONNECT_NS_MAX < DRAIN_DEADLINE_NS);
+const _: () = assert!(HALF_CLOSED_NS < DRAIN_DEADLINE_NS && STALLED_CLIENT_NS < DRAIN_DEADLINE_NS);
 const _: () = assert!(HIST_MAX_NS > u32::MAX as u64);
 const _: () = assert!(PARK_MIN_NS < PARK_MAX_NS);
 const _: () = assert!(HOUSEKEEPING_NS < PARK_MAX_NS && PARK_MAX_NS < DRAIN_DEADLINE_NS);

@@ -13,5 +13,5 @@ pub mod units;
 pub use envelope::{Envelope, Flags};
 pub use primitive::Counter;
 pub use prng::Prng;
-pub use reason::{Cause, Discard, NoWhy, Reason, Reject, Shed};
+pub use reason::{Cause, Discard, Hangup, NoWhy, Reason, Reject, Shed};
 pub use sequence::Sequence;

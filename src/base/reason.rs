@@ -134,6 +134,26 @@ reasons! {
 }
 
 reasons! {
+    /// Why a source's connection ended.
+    pub enum Hangup {
+        /// The peer closed it between two messages.
+        Finished = "finished",
+        /// The peer closed it inside a message; that message is rejected as truncated.
+        CutOff = "cut_off",
+        /// It broke off.
+        Reset = "reset",
+        /// The peer announced a message over the limit, so where the next one begins is unknown.
+        TooLong = "too_long",
+        /// The source had as many connections as it may; this one was closed before it was read.
+        Refused = "refused",
+        /// The system failed; the source's fault says why.
+        Failed = "failed",
+        /// The line was ended.
+        Ended = "ended",
+    }
+}
+
+reasons! {
     /// Why a ring is closed.
     pub enum Cause {
         /// The other side has finished in good order.

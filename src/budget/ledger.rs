@@ -15,11 +15,12 @@ use std::sync::OnceLock;
 use crossbeam_utils::CachePadded;
 
 use crate::base::limits::{KINDS_PER_HOP_MAX, REASONS_MAX};
-use crate::base::{Counter, Discard, Reason, Reject, Shed};
+use crate::base::{Counter, Discard, Hangup, Reason, Reject, Shed};
 
 const SHEDS: usize = Shed::NAMES.len();
 const DISCARDS: usize = Discard::NAMES.len();
 const REJECTS: usize = Reject::NAMES.len();
+const HANGUPS: usize = Hangup::NAMES.len();
 
 /// What the producing side of a hop counts.
 #[derive(Debug, Default)]
@@ -180,6 +181,10 @@ pub struct IngressCounters {
     pub skew_ns_max: Counter,
     /// Most nanoseconds by which a message that was ready at a known time left after it.
     pub late_ns_max: Counter,
+    /// Connections that began; without those that ended, what is connected now.
+    pub connected: Counter,
+    /// Connections that ended, by reason.
+    pub disconnected: [Counter; HANGUPS],
     /// Pushes into an inlet that were refused; the pusher was told, and they count as not received.
     pub refused: Counter,
     /// Most nanoseconds for which a claim on an inlet was seen open.
@@ -191,5 +196,11 @@ impl IngressCounters {
     #[inline]
     pub fn reject(&self, reason: Reject) {
         self.rejected[reason.index()].add(1);
+    }
+
+    /// Counts a connection that ended.
+    #[inline]
+    pub fn hang_up(&self, reason: Hangup) {
+        self.disconnected[reason.index()].add(1);
     }
 }

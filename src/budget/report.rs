@@ -266,6 +266,10 @@ pub struct SourceReport {
     pub skew_ns_max: u64,
     /// Most nanoseconds by which a message that was ready at a known time left after it.
     pub late_ns_max: u64,
+    /// Connections that began.
+    pub connected: u64,
+    /// Connections that ended, by reason.
+    pub disconnected: ByReason,
     /// Pushes into an inlet that were refused; the pusher was told, and they count as not received.
     pub refused: u64,
     /// Most nanoseconds for which a claim on an inlet was seen open.

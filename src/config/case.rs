@@ -186,7 +186,8 @@ impl Case {
         draft
     }
 
-    /// Two sockets cannot hear on one address; the second would be refused when the line starts.
+    /// Two sockets of a kind cannot hear on one address; the second would be refused when the line
+    /// starts. UDP and TCP may share one.
     fn check_binds(&self, problems: &mut Problems) {
         let bind = |node: &&NodeSpec| {
             let bind = node.params.peek_text("bind")?;
@@ -199,7 +200,7 @@ impl Case {
             };
             let earlier = sources[..at]
                 .iter()
-                .find(|other| bind(other).as_ref() == Some(&address));
+                .find(|other| other.kind == source.kind && bind(other).as_ref() == Some(&address));
             if let Some(other) = earlier {
                 let what = format!(
                     "\"{}\" and \"{}\" both bind {address}",

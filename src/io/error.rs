@@ -74,7 +74,7 @@ impl IoErrorKind {
                 Some("check the owner and mode; ports below 1024 need privileges")
             }
             IoErrorKind::AddrInUse => Some(
-                "another process holds this port (`ss -ulpn` shows which): end it or choose another port",
+                "another process holds it (`ss -tulpn` shows which): end it or choose another port",
             ),
             IoErrorKind::AddrNotAvailable => {
                 Some("use an address of this machine (`ip addr` lists them), 127.0.0.1 or 0.0.0.0")

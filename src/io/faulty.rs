@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::base::Prng;
 use crate::base::limits::{BURST_MESSAGES, MESSAGE_BYTES_MAX};
 use crate::io::error::{IoError, IoErrorKind};
+use crate::io::stream_faulty::StreamFaults;
 use crate::io::{
     BatchSent, Datagram, Driver, FileId, FileMode, Polled, RecvBatch, SendBatch, Sent, SharedUdp,
     Trains, UdpBuffers, UdpCounts, UdpGranted, UdpId, UdpSpec, Waker,
@@ -41,6 +42,14 @@ pub struct FaultPlan {
     pub open_fails: Option<IoErrorKind>,
     /// Reading a file fails once this many bytes were read, over all files.
     pub read_error_after_bytes: Option<u64>,
+    /// A read of a connection takes only a first part, at most 64 bytes.
+    pub stream_short_read_one_in: u32,
+    /// A write to a connection takes only a first part, at least one byte.
+    pub stream_short_write_one_in: u32,
+    /// A write to a connection finds no room.
+    pub stream_would_block_one_in: u32,
+    /// A connection breaks off at a read or write.
+    pub stream_reset_one_in: u32,
     /// A poll returns at once and says that something is ready. With 1, virtual time stands still.
     pub poll_spurious_one_in: u32,
 }
@@ -66,19 +75,27 @@ pub struct FaultCounts {
     pub opens_failed: u64,
     /// Reads that failed.
     pub read_errors: u64,
+    /// Reads of connections that took only a part.
+    pub stream_short_reads: u64,
+    /// Writes to connections that took only a part.
+    pub stream_short_writes: u64,
+    /// Writes to connections that found no room.
+    pub stream_would_block: u64,
+    /// Connections that broke off.
+    pub stream_resets: u64,
     /// Polls that returned for nothing.
     pub polls_spurious: u64,
 }
 
 /// A chance of one in `n`, with a generator of its own.
 #[derive(Debug)]
-struct Chance {
+pub(crate) struct Chance {
     one_in: u32,
     prng: Prng,
 }
 
 impl Chance {
-    fn new(one_in: u32, seed: u64, place: u64) -> Chance {
+    pub(crate) fn new(one_in: u32, seed: u64, place: u64) -> Chance {
         // The first output of a generator spreads neighbouring places far apart.
         let start = Prng::new(seed ^ Prng::new(place).next_u64()).next_u64();
         Chance {
@@ -87,8 +104,13 @@ impl Chance {
         }
     }
 
-    fn hit(&mut self) -> bool {
+    pub(crate) fn hit(&mut self) -> bool {
         self.one_in != 0 && self.prng.below(u64::from(self.one_in)) == 0
+    }
+
+    /// A number below `bound`, or 0.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.prng.below(bound.max(1))
     }
 }
 
@@ -111,14 +133,15 @@ struct Again {
 /// ```
 #[derive(Debug)]
 pub struct Faulty {
-    inner: Driver,
+    pub(crate) inner: Driver,
     plan: FaultPlan,
-    counts: FaultCounts,
+    pub(crate) counts: FaultCounts,
+    pub(crate) streams: StreamFaults,
     recv_drop: Chance,
     recv_duplicate: Chance,
     recv_truncate: Chance,
-    send_would_block: Chance,
-    send_refused: Chance,
+    pub(crate) send_would_block: Chance,
+    pub(crate) send_refused: Chance,
     short_write: Chance,
     poll_spurious: Chance,
     again: Again,
@@ -139,6 +162,7 @@ impl Faulty {
             send_refused: chance(plan.send_refused_one_in, 5),
             short_write: chance(plan.short_write_one_in, 6),
             poll_spurious: chance(plan.poll_spurious_one_in, 7),
+            streams: StreamFaults::new(&plan),
             inner,
             plan,
             counts: FaultCounts::default(),
@@ -169,7 +193,7 @@ impl Faulty {
         &self.inner
     }
 
-    fn fail_open(
+    pub(crate) fn fail_open(
         &mut self,
         what: &'static str,
         subject: &dyn core::fmt::Display,

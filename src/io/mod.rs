@@ -25,9 +25,17 @@ mod mmsg;
 mod multicast;
 mod real;
 mod shared;
+mod shared_stream;
+mod socket_file;
+mod stream;
+mod stream_faulty;
+mod stream_real;
+mod stream_virtual;
 mod sys;
 mod table;
 mod udp_real;
+mod unix_datagram;
+mod unix_virtual;
 mod virtual_driver;
 mod virtual_net;
 
@@ -48,7 +56,14 @@ pub use lines::{Fill, LINE_BUFFER_BYTES_MIN, LineEvent, LineReader};
 pub use multicast::{GroupSend, Interface, InterfaceError, Join};
 pub use real::Real;
 pub use shared::{SharedSockets, SharedUdp};
+pub use shared_stream::{Handoff, PeerId, REPLY_SINKS_MAX, SharedStream, SharedStreams};
+pub use stream::{
+    Endpoint, Half, HandedStream, LISTENERS_MAX, ListenerId, STREAMS_MAX, StreamId, StreamRead,
+    StreamSpec, StreamWrite,
+};
+pub use stream_virtual::VIRTUAL_STREAM_BYTES;
 use table::Slot;
+pub use unix_datagram::{UnixDatagram, UnixId, UnixSpec};
 pub use virtual_driver::Virtual;
 pub use virtual_net::{
     NetCounts, SentDatagram, VIRTUAL_DISK_BYTES, VIRTUAL_IN_FLIGHT_MAX, VIRTUAL_QUEUE_BYTES,
@@ -316,6 +331,7 @@ macro_rules! each {
         }
     };
 }
+use each;
 
 impl Driver {
     /// A driver on the machine's own sockets and files.

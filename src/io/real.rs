@@ -14,9 +14,11 @@ use socket2::SockRef;
 
 use crate::io::error::{IoError, IoErrorKind};
 use crate::io::shared::{SharedSocket, SharedUdp};
+use crate::io::stream_real::Streams;
 use crate::io::sys::{self, Timer};
 use crate::io::table::Table;
 use crate::io::udp_real::{SKIPS_MAX, Udp, open_socket};
+use crate::io::unix_datagram::UnixSockets;
 use crate::io::{
     BatchSent, Datagram, FILES_MAX, FileId, FileMode, Polled, RECV_FIRST_SOCKETS_MAX, RecvBatch,
     SOCKETS_MAX, SendBatch, Sent, UdpBuffers, UdpCounts, UdpGranted, UdpId, UdpSpec, Waker,
@@ -38,7 +40,7 @@ const TIMED_NS_MAX: u64 = 10 * MILLISECOND_NS;
 /// The machine's own sockets and files.
 #[derive(Debug)]
 pub struct Real {
-    poll: Poll,
+    pub(crate) poll: Poll,
     events: Events,
     waker: Arc<mio::Waker>,
     timer: Option<Timer>,
@@ -46,6 +48,8 @@ pub struct Real {
     /// Sockets that the poll reports.
     watched: usize,
     files: Table<File>,
+    pub(crate) streams: Streams,
+    pub(crate) unix: UnixSockets,
 }
 
 impl Real {
@@ -66,6 +70,8 @@ impl Real {
             sockets: Table::new(SOCKETS_MAX),
             watched: 0,
             files: Table::new(FILES_MAX),
+            streams: Streams::new(),
+            unix: UnixSockets::new(),
         })
     }
 
@@ -339,6 +345,9 @@ impl Real {
         timeout_ns: Option<u64>,
     ) -> Result<Polled, IoError> {
         let failed = |error: io::Error| IoError::from_os(&error, "poll");
+        let registry = self.poll.registry();
+        self.streams.watch_all(registry).map_err(failed)?;
+        self.unix.watch_all(registry).map_err(failed)?;
         if let Some(timer) = &mut self.timer {
             match timeout_ns {
                 // Just looking: an expiry that is still to come cannot shorten it.
@@ -372,6 +381,8 @@ impl Real {
                     if let Some(udp) = self.sockets.at_mut(index) {
                         udp.readable = true;
                         polled.ready = true;
+                    } else {
+                        polled.ready |= self.streams.on_event(event) || self.unix.on_event(index);
                     }
                 }
             }

@@ -94,6 +94,16 @@ impl<T> Table<T> {
         self.entries.get_mut(index)?.value.as_mut()
     }
 
+    /// The id and the value at this place, whatever its generation.
+    pub(crate) fn slot_at_mut(&mut self, index: usize) -> Option<(Slot, &mut T)> {
+        let Entry { generation, value } = self.entries.get_mut(index)?;
+        let slot = Slot {
+            index: index as u16,
+            generation: *generation,
+        };
+        value.as_mut().map(|value| (slot, value))
+    }
+
     /// Takes the value out; the id is wrong from now on.
     pub(crate) fn remove(&mut self, slot: Slot, what: &'static str) -> Result<T, IoError> {
         self.get(slot, what)?;
@@ -103,6 +113,11 @@ impl<T> Table<T> {
             .value
             .take()
             .ok_or_else(|| IoError::new(IoErrorKind::WrongId, what))
+    }
+
+    /// Places that were ever taken.
+    pub(crate) fn places(&self) -> usize {
+        self.entries.len()
     }
 
     /// All values, in the order of their places.

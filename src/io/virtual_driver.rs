@@ -10,7 +10,9 @@ use crate::base::limits::MESSAGE_BYTES_MAX;
 use crate::base::primitive::{Arc, AtomicBool, Ordering};
 use crate::io::error::{IoError, IoErrorKind};
 use crate::io::shared::{SharedSocket, SharedUdp};
+use crate::io::stream_virtual::Streams;
 use crate::io::table::Table;
+use crate::io::unix_virtual::UnixSockets;
 use crate::io::virtual_net::{Inbox, State, StoredFile};
 use crate::io::{
     BatchSent, Datagram, FILES_MAX, FileId, FileMode, Polled, RecvBatch, SOCKETS_MAX, SendBatch,
@@ -64,8 +66,10 @@ struct OpenFile {
 /// sent datagrams). Dropping it closes its sockets.
 #[derive(Debug)]
 pub struct Virtual {
-    net: VirtualNet,
+    pub(crate) net: VirtualNet,
     sockets: Table<Socket>,
+    pub(crate) streams: Streams,
+    pub(crate) unix: UnixSockets,
     files: Table<OpenFile>,
     woken: Arc<AtomicBool>,
 }
@@ -82,6 +86,8 @@ impl Drop for Virtual {
         for socket in self.sockets.iter() {
             state.close(socket.inbox);
         }
+        self.streams.close_all(&mut state.streams);
+        self.unix.close_all(&mut state.unix);
     }
 }
 
@@ -97,6 +103,8 @@ impl Virtual {
         Virtual {
             net,
             sockets: Table::new(SOCKETS_MAX),
+            streams: Streams::new(),
+            unix: UnixSockets::new(),
             files: Table::new(FILES_MAX),
             woken: Arc::new(AtomicBool::new(false)),
         }
@@ -416,12 +424,21 @@ impl Virtual {
         ready
     }
 
+    /// The same for connections and Unix datagrams too.
+    fn take_all_fresh(&mut self, state: &mut State) -> bool {
+        let now_ns = state.now_ns;
+        self.take_fresh(state)
+            | self.streams.take_fresh(&mut state.streams)
+            | self.unix.take_fresh(&mut state.unix, now_ns)
+    }
+
     pub(crate) fn poll(&mut self, now_ns: u64, timeout_ns: Option<u64>) -> Result<Polled, IoError> {
-        let mut state = self.net.state();
+        let net = self.net.clone();
+        let mut state = net.state();
         state.advance(now_ns);
         // Acquire pairs with Release in Waker::wake.
         let woken = self.woken.swap(false, Ordering::Acquire);
-        let mut ready = self.take_fresh(&mut state);
+        let mut ready = self.take_all_fresh(&mut state);
         if !ready && !woken {
             // The first delivery anywhere on the network: no driver lets time pass another's.
             let limit = timeout_ns.map(|timeout_ns| now_ns.saturating_add(timeout_ns));
@@ -431,7 +448,7 @@ impl Virtual {
             };
             if let Some(until) = until {
                 state.advance(until);
-                ready = self.take_fresh(&mut state);
+                ready = self.take_all_fresh(&mut state);
             }
         }
         Ok(Polled {

@@ -19,6 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::base::limits::MESSAGE_BYTES_MAX;
 use crate::io::Virtual;
 use crate::io::error::{IoError, IoErrorKind};
+use crate::io::stream_virtual::StreamNet;
+use crate::io::unix_virtual::UnixNet;
 
 /// Most datagrams that wait at one virtual socket; the next one is dropped and counted.
 pub const VIRTUAL_QUEUE_DATAGRAMS: usize = 1024;
@@ -173,6 +175,8 @@ pub(crate) struct State {
     pub(crate) counts: NetCounts,
     pub(crate) files: Vec<StoredFile>,
     disk_bytes: usize,
+    pub(crate) streams: StreamNet,
+    pub(crate) unix: UnixNet,
 }
 
 impl State {
@@ -186,11 +190,14 @@ impl State {
                 self.deliver(packet);
             }
         }
+        self.streams.advance(self.now_ns);
     }
 
-    /// When the next datagram on the way arrives.
+    /// When the next datagram, or the next bytes of a connection, arrive.
     pub(crate) fn next_at_ns(&self) -> Option<u64> {
-        self.in_flight.peek().map(|Reverse(first)| first.at_ns)
+        let datagram = self.in_flight.peek().map(|Reverse(first)| first.at_ns);
+        let others = [self.streams.next_at_ns(), self.unix.next_at_ns(self.now_ns)];
+        others.into_iter().flatten().chain(datagram).min()
     }
 
     fn deliver(&mut self, packet: Packet) {
@@ -393,6 +400,8 @@ impl VirtualNet {
             counts: NetCounts::default(),
             files: Vec::new(),
             disk_bytes: VIRTUAL_DISK_BYTES,
+            streams: StreamNet::default(),
+            unix: UnixNet::default(),
         })))
     }
 
@@ -411,6 +420,18 @@ impl VirtualNet {
     /// How long a datagram travels from now on, in nanoseconds; those on the way keep their time.
     pub fn set_delay_ns(&self, delay_ns: u64) {
         self.state().delay_ns = delay_ns;
+    }
+
+    /// How many bytes a connection gives or takes at once from now on, at most: every read is cut
+    /// after `read_bytes`, every write after `write_bytes`. 0 is 1.
+    pub fn set_stream_cuts(&self, read_bytes: usize, write_bytes: usize) {
+        let streams = &mut self.state().streams;
+        streams.cuts = [read_bytes.max(1), write_bytes.max(1)];
+    }
+
+    /// Breaks off every connection, and says how many.
+    pub fn reset_streams(&self) -> usize {
+        self.state().streams.reset_all()
     }
 
     /// How many bytes all files may have together; writes beyond it meet a full disk.

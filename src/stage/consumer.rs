@@ -354,6 +354,7 @@ impl<H: Handler> Consumer<H> {
         if let Err(error) = self.handler.rest(turn.io) {
             self.note_io(&error);
         }
+        self.unflushed = self.handler.pending();
         self.take_back_lost();
         let now_ns = self.wiring.clock.stamp();
         turn.account(&self.wiring.counters.regimes, H::REGIME, now_ns);
@@ -411,7 +412,7 @@ impl<H: Handler> Consumer<H> {
 
     /// What a sink had in its buffer and lost did not leave the line after all.
     fn take_back_lost(&mut self) {
-        if let Some((why, count)) = self.handler.lost() {
+        while let Some((why, count)) = self.handler.lost() {
             let stage = &self.wiring.counters.stage;
             let count = count.min(stage.forwarded.get());
             stage.forwarded.set(stage.forwarded.get() - count);
@@ -532,8 +533,9 @@ impl<H: Handler> Node for Consumer<H> {
                 && !progress.held_back
                 && self.wiring.inputs.iter_mut().all(HopRx::is_finished)
             {
-                // What the handler still has to say needs room as any emission does.
-                if !self.has_room() {
+                // What the handler still has to say needs room as any emission does, and what it
+                // has taken leaves before it ends.
+                if !self.has_room() || self.unflushed {
                     progress.held_back = true;
                     return progress;
                 }
@@ -565,7 +567,12 @@ impl<H: Handler> Node for Consumer<H> {
             || inputs.iter_mut().all(HopRx::is_finished)
     }
 
-    fn housekeep(&mut self, _io: &mut Driver) {
+    fn housekeep(&mut self, io: &mut Driver) {
+        if !self.over && self.discarding.is_none() {
+            self.handler.housekeep(self.wiring.clock.stamp(), io);
+            self.unflushed |= self.handler.pending();
+            self.take_back_lost();
+        }
         for rx in &mut self.wiring.inputs {
             rx.housekeep();
         }
@@ -588,7 +595,7 @@ impl<H: Handler> Node for Consumer<H> {
         let now_ns = self.wiring.clock.stamp();
         // A last try; whatever goes wrong in it, what is still queued is discarded below.
         let _ = catch_unwind(AssertUnwindSafe(|| {
-            let _ = self.handler.rest(io);
+            let _ = self.handler.give_up(io);
             while let Some((Fate::Now(disposal), count)) = self.handler.send_queued(io) {
                 self.settle(disposal, count, now_ns);
             }

@@ -85,6 +85,24 @@ pub trait Egress: Send + 'static {
         Ok(())
     }
 
+    /// Whether something of what was taken waits here for the outside. Asked after each flush: then
+    /// the next turn flushes again, and the node does not end before a drain's deadline.
+    fn pending(&self) -> bool {
+        false
+    }
+
+    /// Looks after its I/O now and then: `now_ns` is the line's clock.
+    fn housekeep(&mut self, _now_ns: u64, _io: &mut Driver) {}
+
+    /// The node is ended from outside: what cannot be passed on now is lost, and is counted as
+    /// [`Egress::lost`].
+    ///
+    /// # Errors
+    /// A failure that the report must name.
+    fn give_up(&mut self, io: &mut Driver) -> Result<(), IoError> {
+        self.flush(io)
+    }
+
     /// Passes on the last of it and closes.
     ///
     /// # Errors
@@ -94,7 +112,8 @@ pub trait Egress: Send + 'static {
     }
 
     /// Messages that were [`Delivery::Sent`] into the sink's buffer and did not leave after all, by
-    /// the index of the reason, once: the ledger takes them back. Asked after each flush.
+    /// the index of the reason, once: the ledger takes them back. Asked after each flush until there
+    /// is nothing more to tell.
     fn lost(&mut self) -> Option<(u8, u64)> {
         None
     }

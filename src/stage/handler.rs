@@ -41,6 +41,16 @@ pub(crate) trait Handler: Send {
         Ok(())
     }
 
+    fn pending(&self) -> bool {
+        false
+    }
+
+    fn housekeep(&mut self, _now_ns: u64, _io: &mut Driver) {}
+
+    fn give_up(&mut self, _io: &mut Driver) -> Result<(), IoError> {
+        Ok(())
+    }
+
     fn drained(&mut self, cx: &mut Context<'_>, io: &mut Driver) -> Result<(), IoError>;
 
     fn lost(&mut self) -> Option<(u8, u64)> {
@@ -123,6 +133,18 @@ impl Handler for EgressHandler {
 
     fn rest(&mut self, io: &mut Driver) -> Result<(), IoError> {
         self.0.flush(io)
+    }
+
+    fn pending(&self) -> bool {
+        self.0.pending()
+    }
+
+    fn housekeep(&mut self, now_ns: u64, io: &mut Driver) {
+        self.0.housekeep(now_ns, io);
+    }
+
+    fn give_up(&mut self, io: &mut Driver) -> Result<(), IoError> {
+        self.0.give_up(io)
     }
 
     fn drained(&mut self, _cx: &mut Context<'_>, io: &mut Driver) -> Result<(), IoError> {

@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use crate::base::Reject;
+use crate::base::{Hangup, Reject};
 use crate::budget::{IngressCounters, Regime};
 use crate::clock::Clock;
 use crate::hist::Recorder;
@@ -121,6 +121,9 @@ pub trait Ingress: Send + 'static {
 
     /// Looks after its I/O now and then, and once more before it closes: reads the kernel's drops.
     fn housekeep(&mut self, _io: &mut Driver, _counters: &IngressCounters) {}
+
+    /// The source ends, whatever the cause: what it has in hand is counted, and what it opened closes.
+    fn close(&mut self, _io: &mut Driver, _counters: &IngressCounters) {}
 
     /// What went wrong on the way, in words, once.
     fn fault(&mut self) -> Option<String> {
@@ -364,6 +367,18 @@ impl SourceContext<'_, '_> {
         counters.received.add(1);
         counters.bytes.add(bytes as u64);
         counters.reject(why);
+        self.work += 1;
+    }
+
+    /// Counts a connection that began.
+    pub fn note_connected(&mut self) {
+        self.counters.ingress.connected.add(1);
+        self.work += 1;
+    }
+
+    /// Counts a connection that ended.
+    pub fn note_disconnected(&mut self, why: Hangup) {
+        self.counters.ingress.hang_up(why);
         self.work += 1;
     }
 

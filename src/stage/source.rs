@@ -51,6 +51,7 @@ struct Source {
 
 impl Source {
     fn over(&mut self, io: &mut Driver, state: State, cause: Cause) {
+        self.ingress.close(io, &self.wiring.counters.ingress);
         self.ingress.abandon(&self.wiring.counters.ingress);
         self.housekeep(io);
         self.leave_in_hand();

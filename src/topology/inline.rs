@@ -209,6 +209,8 @@ fn advance(reactor: &mut Reactor, time: &VirtualTime, due: [Option<u64>; 3], now
     let timeout_ns = due_ns.map_or(STEP_NS, |due| due.saturating_sub(now_ns).max(1));
     let polled = reactor.driver().poll(now_ns, Some(timeout_ns));
     let to_ns = match polled {
+        // What became due since its node had looked is there already: no time is to pass over it.
+        Ok(polled) if polled.ready && polled.advance_to_ns.is_none() => now_ns + 1,
         Ok(polled) => polled.advance_to_ns.unwrap_or(now_ns + timeout_ns),
         Err(_) => now_ns + timeout_ns,
     };

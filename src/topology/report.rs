@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::base::{Counter, Discard, Reason, Reject, Shed};
+use crate::base::{Counter, Discard, Hangup, Reason, Reject, Shed};
 use crate::budget::report::{
     BudgetReport, EndToEndReport, HopReport, LedgerReport, Percentiles, RegimeReport, SourceReport,
     StageReport, WireReport, by_name, by_reason,
@@ -318,6 +318,8 @@ fn source_report(node: &NodeView) -> SourceReport {
         skew_clamped: ingress.skew_clamped.get(),
         skew_ns_max: ingress.skew_ns_max.get(),
         late_ns_max: ingress.late_ns_max.get(),
+        connected: ingress.connected.get(),
+        disconnected: by_reason::<Hangup>(&ingress.disconnected),
         refused: ingress.refused.get(),
         claim_open_ns_max: ingress.claim_open_ns_max.get(),
     }

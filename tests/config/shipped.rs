@@ -204,3 +204,33 @@ fn every_key_is_documented_and_every_documented_key_is_known() {
     expected.sort_unstable();
     assert_eq!(sections, expected);
 }
+
+#[test]
+fn sources_of_two_kinds_may_share_an_address_and_two_of_one_may_not() {
+    let problems = |kinds: [&str; 2]| {
+        let mut text = String::from(
+            "[line]\nname = \"two\"\n[[sink]]\nname = \"end\"\nkind = \"blackhole\"\n",
+        );
+        for (at, kind) in kinds.into_iter().enumerate() {
+            let source = "bind = \"127.0.0.1:26400\"\ndecode = \"datagram\"";
+            text += &format!("[[source]]\nname = \"s{at}\"\nkind = \"{kind}\"\n{source}\n");
+            text += &format!("[[hop]]\nfrom = \"s{at}\"\nto = \"end\"\n");
+        }
+        let files = CaseFiles {
+            line: SourceText::from_bytes("line.toml", text.into_bytes()).unwrap(),
+            load: None,
+            budget: None,
+        };
+        let case = Case::parse("two", files).unwrap();
+        let overrides = Overrides {
+            feed: FeedMode::Live,
+            ..Overrides::default()
+        };
+        let draft = case.draft(&registry(), &overrides);
+        draft
+            .err()
+            .map_or(String::new(), |problems| problems.to_string())
+    };
+    assert_eq!(problems(["udp", "tcp"]), "");
+    assert!(problems(["tcp", "tcp"]).contains("both bind 127.0.0.1:26400"));
+}

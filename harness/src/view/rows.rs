@@ -466,6 +466,14 @@ pub(crate) fn sources(sources: &BTreeMap<String, SourceReport>) -> Table {
                 Tone::Warn,
             );
         }
+        if source.connected > 0 {
+            let text = format!(
+                "connections: {}; ended: {}",
+                grouped(source.connected),
+                by_reason(&source.disconnected)
+            );
+            table.remark(text, Tone::Dim);
+        }
         if source.undeclared > 0 {
             let text = format!(
                 "{} messages decoded into nothing",

@@ -1,0 +1,12 @@
+//! Bytes of protocols, sans-IO: bytes in, messages out, and back.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | [`length`] | messages in a stream, each behind its length |
+//!
+//! Invariant: nothing here opens, waits, or reads a clock; decoding allocates nothing after its
+//! construction and never panics, whatever the bytes are.
+
+pub mod length;
+
+pub use length::{Decoder, Framing, LengthError, Prefix};
