@@ -92,11 +92,7 @@ pub fn latency(runs: &[Runs<Percentiles>]) -> Vec<Bar> {
     let mut bars = Vec::new();
     let floor = runs.iter().find(|run| run.role == Role::Floor);
     for bytes in [8, 56] {
-        let judged = JUDGED_IN_STREAMS
-            .iter()
-            .find(|(of, batched, _)| *of == bytes && *batched == (batch > 1))
-            .and_then(|(_, _, name)| named(runs, bytes, name));
-        let Some(ours) = judged else {
+        let Some(ours) = ours(runs, bytes) else {
             continue;
         };
         if let Some(floor) = floor {
@@ -123,11 +119,7 @@ pub fn latency(runs: &[Runs<Percentiles>]) -> Vec<Bar> {
         }
     }
     for bytes in [64, 96, 120, 256, 1024] {
-        let judged = JUDGED_IN_STREAMS
-            .iter()
-            .find(|(of, batched, _)| *of == bytes && *batched == (batch > 1))
-            .and_then(|(_, _, name)| named(runs, bytes, name));
-        let Some(ours) = judged else {
+        let Some(ours) = ours(runs, bytes) else {
             continue;
         };
         if let Some((found, name)) = over_best(ours, peers(runs, bytes), p50) {
