@@ -179,22 +179,6 @@ fn echo_line(plan: &Plan, socket: &SharedUdp) -> Vec<u64> {
     let report = running.end("duration");
     assert!(report.is_good(), "{:?}", report.ledger.breaches);
     assert_eq!(report.hops[1].delivered, (WARM_UP + plan.trips) as u64);
-    if std::env::var_os("SHOW").is_some() {
-        for hop in &report.hops {
-            println!(
-                "{} wait {:?} service {:?}",
-                hop.name, hop.wait_ns, hop.service_ns
-            );
-        }
-        println!(
-            "e2e {:?} wire {:?}",
-            report.end_to_end.sojourn_ns, report.ledger.sources["in"].wire
-        );
-        for s in &report.stages {
-            println!("{} {:?}", s.name, s.regimes_ns);
-        }
-        println!("turns {}", report.placement[0].turns);
-    }
     spans_ns
 }
 
