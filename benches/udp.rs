@@ -45,6 +45,9 @@ const WARM_UP: usize = 2_000;
 const ECHO_BARS: [f64; 2] = [1.10, 1.20];
 /// Least frames a second that a line takes in.
 const INGEST_BAR: f64 = 10e6;
+/// Least of what counting alone takes in that a line takes in of single datagrams. The sender is slower
+/// than both, and its own pace differs by more from round to round.
+const UNIT_BAR: f64 = 0.98;
 /// Kernel buffer of what receives flat out, in bytes.
 const RECV_BUFFER_BYTES: usize = 4 << 20;
 
@@ -179,22 +182,6 @@ fn echo_line(plan: &Plan, socket: &SharedUdp) -> Vec<u64> {
     let report = running.end("duration");
     assert!(report.is_good(), "{:?}", report.ledger.breaches);
     assert_eq!(report.hops[1].delivered, (WARM_UP + plan.trips) as u64);
-    if std::env::var_os("SHOW").is_some() {
-        for hop in &report.hops {
-            println!(
-                "{} wait {:?} service {:?}",
-                hop.name, hop.wait_ns, hop.service_ns
-            );
-        }
-        println!(
-            "e2e {:?} wire {:?}",
-            report.end_to_end.sojourn_ns, report.ledger.sources["in"].wire
-        );
-        for s in &report.stages {
-            println!("{} {:?}", s.name, s.regimes_ns);
-        }
-        println!("turns {}", report.placement[0].turns);
-    }
     spans_ns
 }
 
@@ -422,7 +409,7 @@ fn ingest(plan: &Plan, trains: bool) {
         let verdict = match at {
             0 => "",
             _ if trains && middle(&rates[at]) * 1e6 >= INGEST_BAR => "within",
-            _ if !trains && middle(&own) >= 1.0 => "within",
+            _ if !trains && middle(&own) >= UNIT_BAR => "within",
             _ => "OVER",
         };
         println!(

@@ -33,6 +33,9 @@ const CONTROL_WORDS: usize = 14;
 /// Words before the data of a control message: its length, and its level and type together.
 const CONTROL_HEAD_WORDS: usize = 2;
 
+// The layout of control messages below is that of 64-bit systems.
+const _: () = assert!(size_of::<usize>() == size_of::<u64>());
+
 /// Room for a sender's address.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
