@@ -43,4 +43,12 @@ impl Sequence {
     pub const fn slot(self, mask: u64) -> usize {
         (self.0 & mask) as usize
     }
+
+    /// The slot of this position among `mask + 1`: every one, or with `every_second` all ones only
+    /// the even ones. Without a shift by a variable, which costs a nanosecond where that counts.
+    #[inline]
+    #[must_use]
+    pub const fn spread_slot(self, every_second: u64, mask: u64) -> usize {
+        (self.0.wrapping_add(self.0 & every_second) & mask) as usize
+    }
 }

@@ -88,7 +88,7 @@ pub fn frames_at(
 ///
 /// ```
 /// use hopline::ring::hop;
-/// let slots = 4096 + 32; // the long lap and the short one
+/// let slots = 4096 + 64; // the long lap, and the short one, which uses every second slot
 /// assert!((slots * 128..slots * 128 + 1024).contains(&hop::memory_bytes(4096)));
 /// ```
 #[must_use]
