@@ -185,6 +185,23 @@ fn values_left_in_the_ring_are_dropped_once_with_its_last_handle() {
     }
 }
 
+/// Deep enough for both laps: what is left lies in the short one, in the long one, or in both.
+#[test]
+fn values_left_in_either_lap_are_dropped_once() {
+    for (singles, taken, batch) in [(3, 1, 0), (0, 0, 40), (3, 1, 40), (10, 10, 40), (20, 0, 44)] {
+        let ((mut tx, mut rx), drops) = counted(64);
+        let item = || Counted(Arc::clone(&drops));
+        for _ in 0..singles {
+            tx.push(item()).unwrap();
+        }
+        assert_eq!(rx.drain(taken, drop), taken);
+        assert_eq!(tx.push_batch((0..batch).map(|_| item())).unwrap(), batch);
+        assert_eq!(drops.load(Ordering::Relaxed), taken as u64);
+        drop((tx, rx));
+        assert_eq!(drops.load(Ordering::Relaxed), (singles + batch) as u64);
+    }
+}
+
 #[test]
 fn a_full_ring_drops_each_of_its_values_once() {
     let ((mut tx, mut rx), drops) = counted(4);

@@ -278,8 +278,9 @@ impl StreamSource {
                         left -= 1;
                     }
                     Ok(None) => break,
-                    Err(error) => {
-                        cx.reject(Reject::TooLong, error.announced);
+                    Err(_) => {
+                        // What came, not what was announced.
+                        cx.reject(Reject::TooLong, conn.decoder.buffered());
                         return self.ended(at, Hangup::TooLong, cx);
                     }
                 }

@@ -264,10 +264,14 @@ fn wait(params: &mut Params) -> Result<Option<Strategy>, Problem> {
             yields,
             max_park_ns,
         }) => {
+            // All are looked at before one of them fails, or the others would be called unknown.
+            let spins = params.count("spin_turns", preset(spins), turns.clone());
+            let yields = params.count("yield_turns", preset(yields), turns);
+            let park_ns = park_ns(params);
             let park = Strategy::Park {
-                spins: params.count("spin_turns", preset(spins), turns.clone())? as u32,
-                yields: params.count("yield_turns", preset(yields), turns)? as u32,
-                max_park_ns: park_ns(params)?.unwrap_or(max_park_ns),
+                spins: spins? as u32,
+                yields: yields? as u32,
+                max_park_ns: park_ns?.unwrap_or(max_park_ns),
             };
             (Some(park), steps.len())
         }

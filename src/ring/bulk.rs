@@ -50,7 +50,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::base::primitive::{Arc, AtomicU64, Cell, Ordering};
 use crate::base::{Cause, Sequence};
-use crate::ring::stamped::{LAZY, Mark, PUBLISH};
+use crate::ring::stamped::{LAZY, Mark, PLANTED_CREDIT, PUBLISH};
 use crate::ring::{ClaimError, DepthError, PushError};
 
 type Slot<T> = Cell<MaybeUninit<T>>;
@@ -231,7 +231,7 @@ impl<T> Producer<T> {
     /// Credits by the cached head: never too many.
     #[inline(always)]
     fn credits_known(&self) -> u64 {
-        self.side.depth() - self.position.since(self.head)
+        self.side.depth() + PLANTED_CREDIT - self.position.since(self.head)
     }
 
     #[inline(always)]

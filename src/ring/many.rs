@@ -26,7 +26,7 @@ use crossbeam_utils::CachePadded;
 use crate::base::limits::PRODUCERS_NAMED_MAX;
 use crate::base::primitive::{Arc, AtomicU64, Cell, Ordering};
 use crate::base::{Cause, Sequence};
-use crate::ring::stamped::{Content, LAZY, Mark, PUBLISH, Slot, stamp};
+use crate::ring::stamped::{Content, LAZY, Mark, PLANTED_CREDIT, PUBLISH, Slot, stamp};
 use crate::ring::word::{OpenClaim, ProducerId, Word, abort_stamp, claim_stamp};
 use crate::ring::{ClaimError, DepthError, Layout, prefetch};
 
@@ -290,7 +290,7 @@ impl<V: Content, L: Layout> Producer<V, L> {
     #[inline(always)]
     fn take(&mut self, count: u64) -> Result<Sequence, ClaimError> {
         let control = self.side.control();
-        let depth = self.side.depth();
+        let depth = self.side.depth() + PLANTED_CREDIT;
         // Acquire here and below: pairs with Release in the exchange. The head that is loaded after it is
         // no older than the one that the tail's last claimer saw, so that a distance beyond the depth
         // means one thing only.

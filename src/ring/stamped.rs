@@ -61,8 +61,8 @@ pub(crate) const PUBLISH: Ordering = if cfg!(planted_ordering) {
 };
 
 /// Credits beyond the depth: none, but for `--cfg planted_bound`, which exists to prove the checkers:
-/// `tests/shuttle_rings.rs` and `tests/ring_spsc.rs` have to fail with it.
-const PLANTED_CREDIT: u64 = cfg!(planted_bound) as u64;
+/// every story of `tests/shuttle_rings.rs` has to fail with it.
+pub(crate) const PLANTED_CREDIT: u64 = cfg!(planted_bound) as u64;
 
 /// The head is published every `depth / LAZY` items: seldom enough to cost nothing, often enough
 /// that a producer at the limit of a deep ring gets its credits in time.

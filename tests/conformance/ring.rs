@@ -548,7 +548,7 @@ macro_rules! conforms {
                     ..ProptestConfig::default()
                 })]
                 #[test]
-                fn model(power in 1u32..7, from_the_end in 0u64..200, ops in ops()) {
+                fn model(power in 1u32..9, from_the_end in 0u64..200, ops in ops()) {
                     let start = 0u64.wrapping_sub(from_the_end);
                     agrees_with_the_model::<$type>(1 << power, start, &ops)?;
                 }

@@ -25,7 +25,9 @@ use crossbeam_utils::CachePadded;
 
 use crate::base::primitive::{Arc, AtomicU32, AtomicU64, Ordering};
 use crate::base::{Cause, Sequence};
-use crate::ring::stamped::{Content, LAZY, Layout, Mark, PUBLISH, Slot, ready_run, stamp};
+use crate::ring::stamped::{
+    Content, LAZY, Layout, Mark, PLANTED_CREDIT, PUBLISH, Slot, ready_run, stamp,
+};
 use crate::ring::{ClaimError, DepthError, prefetch};
 
 /// A set of readers, as bits by their places.
@@ -270,7 +272,7 @@ impl<V: Content, L: Layout> Producer<V, L> {
     /// Credits by the cached head: never too many.
     #[inline(always)]
     fn credits_known(&self) -> u64 {
-        self.side.depth() - self.position.since(self.head)
+        self.side.depth() + PLANTED_CREDIT - self.position.since(self.head)
     }
 
     /// Credits by the readers' heads as they are now.
