@@ -592,15 +592,19 @@ impl<H: Handler> Node for Consumer<H> {
         if self.over {
             return;
         }
-        let now_ns = self.wiring.clock.stamp();
-        // A last try; whatever goes wrong in it, what is still queued is discarded below.
-        let _ = catch_unwind(AssertUnwindSafe(|| {
-            let _ = self.handler.give_up(io);
-            while let Some((Fate::Now(disposal), count)) = self.handler.send_queued(io) {
-                self.settle(disposal, count, now_ns);
-            }
-        }));
-        self.take_back_lost();
+        // One that has failed is not asked again, and stays failed.
+        let failed = self.discarding.is_some();
+        if !failed {
+            let now_ns = self.wiring.clock.stamp();
+            // A last try; whatever goes wrong in it, what is still queued is discarded below.
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                let _ = self.handler.give_up(io);
+                while let Some((Fate::Now(disposal), count)) = self.handler.send_queued(io) {
+                    self.settle(disposal, count, now_ns);
+                }
+            }));
+            self.take_back_lost();
+        }
         let why = match cause {
             Cause::Aborted => Discard::Aborted,
             _ => Discard::DrainDeadline,
@@ -611,7 +615,12 @@ impl<H: Handler> Node for Consumer<H> {
             rx.close(cause);
             rx.discard_all(why);
         }
-        self.over(State::Aborted, cause);
+        let state = if failed {
+            State::Failed
+        } else {
+            State::Aborted
+        };
+        self.over(state, cause);
     }
 
     fn is_over(&self) -> bool {
