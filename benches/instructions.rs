@@ -66,7 +66,7 @@ fn filled() -> Values {
     pair
 }
 
-#[library_benchmark(config = at_most(34_900))]
+#[library_benchmark(config = at_most(37_000))]
 #[bench::packed_8(empty())]
 fn push(mut pair: Values) -> Values {
     for number in 0..TIMES as u64 {
@@ -86,7 +86,7 @@ fn pop(mut pair: Values) -> Values {
     pair
 }
 
-#[library_benchmark(config = at_most(35_800))]
+#[library_benchmark(config = at_most(36_900))]
 #[bench::packed_8(empty())]
 fn push_and_pop_batch_32(mut pair: Values) -> Values {
     for first in (0..TIMES as u64).step_by(BATCH) {
@@ -123,14 +123,14 @@ fn frames() -> Frames {
     frames
 }
 
-#[library_benchmark(config = at_most(29_600))]
+#[library_benchmark(config = at_most(32_900))]
 #[bench::write_8(no_frames())]
 fn hop_claim_commit(mut frames: Frames) -> Frames {
     claim_all(&mut frames);
     frames
 }
 
-#[library_benchmark(config = at_most(41_200))]
+#[library_benchmark(config = at_most(45_400))]
 #[bench::read_8(frames())]
 fn hop_peek_advance(mut frames: Frames) -> Frames {
     for _ in 0..TIMES {
@@ -181,14 +181,14 @@ fn tickers() -> Typed {
     hop
 }
 
-#[library_benchmark(config = at_most(83_500))]
+#[library_benchmark(config = at_most(93_000))]
 #[bench::book_ticker(no_tickers())]
 fn typed_emit(mut hop: Typed) -> Typed {
     emit_all(&mut hop);
     hop
 }
 
-#[library_benchmark(config = at_most(390_500))]
+#[library_benchmark(config = at_most(235_500))]
 #[bench::book_ticker(tickers())]
 fn typed_take_finish(mut hop: Typed) -> Typed {
     for _ in 0..TIMES {
@@ -208,7 +208,7 @@ fn histogram() -> Histogram {
     hist::pair([&[20_000][..]]).expect("one limit is within the limits")
 }
 
-#[library_benchmark(config = at_most(108_000))]
+#[library_benchmark(config = at_most(52_800))]
 #[bench::one_limit(histogram())]
 fn record(mut histogram: Histogram) -> Histogram {
     for number in 0..TIMES as u64 {
