@@ -257,7 +257,12 @@ impl Real {
         id: UdpId,
         batch: &mut RecvBatch,
     ) -> Result<usize, IoError> {
-        self.sockets.get_mut(id.0, "receive")?.recv_batch(batch)
+        let wants_poll = self.wants_poll();
+        let udp = self.sockets.get_mut(id.0, "receive")?;
+        if wants_poll && !udp.readable {
+            return Ok(batch.filled(0));
+        }
+        udp.recv_batch(batch)
     }
 
     #[inline]
