@@ -9,7 +9,8 @@
 //! - **Sequence**: a 64-bit count of items, never reused. A *position* is half-open: everything
 //!   strictly before it is done. Positions may start anywhere and wrap past 2^64.
 //! - **Slot**: the place of one item. It begins with a 64-bit *commit word*; the item of position
-//!   `p` is ready when the word of slot `p mod depth` equals `p + 1` (wrapping). Word and item
+//!   `p` is ready when the word of its slot (`p mod depth`, or one of the short lap) equals `p + 1`
+//!   (wrapping). Word and item
 //!   travel in the same cache line, so handing an item over costs one transfer instead of two.
 //! - **Depth**: the number of slots, a power of two within
 //!   [`DEPTH_MIN`](crate::base::limits::DEPTH_MIN)`..=`[`DEPTH_MAX`](crate::base::limits::DEPTH_MAX).
@@ -18,8 +19,8 @@
 //!   long one, of 32 slots more, in use while the backlog is short.
 //! - **Credit**: a slot that the producer may still fill. It has `depth - (position - head)` of them.
 //! - **Claim, commit, abort**: slots reserved; made ready; given back unseen. A claim is a guard of
-//!   the producer's own: one that is dropped or forgotten has changed nothing that the consumer
-//!   reads, so it cannot stall the line.
+//!   the producer's own: one that is dropped or forgotten has published nothing (at most it has told the
+//!   consumer to look in the other lap), so it cannot stall the line.
 //!   Where producers share a ring, a position once claimed is nobody else's, so there a claim lasts as
 //!   long as a closure, and an aborted one leaves a slot that the consumer steps over and counts.
 //! - **Published**: ready for the consumer. A batch is published all or none: the stamp of its
@@ -29,7 +30,7 @@
 //! - **Head**: the consumer's position, 64 bits, the only word that the producer reads of the
 //!   consumer's progress. It is *published lazily*: every `depth / 8` items (at least every one) and
 //!   whenever the consumer finds the ring empty. The producer keeps a cached copy and looks at the
-//!   shared one only when it runs out of credits. So the producer stays off the consumer's cache
+//!   shared one only when it runs out of credits, and once in half a short lap, right after a publish. So the producer stays off the consumer's cache
 //!   line, and backpressure is exact: from an empty ring exactly `depth` items fit, and a consumer that
 //!   keeps looking gives every credit back.
 //! - **Close with a cause**: each side says once that it has ended, and why; the first cause stays.
