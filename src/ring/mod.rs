@@ -30,9 +30,9 @@
 //! - **Head**: the consumer's position, 64 bits, the only word that the producer reads of the
 //!   consumer's progress. It is *published lazily*: every `depth / 8` items (at least every one) and
 //!   whenever the consumer finds the ring empty. The producer keeps a cached copy and looks at the
-//!   shared one only when it runs out of credits, and once in half a short lap, right after a publish. So the producer stays off the consumer's cache
-//!   line, and backpressure is exact: from an empty ring exactly `depth` items fit, and a consumer that
-//!   keeps looking gives every credit back.
+//!   shared one only when it runs out of credits, and once in half a short lap, right after a
+//!   publish. So the producer stays off the consumer's cache line, and backpressure is exact: from an
+//!   empty ring exactly `depth` items fit, and a consumer that keeps looking gives every credit back.
 //! - **Close with a cause**: each side says once that it has ended, and why; the first cause stays.
 //!   A handle that is dropped closes with [`Cause::Dropped`](crate::base::Cause::Dropped). What was
 //!   published before the close still arrives.
