@@ -10,7 +10,7 @@ use std::thread;
 use hopline::base::primitive::{AtomicU64, Ordering};
 use hopline::base::{Cause, Envelope, Sequence};
 use hopline::ring::mpsc::{self, OpenClaim, ProducerId};
-use hopline::ring::{ClaimError, Layout, Lined, Packed, PushError};
+use hopline::ring::{Apart, ClaimError, Layout, Lined, Packed, PushError};
 
 #[path = "conformance/ring.rs"]
 mod conformance;
@@ -188,6 +188,7 @@ conforms! {
 conforms_with_many! {
     packed: Values<Packed>;
     lined: Values<Lined>;
+    apart: Values<Apart>;
     frames: Frames;
 }
 

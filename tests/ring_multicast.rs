@@ -11,7 +11,7 @@ use hopline::base::{Cause, Envelope, Sequence};
 use hopline::ring::multicast::{
     FrameProducer, FrameReader, Graph, GraphError, Producer, Reader, ReaderId,
 };
-use hopline::ring::{ClaimError, DepthError, Layout, Lined, Packed, PushError};
+use hopline::ring::{Apart, ClaimError, DepthError, Layout, Lined, Packed, PushError};
 
 #[path = "conformance/ring.rs"]
 mod conformance;
@@ -145,6 +145,7 @@ mod alone {
     conforms! {
         packed: One<Values<Packed>>;
         lined: One<Values<Lined>>;
+        apart: One<Values<Apart>>;
         frames: One<Frames>;
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use hopline::base::primitive::{AtomicU64, Ordering};
 use hopline::base::{Cause, Envelope, Sequence};
-use hopline::ring::{ClaimError, Layout, Lined, Packed, PushError, hop, spsc};
+use hopline::ring::{Apart, ClaimError, Layout, Lined, Packed, PushError, hop, spsc};
 
 #[path = "conformance/ring.rs"]
 mod conformance;
@@ -135,6 +135,7 @@ impl Rx for hop::FrameConsumer {
 conforms! {
     packed: Values<Packed>;
     lined: Values<Lined>;
+    apart: Values<Apart>;
     frames: Frames;
 }
 

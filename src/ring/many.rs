@@ -24,7 +24,7 @@ use core::ptr::NonNull;
 use crossbeam_utils::CachePadded;
 
 use crate::base::limits::PRODUCERS_NAMED_MAX;
-use crate::base::primitive::{Arc, AtomicU64, Cell, Ordering};
+use crate::base::primitive::{Arc, AtomicU64, Ordering};
 use crate::base::{Cause, Sequence};
 use crate::ring::stamped::{Content, LAZY, Mark, PLANTED_CREDIT, PUBLISH, Slot, stamp};
 use crate::ring::word::{OpenClaim, ProducerId, Word, abort_stamp, claim_stamp};
@@ -139,11 +139,7 @@ pub(crate) fn ring<V: Content, L: Layout>(
         stamp(first).wrapping_sub(depth as u64)
     };
     let slots = (0..depth as u64)
-        .map(|index| Slot {
-            layout: [],
-            seq: AtomicU64::new(stale(index)),
-            value: Cell::new(fill()),
-        })
+        .map(|index| Slot::new(stale(index), fill()))
         .collect();
     let ring = Arc::new(Ring {
         control: Control {

@@ -53,7 +53,8 @@
 //! |---|---|
 //! | values of a few words: latency and throughput | [`spsc::ring`]: packed slots, several to a cache line |
 //! | values up to 56 B | [`spsc::ring_lined`]: a slot is one cache line, never two halves |
-//! | values of one size, up to 256 B | [`spsc::ring_lined`] as well: a slot is some cache lines, written in one go |
+//! | values up to 120 B | [`spsc::ring_lined`] as well: a slot is two cache lines, written in one go |
+//! | larger values of one size | [`spsc::ring_apart`]: the commit word has a cache line for itself |
 //! | frames with an envelope, 96 B of payload | [`hop::frames`]: a slot is two cache lines |
 //! | producers that come and go | [`mpsc::ring`], [`mpsc::frames`]: the same slots, claimed in turn |
 //! | several producers known from the start | a ring each, read by [`fan_in::FanIn`] |
@@ -88,4 +89,4 @@ mod stamped;
 mod word;
 
 pub use error::{ClaimError, DepthError, PushError};
-pub use stamped::{Layout, Lined, Packed};
+pub use stamped::{Apart, Layout, Lined, Packed};

@@ -39,7 +39,7 @@ use core::mem::MaybeUninit;
 
 use crate::base::{Cause, Sequence};
 use crate::ring::stamped::{self, Content};
-use crate::ring::{ClaimError, DepthError, Layout, Lined, Packed, PushError};
+use crate::ring::{Apart, ClaimError, DepthError, Layout, Lined, Packed, PushError};
 
 /// A slot's content: a value from the moment it is published until it is consumed.
 pub(crate) struct Item<T>(pub(crate) MaybeUninit<T>);
@@ -77,7 +77,27 @@ pub fn ring_lined<T: Send>(depth: usize) -> Result<Pair<T, Lined>, DepthError> {
     ring_at(depth, Sequence(0))
 }
 
-/// A ring of either layout whose first item has the sequence `start`, for those who resume.
+/// A ring of `depth` slots for values of more than 120 bytes: the commit word has a cache line for itself, and the value
+/// begins the next one.
+///
+/// The writing of such a value takes so long that the waiting consumer would take the line that holds both the word
+/// and the value's beginning away in the middle: at 256 B a hop costs half as much again with [`ring_lined`].
+///
+/// ```
+/// use hopline::ring::spsc;
+/// let (mut producer, mut consumer) = spsc::ring_apart::<[u64; 32]>(64)?;
+/// producer.push([7; 32]).unwrap();
+/// assert_eq!(consumer.peek().unwrap().iter().sum::<u64>(), 7 * 32);
+/// # Ok::<(), hopline::ring::DepthError>(())
+/// ```
+///
+/// # Errors
+/// If `depth` is no power of two within the limits.
+pub fn ring_apart<T: Send>(depth: usize) -> Result<Pair<T, Apart>, DepthError> {
+    ring_at(depth, Sequence(0))
+}
+
+/// A ring of any layout whose first item has the sequence `start`, for those who resume.
 ///
 /// ```
 /// use hopline::base::Sequence;

@@ -9,13 +9,13 @@
 //!
 //! What both sides touch has to stay in the first-level cache: a hop over 1,024 cache lines, walked one
 //! after the other, costs half as much again as one over a few (`benches/ring_spsc.rs`, *walk*). So a
-//! deep ring has [`SHORT`] slots more, and while the backlog is short both sides go round those: the
+//! deep ring has a few slots more ([`short`]), and while the backlog is short both sides go round those: the
 //! *short lap*. When the backlog outgrows it the producer *changes laps*: from the position
 //! that it announces, items lie in the *long lap* of `depth` slots; it changes back once
 //! the consumer has nearly caught up. So depth costs cache only while it is used.
 //!
 //! - A position lies in one lap, and its commit word says so: the other lap's slot never holds it.
-//! - In the short lap the producer is less than [`SHORT`] ahead of the head, in the long lap
+//! - In the short lap the producer is less than [`short`] ahead of the head, in the long lap
 //!   less than `depth`, so a slot is free whenever its turn comes, whatever happened before.
 //! - A change is announced before the first item behind it is published. The consumer that finds
 //!   its slot not ready looks whether there is one at its position.
@@ -68,37 +68,51 @@ pub(crate) const PLANTED_CREDIT: u64 = cfg!(planted_bound) as u64;
 /// that a producer at the limit of a deep ring gets its credits in time.
 pub(crate) const LAZY: u64 = 8;
 
-/// Slots of the short lap. Two rings of them, there and back, take a quarter of a first-level cache of 32 KiB at 128 B each;
-/// a producer looks at the head once in half a lap, so fewer would cost it more.
-pub(crate) const SHORT: u64 = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
+/// Bytes of a short lap at most. Two rings, there and back, and what a handler touches share a first-level
+/// cache of 32 KiB; at 384 B a slot, 32 of them cost a hop a quarter more than 16 (`benches/peers`, *apart*).
+const SHORT_BYTES: u64 = 6 * 1024;
+
+/// Slots of the short lap: a producer looks at the head once in half a lap, so more than these gain nothing, and fewer
+/// cost it more.
+const fn short<V, L: Layout>() -> u64 {
+    if cfg!(any(loom, shuttle)) {
+        return 2;
+    }
+    let slot_bytes = (size_of::<Slot<V, L>>() as u64) << is_spread::<V, L>() as u32;
+    let mut slots = 32;
+    while slots > 8 && slots * slot_bytes > SHORT_BYTES {
+        slots /= 2;
+    }
+    slots
+}
 
 /// Whether a ring of `depth` has a short lap: not where it would save nothing.
-const fn has_short_lap(depth: usize) -> bool {
-    depth as u64 >= 2 * SHORT
+const fn has_short_lap<V, L: Layout>(depth: usize) -> bool {
+    depth as u64 >= 2 * short::<V, L>()
 }
 
 /// Whether the short lap uses only every second of its slots: where a slot is whole cache lines, few of
 /// them. Processors fetch a line's neighbour with it; a neighbour that is the next slot is
 /// then taken from the side that is about to write it, and a hop of 56 B costs 75 ns instead of 52.
-const fn is_spread<V, L>() -> bool {
+const fn is_spread<V, L: Layout>() -> bool {
     align_of::<Slot<V, L>>() == CACHE_LINE_BYTES && size_of::<Slot<V, L>>() <= 2 * CACHE_LINE_BYTES
 }
 
 /// [`is_spread`] as a word: all ones if so.
-const fn every_second<V, L>() -> u64 {
+const fn every_second<V, L: Layout>() -> u64 {
     if is_spread::<V, L>() { u64::MAX } else { 0 }
 }
 
 /// Slots that the short lap of a ring of `depth` takes, the unused ones between them included.
-const fn short_slots<V, L>(depth: usize) -> usize {
-    if has_short_lap(depth) {
-        (SHORT as usize) << is_spread::<V, L>() as u32
+const fn short_slots<V, L: Layout>(depth: usize) -> usize {
+    if has_short_lap::<V, L>(depth) {
+        (short::<V, L>() as usize) << is_spread::<V, L>() as u32
     } else {
         0
     }
 }
 
-/// How slots lie in memory: [`Packed`] or [`Lined`].
+/// How slots lie in memory: [`Packed`], [`Lined`] or [`Apart`].
 pub trait Layout: sealed::Sealed + fmt::Debug + Send + Sync + 'static {}
 
 /// Slots follow each other without gaps; several small ones share a cache line.
@@ -110,13 +124,32 @@ pub struct Packed;
 #[repr(align(64))]
 pub struct Lined;
 
+/// Each slot begins a pair of cache lines; the commit word has the first line for itself, and the content the others.
+///
+/// For contents of more than two lines: their writing takes so long that the consumer, which waits on the commit word,
+/// would take the line that it shares with them away in the middle.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(128))]
+pub struct Apart;
+
 impl Layout for Packed {}
 impl Layout for Lined {}
+impl Layout for Apart {}
 
 mod sealed {
-    pub trait Sealed {}
-    impl Sealed for super::Packed {}
-    impl Sealed for super::Lined {}
+    pub trait Sealed {
+        /// What the content is aligned to, and so what it keeps away from.
+        type Edge;
+    }
+    impl Sealed for super::Packed {
+        type Edge = ();
+    }
+    impl Sealed for super::Lined {
+        type Edge = ();
+    }
+    impl Sealed for super::Apart {
+        type Edge = super::Lined;
+    }
 }
 
 /// What a slot holds.
@@ -131,28 +164,30 @@ pub(crate) trait Content: Sized {
     unsafe fn discard(&mut self) {}
 }
 
-/// One slot: commit word first, content in the same cache line behind it.
+/// One slot: commit word first, the content behind it; in the same cache line but for [`Apart`].
 #[repr(C)]
-pub(crate) struct Slot<V, L> {
+pub(crate) struct Slot<V, L: Layout> {
     pub(crate) layout: [L; 0],
     /// `position + 1` of the content that was published last.
     pub(crate) seq: AtomicU64,
+    edge: [L::Edge; 0],
     pub(crate) value: Cell<V>,
 }
 
-impl<V, L> Slot<V, L> {
+impl<V, L: Layout> Slot<V, L> {
     /// A slot with that commit word and content.
     pub(crate) fn new(word: u64, content: V) -> Slot<V, L> {
         Slot {
             layout: [],
             seq: AtomicU64::new(word),
+            edge: [],
             value: Cell::new(content),
         }
     }
 }
 
 #[cfg(not(any(loom, shuttle)))]
-impl<V, L> Slot<V, L> {
+impl<V, L: Layout> Slot<V, L> {
     /// Bytes from the start of the slot to its content.
     pub(crate) const VALUE_AT_BYTES: usize = core::mem::offset_of!(Slot<V, L>, value);
 }
@@ -310,7 +345,10 @@ pub(crate) fn ring<V: Content, L: Layout>(
         slots.push(Slot::new(stale(index, depth), fill()));
     }
     for index in 0..short_slots::<V, L>(depth) {
-        let word = stale(index >> is_spread::<V, L>() as u32, SHORT as usize);
+        let word = stale(
+            index >> is_spread::<V, L>() as u32,
+            short::<V, L>() as usize,
+        );
         slots.push(Slot::new(word, fill()));
     }
     let before = start.0.wrapping_sub(1);
@@ -441,4 +479,6 @@ const _: () = {
     assert!(size_of::<Slot<u64, Packed>>() == 16);
     assert!(size_of::<Slot<[u8; 56], Lined>>() == CACHE_LINE_BYTES);
     assert!(core::mem::offset_of!(Slot<u64, Lined>, seq) == 0);
+    assert!(Slot::<[u64; 32], Apart>::VALUE_AT_BYTES == CACHE_LINE_BYTES);
+    assert!(size_of::<Slot<[u64; 32], Apart>>() == 6 * CACHE_LINE_BYTES);
 };

@@ -40,7 +40,7 @@ const JUDGED: [(usize, &str); 7] = [
     (64, "hopline lined"),
     (96, "hopline hop"),
     (120, "hopline lined"),
-    (256, "hopline lined"),
+    (256, "hopline apart"),
     (1024, "hopline blob"),
 ];
 

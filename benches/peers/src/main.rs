@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use bars::Bar;
 use hopline::host::Host;
 use hopline_harness::measure::{
-    self, BlobLink, BulkLink, Candidate, Floor, HopLink, LinedLink, Link, MeasureError, Null,
+    self, ApartLink, BlobLink, BulkLink, Candidate, Floor, HopLink, LinedLink, Link, MeasureError, Null,
     PackedLink, Percentiles, Plan, Role, Row, Runs, Spread, Summary, Walk, typed,
 };
 use serde::Serialize;
@@ -215,9 +215,11 @@ impl Run<'_> {
         add_peers::<15>(&mut to, depth);
         // By descriptor, and inline in a ring of values beside it.
         to.add("hopline blob", Role::Ours, BlobLink::of(depth, 256));
+        to.add("hopline apart", Role::Ours, ApartLink::<32>::of(depth));
         add_lined::<32>(&mut to, depth);
         add_peers::<32>(&mut to, depth);
         to.add("hopline blob", Role::Ours, BlobLink::of(depth, 1024));
+        to.add("hopline apart", Role::Ours, ApartLink::<128>::of(depth));
         add_lined::<128>(&mut to, depth);
         add_peers::<128>(&mut to, depth);
         for (words, java) in &javas {

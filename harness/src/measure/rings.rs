@@ -5,7 +5,7 @@
 use hopline::base::limits::PAYLOAD_BYTES;
 use hopline::ring::blob::{self, BlobConsumer, BlobProducer};
 use hopline::ring::hop::{self, FrameConsumer, FrameProducer};
-use hopline::ring::{Layout, Lined, Packed, bulk, mpsc, spsc};
+use hopline::ring::{Apart, Layout, Lined, Packed, bulk, mpsc, spsc};
 
 use super::link::{Link, Rx, Tx, fill, fill_bytes, sum, sum_bytes};
 
@@ -37,6 +37,33 @@ impl<const W: usize> LinedLink<W> {
     #[must_use]
     pub const fn of(depth: usize) -> Self {
         LinedLink { depth }
+    }
+}
+
+/// A ring of values of `W` words whose commit words have a cache line each for themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct ApartLink<const W: usize> {
+    depth: usize,
+}
+
+impl<const W: usize> ApartLink<W> {
+    /// With `depth` slots, a power of two.
+    #[must_use]
+    pub const fn of(depth: usize) -> Self {
+        ApartLink { depth }
+    }
+}
+
+impl<const W: usize> Link for ApartLink<W> {
+    type Tx = spsc::Producer<[u64; W], Apart>;
+    type Rx = spsc::Consumer<[u64; W], Apart>;
+
+    fn words(&self) -> u64 {
+        W as u64
+    }
+
+    fn open(&self, _round: usize) -> (Self::Tx, Self::Rx) {
+        spsc::ring_apart(self.depth).expect(DEPTH)
     }
 }
 

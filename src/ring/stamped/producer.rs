@@ -11,7 +11,7 @@ use crate::base::primitive::Ordering;
 use crate::base::{Cause, Sequence};
 use crate::ring::{ClaimError, Layout};
 
-use super::{Content, PLANTED_CREDIT, PUBLISH, SHORT, Side, stamp};
+use super::{Content, PLANTED_CREDIT, PUBLISH, Side, short, stamp};
 
 /// The writing side. Two cache lines of its own: handles that are made together, for two threads,
 /// must not share one, and processors fetch a line's neighbour with it. With one line each, the
@@ -32,7 +32,9 @@ pub(crate) struct Producer<V: Content, L: Layout> {
 }
 
 /// A backlog up to this is no reason to leave the short lap.
-const FEW: u64 = SHORT / 4;
+const fn few<V, L: Layout>() -> u64 {
+    short::<V, L>() / 4
+}
 
 /// A backlog up to this is a reason to go back to it: an item or two are always under way.
 const NEARLY_NONE: u64 = 2;
@@ -47,7 +49,7 @@ const NEVER: u64 = u64::MAX >> 1;
 impl<V: Content, L: Layout> Producer<V, L> {
     pub(super) fn new(side: Side<V, L>, start: Sequence) -> Producer<V, L> {
         let (most, look_after) = if side.on_short {
-            (SHORT, SHORT / 2)
+            (short::<V, L>(), short::<V, L>() / 2)
         } else {
             (side.depth(), NEVER)
         };
@@ -118,7 +120,7 @@ impl<V: Content, L: Layout> Producer<V, L> {
         if count > self.credits() {
             return false;
         }
-        if self.side.on_short && self.position.since(self.head) + count as u64 > SHORT {
+        if self.side.on_short && self.position.since(self.head) + count as u64 > short::<V, L>() {
             self.change_to_long();
         }
         true
@@ -130,10 +132,10 @@ impl<V: Content, L: Layout> Producer<V, L> {
         self.credits();
         let backlog = self.position.since(self.head);
         if self.side.on_short {
-            if backlog > FEW {
+            if backlog > few::<V, L>() {
                 self.change_to_long();
             } else {
-                self.look_at = self.head.plus(SHORT / 2);
+                self.look_at = self.head.plus(short::<V, L>() / 2);
             }
             return;
         }
@@ -148,8 +150,8 @@ impl<V: Content, L: Layout> Producer<V, L> {
         // The consumer has passed the change to this lap, so its word may be written anew one day.
         if backlog <= NEARLY_NONE && backlog < since_change {
             self.change();
-            self.most = SHORT;
-            self.look_at = self.head.plus(SHORT / 2);
+            self.most = short::<V, L>();
+            self.look_at = self.head.plus(short::<V, L>() / 2);
         } else {
             // A long backlog does not go away sooner than it would take to publish another.
             self.look_at = self.position.plus(backlog.max(LOOK_AFTER));
