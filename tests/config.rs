@@ -18,7 +18,7 @@ use hopline::feed::Arrivals;
 use hopline::host::{MemoryWish, Pin, Wish};
 use hopline::overload::WhenFull;
 use hopline::topology::{Draft, Line, Problems};
-use hopline::wait::Strategy;
+use hopline::wait::{Rung, Strategy};
 use kinds::{made, registry};
 
 pub(crate) const LINE: &str = r#"[line]
@@ -153,13 +153,18 @@ fn the_idle_ladder_and_the_memory_are_settings() {
     let case = Case::parse("folder", files(&text, None, None)).unwrap();
     let draft = case.draft(&registry(), &Overrides::default()).unwrap();
     let park = Strategy::Park {
-        spins: 10,
-        yields: 0,
+        spins: Rung::Turns(10),
+        yields: Rung::Turns(0),
         max_park_ns: 2_000_000,
     };
     assert_eq!(draft.placement.wait, Some(park));
     let thread = draft.placement.threads[0].wait;
-    assert_eq!(thread, Some(Strategy::Yield { spins: 7 }));
+    assert_eq!(
+        thread,
+        Some(Strategy::Yield {
+            spins: Rung::Turns(7)
+        })
+    );
     let wish = MemoryWish {
         prefault: Wish::Prefer,
         lock: Wish::Require,
@@ -171,12 +176,38 @@ fn the_idle_ladder_and_the_memory_are_settings() {
     let case = Case::parse("folder", files(&text, None, None)).unwrap();
     let draft = case.draft(&registry(), &Overrides::default()).unwrap();
     let Some(Strategy::Park {
-        spins: 0, yields, ..
+        spins: Rung::Turns(0),
+        yields,
+        ..
     }) = draft.placement.wait
     else {
         panic!("{:?}", draft.placement.wait);
     };
-    assert_eq!(yields, 16);
+    assert_eq!(yields, Rung::Turns(16));
+    // Steps in time, and one of each kind.
+    for (given, spins, yields) in [
+        (
+            "spin_for = \"50us\"\nyield_for = \"200us\"",
+            Rung::Span(50_000),
+            Rung::Span(200_000),
+        ),
+        (
+            "spin_turns = 9\nyield_for = \"0s\"",
+            Rung::Turns(9),
+            Rung::Span(0),
+        ),
+    ] {
+        let given = format!("wait = \"park\"\n{given}\n");
+        let text = LINE.replacen("name = \"mine\"\n", &given, 1);
+        let case = Case::parse("folder", files(&text, None, None)).unwrap();
+        let draft = case.draft(&registry(), &Overrides::default()).unwrap();
+        let park = Strategy::Park {
+            spins,
+            yields,
+            max_park_ns: 50_000_000,
+        };
+        assert_eq!(draft.placement.wait, Some(park));
+    }
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hopline::io::{
-    BATCH_SLOTS_MAX, Driver, FaultPlan, Faulty, GroupSend, Interface, IoErrorKind, Join, RecvBatch,
-    SendBatch, Sent, TRAIN_SEGMENTS_MAX, TRAINS_FROM, Trains, UdpId, UdpSpec, Virtual, VirtualNet,
+    BATCH_SLOTS_MAX, DeviceStamps, Driver, FaultPlan, Faulty, GroupSend, Interface, IoErrorKind,
+    Join, RecvBatch, SendBatch, Sent, TRAIN_SEGMENTS_MAX, TRAINS_FROM, Trains, UdpId, UdpSpec,
+    Virtual, VirtualNet,
 };
 
 fn any() -> SocketAddr {
@@ -345,6 +346,27 @@ fn the_kernel_says_when_a_datagram_came() {
     assert_eq!(driver.udp_send(plain.1, None, b"x"), Ok(Sent::Yes));
     assert_eq!(driver.udp_recv_batch(plain.0, &mut batch), Ok(1));
     assert_eq!(batch.next().unwrap().stamp_wall_ns, None);
+}
+
+#[test]
+fn stamps_of_a_device_are_asked_for_only_if_they_are_wanted() {
+    let mut driver = Driver::real().unwrap();
+    let mut granted = |stamps, device: Option<&str>| {
+        let spec = UdpSpec {
+            stamps,
+            stamp_device: device.map(|name| name.parse().unwrap()),
+            ..UdpSpec::bound(any())
+        };
+        let socket = driver.udp_open(&spec).unwrap();
+        let granted = driver.udp_granted(socket).unwrap();
+        driver.udp_close(socket).unwrap();
+        (granted.stamps, granted.device_stamps)
+    };
+    assert_eq!(granted(true, None), (true, DeviceStamps::Unasked));
+    assert_eq!(granted(false, Some("lo")), (false, DeviceStamps::Unasked));
+    assert_eq!(granted(true, Some("lo")), (true, DeviceStamps::None));
+    let nowhere = granted(true, Some("not-there-9"));
+    assert_eq!(nowhere, (true, DeviceStamps::NoAnswer));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use hopline::stage::{Context, Delivery, Egress, Leaving, Outcome, Port, Stage};
 use hopline::topology::{
     Builder, Hop, Inline, Line, Placement, Plan, Report, Stop, ThreadSpec, p99,
 };
-use hopline::wait::Strategy;
+use hopline::wait::{Rung, Strategy};
 
 #[path = "common/numbers.rs"]
 mod numbers;
@@ -225,8 +225,8 @@ fn parked(mut line: Builder, threads: &[&[&str]]) -> Report {
         core: None,
         // At once: a yield takes milliseconds where others want the core.
         wait: Some(Strategy::Park {
-            spins: 1,
-            yields: 0,
+            spins: Rung::Turns(1),
+            yields: Rung::Turns(0),
             max_park_ns: PARK_MAX_NS,
         }),
         nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),

@@ -13,7 +13,7 @@ use hopline::frame::View;
 use hopline::io::{Driver, IoError, RECV_FIRST_SOCKETS_MAX, UdpSpec, Virtual};
 use hopline::stage::{Context, Feed, Ingress, Outcome, Port, SourceContext, Stage};
 use hopline::topology::{Builder, Hop, Inline, Line, Placement, Report, Stop, ThreadSpec};
-use hopline::wait::Strategy;
+use hopline::wait::{Rung, Strategy};
 
 #[path = "common/numbers.rs"]
 mod numbers;
@@ -161,8 +161,8 @@ fn regimes_add_up_to_the_time_of_the_loop_on_virtual_time() {
 #[test]
 fn regimes_add_up_to_the_time_of_the_loop_on_threads() {
     let park = Strategy::Park {
-        spins: 2,
-        yields: 2,
+        spins: Rung::Turns(2),
+        yields: Rung::Turns(2),
         max_park_ns: 300_000,
     };
     for wait in [Strategy::YIELD, Strategy::PARK, park] {
@@ -217,13 +217,13 @@ fn wakes(report: &Report) -> u64 {
 #[test]
 fn an_awake_consumer_costs_no_wake_and_a_sleeping_one_is_woken() {
     let spin_for_ever = Strategy::Park {
-        spins: u32::MAX,
-        yields: 0,
+        spins: Rung::Turns(u32::MAX),
+        yields: Rung::Turns(0),
         max_park_ns: 1_000_000,
     };
     let sleep_at_once = Strategy::Park {
-        spins: 0,
-        yields: 0,
+        spins: Rung::Turns(0),
+        yields: Rung::Turns(0),
         max_park_ns: 50_000_000,
     };
     // Paced, so that there is time to fall asleep between two.

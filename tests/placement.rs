@@ -2,7 +2,7 @@
 
 use hopline::host::{Host, Pin};
 use hopline::topology::{Hop, Line, Placement, Plan, ThreadSpec};
-use hopline::wait::Strategy;
+use hopline::wait::{Rung, Strategy};
 
 #[path = "common/numbers.rs"]
 mod numbers;
@@ -127,8 +127,8 @@ fn a_quota_below_the_threads_parks_them() {
 #[test]
 fn the_ladder_is_said_with_its_steps() {
     let ladder = Strategy::Park {
-        spins: 5,
-        yields: 6,
+        spins: Rung::Turns(5),
+        yields: Rung::Turns(6),
         max_park_ns: 7_000,
     };
     let plan = plan(wish(ladder), &[0, 1], None);

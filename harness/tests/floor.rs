@@ -146,9 +146,14 @@ struct Wire {
 }
 
 fn hopline(before: &[&str], args: &[&str]) -> Output {
+    in_columns(None, before, args)
+}
+
+fn in_columns(columns: Option<&str>, before: &[&str], args: &[&str]) -> Output {
     let command = [before, &[env!("CARGO_BIN_EXE_hopline"), "floor"], args].concat();
     let mut process = Command::new(command[0]);
     process.args(&command[1..]).env_remove("COLUMNS");
+    process.envs(columns.map(|columns| ("COLUMNS", columns)));
     process.stdin(Stdio::null()).output().unwrap()
 }
 
@@ -221,6 +226,9 @@ fn the_report_has_every_section_with_its_floor_beside_it() {
         ("hop", 96),
         ("typed hop", 64),
         ("mpsc, one producer", 56),
+        ("fan-in of four", 56),
+        ("multicast, to each", 56),
+        ("multicast, to both", 56),
         ("blob", 256),
         ("blob", 1024),
     ] {
@@ -237,10 +245,17 @@ fn the_report_has_every_section_with_its_floor_beside_it() {
         let percentiles = percentiles.unwrap();
         assert!(percentiles.p50 > 0.0 && percentiles.are_ordered());
     }
-    let udp = &report.wire[0];
-    assert_eq!((&*udp.name, udp.payload_bytes), ("udp", 64));
-    assert!(udp.raw.p50 > 0.0 && udp.raw.are_ordered() && udp.line.are_ordered());
-    assert!(udp.ratio > 0.0 && udp.ratio_p99 > 0.0);
+    let kinds: Vec<&str> = report.wire.iter().map(|wire| &*wire.name).collect();
+    assert_eq!(kinds, ["udp", "tcp", "unix", "unix_datagram"]);
+    for wire in &report.wire {
+        assert_eq!(wire.payload_bytes, 64, "{wire:?}");
+        assert!(wire.raw.p50 > 0.0 && wire.line.p50 > 0.0, "{wire:?}");
+        assert!(
+            wire.raw.are_ordered() && wire.line.are_ordered(),
+            "{wire:?}"
+        );
+        assert!(wire.ratio > 0.0 && wire.ratio_p99 > 0.0, "{wire:?}");
+    }
     let [first, second] = report.machine.measured.unwrap();
     assert!(first != second && report.machine.allowed.contains(&second));
 }
@@ -259,21 +274,29 @@ fn on_one_core_it_does_what_it_can_and_says_what_it_cannot() {
 
 #[test]
 fn people_get_tables_in_as_many_columns_as_they_have() {
-    let output = hopline(&[], &["--quick"]);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let said = text(&output.stdout);
-    for words in [
-        "machine",
-        "noise",
-        "clock",
-        "gaps of a spinning loop",
-        "turn of a loop",
-        "took",
-    ] {
-        assert!(said.contains(words), "{words}: {said}");
+    for (columns, most) in [(None, 100), (Some("80"), 80)] {
+        let output = in_columns(columns, &[], &["--quick"]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let said = text(&output.stdout);
+        for words in [
+            "machine",
+            "noise",
+            "clock",
+            "gaps of a spinning loop",
+            "turn of a loop",
+            "five nodes, nothing to do",
+            "took",
+        ] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        if usable_threads(&Host::read()) >= 2 {
+            for words in ["multicast, to both", "unix_datagram", "p99 / raw"] {
+                assert!(said.contains(words), "{words} in {most}: {said}");
+            }
+        }
+        let width = said.lines().map(|line| line.chars().count()).max();
+        assert!(width.unwrap() <= most, "{said}");
     }
-    let width = said.lines().map(|line| line.chars().count()).max();
-    assert!(width.unwrap() <= 100, "{said}");
 }
 
 #[test]

@@ -5,8 +5,8 @@
 //! none stays in the batch until the next turn, and nothing is received meanwhile, so that what waits,
 //! waits in the kernel's buffer.
 //!
-//! The intended time of a datagram is the kernel's receive stamp, mapped to the line's clock; the span
-//! from there to the receipt is the source's `wire`.
+//! The intended time of a datagram is the kernel's receive stamp, or its device's, mapped to the line's
+//! clock; the span from there to the receipt is the source's `wire`.
 //!
 //! Invariant: what was received is decoded or accounted for, a drain included; what the kernel drops
 //! is read and reported.
@@ -19,8 +19,8 @@ use crate::base::limits::{BURST_MESSAGES, MESSAGE_BYTES_MAX, OPEN_DEADLINE_NS};
 use crate::budget::IngressCounters;
 use crate::clock::{Clock, WallMap};
 use crate::io::{
-    BATCH_SLOTS_MAX, Driver, Interface, IoError, Join, RecvBatch, SharedSockets, SharedUdp,
-    TRAIN_BYTES_MAX, Trains, UdpGranted, UdpId, UdpSpec,
+    BATCH_SLOTS_MAX, Device, DeviceStamps, Driver, Interface, IoError, Join, RecvBatch,
+    SharedSockets, SharedUdp, TRAIN_BYTES_MAX, Trains, UdpGranted, UdpId, UdpSpec,
 };
 use crate::stage::{Arrival, Decode, Feed, Ingress, Port, SourceContext};
 use crate::topology::{Params, Problem};
@@ -29,8 +29,8 @@ use crate::topology::{Params, Problem};
 /// by default.
 const RECV_BUFFER_BYTES_MAX: u64 = 1 << 30;
 
-/// Whose stamps a source has, and of which clock.
-const WIRE_CLOCK: &str = "kernel software, CLOCK_REALTIME";
+/// Whose stamps a source has unless a device has them, and of which clock.
+const KERNEL_CLOCK: &str = "kernel software, CLOCK_REALTIME";
 
 /// A description of a source of datagrams.
 #[derive(Clone, Debug)]
@@ -117,6 +117,17 @@ impl Udp {
         self
     }
 
+    /// The same with receive stamps of that network device where it has them, else with the kernel's:
+    /// the report's [`WireReport::clock`](crate::budget::WireReport::clock) says which. They are read as
+    /// wall time, so the device's clock has to be kept at it (`phc2sys`). Has no effect on a shared socket.
+    #[must_use]
+    pub fn device_stamps(mut self, device: Device) -> Udp {
+        if let Ok(Opens::Alone(spec)) = &mut self.opens {
+            (spec.stamps, spec.stamp_device) = (true, Some(device));
+        }
+        self
+    }
+
     /// The same as a member of a multicast group, which is heard by that interface. With the group's
     /// own address as `bind`, nothing but the group is heard. Has no effect on a shared socket.
     #[must_use]
@@ -127,8 +138,8 @@ impl Udp {
         self
     }
 
-    /// From the settings `bind`, `connect`, `recv_buffer`, `gro`, `timestamps`, `join`, `interface`
-    /// and `share`.
+    /// From the settings `bind`, `connect`, `recv_buffer`, `gro`, `timestamps`, `device`, `join`,
+    /// `interface` and `share`.
     pub(crate) fn from_params(
         params: &mut Params,
         sockets: &SharedSockets,
@@ -151,13 +162,7 @@ impl Udp {
         if let Some(trains) = params.word("gro", &["backlog", "on", "off"], trains)? {
             spec.trains = trains;
         }
-        let kernel = |word: &str| match word {
-            "kernel" => Some(true),
-            "off" => Some(false),
-            _ => None,
-        };
-        let stamps = params.word("timestamps", &["kernel", "off"], kernel)?;
-        spec.stamps = stamps.unwrap_or(false);
+        (spec.stamps, spec.stamp_device) = stamps_from_params(params)?;
         let interface = interface_of(params)?;
         if let Some(text) = params.text("join")? {
             let group = text.parse().ok().filter(IpAddr::is_multicast);
@@ -180,6 +185,51 @@ impl Udp {
         };
         Ok(Udp { opens: Ok(opens) })
     }
+}
+
+/// From the settings `timestamps` and `device`: whether there are stamps, and of which device if not
+/// only the kernel's.
+fn stamps_from_params(params: &mut Params) -> Result<(bool, Option<Device>), Problem> {
+    let words = ["kernel", "hardware", "off"];
+    let known = |word: &str| words.into_iter().find(|known| *known == word);
+    let wanted = params.word("timestamps", &words, known)?.unwrap_or("off");
+    let device = match wanted {
+        "hardware" => Some(params.need_text("device", "eth0")?),
+        _ => params.text("device")?,
+    };
+    match device {
+        Some(_) if wanted != "hardware" => {
+            let what = format!("\"device\" has no effect where timestamps = \"{wanted}\"");
+            let help = "write timestamps = \"hardware\", or remove it";
+            Err(params.problem("device", what, help))
+        }
+        Some(text) => match text.parse() {
+            Ok(device) => Ok((true, Some(device))),
+            Err(_) => {
+                let what = format!("\"device\" = \"{text}\" is no name of a network device");
+                let help = "write it as `ip link` shows it, such as \"eth0\"";
+                Err(params.problem("device", what, help))
+            }
+        },
+        None => Ok((wanted == "kernel", None)),
+    }
+}
+
+/// Whose stamps there are, of which clock, and why not the device's if they were asked for.
+fn wire_clock(spec: &UdpSpec, granted: &UdpGranted) -> String {
+    let Some(device) = spec.stamp_device else {
+        return KERNEL_CLOCK.to_owned();
+    };
+    let why = match granted.device_stamps {
+        DeviceStamps::Granted { phc } => {
+            return format!("device {device}, phc{phc} read as CLOCK_REALTIME");
+        }
+        DeviceStamps::Unasked => return KERNEL_CLOCK.to_owned(),
+        DeviceStamps::NoAnswer => "there is no such device",
+        DeviceStamps::None => "it has none",
+        DeviceStamps::Off => "it does not stamp every packet",
+    };
+    format!("{KERNEL_CLOCK} (asked for stamps of {device}: {why})")
 }
 
 impl Intake for Udp {
@@ -212,6 +262,8 @@ struct Open {
     /// Whether what is left of the batch found no room in an earlier turn.
     waited: bool,
     wire: Wire,
+    /// Whose stamps there are, until that was told.
+    wire_clock: Option<String>,
 }
 
 /// The kernel's stamps on the line's clock.
@@ -316,9 +368,12 @@ impl Ingress for UdpSource {
             Opens::Shared(shared) => io.udp_join(shared, true)?,
         };
         let (slots, bytes) = self.room();
+        let granted = io.udp_granted(socket)?;
+        let wire_clock = granted.stamps.then(|| wire_clock(self.spec(), &granted));
         self.open = Some(Open {
             socket,
-            granted: io.udp_granted(socket)?,
+            granted,
+            wire_clock,
             batch: RecvBatch::new(slots, bytes),
             received_ns: 0,
             waited: false,
@@ -409,7 +464,7 @@ impl Ingress for UdpSource {
     }
 
     fn housekeep(&mut self, io: &mut Driver, counters: &IngressCounters) {
-        let Some(open) = &self.open else { return };
+        let Some(open) = &mut self.open else { return };
         if let Some(drops) = io.udp_kernel_drops(open.socket) {
             counters.kernel_dropped.raise(drops);
         }
@@ -418,8 +473,12 @@ impl Ingress for UdpSource {
         counters.stamps_clamped.set(open.wire.clamped);
         let steps = open.wire.map.as_ref().map_or(0, WallMap::steps);
         counters.clock_steps.set(steps);
-        if open.granted.stamps {
-            counters.wire_clock.get_or_init(|| WIRE_CLOCK);
+        if let Ok(counts) = io.udp_counts(open.socket) {
+            counters.not_by_device.set(counts.not_by_device);
+        }
+        if let Some(whose) = open.wire_clock.take() {
+            // Told once; a source that was made again says the same.
+            let _ = counters.wire_clock.set(whose);
         }
     }
 

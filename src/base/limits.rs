@@ -129,6 +129,11 @@ pub const PARK_MAX_NS: u64 = 50_000_000;
 /// take by themselves, it would be spinning by system calls.
 pub const PARK_MIN_NS: u64 = 10_000;
 
+/// Longest time that a line may set for a loop to spin, or to yield, before it goes on to the next
+/// step of its ladder, in nanoseconds: a second. What is to stay awake longer keeps its core for good,
+/// and the plan should know: it takes the strategy that says so.
+pub const IDLE_SPAN_MAX_NS: u64 = 1_000_000_000;
+
 /// How long a drain may take before what is left is discarded and its holder named, in nanoseconds.
 pub const DRAIN_DEADLINE_NS: u64 = 2_000_000_000;
 
@@ -169,7 +174,7 @@ const _: () = assert!(STREAM_MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);
 const _: () = assert!(RECONNECT_NS_MIN < RECONNECT_NS_MAX && RECONNECT_NS_MAX < DRAIN_DEADLINE_NS);
 const _: () = assert!(HALF_CLOSED_NS < DRAIN_DEADLINE_NS && STALLED_CLIENT_NS < DRAIN_DEADLINE_NS);
 const _: () = assert!(HIST_MAX_NS > u32::MAX as u64);
-const _: () = assert!(PARK_MIN_NS < PARK_MAX_NS);
+const _: () = assert!(PARK_MIN_NS < PARK_MAX_NS && PARK_MAX_NS < IDLE_SPAN_MAX_NS);
 const _: () = assert!(HOUSEKEEPING_NS < PARK_MAX_NS && PARK_MAX_NS < DRAIN_DEADLINE_NS);
 const _: () = assert!(GIVE_UP_GRACE_NS < DRAIN_DEADLINE_NS && PARK_MAX_NS < STALL_NS);
 const _: () = assert!(CLAIM_OPEN_NS > PARK_MAX_NS && CLAIM_OPEN_NS < DRAIN_DEADLINE_NS);

@@ -171,8 +171,10 @@ pub struct IngressCounters {
     pub stamps_clamped: Counter,
     /// How often the wall clock was set while kernel stamps were mapped by it.
     pub clock_steps: Counter,
-    /// The clock of the kernel's stamps, once they were granted.
-    pub wire_clock: OnceLock<&'static str>,
+    /// Messages or trains with the kernel's stamp although a device's were granted.
+    pub not_by_device: Counter,
+    /// Whose receive stamps there are and of which clock, once they were granted.
+    pub wire_clock: OnceLock<String>,
     /// Messages whose recorded time lies before that of an earlier one.
     pub time_backwards: Counter,
     /// Messages whose event time lies after their receive time; the difference counts as zero.

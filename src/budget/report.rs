@@ -235,6 +235,9 @@ pub struct WireReport {
     pub clamped: u64,
     /// How often the wall clock was set meanwhile.
     pub clock_steps: u64,
+    /// Messages (or trains, which share a stamp) that have the kernel's stamp although a device's were
+    /// granted: it gave none, or one that its clock cannot have meant as wall time.
+    pub not_by_device: u64,
 }
 
 /// One source of a run.

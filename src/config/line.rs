@@ -2,7 +2,9 @@
 //!
 //! Invariant: knows no kind of node; their settings are kept for the registry.
 
-use crate::base::limits::{DEPTH_DEFAULT, DRAIN_DEADLINE_NS, NODES_MAX, PARK_MAX_NS, PARK_MIN_NS};
+use crate::base::limits::{
+    DEPTH_DEFAULT, DRAIN_DEADLINE_NS, IDLE_SPAN_MAX_NS, NODES_MAX, PARK_MAX_NS, PARK_MIN_NS,
+};
 use crate::base::units::Span;
 use crate::host::{MemoryWish, PINNABLE_CORES, Pin, Wish};
 use crate::overload::WhenFull;
@@ -10,7 +12,7 @@ use crate::stage::Role;
 use crate::topology::check::name_is_right;
 use crate::topology::draft::{DraftHop, HopPlaces};
 use crate::topology::{Hop, Params, Placement, Problem, Problems, ThreadSpec, Value};
-use crate::wait::Strategy;
+use crate::wait::{Rung, Strategy};
 
 use super::document::{Lists, Table};
 
@@ -250,14 +252,18 @@ fn to(params: &mut Params) -> Result<Vec<String>, Problem> {
 fn wait(params: &mut Params) -> Result<Option<Strategy>, Problem> {
     let words = [Strategy::Spin, Strategy::YIELD, Strategy::PARK].map(Strategy::name);
     let wait = params.word("wait", &words, |word| word.parse().ok())?;
-    let steps = ["spin_turns", "yield_turns", "park_max"];
+    let steps = [
+        "spin_turns",
+        "spin_for",
+        "yield_turns",
+        "yield_for",
+        "park_max",
+    ];
     let given = steps.map(|key| params.has(key));
-    let turns = 0..=u64::from(u32::MAX);
-    let preset = |turns: u32| u64::from(turns);
     let (wait, used) = match wait {
         Some(Strategy::Yield { spins }) => {
-            let spins = params.count("spin_turns", preset(spins), turns)? as u32;
-            (Some(Strategy::Yield { spins }), 1)
+            let spins = rung(params, "spin_turns", "spin_for", spins)?;
+            (Some(Strategy::Yield { spins }), 2)
         }
         Some(Strategy::Park {
             spins,
@@ -265,12 +271,12 @@ fn wait(params: &mut Params) -> Result<Option<Strategy>, Problem> {
             max_park_ns,
         }) => {
             // All are looked at before one of them fails, or the others would be called unknown.
-            let spins = params.count("spin_turns", preset(spins), turns.clone());
-            let yields = params.count("yield_turns", preset(yields), turns);
+            let spins = rung(params, "spin_turns", "spin_for", spins);
+            let yields = rung(params, "yield_turns", "yield_for", yields);
             let park_ns = park_ns(params);
             let park = Strategy::Park {
-                spins: spins? as u32,
-                yields: yields? as u32,
+                spins: spins?,
+                yields: yields?,
                 max_park_ns: park_ns?.unwrap_or(max_park_ns),
             };
             (Some(park), steps.len())
@@ -286,13 +292,45 @@ fn wait(params: &mut Params) -> Result<Option<Strategy>, Problem> {
                 None => format!("\"{key}\" has no effect without a wait beside it"),
             };
             let help = match key {
-                "spin_turns" => "write wait = \"yield\" or wait = \"park\", or remove it",
+                "spin_turns" | "spin_for" => {
+                    "write wait = \"yield\" or wait = \"park\", or remove it"
+                }
                 _ => "write wait = \"park\", or remove it",
             };
             return Err(params.problem(key, what, help));
         }
     }
     Ok(wait)
+}
+
+/// A step of a ladder, in turns or in time but not in both; as the preset has it if neither is given.
+fn rung(
+    params: &mut Params,
+    turns: &'static str,
+    span: &'static str,
+    preset: Rung,
+) -> Result<Rung, Problem> {
+    let both = params.has(turns) && params.has(span);
+    // Both are read, or the other would be called unknown.
+    let count = params.count(turns, 0, 0..=u64::from(u32::MAX));
+    let span_ns = params.span_ns(span);
+    let given = params.has(turns);
+    let (count, span_ns) = (count?, span_ns?);
+    if both {
+        let what = format!("\"{span}\" and \"{turns}\" bound the same step");
+        let help = format!("write {span} for a time or {turns} for a number of turns, not both");
+        return Err(params.problem(span, what, help));
+    }
+    match span_ns {
+        Some(ns) if ns > IDLE_SPAN_MAX_NS => Err(params.problem(
+            span,
+            format!("a step of {} is out of bounds", Span(ns)),
+            format!("write a span of up to {}", Span(IDLE_SPAN_MAX_NS)),
+        )),
+        Some(ns) => Ok(Rung::Span(ns)),
+        None if given => Ok(Rung::Turns(count as u32)),
+        None => Ok(preset),
+    }
 }
 
 /// The longest sleep of a loop.

@@ -85,7 +85,8 @@ pub struct Received<'b> {
     pub bytes: &'b [u8],
     /// Who sent it.
     pub from: Option<SocketAddr>,
-    /// When the kernel received it, in nanoseconds of the wall clock, if that was asked for. The
+    /// When the kernel, or the device where that was granted, received it, in nanoseconds of the wall
+    /// clock, if that was asked for. The
     /// datagrams of a train share the stamp of their train.
     pub stamp_wall_ns: Option<u64>,
     /// It was longer than the buffer; the rest is lost.

@@ -22,6 +22,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::io::batch::{BATCH_SLOTS_MAX, Entry, Head, RecvSlots, SEND_CALLS_MAX};
+use crate::io::stamp::StampChoice;
 
 /// Bytes of a socket address of either family, rounded up to whole words.
 const NAME_BYTES: usize = 32;
@@ -99,7 +100,10 @@ pub(crate) struct Control([u64; CONTROL_WORDS]);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Said {
     segment: Option<usize>,
+    /// The kernel's stamp, on `CLOCK_REALTIME`.
     stamp_wall_ns: Option<u64>,
+    /// The device's stamp, on its own clock.
+    stamp_device_ns: Option<u64>,
     drops: Option<u32>,
 }
 
@@ -127,14 +131,13 @@ impl Control {
                     said.drops = Some(first_i32(word) as u32);
                 }
                 // Of the three stamps of `SO_TIMESTAMPING` the first is the software's, as is the only one
-                // of `SO_TIMESTAMPNS`. Zero seconds: the kernel took none.
-                (
-                    libc::SOL_SOCKET,
-                    libc::SO_TIMESTAMPING | libc::SO_TIMESTAMPNS,
-                    &[seconds, rest, ..],
-                ) if seconds > 0 => {
-                    said.stamp_wall_ns =
-                        Some(seconds.saturating_mul(1_000_000_000).saturating_add(rest));
+                // of `SO_TIMESTAMPNS`; the second is no longer used, the third is the device's.
+                (libc::SOL_SOCKET, libc::SO_TIMESTAMPING | libc::SO_TIMESTAMPNS, data) => {
+                    // What was cut off within a word is not the system's.
+                    let whole = (bytes as usize / 8).saturating_sub(CONTROL_HEAD_WORDS);
+                    let data = &data[..whole.min(data.len())];
+                    said.stamp_wall_ns = stamp_ns(data, 0);
+                    said.stamp_device_ns = stamp_ns(data, 2);
                 }
                 _ => {}
             }
@@ -160,19 +163,30 @@ impl Control {
     }
 }
 
+/// The stamp of that number among those that lie one behind the other, two words each. Zero seconds:
+/// none was taken.
+fn stamp_ns(data: &[u64], nth: usize) -> Option<u64> {
+    let &[seconds, rest] = data.get(2 * nth..2 * nth + 2)? else {
+        return None;
+    };
+    let is_stamp = seconds > 0 && rest < 1_000_000_000;
+    is_stamp.then(|| seconds.saturating_mul(1_000_000_000).saturating_add(rest))
+}
+
 fn first_i32(word: u64) -> i32 {
     let bytes = word.to_ne_bytes();
     i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }
 
 /// Takes up to `want` datagrams (at least one is asked for) into `slots`, and says how many came.
-/// Drop counts that came along raise `drops`.
+/// Drop counts that came along raise `drops`; `stamps` says whose stamp a datagram gets.
 #[inline]
 pub(crate) fn recv_many(
     socket: BorrowedFd<'_>,
     want: usize,
     slots: &mut RecvSlots,
     drops: &mut Drops,
+    stamps: &mut StampChoice,
 ) -> io::Result<usize> {
     let want = want.clamp(1, slots.len().min(BATCH_SLOTS_MAX));
     let RecvSlots {
@@ -250,7 +264,7 @@ pub(crate) fn recv_many(
             len,
             segment: said.segment.unwrap_or(len).max(1),
             from: names[at].addr(),
-            stamp_wall_ns: said.stamp_wall_ns,
+            stamp_wall_ns: stamps.of(said.stamp_wall_ns, said.stamp_device_ns),
             // Without all of its control messages a train cannot be told from a datagram.
             truncated: flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0,
         };
@@ -397,6 +411,14 @@ pub(crate) fn want_drops(socket: BorrowedFd<'_>) -> bool {
     set(socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, [1]).is_ok()
 }
 
+/// Asks for the kernel's receive stamps and those of a device beside them; whether they come.
+pub(crate) fn want_device_stamps(socket: BorrowedFd<'_>) -> bool {
+    let software = libc::SOF_TIMESTAMPING_RX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
+    let hardware = libc::SOF_TIMESTAMPING_RX_HARDWARE | libc::SOF_TIMESTAMPING_RAW_HARDWARE;
+    let flags = (software | hardware) as i32;
+    set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, [flags]).is_ok()
+}
+
 /// Asks for the kernel's receive stamps, by the newer interface or the older; whether they come.
 pub(crate) fn want_stamps(socket: BorrowedFd<'_>) -> bool {
     let flags = libc::SOF_TIMESTAMPING_RX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
@@ -501,6 +523,7 @@ mod tests {
         let all = Said {
             segment: Some(64),
             stamp_wall_ns: Some(7_000_000_009),
+            stamp_device_ns: None,
             drops: Some(3),
         };
         for order in [[&segment, &stamp, &drops], [&drops, &segment, &stamp]] {
@@ -527,6 +550,46 @@ mod tests {
         let none = message(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &[0, 0], 16);
         let (control, len) = self::control(&none);
         assert_eq!(control.read(len).stamp_wall_ns, None);
+    }
+
+    #[test]
+    fn of_three_stamps_the_first_and_the_third_are_read_if_they_are_whole() {
+        let stamp = |data: &[u64], bytes| {
+            let kind = (libc::SOL_SOCKET, libc::SO_TIMESTAMPING);
+            let (control, len) = control(&message(kind.0, kind.1, data, bytes));
+            let said = control.read(len);
+            (said.stamp_wall_ns, said.stamp_device_ns)
+        };
+        let three = [7, 9, 1, 1, 8, 5];
+        assert_eq!(
+            stamp(&three, 48),
+            (Some(7_000_000_009), Some(8_000_000_005))
+        );
+        // Cut short: within the third, within the first, before it.
+        for (bytes, expected) in [
+            (47, (Some(7_000_000_009), None)),
+            (40, (Some(7_000_000_009), None)),
+            (16, (Some(7_000_000_009), None)),
+            (15, (None, None)),
+            (8, (None, None)),
+            (0, (None, None)),
+        ] {
+            assert_eq!(stamp(&three, bytes), expected, "{bytes}");
+        }
+        // The buffer ends before the message does.
+        let (mut control, len) = control(&message(1, libc::SO_TIMESTAMPING, &three, 48));
+        for len in (0..len).step_by(8) {
+            assert_eq!(control.read(len).stamp_device_ns, None, "{len}");
+        }
+        control.0[0] = u64::MAX;
+        assert_eq!(control.read(len), Said::default());
+        // No seconds, or more nanoseconds than a second has.
+        assert_eq!(stamp(&[0, 9, 0, 0, 0, 5], 48), (None, None));
+        assert_eq!(
+            stamp(&[7, 1_000_000_000, 0, 0, 8, u64::MAX], 48),
+            (None, None)
+        );
+        assert_eq!(stamp(&[u64::MAX, 1, 0, 0, 0, 0], 48).0, Some(u64::MAX));
     }
 
     #[test]

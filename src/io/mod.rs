@@ -17,6 +17,7 @@
 //! real driver allocates only while opening.
 
 mod batch;
+mod device;
 mod error;
 mod faulty;
 mod gzip;
@@ -27,6 +28,7 @@ mod real;
 mod shared;
 mod shared_stream;
 mod socket_file;
+mod stamp;
 mod stream;
 mod stream_faulty;
 mod stream_real;
@@ -50,6 +52,7 @@ pub use batch::{
     BATCH_SLOTS_MAX, BatchSent, Received, RecvBatch, SEND_CALLS_MAX, SendBatch, TRAIN_BYTES_MAX,
     TRAIN_SEGMENTS_MAX, TRAINS_FROM,
 };
+pub use device::{Device, DeviceError, DeviceStamps};
 pub use error::{IoError, IoErrorKind};
 pub use faulty::{FaultCounts, FaultPlan, Faulty};
 pub use lines::{Fill, LINE_BUFFER_BYTES_MIN, LineEvent, LineReader};
@@ -110,6 +113,9 @@ pub struct UdpSpec {
     /// Ask for the kernel's receive stamps; they come with batches. The first on a machine that
     /// asks gets them a moment later: until then datagrams come without.
     pub stamps: bool,
+    /// Ask for this device's own receive stamps beside the kernel's: see [`DeviceStamps`]. Has no
+    /// effect without `stamps`.
+    pub stamp_device: Option<Device>,
     /// A group to join: its datagrams to the port of `bind` are heard, and with a `bind` to the
     /// group's own address no others. The port is shared with other members on this machine.
     pub join: Option<Join>,
@@ -143,6 +149,8 @@ pub struct UdpGranted {
     pub sends_trains: bool,
     /// Batches bring the kernel's receive stamps.
     pub stamps: bool,
+    /// Whether the stamps are a device's where it gave one.
+    pub device_stamps: DeviceStamps,
     /// Counts of drops come with datagrams (`SO_RXQ_OVFL`), not only when asked for.
     pub drops_told: bool,
 }
@@ -184,8 +192,8 @@ pub struct Datagram {
     pub len: usize,
     /// Who sent it.
     pub from: SocketAddr,
-    /// When the kernel received it, in nanoseconds of the wall clock. The real driver tells it with
-    /// batches only.
+    /// When the kernel, or the device where that was granted, received it, in nanoseconds of the wall
+    /// clock. The real driver tells it with batches only.
     pub stamp_wall_ns: Option<u64>,
     /// It was longer than the buffer; the rest is lost. Always false off Linux.
     pub truncated: bool,
@@ -215,6 +223,9 @@ pub struct UdpCounts {
     pub recv_refused: u64,
     /// Trains that the system would not send as one; their datagrams went one by one.
     pub trains_refused: u64,
+    /// Datagrams or trains with the kernel's stamp although a device's were granted: it gave none, or
+    /// one that its clock cannot have meant.
+    pub not_by_device: u64,
 }
 
 /// What a poll saw.

@@ -1,6 +1,6 @@
 //! The system calls that mio and std have no form for.
 //!
-//! Invariant: the room's only unsafe code is in this file and in `mmsg.rs`.
+//! Invariant: the room's only unsafe code is in this file, in `mmsg.rs` and in `device.rs`.
 
 #![allow(
     unsafe_code,

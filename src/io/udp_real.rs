@@ -13,8 +13,10 @@ use crate::base::limits::MESSAGE_BYTES_MAX;
 use crate::io::batch::{
     BatchSent, Entry, RecvBatch, SEND_CALLS_MAX, SendBatch, TRAINS_FROM, plan_trains,
 };
+use crate::io::device::{self, DeviceStamps};
 use crate::io::error::{IoError, IoErrorKind};
 use crate::io::mmsg::{self, Drops, Train};
+use crate::io::stamp::StampChoice;
 use crate::io::{Sent, Trains, UdpCounts, UdpGranted, UdpSpec, is_refusal, multicast, sys};
 
 /// Most interruptions and refusals one call skips. Each refusal answers one earlier send, so
@@ -42,6 +44,7 @@ pub(crate) struct Udp {
     /// Longest segment of a train, in bytes; 0 where trains cannot be sent.
     segment_max: usize,
     drops: Drops,
+    stamps: StampChoice,
 }
 
 impl Udp {
@@ -49,10 +52,19 @@ impl Udp {
     pub(crate) fn new(socket: std::net::UdpSocket, spec: &UdpSpec, watched: bool) -> Udp {
         let socket = UdpSocket::from_std(socket);
         let fd = socket.as_fd();
+        let device_stamps = match spec.stamp_device.filter(|_| spec.stamps) {
+            None => DeviceStamps::Unasked,
+            Some(device) => match device::stamps_of(fd, device) {
+                DeviceStamps::Granted { .. } if !mmsg::want_device_stamps(fd) => DeviceStamps::None,
+                answer => answer,
+            },
+        };
+        let of_device = matches!(device_stamps, DeviceStamps::Granted { .. });
         let granted = UdpGranted {
             trains: spec.trains == Trains::On && mmsg::want_trains(fd),
             sends_trains: mmsg::sends_trains(fd),
-            stamps: spec.stamps && mmsg::want_stamps(fd),
+            stamps: of_device || (spec.stamps && mmsg::want_stamps(fd)),
+            device_stamps,
             drops_told: false,
         };
         let mut udp = Udp {
@@ -65,6 +77,10 @@ impl Udp {
             trains: spec.trains,
             segment_max: 0,
             drops: Drops::default(),
+            stamps: StampChoice {
+                of_device,
+                not_by_device: 0,
+            },
         };
         udp.measure_path();
         udp.want_drops();
@@ -117,7 +133,9 @@ impl Udp {
                 batch.fill_one(|buf| sys::recv(&self.socket, buf))
             } else {
                 let fd = self.socket.as_fd();
-                let received = mmsg::recv_many(fd, want, &mut batch.slots, &mut self.drops);
+                let (drops, stamps) = (&mut self.drops, &mut self.stamps);
+                let received = mmsg::recv_many(fd, want, &mut batch.slots, drops, stamps);
+                self.counts.not_by_device = self.stamps.not_by_device;
                 received.map(|got| batch.filled(got))
             };
             match received {

@@ -15,8 +15,8 @@ use crate::io::table::Table;
 use crate::io::unix_virtual::UnixSockets;
 use crate::io::virtual_net::{Inbox, State, StoredFile};
 use crate::io::{
-    BatchSent, Datagram, FILES_MAX, FileId, FileMode, Polled, RecvBatch, SOCKETS_MAX, SendBatch,
-    Sent, UdpBuffers, UdpCounts, UdpGranted, UdpId, UdpSpec, VIRTUAL_IN_FLIGHT_MAX,
+    BatchSent, Datagram, DeviceStamps, FILES_MAX, FileId, FileMode, Polled, RecvBatch, SOCKETS_MAX,
+    SendBatch, Sent, UdpBuffers, UdpCounts, UdpGranted, UdpId, UdpSpec, VIRTUAL_IN_FLIGHT_MAX,
     VIRTUAL_QUEUE_BYTES, VIRTUAL_QUEUE_DATAGRAMS, VirtualNet, Waker, WakerKind,
 };
 
@@ -198,6 +198,7 @@ impl Virtual {
             limit_bytes: spec.recv_buffer_bytes.unwrap_or(VIRTUAL_QUEUE_BYTES),
             drops: 0,
             stamps: spec.stamps,
+            asks_device: spec.stamps && spec.stamp_device.is_some(),
             group: spec.join.map(|join| join.group),
             holders: 1,
             fresh: false,
@@ -299,9 +300,16 @@ impl Virtual {
         const WHAT: &str = "ask a socket what it was granted";
         let socket = self.sockets.get(id.0, WHAT)?;
         let mut state = self.net.state();
-        let stamps = state.inbox_mut(socket.inbox, WHAT)?.stamps;
+        let inbox = state.inbox_mut(socket.inbox, WHAT)?;
+        let (stamps, asked) = (inbox.stamps, inbox.asks_device);
+        // A network in memory has no devices.
+        let device_stamps = match asked {
+            true => DeviceStamps::NoAnswer,
+            false => DeviceStamps::Unasked,
+        };
         Ok(UdpGranted {
             stamps,
+            device_stamps,
             ..UdpGranted::default()
         })
     }

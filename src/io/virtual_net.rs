@@ -127,6 +127,7 @@ pub(crate) struct Inbox {
     pub(crate) drops: u64,
     /// Whether its datagrams come with the time of their delivery.
     pub(crate) stamps: bool,
+    pub(crate) asks_device: bool,
     /// The group that it has joined.
     pub(crate) group: Option<IpAddr>,
     /// Who has it open; it closes with the last of them.

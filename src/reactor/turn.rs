@@ -76,6 +76,9 @@ pub struct Reactor {
     /// The time up to which everything is accounted for, and from when.
     mark_ns: u64,
     began_ns: u64,
+    /// When the clock was last read while there was nothing to do: the mark stays where it is while
+    /// a node is held back.
+    looked_ns: u64,
     housekeep_at_ns: u64,
     idle_turns: u32,
     turns_since_poll: u32,
@@ -115,6 +118,7 @@ impl Reactor {
             sleeper,
             mark_ns,
             began_ns: mark_ns,
+            looked_ns: mark_ns,
             housekeep_at_ns: mark_ns,
             idle_turns: 0,
             turns_since_poll: 0,
@@ -160,6 +164,8 @@ impl Reactor {
             self.obey(command);
         }
         if command == Command::Hold {
+            // No turn reads the clock meanwhile, and a ladder may be given in time.
+            self.looked_ns = self.clock.stamp();
             return Step::Idle {
                 next_due_ns: None,
                 held_back: false,
@@ -243,7 +249,8 @@ impl Reactor {
     /// In a turn without work: the time so far was idle, and housekeeping may be due.
     fn look_around(&mut self, held_back: bool) {
         self.idle_turns = 0;
-        self.rested_until(self.clock.stamp(), held_back);
+        self.looked_ns = self.clock.stamp();
+        self.rested_until(self.looked_ns, held_back);
     }
 
     /// Accounts for time in which nothing was done, and does the chores that have become due. The
@@ -307,11 +314,24 @@ impl Reactor {
         }
     }
 
+    /// The next step of the idle ladder, by the latest time that the loop has read anyway.
+    fn next_rest(&mut self) -> Rest {
+        self.idle.next(self.mark_ns.max(self.looked_ns))
+    }
+
     /// What the loop does when a turn found nothing.
     fn rest(&mut self, next_due_ns: Option<u64>, held_back: bool) {
-        let park_ns = match self.idle.next() {
+        let park_ns = match self.next_rest() {
             Rest::Spin => return primitive::spin_hint(),
-            Rest::Yield => return std::thread::yield_now(),
+            Rest::Yield => {
+                std::thread::yield_now();
+                if self.idle.strategy().times_yields() {
+                    // Others may have had the core for a whole slice: 64 of them would be too late.
+                    // Beside the system call the read is nothing.
+                    self.looked_ns = self.clock.stamp();
+                }
+                return;
+            }
             Rest::Park(most_ns) => most_ns.min(PARK_MAX_NS),
         };
         let now_ns = self.clock.stamp();
@@ -357,5 +377,116 @@ impl Reactor {
     /// The driver, for inline mode: virtual time moves with its poll.
     pub fn driver(&mut self) -> &mut Driver {
         &mut self.driver
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::Virtual;
+    use crate::stage::{NodeCounters, Progress};
+    use crate::wait::Rung;
+
+    /// A node with nothing to do.
+    struct Silent {
+        counters: Arc<NodeCounters>,
+        held_back: bool,
+    }
+
+    impl Node for Silent {
+        fn name(&self) -> &str {
+            "silent"
+        }
+        fn counters(&self) -> &Arc<NodeCounters> {
+            &self.counters
+        }
+        fn open(&mut self, _io: &mut Driver) -> Result<(), IoError> {
+            Ok(())
+        }
+        fn turn(&mut self, _turn: &mut Turn<'_>) -> Progress {
+            Progress {
+                work: 0,
+                held_back: self.held_back,
+            }
+        }
+        fn housekeep(&mut self, _io: &mut Driver) {}
+        fn fail(&mut self, _what: &(dyn std::any::Any + Send)) {}
+        fn abort(&mut self, _io: &mut Driver, _cause: Cause) {}
+        fn is_over(&self) -> bool {
+            false
+        }
+    }
+
+    /// How many of 1,000 empty turns spin and how many yield, and the time after them on a clock that
+    /// every read of it moves by 100 ns.
+    fn climb(spins: Rung, yields: Rung, held_back: bool) -> (usize, usize, u64) {
+        let (clock, time) = Clock::virtual_at(1_000_000);
+        time.set_tick_ns(100);
+        let control = Arc::new(Control::default());
+        let node = Silent {
+            counters: Arc::default(),
+            held_back,
+        };
+        let park = Strategy::Park {
+            spins,
+            yields,
+            max_park_ns: 1_000,
+        };
+        let mut reactor = Reactor::new(
+            vec![Box::new(node)],
+            Virtual::new().into(),
+            clock.clone(),
+            park,
+            None,
+            control.clone(),
+            Arc::default(),
+        );
+        control.run(clock.now_ns());
+        let (mut spun, mut yielded) = (0, 0);
+        for _ in 0..1_000 {
+            let step = reactor.step();
+            assert!(matches!(step, Step::Idle { .. }), "{step:?}");
+            match reactor.next_rest() {
+                Rest::Spin => spun += 1,
+                Rest::Yield => yielded += 1,
+                Rest::Park(_) => {}
+            }
+        }
+        (spun, yielded, clock.now_ns())
+    }
+
+    #[test]
+    fn a_ladder_in_time_follows_the_clock_and_reads_it_no_more_often() {
+        for held_back in [false, true] {
+            // On virtual time a turn without work reads the clock once, so it takes 100 ns.
+            let (spun, yielded, ended_ns) = climb(Rung::Turns(50), Rung::Turns(200), held_back);
+            assert_eq!((spun, yielded), (50, 200));
+            let timed = climb(Rung::Span(5_000), Rung::Span(20_000), held_back);
+            assert_eq!(timed, (50, 200, ended_ns), "held back: {held_back}");
+        }
+    }
+
+    #[test]
+    fn a_loop_that_waits_for_the_others_to_open_climbs_as_well() {
+        let (clock, time) = Clock::virtual_at(1_000_000);
+        time.set_tick_ns(100);
+        let mut reactor = Reactor::new(
+            Vec::new(),
+            Virtual::new().into(),
+            clock,
+            Strategy::Yield {
+                spins: Rung::Span(1_000),
+            },
+            None,
+            Arc::default(),
+            Arc::default(),
+        );
+        let mut turn = || {
+            reactor.step();
+            reactor.next_rest()
+        };
+        let rests: Vec<Rest> = (0..20).map(|_| turn()).collect();
+        assert_eq!(rests[..10], [Rest::Spin; 10]);
+        assert_eq!(rests[10..], [Rest::Yield; 10]);
     }
 }

@@ -40,8 +40,9 @@
 //! # What it costs
 //!
 //! Every byte written and read, beside the best ring that carries the same bytes inline (`benches/peers`, Zen 4): at
-//! 256 B between 0.9 and 1.3 of it, at 1 KiB 0.7, at 4 KiB 0.5 to 0.6. Values that all have one size
-//! travel quicker in [`spsc::ring_apart`](crate::ring::spsc::ring_apart): 256 B in 0.6 of the time, 1 KiB in 0.8. Measured for that, closed loop:
+//! 256 B between 0.9 and 1.3 of it, at 1 KiB 0.7, at 4 KiB 0.5 to 0.6. Values that all have one size travel quicker in
+//! [`spsc::ring_apart`](crate::ring::spsc::ring_apart): 256 B in 0.6 of the time, 1 KiB in 0.8. Measured for that, closed
+//! loop:
 //!
 //! - The line that the consumer waits on holds the descriptor only. With bytes of a payload in it that is written
 //!   in place, each poll takes the line from the producer that is still writing: 20-40 % more at 256 B. (A value that

@@ -290,10 +290,11 @@ fn wire_report(node: &NodeView) -> Option<WireReport> {
     let clock = ingress.wire_clock.get()?;
     let [span] = &node.wire.as_ref()?.totals;
     Some(WireReport {
-        clock: (*clock).to_owned(),
+        clock: clock.clone(),
         span_ns: percentiles(span),
         clamped: ingress.stamps_clamped.get(),
         clock_steps: ingress.clock_steps.get(),
+        not_by_device: ingress.not_by_device.get(),
     })
 }
 

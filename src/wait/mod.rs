@@ -10,4 +10,4 @@ pub mod announce;
 mod idle;
 
 pub use announce::{Alarm, Sleeper};
-pub use idle::{Idle, Rest, Strategy};
+pub use idle::{Idle, Rest, Rung, Strategy};

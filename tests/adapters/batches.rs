@@ -76,6 +76,7 @@ fn the_intended_time_is_the_kernels_and_the_span_to_the_receipt_is_told() {
         (wire.span_ns.count, wire.clamped, wire.clock_steps),
         (1, 0, 0)
     );
+    assert_eq!(wire.not_by_device, 0);
     let (seen, source) = run(false);
     assert!(seen[0].t_intended_ns >= 1_000_000_500);
     assert_eq!(source.wire, None);

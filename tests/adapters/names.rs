@@ -117,6 +117,42 @@ fn all_kinds_are_made_by_their_names() {
 }
 
 #[test]
+fn hardware_stamps_need_a_device_and_a_device_needs_hardware_stamps() {
+    let registry = register(Registry::new());
+    let make = |settings: &[Setting]| {
+        let bare = [("decode", text("datagram")), ("bind", text("127.0.0.1:0"))];
+        let mut params = params(&[&bare, settings].concat());
+        let made = registry.make("udp", Role::Source, &mut params);
+        made.map(drop).map_err(|problems| problems.to_string())
+    };
+    let hardware = ("timestamps", text("hardware"));
+    assert_eq!(make(&[hardware.clone(), ("device", text("eth0"))]), Ok(()));
+    assert_eq!(make(&[("timestamps", text("kernel"))]), Ok(()));
+    for (settings, says) in [
+        (vec![hardware.clone()], "write device = \"eth0\""),
+        (
+            vec![("timestamps", text("kernel")), ("device", text("eth0"))],
+            "\"device\" has no effect where timestamps = \"kernel\"",
+        ),
+        (
+            vec![("device", text("eth0"))],
+            "\"device\" has no effect where timestamps = \"off\"",
+        ),
+        (
+            vec![hardware, ("device", text("../eth0"))],
+            "\"../eth0\" is no name of a network device",
+        ),
+        (
+            vec![("timestamps", text("software"))],
+            "write \"kernel\", \"hardware\" or \"off\"",
+        ),
+    ] {
+        let said = make(&settings).unwrap_err();
+        assert!(said.contains(says), "{settings:?}: {said}");
+    }
+}
+
+#[test]
 fn wrong_settings_are_named_with_what_to_write() {
     let registry = register(Registry::new());
     let bare: &[Setting] = &[("decode", text("datagram"))];

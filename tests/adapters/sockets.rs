@@ -6,7 +6,7 @@ use std::time::Duration;
 use hopline::adapter::{
     Binance, Content, blackhole, datagrams, shared_udp, synthetic, udp, udp_on, udp_reply, udp_to,
 };
-use hopline::io::{FaultPlan, Faulty, VirtualNet};
+use hopline::io::{FaultPlan, Faulty, SharedUdp, UdpSpec, VirtualNet};
 use hopline::topology::{Builder, Hop, Inline, Line, Placement, Running};
 use hopline::wait::Strategy;
 
@@ -150,6 +150,44 @@ fn an_echo_comes_back_from_the_port_that_it_was_sent_to() {
     assert_eq!((source.received, source.ingested), (12, 11));
     assert_eq!(source.rejected["too_long"], 1);
     assert_eq!(report.faults, Vec::<String>::new());
+}
+
+#[test]
+fn stamps_of_a_device_that_has_none_are_the_kernels_and_the_report_says_so() {
+    let kernel = "kernel software, CLOCK_REALTIME";
+    for (device, expected) in [
+        (None, kernel.to_owned()),
+        (
+            Some("lo"),
+            format!("{kernel} (asked for stamps of lo: it has none)"),
+        ),
+        (
+            Some("not-there-9"),
+            format!("{kernel} (asked for stamps of not-there-9: there is no such device)"),
+        ),
+    ] {
+        let socket = SharedUdp::new(UdpSpec {
+            stamps: true,
+            stamp_device: device.map(|name| name.parse().unwrap()),
+            ..UdpSpec::bound("127.0.0.1:0".parse().unwrap())
+        });
+        let mut line = Line::builder("stamped");
+        line.source("in", udp_on(&socket).decode(datagrams()));
+        line.sink("out", udp_reply(&socket));
+        line.connect("in", "out", Hop::depth(256));
+        let running = on_threads(&mut line);
+        let client = client(socket.local_addr().unwrap());
+        let mut buf = [0; 16];
+        // The kernel begins to stamp a moment after it was asked by the first on the machine.
+        for _ in 0..100 {
+            client.send(b"x").unwrap();
+            assert_eq!(client.recv(&mut buf).unwrap(), 1);
+        }
+        let report = running.end("duration");
+        let wire = report.ledger.sources["in"].wire.as_ref().unwrap();
+        assert_eq!((&wire.clock, wire.not_by_device), (&expected, 0));
+        assert_eq!(report.faults, Vec::<String>::new());
+    }
 }
 
 #[test]

@@ -103,6 +103,26 @@ fn steps_of_a_ladder_that_has_none_are_told() {
              help: write a span from 10.0us to 50.0ms",
         ),
         (
+            "wait = \"park\"\nspin_turns = 5\nspin_for = \"50us\"",
+            "line.toml:4:1: \"spin_for\" and \"spin_turns\" bound the same step\n  \
+             help: write spin_for for a time or spin_turns for a number of turns, not both",
+        ),
+        (
+            "wait = \"yield\"\nspin_for = \"2s\"",
+            "line.toml:3:1: a step of 2.00s is out of bounds\n  \
+             help: write a span of up to 1.00s",
+        ),
+        (
+            "yield_for = \"50us\"\nwait = \"yield\"",
+            "line.toml:2:1: \"yield_for\" has no effect where wait = \"yield\"\n  \
+             help: write wait = \"park\", or remove it",
+        ),
+        (
+            "wait = \"park\"\nyield_for = 50",
+            "line.toml:3:1: \"yield_for\" is a whole number\n  \
+             help: write a span with its unit, such as \"20us\"",
+        ),
+        (
             "wait = \"park\"\n[memory]\nlock = \"yes\"",
             "line.toml:4:1: \"lock\" does not know the word \"yes\"\n  help: write \"off\", \"prefer\" or \"require\"",
         ),

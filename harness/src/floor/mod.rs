@@ -45,7 +45,7 @@ struct Budget {
     wire_trips: u64,
 }
 
-/// Some 15 seconds on two cores; of more cores only the gaps take longer.
+/// Some 25 seconds on two cores; of more cores only the gaps take longer.
 const FULL: Budget = Budget {
     gaps_each: Duration::from_millis(1_000),
     ring_rounds: 41,
@@ -86,7 +86,7 @@ pub(crate) enum Trouble {
     Start(#[from] StartError),
     #[error("a sleeper was not woken")]
     Unwoken,
-    #[error("a datagram over loopback was not answered")]
+    #[error("a message over loopback was not answered")]
     Unanswered,
 }
 
@@ -189,9 +189,11 @@ fn measure(host: &Host, budget: Budget, quick: bool) -> FloorReport {
         .ok();
     if let Some(plan) = &plan {
         progress.show("wire");
-        match wire::udp(plan, budget.wire_rounds, budget.wire_trips) {
-            Ok(udp) => wire.push(udp),
-            Err(trouble) => tell("udp", trouble),
+        for kind in wire::Kind::ALL {
+            match wire::measure(plan, kind, budget.wire_rounds, budget.wire_trips) {
+                Ok(measured) => wire.push(measured),
+                Err(trouble) => tell(kind.name(), trouble),
+            }
         }
     }
     drop(progress);

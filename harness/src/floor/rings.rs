@@ -5,8 +5,8 @@
 use super::Trouble;
 use crate::measure::typed::{TYPED_BYTES, Typed};
 use crate::measure::{
-    BlobLink, Candidate, Floor, HopLink, LinedLink, MeasureError, MpscLink, Null, PackedLink,
-    Percentiles, Plan, Role, Summary, interleave, ping_pong,
+    Answers, BlobLink, Candidate, FanInLink, Floor, HopLink, LinedLink, MeasureError, MpscLink,
+    MulticastLink, Null, PackedLink, Percentiles, Plan, Role, Summary, interleave, ping_pong,
 };
 
 /// Slots of each ring: two of cache lines fit in a first-level cache.
@@ -42,6 +42,17 @@ pub(super) fn measure(plan: &Plan, rounds: usize) -> Result<Summary, Trouble> {
         }),
         ours("mpsc, one producer", 56, |plan, round| {
             ping_pong(&MpscLink::<7>::of(DEPTH), plan, round)
+        }),
+        ours("fan-in of four", 56, |plan, round| {
+            ping_pong(&FanInLink::<4, 7>::of(DEPTH), plan, round)
+        }),
+        ours("multicast, to each", 56, |plan, round| {
+            let link = MulticastLink::<7>::of(DEPTH, Answers::First);
+            ping_pong(&link, plan, round)
+        }),
+        ours("multicast, to both", 56, |plan, round| {
+            let link = MulticastLink::<7>::of(DEPTH, Answers::Last);
+            ping_pong(&link, plan, round)
         }),
         ours("blob", 256, |plan, round| {
             ping_pong(&BlobLink::of(DEPTH, 256), plan, round)

@@ -13,7 +13,7 @@ use hopline::stage::{
     Arrival, Context, Decode, Decoded, Feed, Ingress, Out, Outcome, Port, SourceContext, Stage,
 };
 use hopline::topology::{Hop, Line, Placement, Report, Stop, ThreadSpec};
-use hopline::wait::Strategy;
+use hopline::wait::{Rung, Strategy};
 
 use super::Trouble;
 use super::clock::cost;
@@ -27,7 +27,9 @@ const DEPTH: usize = 64;
 const NODES: [&str; 5] = ["in", "one", "two", "three", "out"];
 
 /// Never rests in fact, and is no wish to keep a core that a plan would have to refuse.
-const NEVER_RESTS: Strategy = Strategy::Yield { spins: u32::MAX };
+const NEVER_RESTS: Strategy = Strategy::Yield {
+    spins: Rung::Turns(u32::MAX),
+};
 
 /// What the line carries.
 #[hopline::frame(schema = 990, version = 1, name = "tick")]

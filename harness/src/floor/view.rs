@@ -225,8 +225,7 @@ fn turns(report: &FloorReport) -> Table {
 
 fn wire(report: &FloorReport) -> Table {
     let mut table = Table::new(vec![
-        words("round trip over loopback"),
-        numbers("bytes"),
+        words("round trip, 64 B"),
         numbers("raw p50"),
         numbers("raw p99"),
         numbers("line p50"),
@@ -237,7 +236,6 @@ fn wire(report: &FloorReport) -> Table {
     for wire in &report.wire {
         table.row(vec![
             strong(wire.name),
-            wire.payload_bytes.to_string().into(),
             ns(wire.raw.p50),
             ns(wire.raw.p99),
             ns(wire.line.p50),

@@ -305,7 +305,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::measure::{BlobLink, HopLink, LinedLink, MpscLink, Null, PackedLink, Walk};
+    use crate::measure::{
+        Answers, BlobLink, FanInLink, HopLink, LinedLink, MpscLink, MulticastLink, Null,
+        PackedLink, Walk,
+    };
 
     /// A link with faults: what the loops must find.
     #[derive(Clone, Copy)]
@@ -386,9 +389,13 @@ mod tests {
         check(&HopLink::of(64, 96), &plan);
         check(&MpscLink::<7>::of(64), &plan);
         check(&BlobLink::of(64, 1024), &plan);
+        check(&MulticastLink::<7>::of(64, Answers::First), &plan);
+        check(&MulticastLink::<7>::of(64, Answers::Last), &plan);
         check(&Faulty(Fault::None), &plan);
         for round in 0..2 {
             assert!(ping_pong(&Null, &plan, round).is_ok());
+            let fan_in = ping_pong(&FanInLink::<4, 7>::of(64), &plan, round).unwrap();
+            assert!(fan_in.p50 > 0.0);
             assert!(ping_pong(&Floor, &plan, round).unwrap().p50 > 0.0);
             assert!(ping_pong(&Walk { depth: 64 }, &plan, round).unwrap().p50 > 0.0);
             assert!(open_loop(&Floor, &plan, round).is_ok());

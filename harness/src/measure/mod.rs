@@ -45,7 +45,10 @@ use hopline::host::{Host, PinError, usable_threads};
 pub use floor::{Floor, Null, Walk};
 pub use link::{Link, Rx, Tx, fill, fill_bytes, sum, sum_bytes};
 pub use loops::{clock_skew_ns, open_loop, ping_pong, stream};
-pub use rings::{ApartLink, BlobLink, BlobTx, BulkLink, HopLink, LinedLink, MpscLink, PackedLink};
+pub use rings::{
+    Answers, ApartLink, BlobLink, BlobTx, BulkLink, FanInLink, HopLink, LinedLink, MpscLink,
+    MulticastLink, PackedLink,
+};
 pub use rounds::{Candidate, Role, Runs, interleave};
 pub use spans::{Percentiles, Spans};
 pub use spread::{Spread, median, ratios, signs};

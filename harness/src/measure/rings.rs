@@ -4,7 +4,9 @@
 
 use hopline::base::limits::PAYLOAD_BYTES;
 use hopline::ring::blob::{self, BlobConsumer, BlobProducer};
+use hopline::ring::fan_in::FanIn;
 use hopline::ring::hop::{self, FrameConsumer, FrameProducer};
+use hopline::ring::multicast::{self, Graph};
 use hopline::ring::{Apart, Layout, Lined, Packed, bulk, mpsc, spsc};
 
 use super::link::{Link, Rx, Tx, fill, fill_bytes, sum, sum_bytes};
@@ -378,5 +380,168 @@ impl Rx for BlobConsumer {
         let result = then(sum_bytes(self.peek()?.bytes()));
         self.advance();
         Some(result)
+    }
+}
+
+/// Readers of a [`MulticastLink`].
+const READERS: usize = 2;
+
+/// Which of the readers of a [`MulticastLink`] gives the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// The first that has the value: the hop to each of them, were it alone on its core.
+    First,
+    /// The last one, when all have it: the hop to the slowest.
+    Last,
+}
+
+/// A ring of values of `W` words that two reliable readers read in place, polled one after the other
+/// on the receiver's thread.
+#[derive(Clone, Copy, Debug)]
+pub struct MulticastLink<const W: usize> {
+    depth: usize,
+    answers: Answers,
+}
+
+impl<const W: usize> MulticastLink<W> {
+    /// With `depth` slots of a cache line each, a power of two.
+    #[must_use]
+    pub const fn of(depth: usize, answers: Answers) -> Self {
+        MulticastLink { depth, answers }
+    }
+}
+
+/// The readers of a [`MulticastLink`].
+#[derive(Debug)]
+pub struct MulticastRx<const W: usize> {
+    readers: [multicast::Reader<[u64; W], Lined>; READERS],
+    answers: Answers,
+    /// Whether the readers ever read different things: from then on every answer is wrong.
+    differed: bool,
+}
+
+impl<const W: usize> Link for MulticastLink<W> {
+    type Tx = multicast::Producer<[u64; W], Lined>;
+    type Rx = MulticastRx<W>;
+
+    fn words(&self) -> u64 {
+        W as u64
+    }
+
+    fn open(&self, _round: usize) -> (Self::Tx, Self::Rx) {
+        let mut graph = Graph::new(self.depth);
+        for _ in 0..READERS {
+            graph.reader();
+        }
+        let (tx, readers) = graph.values_lined().expect(DEPTH);
+        let readers = readers.try_into().expect("as many as were asked for");
+        let answers = self.answers;
+        let differed = false;
+        (
+            tx,
+            MulticastRx {
+                readers,
+                answers,
+                differed,
+            },
+        )
+    }
+}
+
+impl<const W: usize> Tx for multicast::Producer<[u64; W], Lined> {
+    #[inline(always)]
+    fn send(&mut self, number: u64) -> bool {
+        self.push(fill(number)).is_ok()
+    }
+}
+
+impl<const W: usize> Rx for MulticastRx<W> {
+    #[inline(always)]
+    fn take(&mut self) -> Option<u64> {
+        self.take_with(|sum| sum)
+    }
+
+    #[inline(always)]
+    fn take_with<T>(&mut self, then: impl FnOnce(u64) -> T) -> Option<T> {
+        let [first, second] = &mut self.readers;
+        let total = sum(first.peek()?);
+        if self.answers == Answers::First {
+            let result = then(total.wrapping_add(u64::from(self.differed)));
+            first.advance();
+            // What one reader has seen, the other sees as well: neither follows the other.
+            self.differed |= second.peek().map(|words| sum(words)) != Some(total);
+            second.advance();
+            return Some(result);
+        }
+        first.advance();
+        self.differed |= second.peek().map(|words| sum(words)) != Some(total);
+        let result = then(total.wrapping_add(u64::from(self.differed)));
+        second.advance();
+        Some(result)
+    }
+}
+
+/// `N` rings with a producer each, read as one: the fan-in of producers that are known from the start.
+///
+/// One thread has all the producers and takes them in an order that the reader's turns do not follow.
+/// Between inputs there is no order, so this is for [`ping_pong`](super::ping_pong) only.
+#[derive(Clone, Copy, Debug)]
+pub struct FanInLink<const N: usize, const W: usize> {
+    depth: usize,
+}
+
+impl<const N: usize, const W: usize> FanInLink<N, W> {
+    /// With `depth` slots of a cache line each in every ring, a power of two.
+    #[must_use]
+    pub const fn of(depth: usize) -> Self {
+        const { assert!(N > 0) };
+        FanInLink { depth }
+    }
+}
+
+/// The producers of a [`FanInLink`].
+#[derive(Debug)]
+pub struct FanInTx<const N: usize, const W: usize> {
+    rings: [spsc::Producer<[u64; W], Lined>; N],
+    sent: u64,
+}
+
+impl<const N: usize, const W: usize> Link for FanInLink<N, W> {
+    type Tx = FanInTx<N, W>;
+    type Rx = FanIn<spsc::Consumer<[u64; W], Lined>>;
+
+    fn words(&self) -> u64 {
+        W as u64
+    }
+
+    fn open(&self, _round: usize) -> (Self::Tx, Self::Rx) {
+        let mut consumers = Vec::with_capacity(N);
+        let rings = core::array::from_fn(|_| {
+            let (tx, rx) = spsc::ring_lined(self.depth).expect(DEPTH);
+            consumers.push(rx);
+            tx
+        });
+        (FanInTx { rings, sent: 0 }, FanIn::new(consumers))
+    }
+}
+
+impl<const N: usize, const W: usize> Tx for FanInTx<N, W> {
+    #[inline(always)]
+    fn send(&mut self, number: u64) -> bool {
+        // The high half of a multiple of the golden ratio, after Knuth, The Art of Computer
+        // Programming 3, 6.4: spread evenly, and not in turn.
+        let spread = self.sent.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let sent = self.rings[spread as usize % N].push(fill(number)).is_ok();
+        self.sent += u64::from(sent);
+        sent
+    }
+}
+
+impl<const W: usize> Rx for FanIn<spsc::Consumer<[u64; W], Lined>> {
+    #[inline(always)]
+    fn take(&mut self) -> Option<u64> {
+        let mut total = None;
+        self.poll(1, |_, words| total = Some(sum(&words)));
+        total
     }
 }

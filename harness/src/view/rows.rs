@@ -255,6 +255,10 @@ fn end_to_end(table: &mut Table, report: &Report, detail: Detail) {
             if detail == Detail::Full {
                 table.remark(format!("by {}", wire.clock), Tone::Dim);
             }
+            if wire.not_by_device > 0 {
+                let count = grouped(wire.not_by_device);
+                table.remark(format!("{count} by the kernel's clock instead"), Tone::Dim);
+            }
         }
     }
     let limits = limits(whole.budget.as_ref(), &whole.over_budget, 0);
