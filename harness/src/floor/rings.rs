@@ -5,8 +5,9 @@
 use super::Trouble;
 use crate::measure::typed::{TYPED_BYTES, Typed};
 use crate::measure::{
-    Answers, BlobLink, Candidate, FanInLink, Floor, HopLink, LinedLink, MeasureError, MpscLink,
-    MulticastLink, Null, PackedLink, Percentiles, Plan, Role, Summary, interleave, ping_pong,
+    Answers, ApartLink, BlobLink, Candidate, FanInLink, Floor, HopLink, LinedLink, MeasureError,
+    MpscLink, MulticastLink, Null, PackedLink, Percentiles, Plan, Role, Summary, interleave,
+    ping_pong,
 };
 
 /// Slots of each ring: two of cache lines fit in a first-level cache.
@@ -53,6 +54,9 @@ pub(super) fn measure(plan: &Plan, rounds: usize) -> Result<Summary, Trouble> {
         ours("multicast, to both", 56, |plan, round| {
             let link = MulticastLink::<7>::of(DEPTH, Answers::Last);
             ping_pong(&link, plan, round)
+        }),
+        ours("apart", 256, |plan, round| {
+            ping_pong(&ApartLink::<32>::of(DEPTH), plan, round)
         }),
         ours("blob", 256, |plan, round| {
             ping_pong(&BlobLink::of(DEPTH, 256), plan, round)
