@@ -156,11 +156,16 @@ fn what_is_asked_of_the_memory_is_foreseen() {
     let mut placement = Placement::default();
     placement.memory.huge_pages = hopline::host::Wish::Prefer;
     let plan = plan(placement, &[0, 1], None);
-    let note = "3 of 3 rings are smaller than a huge page of 2 MiB and stay on small ones";
-    assert!(
-        plan.notes.iter().any(|said| said == note),
-        "{:?}",
-        plan.notes
-    );
+    let why = "3 of 3 rings fill no huge page of 2 MiB";
+    let note = format!("huge_pages would not be granted in full: {why}");
+    assert_eq!((&plan.foreseen, plan.refused.len()), (&vec![note], 0));
     assert_eq!(plan.memory.huge_pages, hopline::host::Wish::Prefer);
+
+    // What a run is refused with, in the same words.
+    let mut placement = Placement::default();
+    placement.memory.huge_pages = hopline::host::Wish::Require;
+    let refused = self::plan(placement.clone(), &[0, 1], None).refused;
+    let said = line(placement).start().unwrap_err().to_string();
+    assert_eq!(refused[0].to_string(), said);
+    assert!(said.contains(why), "{said}");
 }

@@ -198,6 +198,8 @@ pub(crate) struct HopWish {
     pub(crate) name: String,
     pub(crate) depth: Option<usize>,
     pub(crate) when_full: Option<WhenFull>,
+    /// The flag as it was given, for problems.
+    pub(crate) given: String,
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -232,6 +234,7 @@ fn parse_hop(text: &str) -> Result<HopWish, String> {
         name: name.to_owned(),
         depth: None,
         when_full: None,
+        given: format!("--hop '{text}'"),
     };
     if name.is_empty() || settings.is_empty() {
         return Err(EXPECTED.to_owned());
@@ -355,6 +358,7 @@ mod tests {
             name: "btc->book".to_owned(),
             depth: Some(16),
             when_full: Some(WhenFull::DropNewest),
+            given: "--hop 'btc->book:depth=16,when_full=drop_newest'".to_owned(),
         };
         assert_eq!(args.shape.hops, [wish]);
         assert_eq!(args.shape.via, Some(ViaArg::Udp));

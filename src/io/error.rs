@@ -3,7 +3,20 @@
 //! Invariant: an error of the data path holds no heap memory; only opening names its subject.
 
 use core::fmt;
+use core::net::SocketAddr;
 use std::io;
+
+/// Opening at an address or a path.
+pub(crate) const BIND: &str = "bind";
+
+/// Making a connection to one.
+pub(crate) const CONNECT: &str = "connect to";
+
+/// Becoming a member of a group.
+pub(crate) const JOIN: &str = "join";
+
+/// Choosing the way to a group.
+pub(crate) const GROUP_SEND: &str = "send to groups by interface";
 
 /// What kind of trouble it is; small and closed, so that callers can match on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +33,8 @@ pub enum IoErrorKind {
     ConnectionRefused,
     /// No route to the other end.
     Unreachable,
+    /// The other end has not answered.
+    NoAnswer,
     /// No space is left on the device, or the quota is used up.
     DiskFull,
     /// The reader of a pipe is gone.
@@ -51,6 +66,7 @@ impl IoErrorKind {
             IoErrorKind::AddrNotAvailable => "this machine has no such address",
             IoErrorKind::ConnectionRefused => "nobody listens there",
             IoErrorKind::Unreachable => "no route to it",
+            IoErrorKind::NoAnswer => "no answer from there",
             IoErrorKind::DiskFull => "no space left on the device",
             IoErrorKind::BrokenPipe => "the reader is gone",
             IoErrorKind::IsADirectory => "it is a folder",
@@ -83,6 +99,9 @@ impl IoErrorKind {
             IoErrorKind::Unreachable => {
                 Some("check the address and the route (`ip route get ADDRESS`)")
             }
+            IoErrorKind::NoAnswer => {
+                Some("check the address; a firewall may drop what is sent there")
+            }
             IoErrorKind::DiskFull => {
                 Some("free some space (`df -h` shows the device) or write elsewhere")
             }
@@ -107,6 +126,7 @@ impl IoErrorKind {
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
                 IoErrorKind::Unreachable
             }
+            io::ErrorKind::TimedOut => IoErrorKind::NoAnswer,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => IoErrorKind::DiskFull,
             io::ErrorKind::BrokenPipe => IoErrorKind::BrokenPipe,
             io::ErrorKind::IsADirectory => IoErrorKind::IsADirectory,
@@ -168,9 +188,53 @@ impl IoError {
     }
 
     /// What to do about it, where that can be said.
+    ///
+    /// ```
+    /// use hopline::io::{IoError, IoErrorKind};
+    /// let hint = |on| IoError::new(IoErrorKind::AddrInUse, "bind").on(&on).hint();
+    /// assert!(hint("127.0.0.1:26400").is_some_and(|hint| hint.contains("another port")));
+    /// assert!(hint("feed.sock").is_some_and(|hint| hint.contains("another path")));
+    /// ```
     #[must_use]
-    pub const fn hint(&self) -> Option<&'static str> {
-        self.kind.hint()
+    pub fn hint(&self) -> Option<&'static str> {
+        match self.what {
+            JOIN | GROUP_SEND => Some(
+                "name an interface that knows groups (`ip -o link` has their numbers, `ip addr` their \
+                 addresses), or add a route to the group",
+            ),
+            BIND | CONNECT if self.is_of_a_path() => self.unix_hint(),
+            _ => self.kind.hint(),
+        }
+    }
+
+    /// Whether it is about a Unix socket: all others have addresses.
+    fn is_of_a_path(&self) -> bool {
+        !self.subject.is_empty() && self.subject.parse::<SocketAddr>().is_err()
+    }
+
+    fn unix_hint(&self) -> Option<&'static str> {
+        match (self.what, self.kind) {
+            (BIND, IoErrorKind::NotFound) => Some(
+                "make the folder that the socket is to lie in; relative paths start at the folder you are in",
+            ),
+            (BIND, IoErrorKind::PermissionDenied) => {
+                Some("check the owner and mode of the folder: binding makes a file in it")
+            }
+            (BIND, IoErrorKind::AddrInUse) => Some(
+                "another process answers there (`ss -xlp` shows which), or a file of another kind is in \
+                 the way: end the one, remove the other, or choose another path",
+            ),
+            (_, IoErrorKind::NotFound) => Some(
+                "start who binds it first, or check the path; relative paths start at the folder you are in",
+            ),
+            (_, IoErrorKind::PermissionDenied) => Some(
+                "check the owner and mode of the socket's file: connecting needs the right to write",
+            ),
+            (_, IoErrorKind::ConnectionRefused) => {
+                Some("the file is there and nobody behind it: start who binds it")
+            }
+            _ => self.kind.hint(),
+        }
     }
 }
 
@@ -208,6 +272,7 @@ mod tests {
             (libc::EADDRNOTAVAIL, IoErrorKind::AddrNotAvailable),
             (libc::ECONNREFUSED, IoErrorKind::ConnectionRefused),
             (libc::ENETUNREACH, IoErrorKind::Unreachable),
+            (libc::ETIMEDOUT, IoErrorKind::NoAnswer),
             (libc::ENOSPC, IoErrorKind::DiskFull),
             (libc::EDQUOT, IoErrorKind::DiskFull),
             (libc::EPIPE, IoErrorKind::BrokenPipe),

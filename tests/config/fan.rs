@@ -59,6 +59,7 @@ fn a_setting_for_one_of_them_is_the_rings() {
             hop: "signal->log".to_owned(),
             depth: Some(32),
             when_full: Some(WhenFull::Reject),
+            given: String::new(),
         }],
         ..Overrides::default()
     };

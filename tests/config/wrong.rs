@@ -612,6 +612,7 @@ fn changes_that_cannot_be_are_told() {
         hop: hop.into(),
         depth,
         when_full: None,
+        given: String::new(),
     };
     let overrides = Overrides {
         inputs: vec![
