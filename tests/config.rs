@@ -6,6 +6,8 @@ mod fan;
 mod kinds;
 #[path = "config/mutations.rs"]
 mod mutations;
+#[path = "config/shares.rs"]
+mod shares;
 #[path = "config/shipped.rs"]
 mod shipped;
 #[path = "config/wrong.rs"]

@@ -31,7 +31,8 @@ Examples:
 
 Exit codes:
   0 good   3 loss or a broken invariant   64 usage or config   70 a defect of this program
-  74 file, socket, disk or reader of the output   130, 143 ended by a second signal";
+  74 file, socket, disk or reader of the output
+  130, 143 ended by a signal: the second one for run, which drains at the first; the first for all others";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -47,7 +48,7 @@ a second one ends at once.";
 
 const FLOOR_HELP: &str = "\
 Clock, gaps, rings, sleep and wake, the turn of a loop, round trips over loopback. It keeps two cores
-busy for some 15 seconds: nothing else should run. Ctrl-C ends it at once.";
+busy for some 15 seconds: nothing else should run. Ctrl-C ends it at once, without a report (130 to the shell).";
 
 /// Runs low-latency pipelines: pinned event loops joined by bounded rings, with a latency budget
 /// on every hop and a ledger that adds up.

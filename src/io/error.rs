@@ -290,6 +290,72 @@ mod tests {
     }
 
     #[test]
+    fn hints_speak_of_what_it_is_about() {
+        let hint = |what, kind, on: &str| IoError::new(kind, what).on(&on).hint().unwrap_or("none");
+        for (what, kind, on, words) in [
+            (
+                BIND,
+                IoErrorKind::AddrInUse,
+                "[::1]:7",
+                "choose another port",
+            ),
+            (
+                BIND,
+                IoErrorKind::AddrInUse,
+                "a.sock",
+                "choose another path",
+            ),
+            (BIND, IoErrorKind::NotFound, "a/b.sock", "make the folder"),
+            (
+                BIND,
+                IoErrorKind::PermissionDenied,
+                "a.sock",
+                "mode of the folder",
+            ),
+            (
+                BIND,
+                IoErrorKind::PermissionDenied,
+                "127.0.0.1:80",
+                "ports below 1024",
+            ),
+            (
+                CONNECT,
+                IoErrorKind::NotFound,
+                "a.sock",
+                "start who binds it first",
+            ),
+            (
+                CONNECT,
+                IoErrorKind::ConnectionRefused,
+                "a.sock",
+                "nobody behind it",
+            ),
+            (
+                CONNECT,
+                IoErrorKind::ConnectionRefused,
+                "127.0.0.1:7",
+                "check its port",
+            ),
+            (
+                JOIN,
+                IoErrorKind::Other,
+                "239.1.2.3 by interface 9",
+                "ip -o link",
+            ),
+            (
+                GROUP_SEND,
+                IoErrorKind::AddrNotAvailable,
+                "192.0.2.1",
+                "ip addr",
+            ),
+            ("open", IoErrorKind::NotFound, "a.gz", "check the path"),
+        ] {
+            let said = hint(what, kind, on);
+            assert!(said.contains(words), "{what} {on}: {said}");
+        }
+    }
+
+    #[test]
     fn the_text_names_the_subject_and_the_hint() {
         let full = IoError::new(IoErrorKind::DiskFull, "write");
         assert_eq!(
