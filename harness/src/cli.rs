@@ -6,8 +6,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use hopline::base::units::{parse_span_ns, parse_speed};
 use hopline::host::Pin;
 use hopline::overload::WhenFull;
@@ -268,12 +268,52 @@ fn parse_hop(text: &str) -> Result<HopWish, String> {
     Ok(wish)
 }
 
+/// The same error with the word that was perhaps meant, which clap misses in short ones, and without
+/// its tip to write a misspelt flag as a value. `command` is the command that was given.
+fn suggest(mut error: clap::Error, command: Option<&str>) -> clap::Error {
+    let (given, suggested) = match error.kind() {
+        ErrorKind::UnknownArgument => (ContextKind::InvalidArg, ContextKind::SuggestedArg),
+        ErrorKind::InvalidSubcommand => (
+            ContextKind::InvalidSubcommand,
+            ContextKind::SuggestedSubcommand,
+        ),
+        _ => return error,
+    };
+    error.remove(ContextKind::Suggested);
+    let Some(ContextValue::String(word)) = error.get(given).cloned() else {
+        return error;
+    };
+    let cli = Cli::command();
+    let known: Vec<String> = match given {
+        ContextKind::InvalidArg => {
+            let command = command.and_then(|command| cli.find_subcommand(command));
+            let flags = command.unwrap_or(&cli).get_arguments();
+            let long = flags.filter_map(clap::Arg::get_long);
+            long.map(|long| format!("--{long}")).collect()
+        }
+        _ => {
+            let commands = cli.get_subcommands();
+            commands.map(|known| known.get_name().to_owned()).collect()
+        }
+    };
+    if error.get(suggested).is_none()
+        && let Some(meant) = closest(&word, known.iter().map(String::as_str))
+    {
+        let meant = match given {
+            ContextKind::InvalidArg => ContextValue::String(meant.to_owned()),
+            _ => ContextValue::Strings(vec![meant.to_owned()]),
+        };
+        error.insert(suggested, meant);
+    }
+    error
+}
+
 /// Reads the command line. `Err` is the end: help that was asked for, or what is wrong, already
 /// printed.
 pub(crate) fn parse() -> Result<Cli, Exit> {
     let error = match Cli::try_parse() {
         Ok(cli) => return Ok(cli),
-        Err(error) => error,
+        Err(error) => suggest(error, std::env::args().nth(1).as_deref()),
     };
     let asked = matches!(
         error.kind(),
@@ -340,7 +380,6 @@ mod tests {
 
     #[test]
     fn the_definition_is_sound() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 
@@ -388,6 +427,22 @@ mod tests {
         ] {
             let error = run(line).unwrap_err().to_string();
             assert!(error.contains(words), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_word_is_met_by_the_one_that_was_meant() {
+        for (line, words) in [
+            ("run c --fro 3s", "similar argument exists: '--for'"),
+            ("run c --jsn", "similar argument exists: '--json'"),
+            ("rn c", "similar subcommand exists: 'run'"),
+            ("chek c", "similar subcommand exists: 'check'"),
+        ] {
+            let given = ["hopline"].into_iter().chain(line.split(' '));
+            let command = line.split(' ').next();
+            let error = suggest(Cli::try_parse_from(given).unwrap_err(), command).to_string();
+            assert!(error.contains(words), "{line}: {error}");
+            assert!(!error.contains("as a value"), "{line}: {error}");
         }
     }
 

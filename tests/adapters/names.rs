@@ -239,13 +239,16 @@ fn wrong_settings_are_named_with_what_to_write() {
     );
 }
 
+/// Kind and role, settings, and what is said of them.
+type Refused<'a> = (&'a str, Role, &'a [(&'a str, &'a str)], &'a str);
+
 #[test]
 fn settings_that_would_have_no_effect_are_refused() {
     let registry = register(Registry::new());
     let (source, sink) = (Role::Source, Role::Sink);
     let (v4, v6) = ("0.0.0.0:7", "[::]:7");
     let (group, other, group6) = ("239.1.2.3", "239.1.2.4", "ff05::7");
-    let cases: &[(&str, Role, &[(&str, &str)], &str)] = &[
+    let cases: &[Refused] = &[
         (
             "udp",
             source,
