@@ -77,7 +77,7 @@ pub(super) fn check(sources: &[&NodeSpec], sinks: &[&NodeSpec], problems: &mut P
                 socket == name && kinds.contains(&source.kind.as_str())
             })
         };
-        if !sinks.iter().any(|sink| answers(&sink)) {
+        if !sinks.iter().any(answers) {
             problems.push(unanswered(source, name));
         }
     }
