@@ -6,6 +6,8 @@ mod fan;
 mod kinds;
 #[path = "config/mutations.rs"]
 mod mutations;
+#[path = "config/shares.rs"]
+mod shares;
 #[path = "config/shipped.rs"]
 mod shipped;
 #[path = "config/wrong.rs"]
@@ -302,11 +304,13 @@ fn a_run_changes_hops_and_placement_of_the_file() {
                 hop: "*".into(),
                 depth: Some(16),
                 when_full: Some(WhenFull::DropNewest),
+                given: String::new(),
             },
             HopSetting {
                 hop: "book->signal".into(),
                 depth: Some(32),
                 when_full: None,
+                given: String::new(),
             },
         ],
         pin: Some(Pin::Off),

@@ -43,6 +43,14 @@ fn cores(plan: &Plan) -> Vec<Option<usize>> {
     plan.threads.iter().map(|thread| thread.core).collect()
 }
 
+fn placements(plan: &Plan) -> Vec<&str> {
+    plan.threads.iter().map(|thread| thread.placement).collect()
+}
+
+fn paths(plan: &Plan) -> Vec<&str> {
+    plan.hops.iter().map(|hop| hop.path).collect()
+}
+
 fn wish(wait: Strategy) -> Placement {
     Placement {
         wait: Some(wait),
@@ -90,6 +98,66 @@ fn six_threads_by_hand_on_two_cores_yield_and_each_is_named() {
         "thread \"a\" was asked to spin, but 6 threads share 2 cores: it waits by yield"
     );
     assert_eq!(plan.notes.len(), 7);
+    assert_eq!(placements(&plan), ["shared"; 6]);
+    assert_eq!(
+        paths(&plan),
+        ["between cores", "between threads", "between threads"]
+    );
+}
+
+#[test]
+fn threads_by_hand_on_one_core_are_pinned_there_and_called_what_they_are() {
+    let plan = plan(six_threads(), &[3], None);
+    assert_eq!(cores(&plan), [Some(3); 6]);
+    assert_eq!(
+        (placements(&plan), paths(&plan)),
+        (vec!["shared"; 6], vec!["same core"; 3])
+    );
+    assert!(
+        plan.notes[0].starts_with("6 threads share 1 core: "),
+        "{:?}",
+        plan.notes
+    );
+    assert!(
+        plan.notes.iter().all(|note| !note.contains("fused")),
+        "{:?}",
+        plan.notes
+    );
+
+    // What is not placed by hand is fused, and only that is said to be.
+    let mut placement = six_threads();
+    placement.threads.truncate(2);
+    let plan = self::plan(placement, &[0, 1, 2], None);
+    assert_eq!(placements(&plan), ["dedicated", "dedicated", "fused"]);
+    assert_eq!(
+        paths(&plan),
+        ["between cores", "same thread", "same thread"]
+    );
+    let expected =
+        "4 other nodes on 1 thread: this process may use 3 of 8 cores, so neighbours are fused";
+    assert_eq!(plan.notes, [expected]);
+}
+
+#[test]
+fn a_limit_is_named_as_the_cause_and_without_pins_no_core_is() {
+    let mut placement = wish(Strategy::YIELD);
+    placement.threads_max = Some(1);
+    placement.pin = Pin::Off;
+    let plan = plan(placement, &[0, 1], None);
+    assert_eq!(
+        plan.notes,
+        ["6 nodes on 1 thread: the limit is 1, so neighbours are fused"]
+    );
+    assert_eq!(cores(&plan), [None]);
+
+    let mut placement = six_threads();
+    placement.pin = Pin::Off;
+    let free = self::plan(placement, &[0, 1, 2, 3, 4, 5], None);
+    assert_eq!(cores(&free), [None; 6]);
+    assert_eq!(
+        (placements(&free), paths(&free)),
+        (vec!["dedicated"; 6], vec!["between threads"; 3])
+    );
 }
 
 #[test]
@@ -156,11 +224,16 @@ fn what_is_asked_of_the_memory_is_foreseen() {
     let mut placement = Placement::default();
     placement.memory.huge_pages = hopline::host::Wish::Prefer;
     let plan = plan(placement, &[0, 1], None);
-    let note = "3 of 3 rings are smaller than a huge page of 2 MiB and stay on small ones";
-    assert!(
-        plan.notes.iter().any(|said| said == note),
-        "{:?}",
-        plan.notes
-    );
+    let why = "3 of 3 rings fill no huge page of 2 MiB";
+    let note = format!("huge_pages would not be granted in full: {why}");
+    assert_eq!((&plan.foreseen, plan.refused.len()), (&vec![note], 0));
     assert_eq!(plan.memory.huge_pages, hopline::host::Wish::Prefer);
+
+    // What a run is refused with, in the same words.
+    let mut placement = Placement::default();
+    placement.memory.huge_pages = hopline::host::Wish::Require;
+    let refused = self::plan(placement.clone(), &[0, 1], None).refused;
+    let said = line(placement).start().unwrap_err().to_string();
+    assert_eq!(refused[0].to_string(), said);
+    assert!(said.contains(why), "{said}");
 }

@@ -127,6 +127,7 @@ pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<R
                 hop: wish.name.clone(),
                 depth: wish.depth,
                 when_full: wish.when_full,
+                given: wish.given.clone(),
             })
             .collect(),
         pin: shape.pin,

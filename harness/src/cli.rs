@@ -6,8 +6,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use hopline::base::units::{parse_span_ns, parse_speed};
 use hopline::host::Pin;
 use hopline::overload::WhenFull;
@@ -31,7 +31,8 @@ Examples:
 
 Exit codes:
   0 good   3 loss or a broken invariant   64 usage or config   70 a defect of this program
-  74 file, socket, disk or reader of the output   130, 143 ended by a second signal";
+  74 file, socket, disk or reader of the output
+  130, 143 ended by a signal: the second one for run, which drains at the first; the first for all others";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -47,7 +48,7 @@ a second one ends at once.";
 
 const FLOOR_HELP: &str = "\
 Clock, gaps, rings, sleep and wake, the turn of a loop, round trips over loopback. It keeps two cores
-busy for some 15 seconds: nothing else should run. Ctrl-C ends it at once.";
+busy for some 15 seconds: nothing else should run. Ctrl-C ends it at once, without a report (130 to the shell).";
 
 /// Runs low-latency pipelines: pinned event loops joined by bounded rings, with a latency budget
 /// on every hop and a ledger that adds up.
@@ -198,6 +199,8 @@ pub(crate) struct HopWish {
     pub(crate) name: String,
     pub(crate) depth: Option<usize>,
     pub(crate) when_full: Option<WhenFull>,
+    /// The flag as it was given, for problems.
+    pub(crate) given: String,
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -232,6 +235,7 @@ fn parse_hop(text: &str) -> Result<HopWish, String> {
         name: name.to_owned(),
         depth: None,
         when_full: None,
+        given: format!("--hop '{text}'"),
     };
     if name.is_empty() || settings.is_empty() {
         return Err(EXPECTED.to_owned());
@@ -264,12 +268,52 @@ fn parse_hop(text: &str) -> Result<HopWish, String> {
     Ok(wish)
 }
 
+/// The same error with the word that was perhaps meant, which clap misses in short ones, and without
+/// its tip to write a misspelt flag as a value. `command` is the command that was given.
+fn suggest(mut error: clap::Error, command: Option<&str>) -> clap::Error {
+    let (given, suggested) = match error.kind() {
+        ErrorKind::UnknownArgument => (ContextKind::InvalidArg, ContextKind::SuggestedArg),
+        ErrorKind::InvalidSubcommand => (
+            ContextKind::InvalidSubcommand,
+            ContextKind::SuggestedSubcommand,
+        ),
+        _ => return error,
+    };
+    error.remove(ContextKind::Suggested);
+    let Some(ContextValue::String(word)) = error.get(given).cloned() else {
+        return error;
+    };
+    let cli = Cli::command();
+    let known: Vec<String> = match given {
+        ContextKind::InvalidArg => {
+            let command = command.and_then(|command| cli.find_subcommand(command));
+            let flags = command.unwrap_or(&cli).get_arguments();
+            let long = flags.filter_map(clap::Arg::get_long);
+            long.map(|long| format!("--{long}")).collect()
+        }
+        _ => {
+            let commands = cli.get_subcommands();
+            commands.map(|known| known.get_name().to_owned()).collect()
+        }
+    };
+    if error.get(suggested).is_none()
+        && let Some(meant) = closest(&word, known.iter().map(String::as_str))
+    {
+        let meant = match given {
+            ContextKind::InvalidArg => ContextValue::String(meant.to_owned()),
+            _ => ContextValue::Strings(vec![meant.to_owned()]),
+        };
+        error.insert(suggested, meant);
+    }
+    error
+}
+
 /// Reads the command line. `Err` is the end: help that was asked for, or what is wrong, already
 /// printed.
 pub(crate) fn parse() -> Result<Cli, Exit> {
     let error = match Cli::try_parse() {
         Ok(cli) => return Ok(cli),
-        Err(error) => error,
+        Err(error) => suggest(error, std::env::args().nth(1).as_deref()),
     };
     let asked = matches!(
         error.kind(),
@@ -336,7 +380,6 @@ mod tests {
 
     #[test]
     fn the_definition_is_sound() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 
@@ -355,6 +398,7 @@ mod tests {
             name: "btc->book".to_owned(),
             depth: Some(16),
             when_full: Some(WhenFull::DropNewest),
+            given: "--hop 'btc->book:depth=16,when_full=drop_newest'".to_owned(),
         };
         assert_eq!(args.shape.hops, [wish]);
         assert_eq!(args.shape.via, Some(ViaArg::Udp));
@@ -383,6 +427,22 @@ mod tests {
         ] {
             let error = run(line).unwrap_err().to_string();
             assert!(error.contains(words), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_word_is_met_by_the_one_that_was_meant() {
+        for (line, words) in [
+            ("run c --fro 3s", "similar argument exists: '--for'"),
+            ("run c --jsn", "similar argument exists: '--json'"),
+            ("rn c", "similar subcommand exists: 'run'"),
+            ("chek c", "similar subcommand exists: 'check'"),
+        ] {
+            let given = ["hopline"].into_iter().chain(line.split(' '));
+            let command = line.split(' ').next();
+            let error = suggest(Cli::try_parse_from(given).unwrap_err(), command).to_string();
+            assert!(error.contains(words), "{line}: {error}");
+            assert!(!error.contains("as a value"), "{line}: {error}");
         }
     }
 

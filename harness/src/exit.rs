@@ -17,10 +17,12 @@ use hopline::topology::{Problems, Report, StartError};
 /// | 64 | [`Exit::Usage`] | the command line or a case is wrong; nothing has run |
 /// | 70 | [`Exit::Defect`] | a defect of this program |
 /// | 74 | [`Exit::Io`] | a file, socket, disk or the reader of the output failed |
-/// | 130 | [`Exit::Interrupted`] | a second signal ended it, the last one SIGINT |
-/// | 143 | [`Exit::Terminated`] | a second signal ended it, the last one SIGTERM |
+/// | 130 | [`Exit::Interrupted`] | a second signal ended a run, the last one SIGINT |
+/// | 143 | [`Exit::Terminated`] | a second signal ended a run, the last one SIGTERM |
 ///
-/// The numbers from 64 on are those of BSD's `sysexits.h`; 130 and 143 are the shell's 128 + signal.
+/// The numbers from 64 on are those of BSD's `sysexits.h`; 130 and 143 are the shell's 128 + signal. The
+/// other commands have nothing to drain and catch no signal: the first one kills them, which the
+/// shell shows by the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {

@@ -36,7 +36,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use hopline::host::Host;
-use hopline::topology::Registry;
+use hopline::topology::{Plan, Registry, StartError};
 
 use cli::{Command, RunArgs, Shape};
 pub use exit::Exit;
@@ -117,7 +117,7 @@ fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
 fn check(registry: &Registry, shape: &Shape) -> Result<Exit, Failure> {
     let ready = case::load(registry, shape, false)?;
     // Cores that are not there are found by placing it.
-    ready.line.plan(&Host::read())?;
+    may_start(ready.line.plan(&Host::read())?)?;
     let hops = ready.line.hop_names().count();
     out::print(&format!("ok: {} nodes, {hops} hops\n", ready.nodes))?;
     Ok(Exit::Good)
@@ -138,7 +138,16 @@ fn plan(registry: &Registry, shape: &Shape, json: bool) -> Result<Exit, Failure>
         let lines = view::plan::lines(&plan, out::columns(), Paint(out::has_colour()));
         out::print(&(lines.join("\n") + "\n"))?;
     }
+    may_start(plan)?;
     Ok(Exit::Good)
+}
+
+/// Ends as a run would that requires what this machine does not grant.
+fn may_start(plan: Plan) -> Result<(), Failure> {
+    match plan.refused.into_iter().next() {
+        Some(refusal) => Err(StartError::Memory(refusal).into()),
+        None => Ok(()),
+    }
 }
 
 fn cases() -> Result<Exit, Failure> {

@@ -292,6 +292,19 @@ fn check_names_every_problem_with_its_place_and_what_to_write() {
 }
 
 #[test]
+fn a_flag_is_blamed_for_what_it_changes_and_not_the_file() {
+    let case = Case::new("", "");
+    let output = case.hopline("check", &["--hop", "btc->book:depth=16"]);
+    ends(&output, 64);
+    let text = err(&output);
+    assert!(
+        text.starts_with("error: --hop 'btc->book:depth=16': btc->book has a depth of 16"),
+        "{text}"
+    );
+    assert!(!text.contains("line.toml"), "{text}");
+}
+
+#[test]
 fn a_core_that_is_not_there_is_found_by_check_and_by_plan() {
     let thread = "pin = \"require\"\n[[thread]]\nname = \"far\"\ncore = 999\nrun = [\"book\"]";
     let case = Case::new("", thread);

@@ -197,14 +197,16 @@ fn what_is_asked_of_the_memory_is_granted_or_the_reason_is_said() {
         "{plain}"
     );
     let required = self::case("[memory]\nhuge_pages = \"require\"\n");
-    let refused = hopline(&[], &["run", required.path().to_str().unwrap()]);
-    assert_eq!(refused.status.code(), Some(64));
-    let said = text(&refused.stderr);
-    assert!(
-        said.contains("huge_pages = \"require\" in [memory]: 1 of 1 rings"),
-        "{said}"
-    );
-    assert!(refused.stdout.is_empty());
+    for command in ["run", "check"] {
+        let refused = hopline(&[], &[command, required.path().to_str().unwrap()]);
+        assert_eq!(refused.status.code(), Some(64));
+        let said = text(&refused.stderr);
+        assert!(
+            said.contains("huge_pages = \"require\" in [memory]: 1 of 1 rings"),
+            "{said}"
+        );
+        assert!(refused.stdout.is_empty());
+    }
 }
 
 #[test]
@@ -234,10 +236,28 @@ fn a_lock_beyond_the_limit_is_refused_before_anything_runs() {
         said.contains("the limit on locked memory is 64 KiB"),
         "{said}"
     );
+    // What would be refused is refused by plan and check, in the same words.
+    for command in ["plan", "check"] {
+        let foreseen = hopline(&limited, &[command, path]);
+        assert_eq!(foreseen.status.code(), Some(64), "{command}");
+        let words = "error: lock = \"require\" in [memory]: the limit on locked memory is 64 KiB";
+        assert!(
+            text(&foreseen.stderr).starts_with(words),
+            "{}",
+            text(&foreseen.stderr)
+        );
+    }
     let plan = hopline(&limited, &["plan", path, "--json"]);
-    assert_says(&json(&plan), "memory would not be locked");
+    let plan: Value = serde_json::from_slice(&plan.stdout).unwrap();
+    assert_eq!(plan["refused"][0]["wish"], "lock");
     let preferred = case("[memory]\nlock = \"prefer\"\n");
     let path = preferred.path().to_str().unwrap();
+    let plan = json(&hopline(&limited, &["plan", path, "--json"]));
+    let foreseen = plan["foreseen"][0].as_str().unwrap();
+    assert!(
+        foreseen.starts_with("lock would not be granted in full: the limit"),
+        "{foreseen}"
+    );
     let run = json(&hopline(
         &limited,
         &["run", path, "--for", "100ms", "--json"],

@@ -59,7 +59,7 @@ mod udp_sink;
 mod udp_source;
 mod unix_datagram;
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 pub use binance::{Binance, BinanceDecoder};
 pub use blackhole::{Blackhole, blackhole};
@@ -218,6 +218,49 @@ fn address(key: &str, text: &str) -> Result<SocketAddr, Problem> {
             format!("write it in numbers, such as {key} = \"127.0.0.1:26400\""),
         )
     })
+}
+
+/// An address to send to or hear from: with a port that is one.
+fn peer(key: &str, text: &str) -> Result<SocketAddr, Problem> {
+    let peer = address(key, text)?;
+    if peer.port() == 0 {
+        let what = format!("\"{key}\" = \"{text}\": nobody is at port 0");
+        return Err(Problem::new(
+            what,
+            "write the port that the other side binds",
+        ));
+    }
+    Ok(peer)
+}
+
+/// Notes addresses of which one is IPv4 and the other IPv6, each with its setting.
+fn one_family(
+    params: &Params,
+    (key, addr): (&str, IpAddr),
+    (other, other_addr): (&str, IpAddr),
+) -> Result<(), Problem> {
+    if addr.is_ipv4() == other_addr.is_ipv4() {
+        return Ok(());
+    }
+    let family = |addr: IpAddr| if addr.is_ipv4() { "IPv4" } else { "IPv6" };
+    let what = format!(
+        "\"{key}\" is an address of {}, and \"{other}\" one of {}",
+        family(addr),
+        family(other_addr)
+    );
+    Err(params.problem(key, what, "one socket speaks one of them: write both alike"))
+}
+
+/// Whether a group can be reached by that interface: one of IPv6 knows them by their numbers.
+fn interface_fits(params: &Params, group: IpAddr, interface: Interface) -> Result<(), Problem> {
+    match interface {
+        Interface::Address(_) if group.is_ipv6() => {
+            let what = "a group of IPv6 is reached by an interface's number, not its address";
+            let help = "write the number that `ip link` shows, such as interface = \"2\"";
+            Err(params.problem("interface", what, help))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The setting `interface`: any where there is none.

@@ -3,7 +3,7 @@
 //! Invariant: a description opens nothing; what is wrong in it is reported when the line is built.
 
 use crate::adapter::stream_source::StreamSource;
-use crate::adapter::{Intake, address, decodes, unix_name};
+use crate::adapter::{Intake, address, decodes, peer, unix_name};
 use crate::base::limits::{
     CONNECTIONS_DEFAULT, CONNECTIONS_MAX, MESSAGE_BYTES_MAX, STREAM_MESSAGE_BYTES_DEFAULT,
 };
@@ -62,7 +62,7 @@ pub fn tcp(bind: &str) -> Stream {
 /// Messages from the TCP connection to `to`, made again whenever it is lost.
 #[must_use]
 pub fn tcp_from(to: &str) -> Stream {
-    stream(address("connect", to).map(Endpoint::Tcp), true)
+    stream(peer("connect", to).map(Endpoint::Tcp), true)
 }
 
 /// Messages from connections to the Unix socket `bind`: a path, or `@name` for one without a file.
@@ -164,10 +164,10 @@ impl Stream {
             "feed.sock"
         };
         let at = |key: &str, text: &str, params: &Params| {
-            let at = if is_tcp {
-                address(key, text).map(Endpoint::Tcp)
-            } else {
-                unix_name(key, text)
+            let at = match is_tcp {
+                true if key == "connect" => peer(key, text).map(Endpoint::Tcp),
+                true => address(key, text).map(Endpoint::Tcp),
+                false => unix_name(key, text),
             };
             at.map_err(|error| error.at(params.place_of(key)))
         };

@@ -9,12 +9,12 @@
 use crate::adapter::backoff::Backoff;
 use crate::adapter::outbox::{NoBegin, Outbox, Pushed};
 use crate::adapter::stream::framing_from_params;
-use crate::adapter::{Trouble, address, unix_name};
+use crate::adapter::{Trouble, peer, unix_name};
 use crate::base::Reason;
 use crate::base::limits::{BATCH_FRAMES, MESSAGE_BYTES_MAX, STREAM_MESSAGE_BYTES_DEFAULT};
 use crate::feed::datagram::{Datagram, DatagramPart, Datagrams};
 use crate::frame::{Frame, Input, KindInfo, View};
-use crate::io::{Driver, Endpoint, IoError, StreamId, StreamRead, StreamSpec};
+use crate::io::{Driver, Endpoint, IoError, IoErrorKind, StreamId, StreamRead, StreamSpec};
 use crate::stage::{Delivery, Egress, Leaving};
 use crate::topology::{IntoSink, Params, Problem};
 use crate::wire::{Framing, Prefix};
@@ -127,7 +127,7 @@ fn stream_to(at: Result<Endpoint, Problem>) -> StreamTo {
 /// ```
 #[must_use]
 pub fn tcp_to(to: &str) -> StreamTo {
-    stream_to(address("to", to).map(Endpoint::Tcp))
+    stream_to(peer("to", to).map(Endpoint::Tcp))
 }
 
 /// Writes each message to a connection to the Unix socket `to`: a path, or `@name`.
@@ -169,7 +169,7 @@ impl StreamTo {
         };
         let text = params.need_text("to", example)?;
         let at = if is_tcp {
-            address("to", &text).map(Endpoint::Tcp)
+            peer("to", &text).map(Endpoint::Tcp)
         } else {
             unix_name("to", &text)
         };
@@ -227,7 +227,7 @@ pub struct StreamSink {
     /// Messages that were taken and will not leave, not told yet.
     lost: u64,
     was_up: bool,
-    /// Why it never connected.
+    /// Why the last try to connect failed.
     last_error: Option<IoError>,
     trouble: Trouble,
 }
@@ -258,9 +258,7 @@ impl StreamSink {
     }
 
     fn failed(&mut self, error: IoError, id: Option<StreamId>, io: &mut Driver) {
-        if !self.was_up {
-            self.last_error = Some(error);
-        }
+        self.last_error = Some(error);
         if let Some(id) = id {
             let _ = io.stream_close(id);
         }
@@ -406,18 +404,29 @@ impl Egress for StreamSink {
     }
 
     fn give_up(&mut self, io: &mut Driver) -> Result<(), IoError> {
+        // What is still queued waited for this connection, so it is told even if there was one before.
+        self.was_up = false;
         self.close(io)
     }
 
     fn close(&mut self, io: &mut Driver) -> Result<(), IoError> {
+        // It may stand by now, or have failed since the last look.
+        if let Link::Dialing(id) = self.link {
+            self.look(id, io);
+        }
         self.flush(io)?;
         match self.link {
             Link::Up(id) => self.broken(id, io),
-            Link::Dialing(id) => drop(io.stream_close(id)),
+            Link::Dialing(id) => {
+                let waiting = IoError::new(IoErrorKind::NoAnswer, "connect");
+                self.last_error.get_or_insert(waiting);
+                drop(io.stream_close(id));
+            }
             Link::Down(_) => {}
         }
         self.link = Link::Down(None);
-        if let Some(error) = self.last_error.take() {
+        // In words only where it never came to anything: losing a peer is part of a day.
+        if let Some(error) = self.last_error.take().filter(|_| !self.was_up) {
             self.trouble.note(error);
         }
         Ok(())

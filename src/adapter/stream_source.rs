@@ -165,7 +165,7 @@ impl StreamSource {
         }
         let Some(at) = self.free.pop() else {
             self.close_stream(id, cx.io());
-            return cx.note_disconnected(Hangup::Refused);
+            return cx.note_disconnected(Hangup::TooMany);
         };
         let peer = self.peer(at);
         for sink in &mut self.sinks {

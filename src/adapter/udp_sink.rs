@@ -9,7 +9,7 @@
 
 use core::net::SocketAddr;
 
-use crate::adapter::{Trouble, address, interface_of};
+use crate::adapter::{Trouble, address, interface_fits, interface_of, one_family, peer};
 use crate::base::Reason;
 use crate::base::limits::BATCH_FRAMES;
 use crate::feed::datagram::{DATAGRAM_BYTES_MAX, Datagram, DatagramPart, Datagrams};
@@ -57,7 +57,7 @@ pub struct UdpTo {
 #[must_use]
 pub fn udp_to(to: &str) -> UdpTo {
     UdpTo {
-        spec: address("to", to).map(UdpSpec::connected),
+        spec: peer("to", to).map(UdpSpec::connected),
     }
 }
 
@@ -154,19 +154,26 @@ impl UdpSink {
     /// From the settings `to`, `bind`, `interface`, `ttl` and `loop`.
     pub(crate) fn from_params(params: &mut Params) -> Result<UdpSink, Problem> {
         let text = params.need_text("to", "127.0.0.1:26500")?;
-        let to = address("to", &text).map_err(|error| error.at(params.place_of("to")))?;
+        let to = peer("to", &text).map_err(|error| error.at(params.place_of("to")))?;
         let mut spec = UdpSpec::connected(to);
         let send = GroupSend {
             interface: interface_of(params)?,
             ttl: Some(params.count("ttl", 1, 0..=u64::from(u8::MAX))? as u8),
             loops: Some(params.flag("loop", true)?),
         };
+        let bind = params.text("bind")?;
+        let of_groups = ["interface", "ttl", "loop"];
         if to.ip().is_multicast() {
+            interface_fits(params, to.ip(), send.interface)?;
             spec.group_send = send;
+        } else if let Some(key) = of_groups.into_iter().find(|key| params.has(key)) {
+            let what = format!("\"{key}\" has no effect where \"to\" is no group");
+            return Err(params.problem(key, what, "remove it, or send to a group"));
         }
-        if let Some(text) = params.text("bind")? {
-            let bind = address("bind", &text);
-            spec.bind = Some(bind.map_err(|error| error.at(params.place_of("bind")))?);
+        if let Some(text) = bind {
+            let bind = address("bind", &text).map_err(|error| error.at(params.place_of("bind")))?;
+            one_family(params, ("bind", bind.ip()), ("to", to.ip()))?;
+            spec.bind = Some(bind);
         }
         Ok(UdpSink::new(Opens::Alone(spec)))
     }

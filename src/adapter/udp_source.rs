@@ -13,7 +13,9 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-use crate::adapter::{Intake, Trouble, address, decodes, interface_of};
+use crate::adapter::{
+    Intake, Trouble, address, decodes, interface_fits, interface_of, one_family, peer,
+};
 use crate::base::Reject;
 use crate::base::limits::{BURST_MESSAGES, MESSAGE_BYTES_MAX, OPEN_DEADLINE_NS};
 use crate::budget::IngressCounters;
@@ -148,8 +150,8 @@ impl Udp {
         let bind = address("bind", &text).map_err(|error| error.at(params.place_of("bind")))?;
         let mut spec = receives(bind);
         if let Some(text) = params.text("connect")? {
-            let peer = address("connect", &text);
-            spec.connect = Some(peer.map_err(|error| error.at(params.place_of("connect")))?);
+            let from = peer("connect", &text);
+            spec.connect = Some(from.map_err(|error| error.at(params.place_of("connect")))?);
         }
         let bytes = params.count("recv_buffer", 0, 0..=RECV_BUFFER_BYTES_MAX)?;
         spec.recv_buffer_bytes = (bytes > 0).then_some(bytes as usize);
@@ -173,6 +175,7 @@ impl Udp {
             })?;
             spec.join = Some(Join { group, interface });
         }
+        can_hear(params, &text, bind, &spec)?;
         let opens = match params.text("share")? {
             None => Opens::Alone(spec),
             Some(name) => Opens::Shared(sockets.declare(&name, spec).map_err(|_| {
@@ -230,6 +233,43 @@ fn wire_clock(spec: &UdpSpec, granted: &UdpGranted) -> String {
         DeviceStamps::Off => "it does not stamp every packet",
     };
     format!("{KERNEL_CLOCK} (asked for stamps of {device}: {why})")
+}
+
+/// What the kernel would take and then never deliver: a socket that is bound to an address gets what
+/// is sent to just that address, and of groups only those that it joined (ip(7)).
+fn can_hear(params: &Params, text: &str, bind: SocketAddr, spec: &UdpSpec) -> Result<(), Problem> {
+    if let Some(from) = spec.connect {
+        one_family(params, ("connect", from.ip()), ("bind", bind.ip()))?;
+    }
+    let Some(Join { group, interface }) = spec.join else {
+        if params.has("interface") {
+            let what = "\"interface\" has no effect without \"join\"";
+            let help = "write the group to hear there, such as join = \"239.1.2.3\", or remove it";
+            return Err(params.problem("interface", what, help));
+        }
+        if bind.ip().is_multicast() {
+            let what = format!("\"bind\" = \"{text}\" is a group, which this source does not join");
+            let help = format!("write join = \"{}\" beside it", bind.ip());
+            return Err(params.problem("bind", what, help));
+        }
+        return Ok(());
+    };
+    one_family(params, ("join", group), ("bind", bind.ip()))?;
+    interface_fits(params, group, interface)?;
+    if bind.ip() != group && !bind.ip().is_unspecified() {
+        let what = format!("bound to {text}, nothing that is sent to {group} is heard");
+        let any = match group {
+            IpAddr::V4(_) => "0.0.0.0",
+            IpAddr::V6(_) => "[::]",
+        };
+        let help = format!(
+            "write bind = \"{}\" for the group alone, or bind = \"{any}:{}\" to hear all else as well",
+            SocketAddr::new(group, bind.port()),
+            bind.port()
+        );
+        return Err(params.problem("bind", what, help));
+    }
+    Ok(())
 }
 
 impl Intake for Udp {

@@ -145,7 +145,7 @@ reasons! {
         /// The peer announced a message over the limit, so where the next one begins is unknown.
         TooLong = "too_long",
         /// The source had as many connections as it may; this one was closed before it was read.
-        Refused = "refused",
+        TooMany = "too_many",
         /// The system failed; the source's fault says why.
         Failed = "failed",
         /// The line was ended.

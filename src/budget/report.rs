@@ -271,7 +271,8 @@ pub struct SourceReport {
     pub late_ns_max: u64,
     /// Connections that began.
     pub connected: u64,
-    /// Connections that ended, by reason.
+    /// Connections that ended, by [`Hangup`](crate::base::Hangup): those turned away because there
+    /// were as many as there may be are `too_many`.
     pub disconnected: ByReason,
     /// Pushes into an inlet that were refused; the pusher was told, and they count as not received.
     pub refused: u64,

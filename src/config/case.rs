@@ -16,6 +16,7 @@ use super::line::{LineSpec, NodeSpec};
 use super::load::Load;
 use super::overrides::{Overrides, path};
 use super::owed::{Owed, Slo};
+use super::shares;
 use super::source_text::SourceText;
 
 /// The sink that logs what leaves a stage, its kind, and the port that it listens to.
@@ -163,6 +164,9 @@ impl Case {
         draft.placement.threads_max = overrides.threads.or(draft.placement.threads_max);
 
         self.check_binds(&mut draft.problems);
+        let given: Vec<&NodeSpec> = self.line.sources().collect();
+        let sinks: Vec<&NodeSpec> = self.line.sinks().collect();
+        shares::check(&given, &sinks, &mut draft.problems);
         let sources: Vec<&str> = self.sources().map(GivenNode::name).collect();
         overrides.check_inputs(&sources, &mut draft.problems);
         for node in &self.line.nodes {

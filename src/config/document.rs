@@ -233,28 +233,32 @@ impl Table {
         problems: &mut Problems,
     ) -> Option<Lists> {
         let entry = self.take(key)?;
-        let mut wrong = |key: &str, item: &Item, place: &Place| {
-            let what = format!("\"{key}\" is {}", item.what());
+        let mut wrong = |key: &str, is: &str, place: &Place| {
+            let what = format!("\"{key}\" is {is}");
             problems.push(Problem::new(what, format!("write {example}")).at(Some(place)));
         };
         let Item::Table(table) = entry.item else {
-            wrong(key, &entry.item, &entry.place);
+            wrong(key, entry.item.what(), &entry.place);
             return None;
         };
+        if table.entries.is_empty() {
+            wrong(key, "empty", &entry.place);
+        }
         let mut lists = Vec::new();
         for inner in table.entries {
             let text = |value: &Value| match value {
-                Value::Text(text) => Some(text.clone()),
-                _ => None,
+                Value::Text(text) => Ok(text.clone()),
+                other => Err(format!("a list with {} in it", other.what())),
             };
             let texts = match &inner.item {
                 Item::Value(Value::List(values)) => values.iter().map(text).collect(),
-                Item::Value(value) => text(value).map(|text| vec![text]),
-                _ => None,
+                Item::Value(Value::Text(text)) => Ok(vec![text.clone()]),
+                Item::Value(value) => Err(value.what().to_owned()),
+                other => Err(other.what().to_owned()),
             };
             match texts {
-                Some(texts) => lists.push((inner.key, texts)),
-                None => wrong(&inner.key, &inner.item, &inner.place),
+                Ok(texts) => lists.push((inner.key, texts)),
+                Err(is) => wrong(&inner.key, &is, &inner.place),
             }
         }
         Some(Lists {

@@ -196,6 +196,7 @@ impl LineSpec {
             to: params.place_of("to").cloned(),
             depth: params.place_of("depth").cloned(),
             after: after_place,
+            changed_by: None,
         };
         for from in from {
             // No two rings begin at the same hop, so its place is the ring's number.

@@ -24,6 +24,7 @@ mod line;
 mod load;
 mod overrides;
 mod owed;
+mod shares;
 mod source_text;
 
 pub use case::{Case, CaseFiles, GivenNode};

@@ -39,6 +39,20 @@ pub struct HopSetting {
     pub depth: Option<usize>,
     /// Another policy.
     pub when_full: Option<WhenFull>,
+    /// How the user gave it, such as `--hop btc->book:depth=16`: what problems name instead of a
+    /// place in a file. Empty where code gave it.
+    pub given: String,
+}
+
+impl HopSetting {
+    /// What problems call it.
+    fn words(&self) -> String {
+        if self.given.is_empty() {
+            format!("the setting for hop {}", self.hop)
+        } else {
+            self.given.clone()
+        }
+    }
 }
 
 /// What a run changes of a case. The default is a run as `load.toml` says.
@@ -128,7 +142,7 @@ impl Overrides {
     ) {
         for setting in &self.hops {
             if let Some(Err((what, help))) = setting.depth.map(depth_is_right) {
-                problems.push(Problem::new(format!("hop {}: {what}", setting.hop), help));
+                problems.push(Problem::new(format!("{}: {what}", setting.words()), help));
                 continue;
             }
             let all = setting.hop == "*";
@@ -144,12 +158,19 @@ impl Overrides {
                 found = true;
                 if let Some(depth) = setting.depth {
                     hop.hop.depth = depth;
-                    hop.places.depth = None;
                 }
                 hop.hop.when_full = setting.when_full.unwrap_or(hop.hop.when_full);
+                // Of several settings the one that sets the depth is to blame.
+                if setting.depth.is_some() || hop.places.changed_by.is_none() {
+                    hop.places.changed_by = Some(setting.words());
+                }
             }
             if !found {
-                let what = format!("\"{}\" is no hop of this line", setting.hop);
+                let given = match setting.given.as_str() {
+                    "" => String::new(),
+                    given => format!("{given}: "),
+                };
+                let what = format!("{given}\"{}\" is no hop of this line", setting.hop);
                 problems.push(Problem::new(what, no_such_hop(&setting.hop, hops)));
             }
         }

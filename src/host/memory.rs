@@ -136,7 +136,7 @@ impl MemoryReport {
 }
 
 /// A wish that was required and not granted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{wish} = \"require\" in [memory]: {why}")]
 pub struct MemoryError {
     /// Its name in configurations.
@@ -161,24 +161,41 @@ pub fn arrange(wish: MemoryWish, rings: &[Range<usize>]) -> Result<MemoryReport,
     })
 }
 
-/// What can be said of the wishes before anything is allocated, a line each.
+/// What can be said of the wishes before anything is allocated: those that the system would not grant,
+/// in the words of the report. `ring_bytes` are those of the rings' slots, `more_bytes` what the line
+/// maps until its memory is arranged.
+///
+/// A ring of more than one huge page and less than two may fill one or not, by where it comes to lie;
+/// nothing is said of those.
 #[must_use]
-pub fn foresee(wish: MemoryWish, ring_bytes: &[usize]) -> Vec<String> {
-    let mut notes = Vec::new();
+pub fn foresee(
+    wish: MemoryWish,
+    ring_bytes: &[usize],
+    more_bytes: u64,
+) -> Vec<(Wish, MemoryError)> {
+    let mut refused = Vec::new();
+    if wish.huge_pages != Wish::Off {
+        let small = |bytes: &&usize| **bytes < HUGE_PAGE_BYTES;
+        let small = ring_bytes.iter().filter(small).count();
+        if let Some(why) = too_small(small, ring_bytes.len()) {
+            let refusal = MemoryError {
+                wish: "huge_pages",
+                why,
+            };
+            refused.push((wish.huge_pages, refusal));
+        }
+    }
     if wish.lock != Wish::Off
-        && let Err(why) = may_lock()
+        && let Err(why) = may_lock(more_bytes)
     {
-        notes.push(format!("memory would not be locked: {why}"));
+        refused.push((wish.lock, MemoryError { wish: "lock", why }));
     }
-    let small = |bytes: &&usize| **bytes < HUGE_PAGE_BYTES;
-    let too_small = ring_bytes.iter().filter(small).count();
-    if wish.huge_pages != Wish::Off && too_small > 0 {
-        notes.push(format!(
-            "{too_small} of {} rings are smaller than a huge page of 2 MiB and stay on small ones",
-            ring_bytes.len()
-        ));
-    }
-    notes
+    refused
+}
+
+/// What is said of rings that are too small for huge pages, before the start and after it.
+fn too_small(small: usize, rings: usize) -> Option<String> {
+    (small > 0).then(|| format!("{small} of {rings} rings fill no huge page of 2 MiB"))
 }
 
 /// How much was granted, and what is missing of it.
@@ -219,7 +236,7 @@ mod linux {
     use rustix::process::{Resource, getrlimit};
     use rustix::thread::{CapabilitySet, capabilities};
 
-    use super::{Came, HUGE_PAGE_BYTES, LOCK_MARGIN_BYTES, PREFAULT_MAPPING_BYTES_MAX};
+    use super::{Came, HUGE_PAGE_BYTES, LOCK_MARGIN_BYTES, PREFAULT_MAPPING_BYTES_MAX, too_small};
     use crate::host::resident_bytes;
     use crate::host::tree::Tree;
 
@@ -271,11 +288,7 @@ mod linux {
                 "the system gave {} on huge pages and then none: {error}",
                 size(bytes)
             )),
-            None if small > 0 => Some(format!(
-                "{small} of {} rings fill no huge page of 2 MiB",
-                rings.len()
-            )),
-            None => None,
+            None => too_small(small, rings.len()),
         };
         (bytes, note)
     }
@@ -323,14 +336,15 @@ mod linux {
         (is_private && path.starts_with('[') && start < end).then_some(start..end)
     }
 
-    /// Whether all memory may be locked; else why not.
-    pub(crate) fn may_lock() -> Result<(), String> {
+    /// Whether all memory may be locked, and so many bytes more; else why not.
+    pub(crate) fn may_lock(more_bytes: u64) -> Result<(), String> {
         let free =
             capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK));
         let Some(limit) = getrlimit(Resource::Memlock).current.filter(|_| !free) else {
             return Ok(());
         };
-        lock_fits(limit, status_bytes("VmSize:").unwrap_or(0))
+        let mapped = status_bytes("VmSize:").unwrap_or(0);
+        lock_fits(limit, mapped.saturating_add(more_bytes))
     }
 
     pub(super) fn lock_fits(limit: u64, mapped: u64) -> Result<(), String> {
@@ -355,7 +369,7 @@ mod linux {
     }
 
     pub(super) fn lock_all() -> Came {
-        if let Err(why) = may_lock() {
+        if let Err(why) = may_lock(0) {
             return (0, Some(why));
         }
         // On fault: what is never touched takes no memory, such as the far ends of stacks.
@@ -380,7 +394,7 @@ mod linux {
 const UNKNOWN: &str = "only Linux is asked";
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn may_lock() -> Result<(), String> {
+pub(crate) fn may_lock(_: u64) -> Result<(), String> {
     Err(UNKNOWN.to_owned())
 }
 

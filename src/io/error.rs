@@ -3,7 +3,20 @@
 //! Invariant: an error of the data path holds no heap memory; only opening names its subject.
 
 use core::fmt;
+use core::net::SocketAddr;
 use std::io;
+
+/// Opening at an address or a path.
+pub(crate) const BIND: &str = "bind";
+
+/// Making a connection to one.
+pub(crate) const CONNECT: &str = "connect to";
+
+/// Becoming a member of a group.
+pub(crate) const JOIN: &str = "join";
+
+/// Choosing the way to a group.
+pub(crate) const GROUP_SEND: &str = "send to groups by interface";
 
 /// What kind of trouble it is; small and closed, so that callers can match on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +33,8 @@ pub enum IoErrorKind {
     ConnectionRefused,
     /// No route to the other end.
     Unreachable,
+    /// The other end has not answered.
+    NoAnswer,
     /// No space is left on the device, or the quota is used up.
     DiskFull,
     /// The reader of a pipe is gone.
@@ -51,6 +66,7 @@ impl IoErrorKind {
             IoErrorKind::AddrNotAvailable => "this machine has no such address",
             IoErrorKind::ConnectionRefused => "nobody listens there",
             IoErrorKind::Unreachable => "no route to it",
+            IoErrorKind::NoAnswer => "no answer from there",
             IoErrorKind::DiskFull => "no space left on the device",
             IoErrorKind::BrokenPipe => "the reader is gone",
             IoErrorKind::IsADirectory => "it is a folder",
@@ -83,6 +99,9 @@ impl IoErrorKind {
             IoErrorKind::Unreachable => {
                 Some("check the address and the route (`ip route get ADDRESS`)")
             }
+            IoErrorKind::NoAnswer => {
+                Some("check the address; a firewall may drop what is sent there")
+            }
             IoErrorKind::DiskFull => {
                 Some("free some space (`df -h` shows the device) or write elsewhere")
             }
@@ -107,6 +126,7 @@ impl IoErrorKind {
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
                 IoErrorKind::Unreachable
             }
+            io::ErrorKind::TimedOut => IoErrorKind::NoAnswer,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => IoErrorKind::DiskFull,
             io::ErrorKind::BrokenPipe => IoErrorKind::BrokenPipe,
             io::ErrorKind::IsADirectory => IoErrorKind::IsADirectory,
@@ -168,9 +188,53 @@ impl IoError {
     }
 
     /// What to do about it, where that can be said.
+    ///
+    /// ```
+    /// use hopline::io::{IoError, IoErrorKind};
+    /// let hint = |on| IoError::new(IoErrorKind::AddrInUse, "bind").on(&on).hint();
+    /// assert!(hint("127.0.0.1:26400").is_some_and(|hint| hint.contains("another port")));
+    /// assert!(hint("feed.sock").is_some_and(|hint| hint.contains("another path")));
+    /// ```
     #[must_use]
-    pub const fn hint(&self) -> Option<&'static str> {
-        self.kind.hint()
+    pub fn hint(&self) -> Option<&'static str> {
+        match self.what {
+            JOIN | GROUP_SEND => Some(
+                "name an interface that knows groups (`ip -o link` has their numbers, `ip addr` their \
+                 addresses), or add a route to the group",
+            ),
+            BIND | CONNECT if self.is_of_a_path() => self.unix_hint(),
+            _ => self.kind.hint(),
+        }
+    }
+
+    /// Whether it is about a Unix socket: all others have addresses.
+    fn is_of_a_path(&self) -> bool {
+        !self.subject.is_empty() && self.subject.parse::<SocketAddr>().is_err()
+    }
+
+    fn unix_hint(&self) -> Option<&'static str> {
+        match (self.what, self.kind) {
+            (BIND, IoErrorKind::NotFound) => Some(
+                "make the folder that the socket is to lie in; relative paths start at the folder you are in",
+            ),
+            (BIND, IoErrorKind::PermissionDenied) => {
+                Some("check the owner and mode of the folder: binding makes a file in it")
+            }
+            (BIND, IoErrorKind::AddrInUse) => Some(
+                "another process answers there (`ss -xlp` shows which), or a file of another kind is in \
+                 the way: end the one, remove the other, or choose another path",
+            ),
+            (_, IoErrorKind::NotFound) => Some(
+                "start who binds it first, or check the path; relative paths start at the folder you are in",
+            ),
+            (_, IoErrorKind::PermissionDenied) => Some(
+                "check the owner and mode of the socket's file: connecting needs the right to write",
+            ),
+            (_, IoErrorKind::ConnectionRefused) => {
+                Some("the file is there and nobody behind it: start who binds it")
+            }
+            _ => self.kind.hint(),
+        }
     }
 }
 
@@ -208,6 +272,7 @@ mod tests {
             (libc::EADDRNOTAVAIL, IoErrorKind::AddrNotAvailable),
             (libc::ECONNREFUSED, IoErrorKind::ConnectionRefused),
             (libc::ENETUNREACH, IoErrorKind::Unreachable),
+            (libc::ETIMEDOUT, IoErrorKind::NoAnswer),
             (libc::ENOSPC, IoErrorKind::DiskFull),
             (libc::EDQUOT, IoErrorKind::DiskFull),
             (libc::EPIPE, IoErrorKind::BrokenPipe),
@@ -221,6 +286,72 @@ mod tests {
             let error = IoError::from_os(&io::Error::from_raw_os_error(code), "test");
             assert_eq!((error.kind, error.code), (kind, Some(code)));
             assert_eq!(error.subject.capacity(), 0);
+        }
+    }
+
+    #[test]
+    fn hints_speak_of_what_it_is_about() {
+        let hint = |what, kind, on: &str| IoError::new(kind, what).on(&on).hint().unwrap_or("none");
+        for (what, kind, on, words) in [
+            (
+                BIND,
+                IoErrorKind::AddrInUse,
+                "[::1]:7",
+                "choose another port",
+            ),
+            (
+                BIND,
+                IoErrorKind::AddrInUse,
+                "a.sock",
+                "choose another path",
+            ),
+            (BIND, IoErrorKind::NotFound, "a/b.sock", "make the folder"),
+            (
+                BIND,
+                IoErrorKind::PermissionDenied,
+                "a.sock",
+                "mode of the folder",
+            ),
+            (
+                BIND,
+                IoErrorKind::PermissionDenied,
+                "127.0.0.1:80",
+                "ports below 1024",
+            ),
+            (
+                CONNECT,
+                IoErrorKind::NotFound,
+                "a.sock",
+                "start who binds it first",
+            ),
+            (
+                CONNECT,
+                IoErrorKind::ConnectionRefused,
+                "a.sock",
+                "nobody behind it",
+            ),
+            (
+                CONNECT,
+                IoErrorKind::ConnectionRefused,
+                "127.0.0.1:7",
+                "check its port",
+            ),
+            (
+                JOIN,
+                IoErrorKind::Other,
+                "239.1.2.3 by interface 9",
+                "ip -o link",
+            ),
+            (
+                GROUP_SEND,
+                IoErrorKind::AddrNotAvailable,
+                "192.0.2.1",
+                "ip addr",
+            ),
+            ("open", IoErrorKind::NotFound, "a.gz", "check the path"),
+        ] {
+            let said = hint(what, kind, on);
+            assert!(said.contains(words), "{what} {on}: {said}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::base::Prng;
 use crate::base::limits::{BURST_MESSAGES, MESSAGE_BYTES_MAX};
-use crate::io::error::{IoError, IoErrorKind};
+use crate::io::error::{BIND, IoError, IoErrorKind};
 use crate::io::stream_faulty::StreamFaults;
 use crate::io::{
     BatchSent, Datagram, Driver, FileId, FileMode, Polled, RecvBatch, SendBatch, Sent, SharedUdp,
@@ -209,8 +209,8 @@ impl Faulty {
 
     pub(crate) fn udp_open(&mut self, spec: &UdpSpec) -> Result<UdpId, IoError> {
         match spec.bind.or(spec.connect) {
-            Some(addr) => self.fail_open("bind", &addr)?,
-            None => self.fail_open("bind", &"any address")?,
+            Some(addr) => self.fail_open(BIND, &addr)?,
+            None => self.fail_open(BIND, &"any address")?,
         }
         // A train has no place for a fault of one of its datagrams.
         self.inner.udp_open(&UdpSpec {
@@ -225,8 +225,8 @@ impl Faulty {
         receives: bool,
     ) -> Result<UdpId, IoError> {
         match shared.spec().bind {
-            Some(addr) => self.fail_open("bind", &addr)?,
-            None => self.fail_open("bind", &"any address")?,
+            Some(addr) => self.fail_open(BIND, &addr)?,
+            None => self.fail_open(BIND, &"any address")?,
         }
         let id = self.inner.udp_join(shared, receives)?;
         if let Driver::Real(real) = &mut self.inner {

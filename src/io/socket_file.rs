@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use socket2::{SockAddr, Socket};
 
 use crate::io::Endpoint;
-use crate::io::error::{IoError, IoErrorKind};
+use crate::io::error::{BIND, IoError, IoErrorKind};
 
 /// The file of a bound socket; removed when this is dropped, if it is still the same.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub(crate) fn bind(
     at: &Endpoint,
     probe: impl FnOnce() -> io::Result<Socket>,
 ) -> Result<Option<SocketFile>, IoError> {
-    let failed = |error: io::Error| IoError::from_os(&error, "bind").on(at);
+    let failed = |error: io::Error| IoError::from_os(&error, BIND).on(at);
     let addr = sock_addr(at).map_err(failed)?;
     let Endpoint::Path(path) = at else {
         socket.bind(&addr).map_err(failed)?;
@@ -79,7 +79,7 @@ pub(crate) fn bind(
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             let Some(found) = identity_of(path) else {
                 let what = format_args!("{at}: a file that is no socket is there");
-                return Err(IoError::new(IoErrorKind::AddrInUse, "bind").on(&what));
+                return Err(IoError::new(IoErrorKind::AddrInUse, BIND).on(&what));
             };
             let refused = probe()
                 .and_then(|probe| probe.connect(&addr))

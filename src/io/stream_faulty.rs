@@ -2,7 +2,7 @@
 //!
 //! Invariant: every fault put in is counted; a connection that was broken stays so.
 
-use crate::io::error::IoError;
+use crate::io::error::{BIND, CONNECT, IoError};
 use crate::io::faulty::Chance;
 use crate::io::{
     Endpoint, FaultPlan, Faulty, Half, HandedStream, ListenerId, Sent, StreamId, StreamRead,
@@ -74,7 +74,7 @@ impl Faulty {
     }
 
     pub(crate) fn stream_connect(&mut self, spec: &StreamSpec) -> Result<StreamId, IoError> {
-        self.fail_open("connect to", &spec.at)?;
+        self.fail_open(CONNECT, &spec.at)?;
         self.inner.stream_connect(spec)
     }
 
@@ -146,8 +146,8 @@ impl Faulty {
 
     pub(crate) fn unix_open(&mut self, spec: &UnixSpec) -> Result<UnixId, IoError> {
         match spec.bind.as_ref().or(spec.connect.as_ref()) {
-            Some(at) => self.fail_open("bind", at)?,
-            None => self.fail_open("bind", &"any name")?,
+            Some(at) => self.fail_open(BIND, at)?,
+            None => self.fail_open(BIND, &"any name")?,
         }
         self.inner.unix_open(spec)
     }

@@ -14,7 +14,7 @@ use mio::{Interest, Registry, Token};
 pub(crate) use socket2::Socket;
 use socket2::{Domain, Protocol, Type};
 
-use crate::io::error::{IoError, IoErrorKind};
+use crate::io::error::{BIND, CONNECT, IoError, IoErrorKind};
 use crate::io::socket_file::{self, SocketFile};
 use crate::io::stream::{Handed, LISTENERS_MAX, STREAMS_MAX};
 use crate::io::table::{Slot, Table};
@@ -215,7 +215,7 @@ impl Real {
             socket.set_reuse_address(true).map_err(failed)?;
             socket
                 .bind(&(*addr).into())
-                .map_err(|error| IoError::from_os(&error, "bind").on(&spec.at))?;
+                .map_err(|error| IoError::from_os(&error, BIND).on(&spec.at))?;
             None
         } else {
             socket_file::bind(&socket, &spec.at, || {
@@ -348,7 +348,7 @@ impl Real {
     }
 
     pub(crate) fn stream_connect(&mut self, spec: &StreamSpec) -> Result<StreamId, IoError> {
-        const WHAT: &str = "connect to";
+        const WHAT: &str = CONNECT;
         let failed = |error: io::Error| IoError::from_os(&error, WHAT).on(&spec.at);
         let socket = open(spec, WHAT)?;
         if spec.nodelay && matches!(spec.at, Endpoint::Tcp(_)) {

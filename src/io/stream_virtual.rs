@@ -5,7 +5,7 @@
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::collections::VecDeque;
 
-use crate::io::error::{IoError, IoErrorKind};
+use crate::io::error::{BIND, CONNECT, IoError, IoErrorKind};
 use crate::io::stream::{Handed, LISTENERS_MAX, STREAMS_MAX};
 use crate::io::table::{Slot, Table};
 use crate::io::{
@@ -283,7 +283,7 @@ impl Virtual {
             addr.set_port(net.next_port);
         }
         if net.taken(&at) {
-            return Err(IoError::new(IoErrorKind::AddrInUse, "bind").on(&at));
+            return Err(IoError::new(IoErrorKind::AddrInUse, BIND).on(&at));
         }
         let port = put(
             &mut net.ports,
@@ -375,7 +375,7 @@ impl Virtual {
     }
 
     pub(crate) fn stream_connect(&mut self, spec: &StreamSpec) -> Result<StreamId, IoError> {
-        const WHAT: &str = "connect to";
+        const WHAT: &str = CONNECT;
         let mut state = self.net.state();
         let net = &mut state.streams;
         let reaches = |port: &Port| match (&port.at, &spec.at) {

@@ -14,7 +14,7 @@ use crate::io::batch::{
     BatchSent, Entry, RecvBatch, SEND_CALLS_MAX, SendBatch, TRAINS_FROM, plan_trains,
 };
 use crate::io::device::{self, DeviceStamps};
-use crate::io::error::{IoError, IoErrorKind};
+use crate::io::error::{BIND, CONNECT, GROUP_SEND, IoError, IoErrorKind, JOIN};
 use crate::io::mmsg::{self, Drops, Train};
 use crate::io::stamp::StampChoice;
 use crate::io::{Sent, Trains, UdpCounts, UdpGranted, UdpSpec, is_refusal, multicast, sys};
@@ -278,13 +278,15 @@ pub(crate) fn open_socket(spec: &UdpSpec) -> Result<std::net::UdpSocket, IoError
         if let Some(bytes) = spec.send_buffer_bytes {
             socket.set_send_buffer_size(bytes.min(i32::MAX as usize))?;
         }
-        multicast::prepare_send(&socket, &spec.group_send, family.is_ipv6())
+        Ok(())
     };
     prepare().map_err(failed("set the options of", family))?;
+    multicast::prepare_send(&socket, &spec.group_send, family.is_ipv6())
+        .map_err(|error| IoError::from_os(&error, GROUP_SEND).on(&spec.group_send.interface))?;
     if let Some(join) = &spec.join {
         if join.group.is_ipv4() != family.is_ipv4() {
             return Err(
-                IoError::new(IoErrorKind::InvalidInput, "join").on(&format_args!(
+                IoError::new(IoErrorKind::InvalidInput, JOIN).on(&format_args!(
                     "{} at {family}: IPv4 and IPv6 do not mix",
                     join.group
                 )),
@@ -292,16 +294,16 @@ pub(crate) fn open_socket(spec: &UdpSpec) -> Result<std::net::UdpSocket, IoError
         }
         multicast::join(&socket, join).map_err(|error| {
             let on = format_args!("{} by interface {}", join.group, join.interface);
-            IoError::from_os(&error, "join").on(&on)
+            IoError::from_os(&error, JOIN).on(&on)
         })?;
     }
     if let Some(bind) = spec.bind.or_else(|| spec.connect.is_none().then_some(any)) {
-        socket.bind(&bind.into()).map_err(failed("bind", bind))?;
+        socket.bind(&bind.into()).map_err(failed(BIND, bind))?;
     }
     if let Some(peer) = spec.connect {
         socket
             .connect(&peer.into())
-            .map_err(failed("connect to", peer))?;
+            .map_err(failed(CONNECT, peer))?;
     }
     Ok(socket.into())
 }

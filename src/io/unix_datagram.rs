@@ -13,7 +13,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Socket, Type};
 use std::os::fd::AsRawFd;
 
-use crate::io::error::{IoError, IoErrorKind};
+use crate::io::error::{BIND, IoError, IoErrorKind};
 use crate::io::socket_file::{self, SocketFile};
 use crate::io::table::{Slot, Table};
 use crate::io::udp_real::SKIPS_MAX;
@@ -56,7 +56,7 @@ impl Driver {
     pub fn unix_open(&mut self, spec: &UnixSpec) -> Result<UnixId, IoError> {
         let names = [&spec.bind, &spec.connect];
         if let Some(at @ Endpoint::Tcp(_)) = names.into_iter().flatten().next() {
-            return Err(IoError::new(IoErrorKind::InvalidInput, "bind").on(at));
+            return Err(IoError::new(IoErrorKind::InvalidInput, BIND).on(at));
         }
         each!(self, driver => driver.unix_open(spec))
     }

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use crate::base::limits::MESSAGE_BYTES_MAX;
-use crate::io::error::{IoError, IoErrorKind};
+use crate::io::error::{BIND, IoError, IoErrorKind};
 use crate::io::table::Table;
 use crate::io::{Endpoint, Sent, UnixDatagram, UnixId, UnixSpec, Virtual};
 
@@ -92,7 +92,7 @@ impl Virtual {
         let inbox = match &spec.bind {
             None => None,
             Some(at) if net.of_name(at).is_some() => {
-                return Err(IoError::new(IoErrorKind::AddrInUse, "bind").on(at));
+                return Err(IoError::new(IoErrorKind::AddrInUse, BIND).on(at));
             }
             Some(at) => {
                 net.inboxes.push(Some(Inbox {

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::limits::MESSAGE_BYTES_MAX;
 use crate::io::Virtual;
-use crate::io::error::{IoError, IoErrorKind};
+use crate::io::error::{BIND, IoError, IoErrorKind};
 use crate::io::stream_virtual::StreamNet;
 use crate::io::unix_virtual::UnixNet;
 
@@ -316,7 +316,7 @@ impl State {
         };
         if wanted.port() != 0 {
             return if !shared && taken(&self.inboxes, wanted) {
-                Err(IoError::new(IoErrorKind::AddrInUse, "bind").on(&wanted))
+                Err(IoError::new(IoErrorKind::AddrInUse, BIND).on(&wanted))
             } else {
                 Ok(wanted)
             };
@@ -328,7 +328,7 @@ impl State {
                 return Ok(addr);
             }
         }
-        Err(IoError::new(IoErrorKind::AddrInUse, "bind").on(&wanted))
+        Err(IoError::new(IoErrorKind::AddrInUse, BIND).on(&wanted))
     }
 
     /// The socket at this place.

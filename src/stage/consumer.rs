@@ -602,6 +602,7 @@ impl<H: Handler> Node for Consumer<H> {
                 while let Some((Fate::Now(disposal), count)) = self.handler.send_queued(io) {
                     self.settle(disposal, count, now_ns);
                 }
+                self.note_fault();
             }));
             self.take_back_lost();
         }

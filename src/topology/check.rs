@@ -13,7 +13,7 @@ use crate::overload::WhenFull;
 use crate::stage::tap::Desk;
 use crate::stage::{Descriptor, Role};
 
-use super::draft::{Builder, Draft, DraftNode, Hop, Placement};
+use super::draft::{Builder, Draft, DraftNode, Hop, HopPlaces, Placement};
 use super::fan;
 use super::part::Part;
 use super::problem::{Place, Problem, Problems, all, closest, list};
@@ -101,6 +101,7 @@ impl Line {
             nodes: Vec::new(),
             places: Vec::new(),
             hop_places: Vec::new(),
+            order_places: Vec::new(),
             excused: excused.into_iter().collect(),
         };
         if let Err(help) = name_is_right(&name) {
@@ -163,6 +164,8 @@ struct Check {
     places: Vec<Option<Place>>,
     /// The place of each hop that was taken.
     hop_places: Vec<Option<Place>>,
+    /// That of the orders among its ring's consumers.
+    order_places: Vec<Option<Place>>,
     /// Nodes that a problem already tells of, so that what follows from it is not told again.
     excused: BTreeSet<String>,
 }
@@ -263,8 +266,14 @@ impl Check {
             }
             let kinds = self.nodes[from].descriptor.ports[port].kinds;
             self.kinds(&name, kinds, to, place);
-            self.message_fits(&name, from, &draft.hop, depth_place);
+            // A ring has one depth, however many read it.
+            let shares = |hop: &LineHop| draft.ring.is_some() && hop.ring == draft.ring;
+            if !taken.iter().any(shares) {
+                self.message_fits(&name, from, &draft.hop, places);
+            }
             self.hop_places.push(place.cloned());
+            self.order_places
+                .push(places.after.as_ref().or(place).cloned());
             let orders = draft.hop.after.iter();
             let others = orders.filter(|(consumer, _)| *consumer == draft.to);
             let others = others.flat_map(|(_, others)| others);
@@ -397,18 +406,28 @@ impl Check {
     }
 
     /// A message of many fragments must fit on a hop that blocks, or it would block for ever.
-    fn message_fits(&mut self, name: &str, from: usize, hop: &Hop, place: Option<&Place>) {
+    fn message_fits(&mut self, name: &str, from: usize, hop: &Hop, places: &HopPlaces) {
         let frames = self.nodes[from].descriptor.max_emit;
         if hop.when_full == WhenFull::Block && frames > hop.depth {
             let what = format!(
                 "{name} has a depth of {}, but one message of \"{}\" may have {frames} frames",
                 hop.depth, self.nodes[from].name
             );
-            let help = format!(
-                "write depth = {} or more, or when_full = \"drop_newest\" to shed messages that do not fit",
-                frames.next_power_of_two()
-            );
-            self.problem(place, what, help);
+            let depth = frames.next_power_of_two();
+            match &places.changed_by {
+                Some(change) => {
+                    let help = format!(
+                        "depth={depth} or more fits, or when_full=drop_newest to shed messages that do not fit"
+                    );
+                    self.problem(None, format!("{change}: {what}"), help);
+                }
+                None => {
+                    let help = format!(
+                        "write depth = {depth} or more, or when_full = \"drop_newest\" to shed messages that do not fit"
+                    );
+                    self.problem(places.depth.as_ref().or(places.hop.as_ref()), what, help);
+                }
+            }
         }
     }
 
@@ -470,7 +489,7 @@ impl Check {
                     from,
                     ..hop.clone()
                 });
-                self.hop_places.push(self.hop_places[at].clone());
+                self.hop_places.push(self.order_places[at].clone());
             }
         }
         all

@@ -68,6 +68,9 @@ pub struct HopPlaces {
     pub depth: Option<Place>,
     /// Its `after`.
     pub after: Option<Place>,
+    /// What changed depth or policy for a run, in words, such as `--hop btc->book:depth=16`: then
+    /// that is to blame for both, and no place in a file.
+    pub changed_by: Option<String>,
 }
 
 /// A ring's depth, policy and budget.

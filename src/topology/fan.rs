@@ -52,6 +52,21 @@ pub(super) fn wrong(hops: &[DraftHop]) -> Vec<Problem> {
                 let what = format!("\"{consumer}\" is to wait for itself");
                 wrong(what, "name those that it comes after".to_owned());
             }
+            if others.is_empty() {
+                let what = format!("\"{consumer}\" is to wait for nobody");
+                wrong(
+                    what,
+                    "name those that it comes after, or remove it".to_owned(),
+                );
+            }
+            let mut rest = others.as_slice();
+            while let [name, behind @ ..] = rest {
+                if behind.contains(name) {
+                    let what = format!("\"{consumer}\" is to wait for \"{name}\" twice");
+                    wrong(what, "name each of them once".to_owned());
+                }
+                rest = behind;
+            }
         }
     }
     problems

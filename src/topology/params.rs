@@ -20,7 +20,8 @@ pub enum Value {
 }
 
 impl Value {
-    fn what(&self) -> &'static str {
+    /// What it is, in words.
+    pub(crate) fn what(&self) -> &'static str {
         match self {
             Value::Text(_) => "a text",
             Value::Int(_) => "a whole number",

@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::base::limits::HOPS_MAX;
-use crate::host::{Host, MemoryWish, memory, usable_threads};
+use crate::base::limits::{HOPS_MAX, SLOT_BYTES};
+use crate::host::memory::{self, HUGE_PAGE_BYTES, MemoryError};
+use crate::host::{Host, MemoryWish, Pin, Wish, usable_threads};
 use crate::ring::{hop, multicast};
 use crate::stage::Role;
 use crate::wait::Strategy;
@@ -13,6 +14,10 @@ use crate::wait::Strategy;
 use super::check::Line;
 use super::fan;
 use super::problem::{Problem, Problems, list};
+
+/// Bytes that a thread maps when it starts, used or not: its stack, which is 2 MiB in Rust, and its
+/// heap, for which glibc reserves 64 MiB on 64 bits.
+const THREAD_MAPPED_BYTES: u64 = 66 << 20;
 
 /// Bytes that a thread's stack takes up once it runs: what is touched, not what is reserved.
 const STACK_TOUCHED_BYTES: usize = 64 << 10;
@@ -22,13 +27,14 @@ const STACK_TOUCHED_BYTES: usize = 64 << 10;
 pub struct PlannedThread {
     /// The thread's name.
     pub name: String,
-    /// The core it is pinned to, unless pinning is off.
+    /// The core it is to be pinned to; none where pinning is off, or threads outnumber the cores.
     pub core: Option<usize>,
     /// `spin`, `yield` or `park`.
     pub wait: String,
     /// What that is, step by step.
     pub ladder: String,
-    /// `dedicated` for one node, `fused` for several, `inline` without a thread.
+    /// `dedicated` for one node, `fused` for several, `inline` without a thread; `shared` and
+    /// `fused, shared` where other threads of the line run on its core as well.
     pub placement: &'static str,
     /// The nodes on it, in the order of their turns.
     pub nodes: Vec<String>,
@@ -56,6 +62,9 @@ pub struct PlannedHop {
     pub hist_bytes: usize,
     /// Whether producer and consumer share a thread.
     pub same_thread: bool,
+    /// Where frames go: `same thread`, `same core`, `between cores`, or `between threads` where the
+    /// system chooses a thread's core as it goes.
+    pub path: &'static str,
 }
 
 /// Threads, cores and bytes of a line on a machine.
@@ -75,6 +84,11 @@ pub struct Plan {
     pub memory: MemoryWish,
     /// What a person should know of how it came about.
     pub notes: Vec<String>,
+    /// What would not be granted of what the line asks of its memory, as far as that is known before
+    /// anything is allocated. The report of a run has it as it came.
+    pub foreseen: Vec<String>,
+    /// What of that the line requires: a run would end before its start.
+    pub refused: Vec<MemoryError>,
 }
 
 impl Plan {
@@ -116,6 +130,7 @@ impl Plan {
                 ring_bytes: ring_bytes(at, line_hop.hop.depth),
                 hist_bytes: per_hop_bytes,
                 same_thread: thread_of(line_hop.from) == thread_of(line_hop.to),
+                path: path(&threads, thread_of(line_hop.from), thread_of(line_hop.to)),
             })
             .collect();
         let node_bytes: usize = line
@@ -139,7 +154,51 @@ impl Plan {
             node_bytes,
             memory_bytes,
             notes: Vec::new(),
+            foreseen: Vec::new(),
+            refused: Vec::new(),
         }
+    }
+
+    /// Notes what the system would not grant of what the line asks of its memory.
+    fn foresee(&mut self, line: &Line) {
+        let rings = fan::rings(&line.hops);
+        let slots = rings
+            .iter()
+            .map(|ring| line.hops[ring[0]].hop.depth * SLOT_BYTES);
+        let threads = self.threads.len() as u64 * THREAD_MAPPED_BYTES;
+        let more_bytes = self.memory_bytes as u64 + threads;
+        let slots: Vec<usize> = slots.collect();
+        let open = |bytes: &&usize| (HUGE_PAGE_BYTES..2 * HUGE_PAGE_BYTES).contains(*bytes);
+        let open = slots.iter().filter(open).count();
+        if self.memory.huge_pages != Wish::Off && open > 0 {
+            self.foreseen.push(format!(
+                "huge_pages: {open} of {} rings may fill no huge page, by where they come to lie; depth = {} is sure to",
+                slots.len(),
+                2 * HUGE_PAGE_BYTES / SLOT_BYTES
+            ));
+        }
+        for (wish, refusal) in memory::foresee(self.memory, &slots, more_bytes) {
+            let MemoryError { wish: name, why } = &refusal;
+            if wish == Wish::Require {
+                self.foreseen
+                    .push(format!("a run would be refused: {refusal}"));
+                self.refused.push(refusal);
+            } else {
+                self.foreseen
+                    .push(format!("{name} would not be granted in full: {why}"));
+            }
+        }
+    }
+}
+
+/// Where frames go from one thread to another.
+fn path(threads: &[PlannedThread], from: Option<usize>, to: Option<usize>) -> &'static str {
+    let core = |thread: Option<usize>| threads.get(thread?)?.core;
+    match (core(from), core(to)) {
+        _ if from == to => "same thread",
+        (Some(from), Some(to)) if from == to => "same core",
+        (Some(_), Some(_)) => "between cores",
+        _ => "between threads",
     }
 }
 
@@ -218,9 +277,15 @@ impl Line {
             .filter_map(|thread| thread.core)
             .collect();
         let mut free = cores.iter().copied().filter(|core| !taken.contains(core));
+        // One core is everybody's: all may be pinned to it.
+        let only = cores.first().copied().filter(|_| cores.len() == 1);
+        let pins = self.placement.pin != Pin::Off;
+        let is_shared = threads_wanted > cores.len();
+        notes.extend(self.fused(&groups, usable, host));
         let mut threads = Vec::with_capacity(threads_wanted);
         for group in groups {
-            let core = group.core.or_else(|| free.next());
+            let core = group.core.or_else(|| free.next()).or(only);
+            let core = core.filter(|_| pins);
             let mut wait = group.wait.unwrap_or(strategy);
             if let Some(cramped) = cramped.filter(|_| wait.keeps_core()) {
                 wait = strategy;
@@ -229,22 +294,48 @@ impl Line {
                     group.name
                 ));
             }
-            threads.push(thread(self, &group.name, core, wait, group.nodes));
-        }
-        if self.nodes.len() > threads.len() {
-            notes.push(format!(
-                "{} nodes on {} thread{}: this process may use {usable} of {} cores, so neighbours are fused",
-                self.nodes.len(),
-                threads.len(),
-                if threads.len() == 1 { "" } else { "s" },
-                host.total_cores.unwrap_or(cores.len()),
-            ));
+            let mut thread = thread(self, &group.name, core, wait, group.nodes);
+            if is_shared {
+                thread.placement = match thread.nodes.len() {
+                    1 => "shared",
+                    _ => "fused, shared",
+                };
+            }
+            threads.push(thread);
         }
         let mut plan = Plan::with(self, threads);
-        let ring_bytes: Vec<usize> = plan.hops.iter().map(|hop| hop.ring_bytes).collect();
-        notes.extend(memory::foresee(self.placement.memory, &ring_bytes));
         plan.notes = notes;
+        plan.foresee(self);
         Ok(plan)
+    }
+
+    /// Why nodes are fused, if the plan fused any.
+    fn fused(&self, groups: &[Group], usable: usize, host: &Host) -> Option<String> {
+        let by_hand = self.placement.threads.len();
+        let planned = &groups[by_hand.min(groups.len())..];
+        let nodes: usize = planned.iter().map(|group| group.nodes.len()).sum();
+        if nodes == planned.len() {
+            return None;
+        }
+        let why = match (self.placement.threads_max, host.quota_cores) {
+            (Some(most), _) if most < usable => format!("the limit is {most}"),
+            (_, Some(quota)) if usable < host.allowed.len() => {
+                format!("the cgroup grants the time of {quota} cores")
+            }
+            _ => format!(
+                "this process may use {usable} of {} cores",
+                host.total_cores.unwrap_or(host.allowed.len())
+            ),
+        };
+        let others = match by_hand {
+            0 => "",
+            _ => "other ",
+        };
+        Some(format!(
+            "{nodes} {others}nodes on {} thread{}: {why}, so neighbours are fused",
+            planned.len(),
+            if planned.len() == 1 { "" } else { "s" },
+        ))
     }
 
     /// What loops do when idle, unless they say so themselves.
@@ -267,15 +358,16 @@ impl Line {
             });
         };
         if let Some(wait) = wished.filter(|wait| !wait.keeps_core()) {
+            if matches!(cramped, Cramped::Cores { .. }) {
+                notes.push(format!("{cramped}: each runs when another gives way"));
+            }
             return wait;
         }
         let wait = cramped.wait();
-        if wished.is_some() || matches!(cramped, Cramped::Quota { .. }) {
-            notes.push(format!(
-                "{cramped}: loops {} instead of spinning",
-                wait.name()
-            ));
-        }
+        notes.push(format!(
+            "{cramped}: loops {} instead of spinning",
+            wait.name()
+        ));
         wait
     }
 

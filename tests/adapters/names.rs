@@ -275,6 +275,135 @@ fn wrong_settings_are_named_with_what_to_write() {
     );
 }
 
+/// Kind and role, settings, and what is said of them.
+type Refused<'a> = (&'a str, Role, &'a [(&'a str, &'a str)], &'a str);
+
+#[test]
+fn settings_that_would_have_no_effect_are_refused() {
+    let registry = register(Registry::new());
+    let (source, sink) = (Role::Source, Role::Sink);
+    let (v4, v6) = ("0.0.0.0:7", "[::]:7");
+    let (group, other, group6) = ("239.1.2.3", "239.1.2.4", "ff05::7");
+    let cases: &[Refused] = &[
+        (
+            "udp",
+            source,
+            &[("bind", v4), ("interface", "1")],
+            "without \"join\"",
+        ),
+        (
+            "udp",
+            source,
+            &[("bind", "239.1.2.3:7")],
+            "write join = \"239.1.2.3\"",
+        ),
+        (
+            "udp",
+            source,
+            &[("bind", "239.1.2.4:7"), ("join", group)],
+            "write bind = \"239.1.2.3:7\"",
+        ),
+        (
+            "udp",
+            source,
+            &[("bind", "127.0.0.1:7"), ("join", group)],
+            "bind = \"0.0.0.0:7\"",
+        ),
+        (
+            "udp",
+            source,
+            &[("bind", v4), ("join", group6)],
+            "\"join\" is an address of IPv6",
+        ),
+        (
+            "udp",
+            source,
+            &[("bind", v6), ("join", other)],
+            "\"join\" is an address of IPv4",
+        ),
+        (
+            "udp",
+            source,
+            &[("bind", v6), ("join", group6), ("interface", "127.0.0.1")],
+            "number",
+        ),
+        (
+            "udp",
+            source,
+            &[("bind", v4), ("connect", "127.0.0.1:0")],
+            "port 0",
+        ),
+        (
+            "udp",
+            source,
+            &[("bind", v4), ("connect", "[::1]:1")],
+            "\"connect\" is an address of IPv6",
+        ),
+        ("udp", sink, &[("to", "127.0.0.1:0")], "port 0"),
+        (
+            "udp",
+            sink,
+            &[("to", "127.0.0.1:9"), ("interface", "1")],
+            "\"interface\" has no effect",
+        ),
+        (
+            "udp",
+            sink,
+            &[("to", "[ff05::7]:9"), ("interface", "127.0.0.1")],
+            "number",
+        ),
+        (
+            "udp",
+            sink,
+            &[("to", "127.0.0.1:9"), ("bind", "[::1]:0")],
+            "\"bind\" is an address of IPv6",
+        ),
+        ("tcp", sink, &[("to", "127.0.0.1:0")], "port 0"),
+        ("tcp", source, &[("connect", "127.0.0.1:0")], "port 0"),
+        (
+            "tcp",
+            source,
+            &[("bind", "127.0.0.1:7"), ("connect", "127.0.0.1:8")],
+            "exclude each other",
+        ),
+    ];
+    let wrong = |kind: &str, role, mut given: Params| {
+        if role == source {
+            given.set("decode", text("datagram"), None);
+        }
+        let made = registry.make(kind, role, &mut given).map(|_| ());
+        made.err().map(|problems| problems.to_string())
+    };
+    for (kind, role, settings, says) in cases {
+        let mut given = Params::new(None);
+        settings
+            .iter()
+            .for_each(|(key, value)| given.set(key, text(value), None));
+        let said = wrong(kind, *role, given).unwrap_or_else(|| panic!("{settings:?} is taken"));
+        assert!(
+            said.contains(says) && said.contains("help: "),
+            "{settings:?}: {said}"
+        );
+    }
+    for (key, value) in [("ttl", Value::Int(1)), ("loop", Value::Bool(true))] {
+        let mut given = Params::new(None);
+        given.set("to", text("127.0.0.1:9"), None);
+        given.set(key, value.clone(), None);
+        let said = wrong("udp", sink, given.clone()).unwrap();
+        assert!(said.contains(&format!("\"{key}\" has no effect")), "{said}");
+        // To a group they have one.
+        given.set("to", text("239.1.2.3:9"), None);
+        assert_eq!(wrong("udp", sink, given), None);
+    }
+    for bind in ["0.0.0.0:7", "239.1.2.3:7"] {
+        let mut given = Params::new(None);
+        for (key, value) in [("bind", bind), ("join", group), ("interface", "1")] {
+            given.set(key, text(value), None);
+        }
+        assert_eq!(wrong("udp", source, given), None, "{bind}");
+    }
+}
+
 /// A source of a kind, and a reply by the socket "echo", joined by a hop; the sink is made first.
 fn echo(kind: &str, settings: &[Setting]) -> Line {
     let registry = register(Registry::new());

@@ -59,6 +59,7 @@ fn a_setting_for_one_of_them_is_the_rings() {
             hop: "signal->log".to_owned(),
             depth: Some(32),
             when_full: Some(WhenFull::Reject),
+            given: String::new(),
         }],
         ..Overrides::default()
     };
@@ -67,6 +68,36 @@ fn a_setting_for_one_of_them_is_the_rings() {
         assert_eq!((hop.hop.depth, hop.hop.when_full), (32, WhenFull::Reject));
     }
     assert_eq!(given.hops[0].hop.depth, 1024);
+}
+
+#[test]
+fn a_depth_that_a_run_sets_is_its_own_to_blame_once_a_ring() {
+    let setting = |given: &str| Overrides {
+        hops: vec![HopSetting {
+            hop: "btc->book".to_owned(),
+            depth: Some(16),
+            when_full: None,
+            given: given.to_owned(),
+        }],
+        ..Overrides::default()
+    };
+    let line = LINE.replace("to = \"book\"", "to = [\"book\", \"copy\"]").replace(
+        "[[sink]]",
+        "[[stage]]\nname = \"copy\"\nkind = \"book\"\n[[sink]]\nname = \"end\"\nkind = \"blackhole\"\n\
+         [[hop]]\nfrom = \"copy\"\nto = \"end\"\n[[sink]]",
+    );
+    for (given, who) in [
+        ("--hop 'btc->book:depth=16'", "--hop 'btc->book:depth=16'"),
+        ("", "the setting for hop btc->book"),
+    ] {
+        assert_eq!(
+            said(files(&line, None, None), &setting(given)),
+            format!(
+                "{who}: btc->book has a depth of 16, but one message of \"btc\" may have 512 frames\n  \
+                 help: depth=512 or more fits, or when_full=drop_newest to shed messages that do not fit"
+            )
+        );
+    }
 }
 
 #[test]
@@ -95,11 +126,34 @@ fn what_is_wrong_with_them_is_told_with_its_place() {
         ),
         (
             "to = [\"orders\", \"log\"]\nafter = { log = 3 }\n",
-            "line.toml:42:11: \"log\" is a plain value\n  help: write after = { join = [\"book\", \"log\"] }",
+            "line.toml:42:11: \"log\" is a whole number\n  help: write after = { join = [\"book\", \"log\"] }",
+        ),
+        (
+            "to = [\"orders\", \"log\"]\nafter = { log = [\"orders\", 1] }\n",
+            "line.toml:42:11: \"log\" is a list with a whole number in it\n  \
+             help: write after = { join = [\"book\", \"log\"] }",
+        ),
+        (
+            "to = [\"orders\", \"log\"]\nafter = {}\n",
+            "line.toml:42:1: \"after\" is empty\n  help: write after = { join = [\"book\", \"log\"] }",
+        ),
+        (
+            "to = [\"orders\", \"log\"]\nafter = { log = [] }\n",
+            "line.toml:42:1: \"log\" is to wait for nobody\n  \
+             help: name those that it comes after, or remove it",
+        ),
+        (
+            "to = [\"orders\", \"log\"]\nafter = { log = [\"orders\", \"orders\"] }\n",
+            "line.toml:42:1: \"log\" is to wait for \"orders\" twice\n  help: name each of them once",
+        ),
+        (
+            "to = [\"orders\", \"log\"]\nafter = { log = \"book\" }\n",
+            "line.toml:42:1: \"after\" names \"book\", which this hop does not lead to\n  \
+             help: consumers here: orders, log",
         ),
         (
             "to = [\"orders\", \"log\"]\nafter = { log = [\"orders\"], orders = [\"log\"] }\n",
-            "line.toml:39:1: the line has a cycle: orders -> log -> orders\n  \
+            "line.toml:42:1: the line has a cycle: orders -> log -> orders\n  \
              help: a line is a DAG: remove one of these hops, or of the orders in \"after\"",
         ),
     ] {

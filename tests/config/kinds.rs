@@ -186,6 +186,10 @@ pub(crate) fn registry() -> Registry {
             params.need_text("socket", "echo")?;
             sink(params, Datagram::KINDS)
         })
+        .sink("stream_reply", |params| {
+            params.need_text("socket", "echo")?;
+            sink(params, Datagram::KINDS)
+        })
         .sink("blackhole", |params| sink(params, &[]))
         .sink("sink_log", |params| {
             let file = params.need_text("file", "out.ndjson")?;

@@ -632,6 +632,7 @@ fn changes_that_cannot_be_are_told() {
         hop: hop.into(),
         depth,
         when_full: None,
+        given: String::new(),
     };
     let overrides = Overrides {
         inputs: vec![
@@ -651,7 +652,7 @@ fn changes_that_cannot_be_are_told() {
         "the input btc=b.gz: \"btc\" has an input already\n  help: give one file for each source\n\
          the input btx=c.gz: \"btx\" is no source of this line\n  help: did you mean \"btc\"?\n\
          \"book->signl\" is no hop of this line\n  help: did you mean \"book->signal\"?\n\
-         hop book->signal: a depth of 15 is not a power of two\n  help: write depth = 8 or depth = 16\n\
+         the setting for hop book->signal: a depth of 15 is not a power of two\n  help: write depth = 8 or depth = 16\n\
          \"none\" is no hop of this line\n  help: hops here: btc->book, book->signal, signal->orders"
     );
     let block = Overrides {
@@ -660,8 +661,8 @@ fn changes_that_cannot_be_are_told() {
     };
     assert_eq!(
         said_of_overrides(&block),
-        "line.toml:25:1: btc->book has a depth of 16, but one message of \"btc\" may have 512 frames\n  \
-         help: write depth = 512 or more, or when_full = \"drop_newest\" to shed messages that do not fit"
+        "the setting for hop *: btc->book has a depth of 16, but one message of \"btc\" may have 512 frames\n  \
+         help: depth=512 or more fits, or when_full=drop_newest to shed messages that do not fit"
     );
     let no_log = LINE.replace("kind = \"book\"", "kind = \"forward\"");
     let log = Overrides {

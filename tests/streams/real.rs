@@ -210,7 +210,7 @@ fn a_thousand_come_and_go_and_one_too_many_is_turned_away() {
     let source = &report.ledger.sources["in"];
     assert_eq!((source.connected, source.ingested), (1_004, 1_003));
     assert_eq!(
-        source.disconnected["refused"], 1,
+        source.disconnected["too_many"], 1,
         "{:?}",
         source.disconnected
     );

@@ -210,6 +210,20 @@ fn a_message_over_the_limit_ends_its_connection_and_the_sender_comes_back() {
 }
 
 #[test]
+fn a_sink_that_never_connected_names_its_last_error_when_the_drain_is_given_up() {
+    let mut line = Line::builder("alone");
+    feed(&mut line, 10, 80, tcp_to(AT));
+    let inline = Inline::new(VirtualNet::new().driver().into());
+    let line = line.build().unwrap();
+    let (report, _) = line.run_inline(inline, None).unwrap();
+    assert!(!report.drain.as_ref().unwrap().complete);
+    let expected = format!("out: i/o: cannot connect to {AT}: nobody listens there");
+    assert_eq!(report.faults, [expected]);
+    assert!(report.ledger.closed, "{:?}", report.ledger.breaches);
+    assert_eq!(report.ledger.discarded, 10);
+}
+
+#[test]
 fn replies_reach_a_source_that_connected() {
     // The echo answers a feed; a second source hears what another reply sink sends.
     let shared = shared_tcp(AT).unwrap();

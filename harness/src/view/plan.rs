@@ -45,14 +45,7 @@ pub(crate) fn lines(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
                 None => bytes(hop.ring_bytes as u64).into(),
             },
             bytes(hop.hist_bytes as u64).into(),
-            Cell::new(
-                if hop.same_thread {
-                    "same thread"
-                } else {
-                    "between cores"
-                },
-                Tone::Dim,
-            ),
+            Cell::new(hop.path, Tone::Dim),
         ]);
     }
     let nodes: usize = plan.threads.iter().map(|thread| thread.nodes.len()).sum();
@@ -91,7 +84,7 @@ pub(crate) fn lines(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
             out.push(format!("            {name}: asked, \"{wish}\""));
         }
     }
-    for note in &plan.notes {
+    for note in plan.notes.iter().chain(&plan.foreseen) {
         for (at, line) in wrap(note, width.saturating_sub(12).max(20))
             .iter()
             .enumerate()
