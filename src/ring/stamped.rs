@@ -70,7 +70,7 @@ pub(crate) const LAZY: u64 = 8;
 
 /// Bytes of a short lap at most. Two rings, there and back, and what a handler touches share a first-level
 /// cache of 32 KiB; at 384 B a slot, 32 of them cost a hop a quarter more than 16 (`benches/peers`, *apart*).
-const SHORT_BYTES: u64 = 6 * 1024;
+const SHORT_BYTES: u64 = 8 * 1024;
 
 /// Slots of the short lap: a producer looks at the head once in half a lap, so more than these gain nothing, and fewer
 /// cost it more.
