@@ -11,7 +11,7 @@ use crate::base::primitive::Ordering;
 use crate::base::{Cause, Sequence};
 use crate::ring::{ClaimError, Layout};
 
-use super::{Content, PLANTED_CREDIT, PUBLISH, SHORT, Side, stamp};
+use super::{Content, PLANTED_CREDIT, PLANTED_LAPS, PUBLISH, SHORT, Side, stamp};
 
 /// The writing side. Two cache lines of its own: handles that are made together, for two threads,
 /// must not share one, and processors fetch a line's neighbour with it. With one line each, the
@@ -146,7 +146,8 @@ impl<V: Content, L: Layout> Producer<V, L> {
             .load(Ordering::Relaxed);
         let since_change = self.position.since(Sequence(changed_at));
         // The consumer has passed the change to this lap, so its word may be written anew one day.
-        if backlog <= NEARLY_NONE && backlog < since_change {
+        let is_passed = backlog < since_change || PLANTED_LAPS;
+        if backlog <= NEARLY_NONE && is_passed {
             self.change();
             self.most = SHORT;
             self.look_at = self.head.plus(SHORT / 2);
