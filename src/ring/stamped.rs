@@ -240,6 +240,7 @@ impl<V: Content, L: Layout> Drop for Ring<V, L> {
         }
         let (long, short) = self.slots.split_at(self.depth);
         let laps = [(long, 0), (short, every_second::<V, L>())];
+        // Acquire here and below, as the last handle's drop may be the other side's: pairs with the stores of both.
         let mut position = Sequence(self.control.head.load(Ordering::Acquire));
         for _ in 0..self.depth {
             let mut laps = laps.iter().filter(|(slots, _)| !slots.is_empty());

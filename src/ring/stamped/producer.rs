@@ -145,7 +145,8 @@ impl<V: Content, L: Layout> Producer<V, L> {
             .to_long_at
             .load(Ordering::Relaxed);
         let since_change = self.position.since(Sequence(changed_at));
-        // The consumer has passed the change to this lap, so its word may be written anew one day.
+        // The consumer has passed the change to this lap, so its word may be written anew one day. As long as `LOOK_AFTER`
+        // exceeds `NEARLY_NONE` a short backlog says so by itself; in the models, which look after each item, it does not.
         let is_passed = backlog < since_change || PLANTED_LAPS;
         if backlog <= NEARLY_NONE && is_passed {
             self.change();
