@@ -20,7 +20,7 @@ const OPS: u64 = 4_000;
 const MOOD_OPS: u64 = 130;
 
 /// Changes each way that all stories of a depth have to show.
-const CHANGES_MIN: u64 = 10;
+const CHANGES_MIN: u64 = 30;
 
 /// A number, and how often each number was dropped.
 struct Item(u64, Arc<[AtomicU64]>);
@@ -205,7 +205,7 @@ fn agrees_with_a_queue<L: Layout>(depth: usize, seed: u64) -> (u64, u64) {
 fn agree_with_a_queue<L: Layout>() {
     for depth in [64, 128] {
         let mut changes = (0, 0);
-        for seed in 0..4 {
+        for seed in 0..12 {
             let (to_long, to_short) = agrees_with_a_queue::<L>(depth, seed);
             changes = (changes.0 + to_long, changes.1 + to_short);
         }
@@ -224,6 +224,20 @@ fn packed_slots_agree_with_a_queue() {
 #[test]
 fn lined_slots_agree_with_a_queue() {
     agree_with_a_queue::<Lined>();
+}
+
+/// Looks in vain after which a story counts as stuck: seconds, where a look takes microseconds.
+const LOOKS_MAX: u64 = 10_000_000;
+
+/// Looks until there is what it looks for.
+fn patiently(mut found: impl FnMut() -> bool) {
+    for _ in 0..LOOKS_MAX {
+        if found() {
+            return;
+        }
+        thread::yield_now();
+    }
+    panic!("stuck: no credits come back");
 }
 
 /// Over threads: a producer that fills the ring, then goes on by single items, each of which is taken before the next,
@@ -250,21 +264,17 @@ fn changes_laps_over_threads<L: Layout>(start: u64) {
     let mut next = 0;
     for _ in 0..ROUNDS {
         let mut push = |tx: &mut spsc::Producer<u64, L>, count: u64| {
-            while tx
-                .push_batch((0..count as usize).map(|at| next + at as u64))
-                .is_err()
-            {
-                thread::yield_now();
-            }
+            patiently(|| {
+                tx.push_batch((0..count as usize).map(|at| next + at as u64))
+                    .is_ok()
+            });
             next += count;
         };
         for count in [DEPTH as u64, 3, DEPTH as u64 / 2, 1] {
             push(&mut tx, count);
         }
         for _ in 0..SINGLES {
-            while tx.credits() < DEPTH {
-                thread::yield_now();
-            }
+            patiently(|| tx.credits() == DEPTH);
             push(&mut tx, 1);
         }
     }
