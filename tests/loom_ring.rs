@@ -109,6 +109,28 @@ fn what_is_counted_ahead_is_there() {
 }
 
 #[test]
+fn what_is_counted_ahead_of_two_batches_is_there() {
+    model(|| {
+        // As above; and who sees where the second batch begins has to see the first one whole.
+        let (mut producer, mut consumer) = open(8);
+        for value in 0..4 {
+            producer.push(value).unwrap();
+        }
+        let writer = thread::spawn(move || {
+            assert_eq!(producer.push_batch([4, 5]).unwrap(), 2);
+            assert_eq!(producer.push_batch([6, 7]).unwrap(), 2);
+            producer
+        });
+        let ready = consumer.ready_ahead(8) as u64;
+        assert!(ready >= 4);
+        for value in 0..ready {
+            assert_eq!(consumer.pop(), Some(value));
+        }
+        drop(writer.join().unwrap());
+    });
+}
+
+#[test]
 fn a_finished_ring_is_empty() {
     model(|| {
         let (mut producer, mut consumer) = open(2);

@@ -103,7 +103,7 @@ fn agrees_with_a_queue<L: Layout>(depth: usize, seed: u64) -> (u64, u64) {
     let mut prng = Prng::new(seed);
     let start = Sequence(0).since(Sequence(prng.below(4 * depth as u64)));
     let (mut tx, mut rx) = spsc::ring_at::<Item, L>(depth, Sequence(start)).unwrap();
-    let most = depth as u64 * (OPS + 1);
+    let most = depth as u64 * (OPS + 20);
     let drops: Arc<[AtomicU64]> = (0..most).map(|_| AtomicU64::new(0)).collect();
     let item = |number: u64| Item(number, Arc::clone(&drops));
 
@@ -185,6 +185,29 @@ fn agrees_with_a_queue<L: Layout>(depth: usize, seed: u64) -> (u64, u64) {
             assert_eq!(tx.credits() as u64, depth as u64 - (pushed - head));
         }
     }
+    // Batches of about as many as the short lap has slots, from an empty short lap: they fit there, or not at all.
+    while rx.advance() {}
+    for count in [31, 32, 33, 34, 0] {
+        for _ in 0..3 * depth {
+            assert!(tx.push(item(made)).is_ok() && rx.advance() && !rx.advance());
+            made += 1;
+        }
+        // So the producer knows that all is free, and decides by its own bound.
+        assert_eq!(tx.credits(), depth);
+        let batch: Vec<Item> = (made..made + count).map(item).collect();
+        assert!(tx.push_batch(batch).is_ok());
+        for number in made..made + count {
+            assert_eq!(rx.pop().map(|item| item.0), Some(number));
+        }
+        made += count;
+    }
+    // What is left for the last drop begins in the short lap, and goes on in the long one if it is much.
+    for _ in 0..1 + prng.below(depth as u64) {
+        assert!(tx.push(item(made)).is_ok());
+        made += 1;
+    }
+    laps.see(rx.peek().unwrap());
+    assert!(!laps.on_long, "nothing is left in the short lap");
     if prng.below(2) == 0 {
         drop(tx);
         drop(rx);
