@@ -112,6 +112,22 @@ fn a_datagram_longer_than_its_buffer_is_marked() {
         assert_eq!(driver.udp_recv_batch(inbox, &mut batch), Ok(1));
         let cut = batch.next().unwrap();
         assert!(cut.truncated && cut.bytes == [7; 100], "{name}");
+        // The first call asked for one; those for several tell each.
+        for nth in 0..6 {
+            let bytes = [nth; 101];
+            let fits = usize::from(nth % 2);
+            assert_eq!(driver.udp_send(out, None, &bytes[fits..]), Ok(Sent::Yes));
+        }
+        let (mut nth, mut most) = (0, 0);
+        while nth < 6 {
+            most = most.max(driver.udp_recv_batch(inbox, &mut batch).unwrap());
+            while let Some(datagram) = batch.next() {
+                assert_eq!(datagram.truncated, nth % 2 == 0, "{name}: {nth}");
+                assert_eq!(datagram.bytes, [nth; 100], "{name}");
+                nth += 1;
+            }
+        }
+        assert!(most > 1, "{name}");
     }
 }
 

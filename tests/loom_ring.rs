@@ -3,7 +3,8 @@
 //! `RUSTFLAGS="--cfg loom" cargo test --test loom_ring --target-dir target/loom`
 //!
 //! The model itself is proven by a planted fault: with `--cfg loom --cfg planted_ordering` the stores
-//! that publish slots are Relaxed, and the run has to fail.
+//! that publish slots are Relaxed, and the run has to fail; with `--cfg planted_laps` a change of laps is announced over
+//! one that the consumer has yet to find, and the run has to fail too.
 
 #![cfg(loom)]
 
@@ -96,6 +97,28 @@ fn what_is_counted_ahead_is_there() {
         }
         let writer = thread::spawn(move || {
             assert_eq!(producer.push_batch([4, 5]).unwrap(), 2);
+            producer
+        });
+        let ready = consumer.ready_ahead(8) as u64;
+        assert!(ready >= 4);
+        for value in 0..ready {
+            assert_eq!(consumer.pop(), Some(value));
+        }
+        drop(writer.join().unwrap());
+    });
+}
+
+#[test]
+fn what_is_counted_ahead_of_two_batches_is_there() {
+    model(|| {
+        // As above; and who sees where the second batch begins has to see the first one whole.
+        let (mut producer, mut consumer) = open(8);
+        for value in 0..4 {
+            producer.push(value).unwrap();
+        }
+        let writer = thread::spawn(move || {
+            assert_eq!(producer.push_batch([4, 5]).unwrap(), 2);
+            assert_eq!(producer.push_batch([6, 7]).unwrap(), 2);
             producer
         });
         let ready = consumer.ready_ahead(8) as u64;
@@ -219,6 +242,33 @@ fn a_producer_that_comes_back_to_the_short_lap_is_followed() {
         }
         writer.join().unwrap();
         assert!(consumer.is_finished());
+    });
+}
+
+#[test]
+fn a_change_of_laps_stays_announced_until_it_is_found() {
+    model(|| {
+        let (mut producer, mut consumer) = open(4);
+        let writer = thread::spawn(move || {
+            // The second lies in the long lap. A producer that went back to the short one behind the third, whatever
+            // the consumer had seen, would announce a next change with the word that the consumer still needs.
+            for value in 0..4 {
+                producer.push(value).unwrap();
+            }
+            producer.close(Cause::Finished);
+        });
+        let mut count = 0;
+        while !consumer.is_finished() {
+            match consumer.pop() {
+                Some(value) => {
+                    assert_eq!(value, count);
+                    count += 1;
+                }
+                None => thread::yield_now(),
+            }
+        }
+        assert_eq!(count, 4, "the end came early");
+        writer.join().unwrap();
     });
 }
 

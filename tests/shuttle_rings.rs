@@ -4,7 +4,7 @@
 //!
 //! Dozens of items through a few slots, with batches, full rings, changes of lap and a close: what comes out is
 //! what went in, once and in order. With `--cfg planted_bound` as well each ring gives a credit too many, and
-//! every story has to fail.
+//! every story has to fail; with `--cfg planted_laps` the stories of the rings that have two laps.
 
 #![cfg(shuttle)]
 

@@ -99,6 +99,7 @@ impl<V: Content, L: Layout> Drop for Ring<V, L> {
             return;
         }
         let mask = self.slots.len() as u64 - 1;
+        // Acquire here and below, as the last handle's drop may be the other side's: pairs with the stores of both.
         let mut position = Sequence(self.control.head.load(Ordering::Acquire));
         for _ in 0..self.slots.len() {
             let slot = &self.slots[position.slot(mask)];

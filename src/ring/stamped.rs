@@ -64,6 +64,10 @@ pub(crate) const PUBLISH: Ordering = if cfg!(planted_ordering) {
 /// every story of `tests/shuttle_rings.rs` has to fail with it.
 pub(crate) const PLANTED_CREDIT: u64 = cfg!(planted_bound) as u64;
 
+/// Whether a change back may be announced although the consumer has yet to find the last one: never, but
+/// for `--cfg planted_laps`, with which `tests/loom_ring.rs` and `tests/shuttle_rings.rs` have to fail.
+const PLANTED_LAPS: bool = cfg!(planted_laps);
+
 /// The head is published every `depth / LAZY` items: seldom enough to cost nothing, often enough
 /// that a producer at the limit of a deep ring gets its credits in time.
 pub(crate) const LAZY: u64 = 8;
@@ -271,6 +275,7 @@ impl<V: Content, L: Layout> Drop for Ring<V, L> {
         }
         let (long, short) = self.slots.split_at(self.depth);
         let laps = [(long, 0), (short, every_second::<V, L>())];
+        // Acquire here and below, as the last handle's drop may be the other side's: pairs with the stores of both.
         let mut position = Sequence(self.control.head.load(Ordering::Acquire));
         for _ in 0..self.depth {
             let mut laps = laps.iter().filter(|(slots, _)| !slots.is_empty());

@@ -76,6 +76,7 @@ impl<V: Content, L: Layout> Drop for Ring<V, L> {
         }
         let mask = self.slots.len() as u64 - 1;
         for (index, slot) in self.slots.iter().enumerate() {
+            // Acquire, as the last handle's drop may be a reader's: pairs with PUBLISH in Claim::publish.
             if !is_occupied(slot.seq.load(Ordering::Acquire), index as u64, mask) {
                 continue;
             }

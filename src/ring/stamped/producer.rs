@@ -11,7 +11,7 @@ use crate::base::primitive::Ordering;
 use crate::base::{Cause, Sequence};
 use crate::ring::{ClaimError, Layout};
 
-use super::{Content, PLANTED_CREDIT, PUBLISH, Side, short, stamp};
+use super::{Content, PLANTED_CREDIT, PLANTED_LAPS, PUBLISH, Side, short, stamp};
 
 /// The writing side. Two cache lines of its own: handles that are made together, for two threads,
 /// must not share one, and processors fetch a line's neighbour with it. With one line each, the
@@ -147,8 +147,10 @@ impl<V: Content, L: Layout> Producer<V, L> {
             .to_long_at
             .load(Ordering::Relaxed);
         let since_change = self.position.since(Sequence(changed_at));
-        // The consumer has passed the change to this lap, so its word may be written anew one day.
-        if backlog <= NEARLY_NONE && backlog < since_change {
+        // The consumer has passed the change to this lap, so its word may be written anew one day. As long as `LOOK_AFTER`
+        // exceeds `NEARLY_NONE` a short backlog says so by itself; in the models, which look after each item, it does not.
+        let is_passed = backlog < since_change || PLANTED_LAPS;
+        if backlog <= NEARLY_NONE && is_passed {
             self.change();
             self.most = short::<V, L>();
             self.look_at = self.head.plus(short::<V, L>() / 2);
