@@ -301,9 +301,7 @@ impl<const W: usize> Tx for bulk::Producer<[u64; W]> {
 impl<const W: usize> Rx for bulk::Consumer<[u64; W]> {
     #[inline(always)]
     fn take(&mut self) -> Option<u64> {
-        let total = sum(self.peek()?);
-        self.advance();
-        Some(total)
+        Some(sum(&self.pop()?))
     }
 
     #[inline(always)]
