@@ -22,6 +22,7 @@ mod case;
 mod cli;
 mod exit;
 pub mod floor;
+pub mod gate;
 mod input;
 mod listener;
 pub mod measure;

@@ -1,0 +1,343 @@
+//! What a measured run says of its spans, and what a gate says of the runs: the one JSON that everything else is made from.
+//!
+//! ```text
+//!   a process run ─→ RunAnalysis ─┐
+//!   a process run ─→ RunAnalysis ─┼─→ verdicts ─→ GateReport ─→ gate.json ─→ page, JUnit, summary, .hlog, trend
+//!   a process run ─→ RunAnalysis ─┘
+//! ```
+//!
+//! Names of fields are the keys of the JSON; spans are in nanoseconds. A reader refuses another [`SCHEMA`].
+//!
+//! Invariant: every figure of a verdict can be found again from the counts and histograms beside it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of these values. It rises whenever a field changes its meaning or goes.
+pub const SCHEMA: u32 = 1;
+
+/// The name of the span from the intended time of a message until its order has left, in place of a hop's.
+pub const END_TO_END: &str = "end_to_end";
+
+/// The percentiles of a span. All zero where there was no sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// The median.
+    pub p50: u64,
+    /// Nine of ten.
+    pub p90: u64,
+    /// 99 of a hundred.
+    pub p99: u64,
+    /// 999 of a thousand.
+    pub p99_9: u64,
+    /// The largest, exact.
+    pub max: u64,
+}
+
+/// How many frames were over a limit, and how much they came in clusters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Exceedances {
+    /// Frames.
+    pub n: u64,
+    /// Those over the limit, counted one by one.
+    pub k: u64,
+    /// The design effect: by how much the counts of blocks of 200 frames vary more than independent ones would, at least 1.
+    pub d: f64,
+}
+
+/// A limit of a budget, and the frames over it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LimitCounts {
+    /// `p50`, `p90`, `p99`, `p99_9` or `max`.
+    pub quantile: String,
+    /// The limit.
+    pub limit_ns: u64,
+    /// All frames.
+    pub raw: Exceedances,
+    /// Those that no gap of the host touched.
+    pub clean: Exceedances,
+}
+
+/// A span of a hop, or the one from end to end, in one run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SpanAnalysis {
+    /// `from->to`, or [`END_TO_END`].
+    pub hop: String,
+    /// `wait`, `service`, `sojourn`, or [`END_TO_END`].
+    pub of: String,
+    /// Frames.
+    pub n: u64,
+    /// Those that no gap touched.
+    pub n_clean: u64,
+    /// Of all frames.
+    pub raw: Quantiles,
+    /// Of the clean ones.
+    pub clean: Quantiles,
+    /// What a span that costs nothing would have had by the host's gaps on the same due times.
+    pub host_floor: Quantiles,
+    /// The clean median of the first and of the second half of the run.
+    pub clean_p50_halves: [u64; 2],
+    /// The share of clean frames that gaps too short to be seen are expected to have touched.
+    pub contamination: f64,
+    /// The limits of its budget, and the counts over them.
+    pub limits: Vec<LimitCounts>,
+    /// Causes of the frames at or above the raw P99, by name.
+    pub blame: BTreeMap<String, u64>,
+    /// All frames as an HdrHistogram in its V2 encoding, base64.
+    pub raw_histogram: String,
+    /// The clean ones likewise.
+    pub clean_histogram: String,
+}
+
+/// A loop in one run, as its own hiccup meter.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LoopAnalysis {
+    /// The thread's name.
+    pub name: String,
+    /// The core it was bound to.
+    pub core: Option<usize>,
+    /// `spin`, `yield` or `park`. A loop that parks is no meter: it is not there when a gap begins.
+    pub wait: String,
+    /// From how long on an idle, polling or glue segment is a gap.
+    pub gap_from_ns: u64,
+    /// From how long on a receive segment is one.
+    pub receive_gap_from_ns: u64,
+    /// Gaps of the host.
+    pub gaps: u64,
+    /// Their share of the time.
+    pub gap_share: f64,
+    /// Gaps by the kind of segment that they were found in.
+    pub gaps_by_kind: BTreeMap<String, u64>,
+    /// The program's own doing, by name: `page_fault`, `blocked_in_handler`.
+    pub own_faults: BTreeMap<String, u64>,
+    /// The share of the time that those touch.
+    pub own_fault_share: f64,
+    /// Segments that the bounded log had no room for: with any, the run is not judged.
+    pub log_lost: u64,
+}
+
+/// What was sent into the line by its own generators.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GeneratorAnalysis {
+    /// The source that it fed.
+    pub source: String,
+    /// What was due, a second.
+    pub offered_per_s: f64,
+    /// What was sent, a second.
+    pub achieved_per_s: f64,
+    /// Messages that were due and never sent.
+    pub missed: u64,
+    /// How late what was sent was.
+    pub lateness: Quantiles,
+}
+
+/// What the ledger of a run came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerAnalysis {
+    /// Whether all equations hold.
+    pub closed: bool,
+    /// Those that do not, in words.
+    pub breaches: Vec<String>,
+    /// What was lost where nothing may be, in words.
+    pub losses: Vec<String>,
+    /// Messages shed, by hop and reason.
+    pub shed: BTreeMap<String, u64>,
+    /// Messages that the kernel dropped, by source.
+    pub kernel_dropped: BTreeMap<String, u64>,
+}
+
+/// A stop of a frame on its way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// `from->to`.
+    pub hop: String,
+    /// On the hop.
+    pub wait_ns: u64,
+    /// In the handler.
+    pub service_ns: u64,
+}
+
+/// One of the worst frames, with its way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorstFrame {
+    /// From the start of the measured span to its due time.
+    pub at_ns: u64,
+    /// From its due time until it was done with.
+    pub took_ns: u64,
+    /// `queueing`, `service`, `held_back`, `host_gap`, `preempted`, `page_fault`, `blocked_in_handler` or `interrupt_or_own`.
+    pub cause: String,
+    /// Where, if the cause has a place: a hop, a node or a loop.
+    pub place: String,
+    /// Its way, hop by hop.
+    pub path: Vec<Stop>,
+}
+
+/// A slice of the run, for the timeline.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slice {
+    /// From the start of the measured span.
+    pub at_ns: u64,
+    /// Frames that were due in it.
+    pub frames: u64,
+    /// The slowest of them, from end to end.
+    pub max_ns: u64,
+    /// Those that gaps touched.
+    pub tainted: u64,
+    /// Time lost to gaps, over all loops.
+    pub gap_ns: u64,
+    /// Messages shed.
+    pub shed: u64,
+    /// Most frames that waited on one hop.
+    pub depth_max: u64,
+}
+
+/// What one process run came to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunAnalysis {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The line's name.
+    pub line: String,
+    /// What the generators drew from.
+    pub seed: u64,
+    /// What was measured, after the warm-up.
+    pub span_ns: u64,
+    /// The least time for which a frame counts as exposed to gaps, whatever it took.
+    pub exposure_ns: u64,
+    /// Each loop.
+    pub loops: Vec<LoopAnalysis>,
+    /// Each span of each hop, and the one from end to end.
+    pub spans: Vec<SpanAnalysis>,
+    /// Each generator.
+    pub generators: Vec<GeneratorAnalysis>,
+    /// Whether the line held its sources back.
+    pub source_held_back: bool,
+    /// What was counted.
+    pub ledger: LedgerAnalysis,
+    /// The worst frames, worst first.
+    pub worst: Vec<WorstFrame>,
+    /// The run in slices of equal length.
+    pub timeline: Vec<Slice>,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+/// A verdict's word.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Word {
+    /// Raw figures hold the budget, or head is no slower than allowed.
+    Pass,
+    /// Only without the frames that gaps touched.
+    PassClean,
+    /// No word can be said; the reason says why, the next step what would decide.
+    #[default]
+    Inconclusive,
+    /// The budget does not hold, or head is slower.
+    Fail,
+    /// Frames were lost where none may be.
+    Loss,
+}
+
+/// Head against base.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// The clean quantile of base.
+    pub base_ns: u64,
+    /// Head over base, as a ratio.
+    pub ratio: f64,
+    /// The 90 % interval of that ratio.
+    pub low: f64,
+    /// Its upper end.
+    pub high: f64,
+    /// The largest ratio that is allowed, such as 1.05.
+    pub allowed: f64,
+    /// The interval of base against itself, which a right measurement has around 1.
+    pub null_low: f64,
+    /// Its upper end.
+    pub null_high: f64,
+    /// Blocks of three arms.
+    pub blocks: u32,
+}
+
+/// A quantile of a span, judged.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// `from->to`, or [`END_TO_END`].
+    pub hop: String,
+    /// Which span of it.
+    pub of: String,
+    /// `p50`, `p90`, `p99`, `p99_9` or `max`.
+    pub quantile: String,
+    /// The budget, if there is one.
+    pub budget_ns: Option<u64>,
+    /// Frames, over all runs.
+    pub n: u64,
+    /// Clean ones.
+    pub n_clean: u64,
+    /// One less the share of clean ones.
+    pub tainted_share: f64,
+    /// The quantile of all frames.
+    pub raw_ns: u64,
+    /// The quantile of the clean ones.
+    pub clean_ns: u64,
+    /// Bounds of that quantile, 95 % each.
+    pub clean_low_ns: u64,
+    /// The upper one.
+    pub clean_high_ns: u64,
+    /// The host's floor at that quantile.
+    pub host_floor_ns: u64,
+    /// Counts over the budget, over all runs.
+    pub raw: Exceedances,
+    /// The same of clean frames.
+    pub clean: Exceedances,
+    /// Where head is judged against base.
+    pub change: Option<Change>,
+    /// The word.
+    pub word: Word,
+    /// Why, in one or two words for INCONCLUSIVE (`dirty`, `band`, `rate`), in a clause for the others.
+    pub reason: String,
+    /// What would decide, or mend; empty for a pass.
+    pub next_step: String,
+}
+
+/// What a gate, a bench or a comparison came to: `gate.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GateReport {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// `bench`, `gate` or `gate --base`.
+    pub command: String,
+    /// The program's version.
+    pub version: String,
+    /// The case, as it was called.
+    pub case: String,
+    /// Seconds since 1970, UTC, when it began.
+    pub began_unix_s: u64,
+    /// How long it took.
+    pub took_s: f64,
+    /// Facts of the machine by name: `cpu`, `cores`, `kernel`, `governor`, `virtual`, `clock`, and `fingerprint`, which is
+    /// the same for the same kind of machine.
+    pub host: BTreeMap<String, String>,
+    /// What was judged: a revision or the path of a binary.
+    pub head: String,
+    /// What it was judged against.
+    pub base: Option<String>,
+    /// Whether the gate was cut short: what is here is what was there by then.
+    pub partial: bool,
+    /// The verdicts, worst first.
+    pub verdicts: Vec<Verdict>,
+    /// The word for all of them together.
+    pub word: Word,
+    /// The exit code that it ended with.
+    pub exit_code: u8,
+    /// The process runs of head.
+    pub runs: Vec<RunAnalysis>,
+    /// Those of base.
+    pub base_runs: Vec<RunAnalysis>,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
