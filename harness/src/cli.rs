@@ -15,6 +15,7 @@ use hopline::topology::problem::{closest, list};
 use hopline::wait::Strategy;
 
 use crate::exit::{Exit, Failure};
+use crate::gate::bench::RUNS_DEFAULT;
 use crate::out;
 
 /// How long a run of an endless feed lasts unless the user says how long.
@@ -72,6 +73,8 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// List the cases that are built in
     Cases,
+    /// Run a case several times and say what every span took, with and without what the host did to it
+    Bench(BenchArgs),
     /// Measure what this machine can do, each figure beside its physical floor, in under a minute
     #[command(after_help = FLOOR_HELP)]
     Floor(FloorArgs),
@@ -94,6 +97,33 @@ pub(crate) struct RunArgs {
     /// Run without threads, on virtual time: the same report every time
     #[arg(long = "virtual", conflicts_with_all = ["live", "via", "threads", "pin", "wait", "taps"])]
     pub(crate) inline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+    /// How long each run is measured, after its warm-up
+    #[arg(long = "for", value_name = "SPAN", value_parser = parse_duration, default_value = "3s")]
+    pub(crate) span: Duration,
+    /// What is left out at the beginning of each run
+    #[arg(long, value_name = "SPAN", value_parser = parse_duration, default_value = "200ms")]
+    pub(crate) warmup: Duration,
+    /// Runs, each in a process of its own
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), default_value_t = RUNS_DEFAULT)]
+    pub(crate) runs: u16,
+    /// What the first run's generators draw from; each run after it takes the next number
+    #[arg(long, value_name = "N", default_value_t = 1, overrides_with = "seed")]
+    pub(crate) seed: u64,
+    /// The least time for which a frame counts as exposed to gaps; settled by the first run unless given
+    #[arg(long, value_name = "SPAN", value_parser = parse_duration, overrides_with = "exposure")]
+    pub(crate) exposure: Option<Duration>,
+    /// Print one JSON report on standard output, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// One run in this process, and its analysis on standard output
+    #[arg(long, hide = true)]
+    pub(crate) one_run: bool,
 }
 
 #[derive(Debug, Args)]

@@ -39,9 +39,10 @@ use std::process::ExitCode;
 use hopline::host::Host;
 use hopline::topology::{Plan, Registry, StartError};
 
-use cli::{Command, RunArgs, Shape};
+use cli::{BenchArgs, Command, RunArgs, Shape};
 pub use exit::Exit;
 use exit::Failure;
+use gate::once::Once;
 pub use listener::ListenerReport;
 pub use report::RunReport;
 pub use sender::SenderReport;
@@ -90,6 +91,7 @@ fn command(registry: &Registry) -> Exit {
         Some(Command::Check(args)) => check(registry, &args.shape),
         Some(Command::Plan(args)) => plan(registry, &args.shape, args.json),
         Some(Command::Cases) => cases(),
+        Some(Command::Bench(args)) => bench(registry, &args),
         Some(Command::Floor(args)) => floor::run(args.json, args.quick),
     };
     result.unwrap_or_else(|failure| {
@@ -113,6 +115,29 @@ fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
     } else {
         run::threads(ready, &options)
     }
+}
+
+fn bench(registry: &Registry, args: &BenchArgs) -> Result<Exit, Failure> {
+    cli::check(&args.shape)?;
+    let once = Once {
+        span: args.span,
+        warmup: args.warmup,
+        exposure_ns: args.exposure.map(|span| span.as_nanos() as u64),
+        seed: args.seed,
+    };
+    if args.one_run {
+        return gate::once::print(registry, &args.shape, once);
+    }
+    // Found wrong here, it costs no run.
+    may_start(
+        case::load(registry, &args.shape, false)?
+            .line
+            .plan(&Host::read())?,
+    )?;
+    let runs = gate::bench::runs(&gate::bench::words(), args.runs, once)?;
+    let json = serde_json::to_string_pretty(&runs).unwrap_or_default();
+    out::print(&(json + "\n"))?;
+    Ok(Exit::Good)
 }
 
 fn check(registry: &Registry, shape: &Shape) -> Result<Exit, Failure> {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use hopline::base::limits::DEPTH_DEFAULT;
 use hopline::base::primitive::{AtomicBool, Ordering};
+use hopline::budget::Evidence;
 use hopline::clock::Clock;
 use hopline::host::Host;
 use hopline::io::{Driver, VirtualNet};
@@ -46,8 +47,28 @@ pub(crate) struct Options {
     pub(crate) taps: Vec<String>,
 }
 
-/// Runs the line on threads.
+/// Runs the line on threads, and prints what came of it.
 pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> {
+    let is_fed = ready.is_made_up;
+    let Done { run, .. } = measured(ready, options, None)?;
+    print(&run, options, is_fed)
+}
+
+/// What a run came to, and what was noted in it.
+pub(crate) struct Done {
+    pub(crate) run: RunReport,
+    pub(crate) evidence: Evidence,
+}
+
+/// Runs the line on threads. With `passages` each hop notes its first so many messages.
+pub(crate) fn measured(
+    mut ready: Ready,
+    options: &Options,
+    passages: Option<usize>,
+) -> Result<Done, Failure> {
+    if let Some(messages) = passages {
+        ready.line.note_evidence(messages);
+    }
     let signalled = signals::watch()?;
     let host = Host::read();
     let plan = ready.line.plan(&host)?;
@@ -95,6 +116,7 @@ pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> 
     };
     let Watched {
         report,
+        evidence,
         senders,
         listeners,
         warmup_ns,
@@ -109,7 +131,7 @@ pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> 
         jitter_budget_ns: ready.jitter_ns,
         notes,
     };
-    print(&run, options, ready.is_made_up)
+    Ok(Done { run, evidence })
 }
 
 /// Runs the line without threads, on virtual time and on a disk in memory that holds its inputs.
@@ -211,6 +233,7 @@ struct Watch {
 /// What came of a run.
 struct Watched {
     report: Report,
+    evidence: Evidence,
     senders: Vec<SenderReport>,
     listeners: Vec<ListenerReport>,
     /// How much of the start is not in the percentiles.
@@ -303,11 +326,12 @@ impl Watch {
             ..self.progress(&running)
         };
         screen.last(&mut running, progress);
-        let report = running.end(cause);
+        let (report, evidence) = running.end_noted(cause);
         drop(screen);
         let senders = self.senders.map(Senders::finish).unwrap_or_default();
         Watched {
             report,
+            evidence,
             senders,
             listeners: listeners.finish(),
             warmup_ns,

@@ -22,6 +22,9 @@ use super::evidence::{Evidence, LongSegment, LoopEvidence, Passage, Segment};
 /// The longest threshold, in nanoseconds.
 const GAP_FROM_MAX_NS: u64 = 5_000;
 
+/// How many gaps back one that still lasts is looked for: as many as there may be loops.
+const LOOPS_LOOKED_BACK: usize = 64;
+
 /// A span of time, in nanoseconds of the line's clock; the end is not part of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Interval {
@@ -135,6 +138,17 @@ impl Gaps {
         (gap.start_ns < until_ns).then_some(*gap)
     }
 
+    /// The gap, as it was seen, that a point in time lies in: the one that lasts longest.
+    #[must_use]
+    pub fn first_seen_at(&self, at_ns: u64) -> Option<Interval> {
+        let behind = self.seen.partition_point(|gap| gap.start_ns <= at_ns);
+        // Gaps of different loops overlap; a few back is far enough, since those of one loop do not.
+        let near = self.seen[behind.saturating_sub(LOOPS_LOOKED_BACK)..behind].iter();
+        near.filter(|gap| gap.end_ns > at_ns)
+            .max_by_key(|gap| gap.end_ns)
+            .copied()
+    }
+
     /// Nanoseconds of gaps, as they were seen, in a span; where gaps of two loops overlap both count.
     #[must_use]
     pub fn time_in(&self, from_ns: u64, until_ns: u64) -> u64 {
@@ -143,7 +157,8 @@ impl Gaps {
                 .min(until_ns)
                 .saturating_sub(gap.start_ns.max(from_ns))
         };
-        self.seen.iter().map(inside).sum()
+        let before_end = self.seen.partition_point(|gap| gap.start_ns < until_ns);
+        self.seen[..before_end].iter().map(inside).sum()
     }
 }
 

@@ -2,4 +2,9 @@
 //!
 //! Invariant: no verdict is made from a run whose ledger is open, whose logs were cut, or that had no samples.
 
+pub mod analyse;
+pub(crate) mod bench;
+mod blame;
 pub mod model;
+pub(crate) mod once;
+pub mod spans;

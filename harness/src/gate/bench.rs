@@ -1,0 +1,83 @@
+//! The commands `bench` and `gate`: several process runs of a case, and what they come to.
+//!
+//! ```text
+//!   this program ─ starts itself ─→ run 1 (settles the exposure) ─→ run 2 … run N ─→ verdicts ─→ report, outputs
+//! ```
+//!
+//! Invariant: one run at a time; what a run says is read whole or not at all.
+
+use std::ffi::OsString;
+use std::process::{Command as Process, Stdio};
+
+use super::model::RunAnalysis;
+use super::once::Once;
+use crate::exit::{Exit, Failure};
+
+/// Runs unless told otherwise: as few as show a spread.
+pub(crate) const RUNS_DEFAULT: u16 = 3;
+
+/// Starts this program again for each run, with the same words and how the run is to be.
+pub(crate) fn runs(
+    words: &[OsString],
+    count: u16,
+    first: Once,
+) -> Result<Vec<RunAnalysis>, Failure> {
+    let mut runs: Vec<RunAnalysis> = Vec::with_capacity(usize::from(count));
+    for at in 0..u64::from(count) {
+        let once = Once {
+            seed: first.seed + at,
+            exposure_ns: runs
+                .first()
+                .map(|run| run.exposure_ns)
+                .or(first.exposure_ns),
+            ..first
+        };
+        runs.push(run_of_its_own(words, once)?);
+    }
+    Ok(runs)
+}
+
+/// One run in a process of its own.
+fn run_of_its_own(words: &[OsString], once: Once) -> Result<RunAnalysis, Failure> {
+    let program = std::env::current_exe().map_err(|error| {
+        Failure::io(format!("this program's own file is not found: {error}"), "")
+    })?;
+    let mut process = Process::new(&program);
+    process
+        .args(words)
+        .arg("--one-run")
+        .arg(format!("--seed={}", once.seed));
+    if let Some(exposure_ns) = once.exposure_ns {
+        process.arg(format!("--exposure={exposure_ns}ns"));
+    }
+    // Its words on standard error are for the same reader.
+    let process = process.stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = process
+        .output()
+        .map_err(|error| Failure::io(format!("cannot start {}: {error}", program.display()), ""))?;
+    let code = output.status.code();
+    let ended_well = [Exit::Good, Exit::Loss].map(|exit| Some(i32::from(exit.code())));
+    if !ended_well.contains(&code) {
+        let exit = match code {
+            Some(64) => Exit::Usage,
+            Some(74) => Exit::Io,
+            _ => Exit::Defect,
+        };
+        let how = code.map_or("by a signal".to_owned(), |code| format!("with {code}"));
+        return Err(Failure {
+            exit,
+            what: format!("a measured run ended {how}, and nothing is judged"),
+            help: "its own words stand above; the case runs alone with `run`".to_owned(),
+        });
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| Failure {
+        exit: Exit::Defect,
+        what: format!("a measured run said something that is no analysis: {error}"),
+        help: String::new(),
+    })
+}
+
+/// The words by which this program was called, without its own name.
+pub(crate) fn words() -> Vec<OsString> {
+    std::env::args_os().skip(1).collect()
+}
