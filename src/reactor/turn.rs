@@ -272,6 +272,17 @@ impl Reactor {
     fn look_around(&mut self, held_back: bool) {
         self.idle_turns = 0;
         self.looked_ns = self.clock.stamp();
+        let (since_ns, now_ns) = (self.mark_ns, self.looked_ns);
+        let span_ns = now_ns.saturating_sub(since_ns);
+        // Before chores, which are no part of it. A park is none either: it is not looked around after.
+        if !held_back {
+            self.log.idle_turn(span_ns);
+        }
+        if !held_back && self.log.is_long(Segment::Idle, span_ns) {
+            self.account(Regime::Idle, now_ns);
+            self.log.note(Segment::Idle, since_ns, now_ns);
+            self.account(Regime::Housekeeping, self.clock.stamp());
+        }
         self.rested_until(self.looked_ns, held_back);
     }
 
@@ -395,14 +406,7 @@ impl Reactor {
             sleeper.retract();
         }
         self.turns_since_poll = 0;
-        let now_ns = self.clock.stamp();
-        let (since_ns, span_ns) = (self.mark_ns, now_ns.saturating_sub(self.mark_ns));
-        self.log.idle_turn(span_ns);
-        self.rested_until(now_ns, held_back);
-        if !held_back && self.log.is_long(Segment::Idle, span_ns) {
-            self.log.note(Segment::Idle, since_ns, now_ns);
-            self.account(Regime::Housekeeping, self.clock.stamp());
-        }
+        self.rested_until(self.clock.stamp(), held_back);
     }
 
     /// Ends the loop; what its nodes still hold reaches their observers.
