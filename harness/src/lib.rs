@@ -91,6 +91,9 @@ fn command(registry: &Registry) -> Exit {
         Some(Command::Plan(args)) => plan(registry, &args.shape, args.json),
         Some(Command::Cases) => cases(),
         Some(Command::Floor(args)) => floor::run(args.json, args.quick),
+        Some(Command::Report(args)) => {
+            gate::out::run(&args.first, args.second.as_deref(), args.out.as_deref())
+        }
     };
     result.unwrap_or_else(|failure| {
         view::live::restore_terminal();
