@@ -59,7 +59,7 @@ fn row(verdict: &Verdict) -> String {
         span(verdict.raw_ns),
         span(verdict.clean_ns),
         span(verdict.host_floor_ns),
-        kept(verdict),
+        plain(&kept(verdict)),
     ];
     format!("| {} |\n", cells.join(" | "))
 }

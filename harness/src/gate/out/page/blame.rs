@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 
 use super::svg::percent;
-use super::{ROWS_MAX, left_out};
+use super::{ROWS_MAX, left_out, share};
 use crate::gate::model::GateReport;
 use crate::gate::out::phrase::{escape, hop, span_of};
-use crate::view::text::{grouped, share};
+use crate::view::text::grouped;
 
 /// The causes in the order of their bars: the program's own first, the host's last.
 const CAUSES: [(&str, &str); 8] = [

@@ -204,6 +204,11 @@ fn metric_text(text: &str) -> String {
     out
 }
 
+/// A share in percent, of which the least begins with a sign that HTML keeps for itself.
+fn share(part: u64, whole: u64) -> String {
+    escape(&crate::view::text::share(part, whole))
+}
+
 /// How many of something are not shown, as a line; nothing if all are.
 fn left_out(shown: usize, all: usize, what: &str) -> String {
     if all <= shown {

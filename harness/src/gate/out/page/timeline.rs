@@ -3,9 +3,9 @@
 //! Invariant: slices are joined, never left out: a column shows the largest value, or the sum of counts, of its slices.
 
 use super::svg::{LogScale, UNITS, percent, plot, stretched};
-use super::{left_out, span};
+use super::{left_out, share, span};
 use crate::gate::model::{GateReport, RunAnalysis, Slice};
-use crate::view::text::{grouped, share};
+use crate::view::text::grouped;
 
 /// Most columns of a timeline: more would be thinner than a pixel on a phone.
 const COLUMNS_MAX: usize = 240;

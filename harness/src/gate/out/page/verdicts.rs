@@ -154,7 +154,7 @@ fn row(verdict: &Verdict, scale: LogScale, has_base: bool) -> String {
         "n dim",
         &some(verdict.host_floor_ns > 0, verdict.host_floor_ns),
     );
-    cell("Kept", "n", &kept(verdict));
+    cell("Kept", "n", &escape(&kept(verdict)));
     cell("Over budget", "n dim", &over);
     if has_base {
         let text = verdict.change.map_or_else(
