@@ -51,6 +51,13 @@ const FLOOR_HELP: &str = "\
 Clock, gaps, rings, sleep and wake, the turn of a loop, round trips over loopback. It keeps two cores
 busy for some 15 seconds: nothing else should run. Ctrl-C ends it at once, without a report (130 to the shell).";
 
+const REPORT_HELP: &str = "\
+Examples:
+  hopline report gate/gate.json --out again           every output of that gate, made again
+  hopline report monday/gate.json tuesday/gate.json   clean quantiles beside each other
+
+It judges nothing: the exit code says whether it could be shown, not what the gate found.";
+
 /// Runs low-latency pipelines: pinned event loops joined by bounded rings, with a latency budget
 /// on every hop and a ledger that adds up.
 ///
@@ -78,6 +85,9 @@ pub(crate) enum Command {
     /// Measure what this machine can do, each figure beside its physical floor, in under a minute
     #[command(after_help = FLOOR_HELP)]
     Floor(FloorArgs),
+    /// Show a gate's report again, or two of them side by side
+    #[command(after_help = REPORT_HELP)]
+    Report(ReportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -134,6 +144,19 @@ pub(crate) struct FloorArgs {
     /// Measure less of everything, to see that it runs; its figures are not to be quoted
     #[arg(long)]
     pub(crate) quick: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// A gate.json
+    #[arg(value_name = "A.json")]
+    pub(crate) first: PathBuf,
+    /// Another one, to put beside it
+    #[arg(value_name = "B.json")]
+    pub(crate) second: Option<PathBuf>,
+    /// Write all outputs into that folder: page, JUnit, summary, .hlog, trend; of two reports compare.html
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

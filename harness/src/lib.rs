@@ -93,6 +93,9 @@ fn command(registry: &Registry) -> Exit {
         Some(Command::Cases) => cases(),
         Some(Command::Bench(args)) => bench(registry, &args),
         Some(Command::Floor(args)) => floor::run(args.json, args.quick),
+        Some(Command::Report(args)) => {
+            gate::out::run(&args.first, args.second.as_deref(), args.out.as_deref())
+        }
     };
     result.unwrap_or_else(|failure| {
         view::live::restore_terminal();

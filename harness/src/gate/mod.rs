@@ -7,4 +7,5 @@ pub(crate) mod bench;
 mod blame;
 pub mod model;
 pub(crate) mod once;
+pub mod out;
 pub mod spans;

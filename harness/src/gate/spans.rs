@@ -2,12 +2,10 @@
 //!
 //! Invariant: counts are made frame by frame from exact values, never from a histogram's buckets.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer as _, V2Serializer};
 
 use super::model::{Exceedances, Quantiles};
+use super::out::histogram::encode;
 
 /// Frames in a block for the design effect: about as many as one stall of a millisecond touches at 200,000 a second, and as
 /// few as leave 50 blocks of the least sample.
@@ -66,17 +64,13 @@ pub fn encoded(values: &[u64]) -> String {
     for value in values {
         histogram.saturating_record(*value);
     }
-    let mut bytes = Vec::new();
-    match V2Serializer::new().serialize(&histogram, &mut bytes) {
-        Ok(_) => BASE64_STANDARD.encode(bytes),
-        Err(_) => String::new(),
-    }
+    encode(&histogram).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hdrhistogram::serialization::Deserializer;
+    use crate::gate::out::histogram::decode;
 
     #[test]
     fn quantiles_are_values_that_were_there() {
@@ -109,10 +103,7 @@ mod tests {
     #[test]
     fn another_reader_of_the_histogram_finds_the_same() {
         let values: Vec<u64> = (0..10_000).map(|at| 400 + at % 1_000).collect();
-        let bytes = BASE64_STANDARD.decode(encoded(&values)).unwrap();
-        let histogram: Histogram<u64> = Deserializer::new()
-            .deserialize(&mut bytes.as_slice())
-            .unwrap();
+        let histogram = decode(&encoded(&values)).unwrap();
         assert_eq!(histogram.len(), 10_000);
         let p99 = histogram.value_at_quantile(0.99);
         assert!(p99.abs_diff(1_389) <= 2, "{p99}");

@@ -1,0 +1,98 @@
+//! The page of two reports side by side.
+//!
+//! Invariant: what to know before reading the ratios stands above them.
+
+use super::{ROWS_MAX, Section, badge, left_out, metric_text, shell};
+use crate::gate::out::compare::{Comparison, JUDGES_NOTHING, Row, about, clean, raw};
+use crate::gate::out::phrase::{escape, hop, quantile, span_of};
+use crate::view::text::Tone;
+
+/// The whole page.
+pub(super) fn page(comparison: &Comparison<'_>) -> String {
+    let mut head = String::from(
+        "<header class=\"head\">\n<p class=\"crumb\">hopline report</p>\n<h1>Two reports side by side</h1>\n<dl class=\"facts two\">\n",
+    );
+    for ((report, name), letter) in comparison
+        .reports
+        .iter()
+        .zip(&comparison.names)
+        .zip(["A", "B"])
+    {
+        head += &format!(
+            "<div><dt>{letter}</dt><dd>{} {}</dd></div>\n",
+            badge(report.word),
+            escape(&about(report, name))
+        );
+    }
+    head += "</dl>\n";
+    for note in &comparison.notes {
+        head += &format!("<p class=\"note\">{}</p>\n", escape(note));
+    }
+    head += &format!(
+        "<p class=\"hint\">{}</p>\n</header>\n",
+        escape(JUDGES_NOTHING)
+    );
+    let section = Section {
+        id: "quantiles",
+        title: "Quantiles",
+        body: table(comparison),
+    };
+    shell("Two reports", &head, &[section])
+}
+
+fn table(comparison: &Comparison<'_>) -> String {
+    if comparison.rows.is_empty() {
+        return "<p>Neither report has a verdict.</p>\n".to_owned();
+    }
+    let mut out = String::from(
+        "<div class=\"scroll\" role=\"region\" aria-label=\"Quantiles\" tabindex=\"0\">\n<table class=\"verdicts\" role=\"table\">\n\
+         <thead role=\"rowgroup\"><tr role=\"row\">",
+    );
+    for (title, class) in [
+        ("Hop", ""),
+        ("Span", ""),
+        ("Quantile", ""),
+        ("Clean A", "n"),
+        ("Clean B", "n"),
+        ("B / A", "n"),
+        ("Raw A", "n"),
+        ("Raw B", "n"),
+        ("Verdict A", ""),
+        ("Verdict B", ""),
+    ] {
+        out += &format!("<th role=\"columnheader\" scope=\"col\" class=\"{class}\">{title}</th>");
+    }
+    out += "</tr></thead>\n<tbody role=\"rowgroup\">\n";
+    for line in comparison.rows.iter().take(ROWS_MAX) {
+        out += &row(line);
+    }
+    out + "</tbody>\n</table>\n</div>\n" + &left_out(ROWS_MAX, comparison.rows.len(), "rows")
+}
+
+fn row(row: &Row<'_>) -> String {
+    let tone = match row.tone() {
+        Tone::Warn | Tone::Bad => "slower",
+        Tone::Good => "faster",
+        Tone::Plain | Tone::Dim | Tone::Strong => "dim",
+    };
+    let mut out = format!(
+        "<tr role=\"row\"><th role=\"rowheader\" scope=\"row\" class=\"hop\">{}</th>",
+        escape(&hop(&row.any.hop))
+    );
+    let mut cell = |label: &str, class: &str, text: &str| {
+        out += &format!("<td role=\"cell\" class=\"{class}\" data-label=\"{label}\">{text}</td>");
+    };
+    let word = |verdict: Option<&crate::gate::model::Verdict>| {
+        verdict.map_or_else(|| "–".to_owned(), |verdict| badge(verdict.word))
+    };
+    cell("Span", "what", &escape(span_of(&row.any.of)));
+    cell("Quantile", "what", &escape(&quantile(&row.any.quantile)));
+    cell("Clean A", "n strong", &metric_text(&clean(row.a)));
+    cell("Clean B", "n strong", &metric_text(&clean(row.b)));
+    cell("B / A", &format!("n {tone}"), &row.change());
+    cell("Raw A", "n dim", &metric_text(&raw(row.a)));
+    cell("Raw B", "n dim", &metric_text(&raw(row.b)));
+    cell("Verdict A", "word", &word(row.a));
+    cell("Verdict B", "word", &word(row.b));
+    out + "</tr>\n"
+}

@@ -1,0 +1,268 @@
+//! The rest of what a reader asks: what was counted and offered, what the loops and the host are, how to do it again.
+//!
+//! Invariant: a ledger that is open, or that lost something, is the first thing of its section.
+
+use super::{ROWS_MAX, span};
+use crate::gate::model::{GateReport, RunAnalysis};
+use crate::gate::out::phrase::escape;
+use crate::view::text::{grouped, rate};
+
+/// A table with its head; `rows` are cells that are escaped already, those from column `numbers` on are numbers.
+fn table(caption: &str, titles: &[&str], numbers: usize, rows: &[Vec<String>]) -> String {
+    let class = |at: usize| if at >= numbers { " class=\"n\"" } else { "" };
+    let mut out = format!(
+        "<div class=\"scroll\" role=\"region\" aria-label=\"{caption}\" tabindex=\"0\"><table class=\"plain\"><caption>{caption}</caption><thead><tr>"
+    );
+    for (at, title) in titles.iter().enumerate() {
+        out += &format!("<th scope=\"col\"{}>{title}</th>", class(at));
+    }
+    out += "</tr></thead><tbody>\n";
+    for row in rows.iter().take(ROWS_MAX) {
+        out += "<tr>";
+        for (at, cell) in row.iter().enumerate() {
+            out += &match at {
+                0 => format!("<th scope=\"row\">{cell}</th>"),
+                _ => format!("<td{}>{cell}</td>", class(at)),
+            };
+        }
+        out += "</tr>\n";
+    }
+    out + "</tbody></table></div>\n"
+}
+
+/// Each run of head, then of base, with its name.
+fn named(report: &GateReport) -> impl Iterator<Item = (String, &RunAnalysis)> {
+    let head = report.runs.iter().enumerate();
+    let base = report.base_runs.iter().enumerate();
+    head.map(|(at, run)| (format!("run {}", at + 1), run))
+        .chain(base.map(|(at, run)| (format!("base run {}", at + 1), run)))
+}
+
+fn percent(share: f64) -> String {
+    if share.is_finite() {
+        format!("{:.2}%", share * 100.0)
+    } else {
+        "–".to_owned()
+    }
+}
+
+/// What was counted, lost, shed and offered.
+pub(super) fn ledger(report: &GateReport) -> String {
+    let mut out = String::new();
+    let (mut wrong, mut counted, mut offered) = (Vec::new(), Vec::new(), Vec::new());
+    let mut closed = 0_usize;
+    for (name, run) in named(report) {
+        closed += usize::from(run.ledger.closed);
+        let all = run.ledger.breaches.iter().chain(&run.ledger.losses);
+        wrong.extend(all.map(|words| format!("<li>{name}: {}</li>\n", escape(words))));
+        for (kind, counts) in [
+            ("shed", &run.ledger.shed),
+            ("dropped by the kernel", &run.ledger.kernel_dropped),
+        ] {
+            let rows = counts.iter().filter(|(_, count)| **count > 0);
+            counted.extend(rows.map(|(place, count)| {
+                vec![
+                    name.clone(),
+                    kind.to_owned(),
+                    escape(place),
+                    grouped(*count),
+                ]
+            }));
+        }
+        for generator in &run.generators {
+            offered.push(vec![
+                name.clone(),
+                escape(&generator.source),
+                rate(generator.offered_per_s),
+                rate(generator.achieved_per_s),
+                grouped(generator.missed),
+                span(generator.lateness.p50),
+                span(generator.lateness.p99),
+                span(generator.lateness.max),
+            ]);
+        }
+        if run.source_held_back {
+            wrong.push(format!("<li>{name}: the line held its sources back</li>\n"));
+        }
+    }
+    let runs = report.runs.len() + report.base_runs.len();
+    if runs == 0 {
+        return out;
+    }
+    let state = if closed == runs {
+        format!(
+            "<p><span class=\"badge pass\"><span class=\"sign\" aria-hidden=\"true\">✓</span>closed</span> Every frame is accounted for in all {runs} runs.</p>\n"
+        )
+    } else {
+        format!(
+            "<p><span class=\"badge loss\"><span class=\"sign\" aria-hidden=\"true\">!</span>open</span> The ledger is open in {} of {runs} runs.</p>\n",
+            runs - closed
+        )
+    };
+    out += &state;
+    if !wrong.is_empty() {
+        wrong.truncate(ROWS_MAX);
+        out += &format!("<ul class=\"wrong\">\n{}</ul>\n", wrong.concat());
+    }
+    if !counted.is_empty() {
+        out += &table(
+            "Not delivered",
+            &["Run", "What", "Where", "Messages"],
+            3,
+            &counted,
+        );
+    }
+    if !offered.is_empty() {
+        let titles = [
+            "Run",
+            "Source",
+            "Offered / s",
+            "Achieved / s",
+            "Missed",
+            "Late p50",
+            "Late p99",
+            "Late max",
+        ];
+        out += &table("Generators", &titles, 2, &offered);
+    }
+    out
+}
+
+/// The loops as hiccup meters.
+pub(super) fn loops(report: &GateReport) -> String {
+    let mut rows = Vec::new();
+    for (name, run) in named(report) {
+        for each in &run.loops {
+            let faults: Vec<String> = each
+                .own_faults
+                .iter()
+                .filter(|(_, count)| **count > 0)
+                .map(|(fault, count)| {
+                    format!("{} {}", escape(&fault.replace('_', " ")), grouped(*count))
+                })
+                .collect();
+            let kinds: Vec<String> = each
+                .gaps_by_kind
+                .iter()
+                .filter(|(_, count)| **count > 0)
+                .map(|(kind, count)| format!("{} {}", escape(kind), grouped(*count)))
+                .collect();
+            rows.push(vec![
+                name.clone(),
+                escape(&each.name),
+                each.core
+                    .map_or_else(|| "any".to_owned(), |core| core.to_string()),
+                escape(&each.wait),
+                kinds.join(", "),
+                faults.join(", "),
+                span(each.gap_from_ns),
+                span(each.receive_gap_from_ns),
+                grouped(each.gaps),
+                percent(each.gap_share),
+                percent(each.own_fault_share),
+                grouped(each.log_lost),
+            ]);
+        }
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    let titles = [
+        "Run",
+        "Loop",
+        "Core",
+        "Wait",
+        "Gaps found in",
+        "Own faults",
+        "Gap from",
+        "Receive gap from",
+        "Gaps",
+        "Share of time",
+        "Own faults’ share",
+        "Log lost",
+    ];
+    "<p class=\"hint\">Each loop times all its segments, and is the meter of the host’s gaps on its core.</p>\n".to_owned()
+        + &table("Loops", &titles, 6, &rows)
+}
+
+/// Facts of the machine.
+pub(super) fn host(report: &GateReport) -> String {
+    if report.host.is_empty() {
+        return String::new();
+    }
+    let mut out = String::from("<dl class=\"facts\">\n");
+    for (name, value) in &report.host {
+        out += &format!(
+            "<div><dt>{}</dt><dd>{}</dd></div>\n",
+            escape(name),
+            escape(value)
+        );
+    }
+    out + "</dl>\n"
+}
+
+/// A word of a command line, in quotes where the shell would take it apart.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=,+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// The commands that do it again, and what was drawn from which seed.
+pub(super) fn reproduce(report: &GateReport) -> String {
+    let (command, against) = match (report.command.as_str(), &report.base) {
+        ("gate --base", Some(base)) => ("gate", format!(" --base {}", quoted(base))),
+        (command, _) => (command, String::new()),
+    };
+    let line = format!(
+        "hopline {command} {}{against} --out gate-again",
+        quoted(&report.case)
+    );
+    let mut out = format!(
+        "<pre tabindex=\"0\"><code># head: {}\n{}\nhopline report gate.json gate-again/gate.json</code></pre>\n",
+        escape(&report.head),
+        escape(&line)
+    );
+    let seeds: Vec<String> = named(report)
+        .map(|(name, run)| format!("{name}: {}", run.seed))
+        .collect();
+    if !seeds.is_empty() {
+        let seeds = seeds
+            .get(..seeds.len().min(ROWS_MAX))
+            .unwrap_or_default()
+            .join(", ");
+        out += &format!(
+            "<p class=\"hint\">Seeds: {}. hopline {}.</p>\n",
+            escape(&seeds),
+            escape(&report.version)
+        );
+    }
+    let mut notes: Vec<String> = named(report)
+        .flat_map(|(name, run)| {
+            run.notes
+                .iter()
+                .map(move |note| format!("<li>{name}: {}</li>\n", escape(note)))
+        })
+        .collect();
+    notes.truncate(ROWS_MAX);
+    if !notes.is_empty() {
+        out += &format!("<ul>\n{}</ul>\n", notes.concat());
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_can_be_pasted() {
+        assert_eq!(quoted("tick-to-trade"), "tick-to-trade");
+        assert_eq!(quoted("my case"), "'my case'");
+        assert_eq!(quoted("it's; rm"), "'it'\\''s; rm'");
+        assert_eq!(quoted(""), "''");
+    }
+}

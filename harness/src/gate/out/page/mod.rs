@@ -1,0 +1,244 @@
+//! The page for people: one HTML file without scripts and without a single request, light and dark, from a phone to a wall.
+//!
+//! The page is well-formed XML as well, so that a test can see that every text stays in its place.
+//!
+//! Invariant: every figure in a picture stands in a table or in words too, and colour never speaks alone.
+
+mod blame;
+mod compared;
+mod facts;
+mod percentiles;
+mod svg;
+mod timeline;
+mod verdicts;
+mod worst;
+
+use hopline::base::units::Span;
+
+use super::compare::Comparison;
+use super::phrase::{escape, headline, is_pass, letters, moment, sign, worst_first};
+use crate::gate::model::{GateReport, Word};
+
+/// The looks.
+const STYLE: &str = include_str!("page.css");
+
+/// Longest list on a page, in rows; what is beyond is counted.
+const ROWS_MAX: usize = 2_000;
+
+/// A part of the page with its heading.
+struct Section {
+    id: &'static str,
+    title: &'static str,
+    body: String,
+}
+
+/// The report as a page.
+#[must_use]
+pub fn page(report: &GateReport) -> String {
+    let sections: Vec<Section> = [
+        ("next", "What to do", verdicts::advice_list(report)),
+        ("verdicts", "Verdicts", verdicts::table(report)),
+        ("percentiles", "Percentiles", percentiles::section(report)),
+        ("timeline", "Timeline", timeline::section(report)),
+        ("blame", "Where the tail comes from", blame::section(report)),
+        ("worst", "Worst frames", worst::section(report)),
+        ("ledger", "Ledger and load", facts::ledger(report)),
+        ("loops", "Loops and their gaps", facts::loops(report)),
+        ("host", "Host", facts::host(report)),
+        ("reproduce", "How to repeat it", facts::reproduce(report)),
+    ]
+    .into_iter()
+    .filter(|(.., body)| !body.is_empty())
+    .map(|(id, title, body)| Section { id, title, body })
+    .collect();
+    let title = format!("{} {}", letters(report.word), report.case);
+    shell(&title, &head(report), &sections)
+}
+
+/// Two reports as a page.
+#[must_use]
+pub fn comparison(comparison: &Comparison<'_>) -> String {
+    compared::page(comparison)
+}
+
+/// A page around its sections.
+fn shell(title: &str, head: &str, sections: &[Section]) -> String {
+    let mut out =
+        String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n");
+    out += "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n";
+    out += "<meta name=\"color-scheme\" content=\"light dark\"/>\n";
+    // An empty icon, or else the reader asks its server for one.
+    out += "<link rel=\"icon\" href=\"data:,\"/>\n";
+    out += &format!(
+        "<title>{} – hopline</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
+        escape(title)
+    );
+    out += "<a class=\"skip\" href=\"#main\">Skip to the verdicts</a>\n";
+    out += head;
+    out += "<nav aria-label=\"Sections\"><ul>\n";
+    for section in sections {
+        out += &format!(
+            "<li><a href=\"#{}\">{}</a></li>\n",
+            section.id, section.title
+        );
+    }
+    out += "</ul></nav>\n<main id=\"main\" tabindex=\"-1\">\n";
+    for Section { id, title, body } in sections {
+        out += &format!(
+            "<section id=\"{id}\" aria-labelledby=\"{id}-title\">\n<h2 id=\"{id}-title\">{title}</h2>\n{body}</section>\n"
+        );
+    }
+    out += "</main>\n<footer><p>Made by hopline from <code>gate.json</code>. Spans are in nanoseconds (ns), microseconds (µs), \
+            milliseconds (ms) and seconds (s).</p></footer>\n</body>\n</html>\n";
+    out
+}
+
+/// What it is, and what it came to.
+fn head(report: &GateReport) -> String {
+    let class = class(report.word);
+    let mut out = format!(
+        "<header class=\"head {class}\">\n<p class=\"crumb\">hopline {}</p>\n",
+        escape(&report.command)
+    );
+    out += &format!("<h1>{}</h1>\n", escape(&report.case));
+    out += &format!("<p class=\"verdict\">{}</p>\n", badge(report.word));
+    if report.partial {
+        out += "<p class=\"partial\" role=\"alert\"><strong>Partial.</strong> The gate was cut short: this is what was there by then. \
+                What is missing did not pass.</p>\n";
+    }
+    out += &format!(
+        "<p class=\"headline\">{}</p>\n",
+        escape(&metric_text(&headline(report)))
+    );
+    let took = if report.took_s.is_finite() {
+        Span((report.took_s.max(0.0) * 1e9) as u64).to_string()
+    } else {
+        "unknown".to_owned()
+    };
+    let base = report
+        .base
+        .as_deref()
+        .unwrap_or("none: judged against its budget");
+    out += "<dl class=\"facts\">\n";
+    for (name, value) in [
+        ("Head", report.head.clone()),
+        ("Base", base.to_owned()),
+        ("Began", moment(report.began_unix_s)),
+        ("Took", took),
+        ("Process runs", runs(report)),
+        ("Exit code", report.exit_code.to_string()),
+    ] {
+        out += &format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escape(&value));
+    }
+    out += "</dl>\n";
+    for note in &report.notes {
+        out += &format!("<p class=\"note\">{}</p>\n", escape(note));
+    }
+    out + "</header>\n"
+}
+
+fn runs(report: &GateReport) -> String {
+    match report.base_runs.len() {
+        0 => report.runs.len().to_string(),
+        base => format!("{} of head, {base} of base", report.runs.len()),
+    }
+}
+
+/// The class that colours a word.
+const fn class(word: Word) -> &'static str {
+    match word {
+        Word::Pass => "pass",
+        Word::PassClean => "clean",
+        Word::Inconclusive => "open",
+        Word::Fail => "fail",
+        Word::Loss => "loss",
+    }
+}
+
+/// A word with its sign and colour.
+fn badge(word: Word) -> String {
+    format!(
+        "<span class=\"badge {}\"><span class=\"sign\" aria-hidden=\"true\">{}</span>{}</span>",
+        class(word),
+        sign(word),
+        letters(word)
+    )
+}
+
+/// A span as a page writes it: `12.3 µs`, with a space that does not break.
+fn span(ns: u64) -> String {
+    apart(&Span(ns).to_string())
+}
+
+/// A span as it is written in a budget, likewise.
+fn limit(ns: u64) -> String {
+    apart(&crate::view::text::limit(ns))
+}
+
+fn apart(text: &str) -> String {
+    let at = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let unit = if unit == "us" { "µs" } else { unit };
+    format!("{number}\u{a0}{unit}")
+}
+
+/// The units of a sentence that was written for terminals.
+fn metric_text(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut after_digit = false;
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let follows = rest.get(2..).and_then(|rest| rest.chars().next());
+        let is_unit = rest.starts_with("us") && !follows.is_some_and(char::is_alphanumeric);
+        if after_digit && is_unit {
+            out.push_str("µs");
+            rest = rest.get(2..).unwrap_or("");
+        } else {
+            out.push(c);
+            rest = rest.get(c.len_utf8()..).unwrap_or("");
+        }
+        after_digit = c.is_ascii_digit();
+    }
+    out
+}
+
+/// A share in percent, of which the least begins with a sign that HTML keeps for itself.
+fn share(part: u64, whole: u64) -> String {
+    escape(&crate::view::text::share(part, whole))
+}
+
+/// How many of something are not shown, as a line; nothing if all are.
+fn left_out(shown: usize, all: usize, what: &str) -> String {
+    if all <= shown {
+        return String::new();
+    }
+    format!(
+        "<p class=\"hint\">{} more {what} are in gate.json.</p>\n",
+        all - shown
+    )
+}
+
+/// Whether there is anything to do.
+fn is_quiet(report: &GateReport) -> bool {
+    worst_first(&report.verdicts)
+        .first()
+        .is_none_or(|verdict| is_pass(verdict.word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_those_of_print() {
+        assert_eq!(span(12_345), "12.3\u{a0}µs");
+        assert_eq!(limit(20_000), "20\u{a0}µs");
+        assert_eq!(
+            metric_text("raw 9.12us, bus 3use 4us"),
+            "raw 9.12µs, bus 3use 4µs"
+        );
+        assert_eq!(metric_text("ü1us"), "ü1µs");
+    }
+}

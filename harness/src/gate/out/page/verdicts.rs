@@ -1,0 +1,239 @@
+//! The table of verdicts, with a small picture of each, and the list of what to do.
+//!
+//! Invariant: raw stands beside clean in every row, and the share kept beside both.
+
+use super::svg::{LogScale, percent};
+use super::{ROWS_MAX, badge, class, is_quiet, left_out, limit, metric_text, span};
+use crate::gate::model::{GateReport, Verdict};
+use crate::gate::out::phrase::{
+    advice, change, escape, figures, hop, is_pass, kept, letters, place, quantile, sign, span_of,
+    times, worst_first,
+};
+use crate::view::text::grouped;
+
+/// What is no pass, worst first, each with its reason and next step.
+pub(super) fn advice_list(report: &GateReport) -> String {
+    if is_quiet(report) {
+        return String::new();
+    }
+    let open: Vec<&Verdict> = worst_first(&report.verdicts)
+        .into_iter()
+        .filter(|verdict| !is_pass(verdict.word))
+        .collect();
+    let mut out = String::from("<ol class=\"advice\">\n");
+    for verdict in open.iter().take(ROWS_MAX) {
+        out += &format!(
+            "<li class=\"{}\"><p>{} <strong>{}</strong></p><p>{}</p>",
+            class(verdict.word),
+            badge(verdict.word),
+            escape(&place(verdict)),
+            escape(&metric_text(&figures(verdict))),
+        );
+        let advice = advice(verdict);
+        if !advice.is_empty() {
+            out += &format!("<p class=\"step\">{}</p>", escape(&metric_text(&advice)));
+        }
+        out += "</li>\n";
+    }
+    out + "</ol>\n" + &left_out(ROWS_MAX, open.len(), "verdicts")
+}
+
+/// The table of all verdicts, in the order of the line's hops as the report has them.
+pub(super) fn table(report: &GateReport) -> String {
+    if report.verdicts.is_empty() {
+        return "<p>Nothing was judged.</p>\n".to_owned();
+    }
+    let has_base = report
+        .verdicts
+        .iter()
+        .any(|verdict| verdict.change.is_some());
+    let figures = report.verdicts.iter().flat_map(|verdict| {
+        [
+            verdict.raw_ns,
+            verdict.clean_ns,
+            verdict.budget_ns.unwrap_or(0),
+        ]
+    });
+    let scale = LogScale::around(figures);
+    let mut out = String::from(LEGEND);
+    out += "<div class=\"scroll\" role=\"region\" aria-label=\"Verdicts\" tabindex=\"0\">\n<table class=\"verdicts\" role=\"table\">\n";
+    out += "<thead role=\"rowgroup\"><tr role=\"row\">";
+    let picture = format!(
+        "{} to {}, a step a decade",
+        span(scale.decades().next().unwrap_or(1)),
+        span(scale.decades().last().unwrap_or(1))
+    );
+    let titles = [
+        ("Hop", ""),
+        ("Span", ""),
+        ("Quantile", ""),
+        ("Budget", "n"),
+        ("Raw", "n"),
+        ("Clean", "n"),
+        ("Clean, 95 % bounds", "n"),
+        ("Host floor", "n"),
+        ("Kept", "n"),
+        ("Over budget", "n"),
+    ];
+    for (title, side) in titles {
+        out += &format!("<th role=\"columnheader\" scope=\"col\" class=\"{side}\">{title}</th>");
+    }
+    if has_base {
+        out += "<th role=\"columnheader\" scope=\"col\" class=\"n\">Head / base</th>";
+    }
+    out += &format!(
+        "<th role=\"columnheader\" scope=\"col\"><span title=\"{picture}\">Picture</span></th>"
+    );
+    out += "<th role=\"columnheader\" scope=\"col\">Verdict</th></tr></thead>\n";
+    let mut last = "";
+    let mut is_open = false;
+    for verdict in report.verdicts.iter().take(ROWS_MAX) {
+        if verdict.hop != last || !is_open {
+            if is_open {
+                out += "</tbody>\n";
+            }
+            out += "<tbody role=\"rowgroup\">\n";
+            is_open = true;
+            last = &verdict.hop;
+        }
+        out += &row(verdict, scale, has_base);
+    }
+    out += if is_open {
+        "</tbody>\n</table>\n</div>\n"
+    } else {
+        "</table>\n</div>\n"
+    };
+    out + &left_out(ROWS_MAX, report.verdicts.len(), "verdicts")
+}
+
+/// What the marks of the small pictures mean.
+const LEGEND: &str = "<p class=\"legend\"><span><i class=\"key clean\"></i>clean: frames that no gap of the host touched</span> \
+<span><i class=\"key raw\"></i>raw: all frames</span> <span><i class=\"key floor\"></i>host floor: what a hop that costs nothing would have \
+had</span> <span><i class=\"key budget\"></i>budget</span></p>\n";
+
+fn row(verdict: &Verdict, scale: LogScale, has_base: bool) -> String {
+    let some = |has: bool, ns: u64| if has { span(ns) } else { "–".to_owned() };
+    let has_clean = verdict.n_clean > 0;
+    let bounds = if has_clean {
+        format!(
+            "{} – {}",
+            span(verdict.clean_low_ns),
+            span(verdict.clean_high_ns)
+        )
+    } else {
+        "–".to_owned()
+    };
+    let over = match verdict.budget_ns {
+        Some(_) => format!(
+            "{} of {}",
+            grouped(verdict.clean.k),
+            grouped(verdict.clean.n)
+        ),
+        None => "–".to_owned(),
+    };
+    let mut out = format!("<tr role=\"row\" class=\"{}\">", class(verdict.word));
+    out += &format!(
+        "<th role=\"rowheader\" scope=\"row\" class=\"hop\">{}</th>",
+        escape(&hop(&verdict.hop))
+    );
+    let mut cell = |label: &str, class: &str, text: &str| {
+        out += &format!("<td role=\"cell\" class=\"{class}\" data-label=\"{label}\">{text}</td>");
+    };
+    cell("Span", "what", &escape(span_of(&verdict.of)));
+    cell("Quantile", "what", &escape(&quantile(&verdict.quantile)));
+    cell(
+        "Budget",
+        "n",
+        &verdict.budget_ns.map_or_else(|| "–".to_owned(), limit),
+    );
+    cell("Raw", "n dim", &some(verdict.n > 0, verdict.raw_ns));
+    cell("Clean", "n strong", &some(has_clean, verdict.clean_ns));
+    cell("Bounds", "n dim", &bounds);
+    cell(
+        "Host floor",
+        "n dim",
+        &some(verdict.host_floor_ns > 0, verdict.host_floor_ns),
+    );
+    cell("Kept", "n", &escape(&kept(verdict)));
+    cell("Over budget", "n dim", &over);
+    if has_base {
+        let text = verdict.change.map_or_else(
+            || "–".to_owned(),
+            |against| {
+                format!(
+                    "<span title=\"{}\">{}</span>",
+                    escape(&metric_text(&change(&against))),
+                    times(against.ratio)
+                )
+            },
+        );
+        cell("Head / base", "n", &text);
+    }
+    cell("Picture", "picture", &picture(verdict, scale));
+    let reason = if is_pass(verdict.word) || verdict.reason.is_empty() {
+        String::new()
+    } else {
+        format!(" <span class=\"reason\">{}</span>", escape(&verdict.reason))
+    };
+    cell(
+        "Verdict",
+        "word",
+        &format!("{}{reason}", badge(verdict.word)),
+    );
+    out + "</tr>\n"
+}
+
+/// Floor, clean with its bounds, raw and budget on one scale for the whole table.
+fn picture(verdict: &Verdict, scale: LogScale) -> String {
+    let at = |ns: u64| percent(0.02 + 0.96 * scale.at(ns));
+    let mut body = String::from("<line class=\"axis\" x1=\"0\" x2=\"100%\" y1=\"10\" y2=\"10\"/>");
+    for decade in scale.decades() {
+        body += &format!(
+            "<line class=\"tick\" x1=\"{0}\" x2=\"{0}\" y1=\"7\" y2=\"13\"/>",
+            at(decade)
+        );
+    }
+    if verdict.host_floor_ns > 0 {
+        body += &format!(
+            "<line class=\"floor\" x1=\"{0}\" x2=\"{0}\" y1=\"4\" y2=\"16\"/>",
+            at(verdict.host_floor_ns)
+        );
+    }
+    if verdict.n_clean > 0 && verdict.n > 0 {
+        body += &format!(
+            "<line class=\"noise\" x1=\"{}\" x2=\"{}\" y1=\"10\" y2=\"10\"/>",
+            at(verdict.clean_ns),
+            at(verdict.raw_ns)
+        );
+    }
+    if verdict.n > 0 {
+        body += &format!(
+            "<circle class=\"raw\" cx=\"{}\" cy=\"10\" r=\"4\"/>",
+            at(verdict.raw_ns)
+        );
+    }
+    if verdict.n_clean > 0 {
+        body += &format!(
+            "<line class=\"bounds\" x1=\"{}\" x2=\"{}\" y1=\"10\" y2=\"10\"/><circle class=\"clean\" cx=\"{}\" cy=\"10\" r=\"4.5\"/>",
+            at(verdict.clean_low_ns),
+            at(verdict.clean_high_ns),
+            at(verdict.clean_ns)
+        );
+    }
+    if let Some(budget_ns) = verdict.budget_ns {
+        body += &format!(
+            "<line class=\"budget\" x1=\"{0}\" x2=\"{0}\" y1=\"1\" y2=\"19\"/>",
+            at(budget_ns)
+        );
+    }
+    let told = format!(
+        "{} {}: {}",
+        sign(verdict.word),
+        letters(verdict.word),
+        figures(verdict)
+    );
+    format!(
+        "<svg class=\"bullet\" role=\"img\" aria-label=\"{0}\"><title>{0}</title>{body}</svg>",
+        escape(&metric_text(&told))
+    )
+}
