@@ -16,6 +16,7 @@ use hopline::wait::Strategy;
 
 use crate::exit::{Exit, Failure};
 use crate::gate::bench::RUNS_DEFAULT;
+use crate::gate::outcome::Inconclusive;
 use crate::out;
 
 /// How long a run of an endless feed lasts unless the user says how long.
@@ -46,6 +47,13 @@ Examples:
 
 The first Ctrl-C (or SIGTERM) stops the sources, lets what is queued finish and prints the report;
 a second one ends at once.";
+
+const GATE_HELP: &str = "\
+A budget holds if the share of frames over it is small enough, by exact counts and with 95 % confidence. Frames
+that the host touched are told from the others: PASS is by all frames, PASS_CLEAN by the untouched ones.
+Nothing else should run meanwhile; what runs all the same makes verdicts INCONCLUSIVE sooner than wrong.
+
+Exit codes: 0 PASS or PASS_CLEAN   1 FAIL   2 INCONCLUSIVE   3 loss";
 
 const FLOOR_HELP: &str = "\
 Clock, gaps, rings, sleep and wake, the turn of a loop, round trips over loopback. It keeps two cores
@@ -81,7 +89,10 @@ pub(crate) enum Command {
     /// List the cases that are built in
     Cases,
     /// Run a case several times and say what every span took, with and without what the host did to it
-    Bench(BenchArgs),
+    Bench(MeasureArgs),
+    /// Judge a case by its budgets: PASS, PASS_CLEAN, FAIL or INCONCLUSIVE for each of them
+    #[command(after_help = GATE_HELP)]
+    Gate(GateArgs),
     /// Measure what this machine can do, each figure beside its physical floor, in under a minute
     #[command(after_help = FLOOR_HELP)]
     Floor(FloorArgs),
@@ -109,8 +120,9 @@ pub(crate) struct RunArgs {
     pub(crate) inline: bool,
 }
 
+/// How runs are measured.
 #[derive(Debug, Args)]
-pub(crate) struct BenchArgs {
+pub(crate) struct MeasureArgs {
     #[command(flatten)]
     pub(crate) shape: Shape,
     /// How long each run is measured, after its warm-up
@@ -131,9 +143,24 @@ pub(crate) struct BenchArgs {
     /// Print one JSON report on standard output, and nothing else
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write all outputs into this folder: gate.json, a page, JUnit, a summary, histogram logs
+    #[arg(long = "out", value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
     /// One run in this process, and its analysis on standard output
     #[arg(long, hide = true)]
     pub(crate) one_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GateArgs {
+    #[command(flatten)]
+    pub(crate) measure: MeasureArgs,
+    /// What INCONCLUSIVE does to the exit code: pass (0), fail (1) or neutral (0); 2 without this
+    #[arg(long, value_name = "HOW", value_parser = parse_inconclusive)]
+    pub(crate) inconclusive: Option<Inconclusive>,
+    /// Take PASS_CLEAN for INCONCLUSIVE: only budgets that hold with all that the host did pass
+    #[arg(long)]
+    pub(crate) strict: bool,
 }
 
 #[derive(Debug, Args)]
@@ -262,6 +289,10 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         return Err("a run takes some time: write a span above zero".to_owned());
     }
     Ok(Duration::from_nanos(span_ns))
+}
+
+fn parse_inconclusive(text: &str) -> Result<Inconclusive, String> {
+    Inconclusive::parse(text).ok_or_else(|| "write pass, fail or neutral".to_owned())
 }
 
 fn parse_pace(text: &str) -> Result<Pace, String> {

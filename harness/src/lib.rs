@@ -39,9 +39,10 @@ use std::process::ExitCode;
 use hopline::host::Host;
 use hopline::topology::{Plan, Registry, StartError};
 
-use cli::{BenchArgs, Command, RunArgs, Shape};
+use cli::{Command, MeasureArgs, RunArgs, Shape};
 pub use exit::Exit;
 use exit::Failure;
+use gate::command::{Asked, Judging};
 use gate::once::Once;
 pub use listener::ListenerReport;
 pub use report::RunReport;
@@ -91,7 +92,14 @@ fn command(registry: &Registry) -> Exit {
         Some(Command::Check(args)) => check(registry, &args.shape),
         Some(Command::Plan(args)) => plan(registry, &args.shape, args.json),
         Some(Command::Cases) => cases(),
-        Some(Command::Bench(args)) => bench(registry, &args),
+        Some(Command::Bench(args)) => measure(registry, &args, None),
+        Some(Command::Gate(args)) => {
+            let judging = Judging {
+                strict: args.strict,
+                inconclusive: args.inconclusive.unwrap_or_default(),
+            };
+            measure(registry, &args.measure, Some(judging))
+        }
         Some(Command::Floor(args)) => floor::run(args.json, args.quick),
         Some(Command::Report(args)) => {
             gate::out::run(&args.first, args.second.as_deref(), args.out.as_deref())
@@ -120,7 +128,11 @@ fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
     }
 }
 
-fn bench(registry: &Registry, args: &BenchArgs) -> Result<Exit, Failure> {
+fn measure(
+    registry: &Registry,
+    args: &MeasureArgs,
+    gate: Option<Judging>,
+) -> Result<Exit, Failure> {
     cli::check(&args.shape)?;
     let once = Once {
         span: args.span,
@@ -137,10 +149,14 @@ fn bench(registry: &Registry, args: &BenchArgs) -> Result<Exit, Failure> {
             .line
             .plan(&Host::read())?,
     )?;
-    let runs = gate::bench::runs(&gate::bench::words(), args.runs, once)?;
-    let json = serde_json::to_string_pretty(&runs).unwrap_or_default();
-    out::print(&(json + "\n"))?;
-    Ok(Exit::Good)
+    gate::command::run(&Asked {
+        case: &args.shape.case,
+        runs: args.runs,
+        first: once,
+        json: args.json,
+        dir: args.dir.as_deref(),
+        gate,
+    })
 }
 
 fn check(registry: &Registry, shape: &Shape) -> Result<Exit, Failure> {

@@ -105,6 +105,7 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
     RunAnalysis {
         schema: SCHEMA,
         line: report.line.name.clone(),
+        clock: report.line.clock.to_owned(),
         seed: given.seed,
         span_ns: until_ns - from_ns,
         exposure_ns,

@@ -5,7 +5,11 @@
 pub mod analyse;
 pub(crate) mod bench;
 mod blame;
+pub mod budget;
+pub(crate) mod command;
+pub mod facts;
 pub mod model;
 pub(crate) mod once;
 pub mod out;
+pub mod outcome;
 pub mod spans;

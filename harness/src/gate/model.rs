@@ -199,6 +199,9 @@ pub struct RunAnalysis {
     pub schema: u32,
     /// The line's name.
     pub line: String,
+    /// The line's clock: `tsc` or `os`.
+    #[serde(default)]
+    pub clock: String,
     /// What the generators drew from.
     pub seed: u64,
     /// What was measured, after the warm-up.
