@@ -3,3 +3,4 @@
 //! Invariant: no verdict is made from a run whose ledger is open, whose logs were cut, or that had no samples.
 
 pub mod model;
+pub mod stats;
