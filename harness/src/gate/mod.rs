@@ -2,5 +2,8 @@
 //!
 //! Invariant: no verdict is made from a run whose ledger is open, whose logs were cut, or that had no samples.
 
+pub mod budget;
 pub mod model;
+pub mod outcome;
+mod pooled;
 pub mod stats;
