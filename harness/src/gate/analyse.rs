@@ -79,6 +79,9 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
             let budget = reported.budget.as_ref().filter(|budget| budget.of == of);
             let limits = budget.map(|budget| &budget.limits_ns);
             let mut span = floors.span((&hop.name, of.name()), &taken, limits);
+            // Those of the warm-up count too: what was shed is never overlooked.
+            span.shed = reported.shed.values().sum();
+            span.shed_clean = span.shed;
             if of == Of::Sojourn {
                 span.blame = causes.of_tail(at, &passages, span.raw.p99);
             }
@@ -97,6 +100,14 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
     let objective = report.end_to_end.budget.as_ref();
     let limits = objective.map(|budget| &budget.limits_ns);
     let mut whole = floors.span((END_TO_END, END_TO_END), &taken, limits);
+    let dropped: u64 = report
+        .ledger
+        .sources
+        .values()
+        .map(|source| source.kernel_dropped)
+        .sum();
+    whole.shed = dropped + report.hops.iter().map(|hop| hop.shed_once()).sum::<u64>();
+    whole.shed_clean = whole.shed;
     let worst = blame::worst(evidence, &causes, &left, from_ns);
     for frame in &worst {
         *whole.blame.entry(frame.cause.clone()).or_default() += 1;
@@ -223,6 +234,7 @@ impl<'a> Floors<'a> {
                 limit_ns: *limit_ns,
                 raw: exceedances(&raw, *limit_ns),
                 clean: exceedances(&clean, *limit_ns),
+                ..LimitCounts::default()
             });
         let limits = counts.collect();
         let (raw_histogram, clean_histogram) = (encoded(&raw), encoded(&clean));
@@ -243,6 +255,7 @@ impl<'a> Floors<'a> {
             blame: BTreeMap::new(),
             raw_histogram,
             clean_histogram,
+            ..SpanAnalysis::default()
         }
     }
 }

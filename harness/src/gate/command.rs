@@ -12,8 +12,8 @@ use super::bench::{runs, words};
 use super::budget::{self, Options};
 use super::model::{GateReport, RunAnalysis, SCHEMA, Word};
 use super::once::Once;
-use super::outcome::{Inconclusive, overall};
 use super::out::terminal;
+use super::outcome::{Inconclusive, overall};
 use super::{facts, out as outputs};
 use crate::exit::{Exit, Failure};
 use crate::out;
@@ -68,7 +68,10 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Exit, Failure> {
     }
     let (word, exit) = match asked.gate {
         Some(gate) => overall(&verdicts, gate.inconclusive),
-        None if seen.iter().all(|run| run.ledger.closed && run.ledger.losses.is_empty()) => {
+        None if seen
+            .iter()
+            .all(|run| run.ledger.closed && run.ledger.losses.is_empty()) =>
+        {
             (Word::Inconclusive, Exit::Good)
         }
         None => (Word::Loss, Exit::Loss),
@@ -76,13 +79,19 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Exit, Failure> {
     let notes = notes(&seen);
     let report = GateReport {
         schema: SCHEMA,
-        command: if asked.gate.is_some() { "gate" } else { "bench" }.to_owned(),
+        command: if asked.gate.is_some() {
+            "gate"
+        } else {
+            "bench"
+        }
+        .to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         case: asked.case.to_owned(),
         began_unix_s,
         took_s: clock.now_ns().saturating_sub(began_ns) as f64 / 1e9,
         host: facts::of(&Host::read(), clock_of(&seen)),
-        head: std::env::current_exe().map_or_else(|_| String::new(), |path| path.display().to_string()),
+        head: std::env::current_exe()
+            .map_or_else(|_| String::new(), |path| path.display().to_string()),
         base: None,
         partial: false,
         verdicts,
@@ -183,8 +192,12 @@ fn spans(runs: &[RunAnalysis]) -> Table {
         } else {
             format!("{} {}", span.hop, span.of)
         };
-        let (n, clean) = (middle(runs, at, |span| span.n), middle(runs, at, |span| span.n_clean));
-        let ns = |of: fn(&super::model::SpanAnalysis) -> u64| Span(middle(runs, at, of)).to_string();
+        let (n, clean) = (
+            middle(runs, at, |span| span.n),
+            middle(runs, at, |span| span.n_clean),
+        );
+        let ns =
+            |of: fn(&super::model::SpanAnalysis) -> u64| Span(middle(runs, at, of)).to_string();
         let cells: [Cell; 9] = [
             name.into(),
             n.to_string().into(),

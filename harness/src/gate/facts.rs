@@ -29,7 +29,10 @@ pub fn of(host: &Host, clock: &str) -> BTreeMap<String, String> {
         ("governor", governor.map(|text| text.trim().to_owned())),
         ("virtual", is_virtual.clone()),
         ("clock", Some(clock.to_owned())),
-        ("quota_cores", host.quota_cores.map(|cores| cores.to_string())),
+        (
+            "quota_cores",
+            host.quota_cores.map(|cores| cores.to_string()),
+        ),
         ("fingerprint", fingerprint),
     ];
     let known = |(name, fact): (&str, Option<String>)| Some((name.to_owned(), fact?));

@@ -12,4 +12,6 @@ pub mod model;
 pub(crate) mod once;
 pub mod out;
 pub mod outcome;
+mod pooled;
 pub mod spans;
+pub mod stats;

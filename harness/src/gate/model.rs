@@ -57,6 +57,10 @@ pub struct LimitCounts {
     pub raw: Exceedances,
     /// Those that no gap of the host touched.
     pub clean: Exceedances,
+    /// From end to end only: the clean ones counted from when they were sent instead of when they were due, so that a late
+    /// generator is not held against the line.
+    #[serde(default)]
+    pub from_send: Option<Exceedances>,
 }
 
 /// A span of a hop, or the one from end to end, in one run.
@@ -80,6 +84,16 @@ pub struct SpanAnalysis {
     pub clean_p50_halves: [u64; 2],
     /// The share of clean frames that gaps too short to be seen are expected to have touched.
     pub contamination: f64,
+    /// Messages that were shed or lost on it and so have no span; from end to end, on any hop or in the kernel. They are not
+    /// part of the counts over limits.
+    #[serde(default)]
+    pub shed: u64,
+    /// Those of them that no gap touched.
+    #[serde(default)]
+    pub shed_clean: u64,
+    /// The names of the loops on its path; all loops count where none is named.
+    #[serde(default)]
+    pub loops: Vec<String>,
     /// The limits of its budget, and the counts over them.
     pub limits: Vec<LimitCounts>,
     /// Causes of the frames at or above the raw P99, by name.
@@ -305,6 +319,9 @@ pub struct Verdict {
     pub reason: String,
     /// What would decide, or mend; empty for a pass.
     pub next_step: String,
+    /// Whether it is shown only, and no part of the word for all verdicts together.
+    #[serde(default)]
+    pub reported_only: bool,
 }
 
 /// What a gate, a bench or a comparison came to: `gate.json`.
