@@ -180,6 +180,7 @@ impl<'a> Floors<'a> {
             let hidden = noted.segments.iter().filter(|segment| {
                 segment.kind == Segment::Idle
                     && segment.start_ns >= from_ns
+                    && segment.len_ns > 2 * noted.idle_p99_9_ns
                     && !thresholds.is_gap(segment)
             });
             for segment in hidden {
