@@ -7,6 +7,7 @@ pub(crate) mod bench;
 mod blame;
 pub mod budget;
 pub(crate) mod command;
+pub mod compare;
 pub mod facts;
 pub mod model;
 pub(crate) mod once;

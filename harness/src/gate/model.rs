@@ -240,6 +240,21 @@ pub struct RunAnalysis {
     pub notes: Vec<String>,
 }
 
+impl RunAnalysis {
+    /// The least part of its offered rate that a generator sent. None where none has one; 0 where a rate is no number.
+    #[must_use]
+    pub fn sent_share(&self) -> Option<f64> {
+        let paced = self
+            .generators
+            .iter()
+            .filter(|generator| generator.offered_per_s > 0.0);
+        paced
+            .map(|generator| generator.achieved_per_s / generator.offered_per_s)
+            .map(|share| if share.is_nan() { 0.0 } else { share })
+            .reduce(f64::min)
+    }
+}
+
 /// A verdict's word.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -266,7 +281,7 @@ pub struct Change {
     pub base_ns: u64,
     /// Head over base, as a ratio.
     pub ratio: f64,
-    /// The 90 % interval of that ratio.
+    /// The interval of that ratio: 90 % over the two looks together, which is 95 % at each.
     pub low: f64,
     /// Its upper end.
     pub high: f64,

@@ -121,21 +121,12 @@ impl<'a> Evidence<'a> {
     }
 
     fn rate(&self) -> Option<Said> {
-        let sent = |run: &RunAnalysis| {
-            let parts = run.generators.iter().filter(|one| one.offered_per_s > 0.0);
-            parts
-                .map(|one| one.achieved_per_s / one.offered_per_s)
-                // What is no number must not look like a good one.
-                .map(|part| if part.is_nan() { 0.0 } else { part })
-                .fold(1.0, f64::min)
-        };
-        let slow: Vec<&RunAnalysis> = self
+        let slow = self
             .runs
             .iter()
-            .filter(|&run| sent(run) < RATE_MIN)
-            .collect();
-        let least = slow.iter().map(|run| sent(run)).reduce(f64::min)?;
-        let held_back = slow.iter().filter(|run| run.source_held_back).count();
+            .filter_map(|run| Some((run, run.sent_share().filter(|&sent| sent < RATE_MIN)?)));
+        let least = slow.clone().map(|(_, sent)| sent).reduce(f64::min)?;
+        let held_back = slow.filter(|(run, _)| run.source_held_back).count();
         // One run in which the host stopped the line is not the line's doing.
         if 2 * held_back > self.runs.len() {
             return Some(Said::bad(
