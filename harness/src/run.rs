@@ -23,7 +23,7 @@ use crate::case::Ready;
 use crate::exit::{Exit, Failure};
 use crate::listener::{ListenerReport, Listeners};
 use crate::report::RunReport;
-use crate::sender::{SenderReport, Senders};
+use crate::sender::{GeneratorGaps, SenderReport, Senders, Span};
 use crate::view::live::{FRAME, Live, Progress, status};
 use crate::view::summary;
 use crate::view::text::Paint;
@@ -66,7 +66,11 @@ pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> 
             );
         }
         let lanes = ready.lanes;
-        Some(Senders::open(lanes, core, clock.clone(), most_ns)?)
+        let span = Span {
+            most_ns,
+            warmup_ns: ready.warmup_ns,
+        };
+        Some(Senders::open(lanes, core, clock.clone(), span)?)
     };
     let listeners = Listeners::open(&ready.sends_to);
     let mut taps = Vec::new();
@@ -96,6 +100,7 @@ pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> 
     let Watched {
         report,
         senders,
+        sender_gaps,
         listeners,
         warmup_ns,
         taps,
@@ -104,6 +109,7 @@ pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> 
     let run = RunReport {
         report,
         senders,
+        sender_gaps,
         listeners,
         warmup_ns,
         jitter_budget_ns: ready.jitter_ns,
@@ -139,6 +145,7 @@ pub(crate) fn inline(ready: Ready, options: &Options) -> Result<Exit, Failure> {
     let run = RunReport {
         report,
         senders: Vec::new(),
+        sender_gaps: None,
         listeners: Vec::new(),
         warmup_ns: 0,
         jitter_budget_ns: ready.jitter_ns,
@@ -212,6 +219,7 @@ struct Watch {
 struct Watched {
     report: Report,
     senders: Vec<SenderReport>,
+    sender_gaps: Option<GeneratorGaps>,
     listeners: Vec<ListenerReport>,
     /// How much of the start is not in the percentiles.
     warmup_ns: u64,
@@ -305,10 +313,14 @@ impl Watch {
         screen.last(&mut running, progress);
         let report = running.end(cause);
         drop(screen);
-        let senders = self.senders.map(Senders::finish).unwrap_or_default();
+        let (senders, sender_gaps) = match self.senders.map(Senders::finish) {
+            Some((senders, gaps)) => (senders, Some(gaps)),
+            None => (Vec::new(), None),
+        };
         Watched {
             report,
             senders,
+            sender_gaps,
             listeners: listeners.finish(),
             warmup_ns,
             taps,

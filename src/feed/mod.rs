@@ -8,7 +8,8 @@
 //! | [`symbols`] | the bounded table of symbols of a line |
 //! | [`binance`] | the exchange's JSON, decoded by [`binance::Decoder`] |
 //! | [`line`](mod@line) | the `<ns> <json>` lines of captures |
-//! | [`arrivals`] | open-loop schedules: constant, Poisson, bursty |
+//! | [`arrivals`] | open-loop schedules: constant, Poisson, bursty, bursts, ramps, recorded |
+//! | [`rhythm`], [`shape`] | the gaps of a capture; how people write a schedule |
 //! | [`synthetic`] | a seeded feed in the exchange's format |
 //! | `predict`, `fields`, `scanner`, `digits` | the decoder: usual order of keys, rules, grammar, numbers |
 //!
@@ -24,7 +25,9 @@ mod fields;
 pub mod line;
 pub mod market;
 mod predict;
+pub mod rhythm;
 mod scanner;
+pub mod shape;
 pub mod symbols;
 pub mod synthetic;
 
@@ -36,5 +39,7 @@ pub use line::parse_line;
 pub use market::{
     BookTicker, DepthHead, Left, Level, Levels, SnapshotHead, Trade, fragments, frames_needed,
 };
+pub use rhythm::Rhythm;
+pub use shape::Shape;
 pub use symbols::Symbols;
 pub use synthetic::{Synthetic, SyntheticSpec};

@@ -177,6 +177,11 @@ impl Synthetic {
         })
     }
 
+    /// Sends at these times from now on, instead of those of the spec; contents stay as they are.
+    pub fn follow(&mut self, schedule: Schedule) {
+        self.schedule = schedule;
+    }
+
     /// Writes the next message into `buffer`: its intended time in nanoseconds from the start, and
     /// its length in bytes.
     ///
