@@ -4,6 +4,8 @@
 mod fan;
 #[path = "config/kinds.rs"]
 mod kinds;
+#[path = "config/load.rs"]
+mod load;
 #[path = "config/mutations.rs"]
 mod mutations;
 #[path = "config/shares.rs"]

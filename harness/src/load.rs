@@ -16,14 +16,20 @@ use crate::exit::Failure;
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct LoadArgs {
     /// Messages a second that are made up for each source, such as 20k or 1.2M
-    #[arg(long, value_name = "RATE", conflicts_with = "live", value_parser = parse_rate_flag)]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, conflicts_with = "live", value_parser = parse_rate_flag)]
     pub(crate) rate: Option<f64>,
     /// How they are spread in time: constant, poisson, bursty, bursts=100/1ms, ramp=10k..100k/10s,
     /// steps=10k..100k/10/1s, or recorded=FILE, the gaps of a capture scaled to the rate
     #[arg(long, value_name = "SHAPE", conflicts_with = "live", value_parser = parse_shape)]
     pub(crate) shape: Option<Shape>,
     /// Seed of times and contents for the first source; the next has one more, and so on
-    #[arg(long, value_name = "N", conflicts_with = "live", value_parser = clap::value_parser!(u64).range(0..=SEED_MAX))]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        conflicts_with = "live"
+    )]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=SEED_MAX))]
     pub(crate) seed: Option<u64>,
 }
 
@@ -102,7 +108,7 @@ pub(crate) fn rhythms(case: &Case, inputs: &[Input]) -> Result<Vec<Rhythmic>, Fa
         let is_pipe = std::fs::metadata(file).is_ok_and(|meta| !meta.is_file() && !meta.is_dir());
         if file.as_os_str() == "-" || is_pipe {
             return Err(wrong(
-                format!("{} is no file that can be read twice", file.display()),
+                format!("{} is no file, and cannot be read twice", file.display()),
                 "write what it gives to a file first, and name that",
             ));
         }

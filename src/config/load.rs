@@ -7,7 +7,8 @@
 use crate::adapter::shape;
 use crate::base::limits::MESSAGE_BYTES_MAX;
 use crate::base::units::Span;
-use crate::feed::arrivals::{RATE_MAX, ScheduleError};
+use crate::feed::arrivals::RATE_MAX;
+use crate::feed::schedule::ScheduleError;
 use crate::feed::shape::{BURST_DEFAULT, BURST_MAX, INTENSITY_DEFAULT};
 use crate::feed::{Arrivals, Schedule, Shape};
 use crate::topology::problem::{all, closest};

@@ -58,7 +58,7 @@ impl Rhythm {
     /// The mean gap, in nanoseconds, above 0.
     #[must_use]
     pub fn mean_gap_ns(&self) -> f64 {
-        self.total_ns as f64 / self.gaps_ns.len() as f64
+        self.total_ns() / self.gaps_ns.len() as f64
     }
 
     /// By how much the recorded pace is multiplied at that rate, in messages a second: 2.0 is twice as
@@ -80,7 +80,13 @@ impl Rhythm {
         size_of_val(&*self.gaps_ns)
     }
 
-    /// The gap at `at`, which moves on to the next.
+    /// All gaps together, in nanoseconds.
+    #[inline]
+    pub(super) fn total_ns(&self) -> f64 {
+        self.total_ns as f64
+    }
+
+    /// The gap at `at`, which moves on to the next; 0 stands for the first one again.
     #[inline]
     pub(super) fn gap_ns(&self, at: &mut usize) -> u64 {
         let gap_ns = self.gaps_ns[*at];

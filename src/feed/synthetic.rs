@@ -11,7 +11,8 @@
 
 use crate::base::Prng;
 use crate::base::limits::MESSAGE_BYTES_MAX;
-use crate::feed::arrivals::{Arrivals, Schedule, ScheduleError};
+use crate::feed::arrivals::Arrivals;
+use crate::feed::schedule::{Schedule, ScheduleError};
 use crate::feed::symbols::{Symbols, SymbolsError};
 
 /// Bytes of buffer that hold any message of the feed.

@@ -19,7 +19,7 @@ use hopline::adapter::rhythm_of;
 use hopline::base::limits::MESSAGE_BYTES_MAX;
 use hopline::budget::report::Percentiles;
 use hopline::clock::Clock;
-use hopline::feed::arrivals::ScheduleError;
+use hopline::feed::schedule::ScheduleError;
 use hopline::feed::{Arrivals, Schedule, Synthetic, SyntheticSpec};
 use hopline::hist::Totals;
 use hopline::io::{BatchSent, Driver, SendBatch, Sent, TRAIN_SEGMENTS_MAX, UdpId, UdpSpec};
@@ -433,13 +433,17 @@ impl Lane {
 
     /// Whether the message behind the one in hand is due by now and has room in the batch beside it.
     fn goes_along(&self, to: &Sending<'_>, now_ns: u64) -> bool {
-        let is_due = |due: Due| {
-            due.paced && due.at_ns <= to.most_ns && to.intended_ns(due, now_ns) <= now_ns
+        let (Some(hand), Some(ahead)) = (self.hand.due, self.ahead.due) else {
+            return false;
         };
-        let len = self.batch.len();
-        self.ahead.due.is_some_and(is_due)
-            && self.hand.due.is_some_and(|due| due.paced)
-            && len + 1 < BATCH_DATAGRAMS
+        // The warm-up ends between two sends, so that what counts is known of each as a whole.
+        let ends_warm_up = hand.at_ns < to.warmup_ns && ahead.at_ns >= to.warmup_ns;
+        hand.paced
+            && ahead.paced
+            && ahead.at_ns <= to.most_ns
+            && to.intended_ns(ahead, now_ns) <= now_ns
+            && !ends_warm_up
+            && self.batch.len() + 1 < BATCH_DATAGRAMS
             && self.batch.has_room(self.hand.len + self.ahead.len)
     }
 
