@@ -44,6 +44,7 @@ use cli::{Command, RunArgs, Shape};
 pub use exit::Exit;
 use exit::Failure;
 pub use listener::ListenerReport;
+pub use load::made_in_turn;
 pub use report::RunReport;
 pub use sender::{GAP_FROM_NS, GAPS_MAX, GeneratorGaps, SENDS_SEEN, SenderReport};
 use view::text::Paint;

@@ -5,12 +5,13 @@
 use clap::Args;
 use hopline::adapter::{rhythm_of, shape_of};
 use hopline::base::units::parse_rate;
-use hopline::config::{Case, LoadChange, SEED_MAX};
+use hopline::config::{Case, Feed, LoadChange, SEED_MAX};
 use hopline::feed::Shape;
 use hopline::io::{Driver, IoErrorKind};
 
 use crate::cli::Input;
 use crate::exit::Failure;
+use crate::gate::model::GeneratorAnalysis;
 
 /// What a run changes of load.toml.
 #[derive(Clone, Debug, Default, Args)]
@@ -82,6 +83,32 @@ impl LoadArgs {
         case.change_load(&change)
             .map_err(|problem| Failure::usage(format!("{given}: {}", problem.what), problem.help))
     }
+}
+
+/// What a source that makes its messages in its own turn was due to make within `span_ns` of its start,
+/// and what it made: as a gate asks it of a sender. How late each was is in the line's own spans, which
+/// begin at the due time, so that `lateness` is empty here.
+///
+/// # Errors
+/// A capture whose rhythm it follows and that cannot be read any more.
+pub fn made_in_turn(
+    feed: &Feed,
+    made: u64,
+    span_ns: u64,
+) -> Result<GeneratorAnalysis, Box<dyn std::error::Error>> {
+    let rhythm = match &feed.shape {
+        Shape::Recorded { file } => Some(rhythm_of(&mut Driver::real()?, file)?),
+        Shape::Of(_) => None,
+    };
+    let due = feed.schedule(rhythm)?.count_before(span_ns);
+    let per_s = |count: u64| count as f64 * 1e9 / span_ns.max(1) as f64;
+    Ok(GeneratorAnalysis {
+        source: feed.source.clone(),
+        offered_per_s: per_s(due),
+        achieved_per_s: per_s(made),
+        missed: due.saturating_sub(made),
+        ..GeneratorAnalysis::default()
+    })
 }
 
 /// The captures whose rhythm the case's load follows, with what a person should know of each.
@@ -159,6 +186,44 @@ mod tests {
         ] {
             assert!(parse_rate_flag(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_a_source_owed_is_what_it_makes() {
+        use hopline::config::Content;
+        use hopline::feed::Arrivals;
+        use hopline::feed::synthetic::{Mix, SYNTHETIC_BYTES_MAX};
+        use hopline::feed::{Synthetic, SyntheticSpec};
+
+        let (rate_per_s, seed, arrivals) = (50_000.0, 9, Arrivals::Poisson);
+        let feed = Feed {
+            source: "in".to_owned(),
+            content: Content::Market,
+            rate_per_s,
+            shape: Shape::Of(arrivals),
+            seed,
+        };
+        let spec = SyntheticSpec {
+            seed,
+            symbol: "BTCUSDT".to_owned(),
+            rate_per_s,
+            arrivals,
+            mix: Mix::default(),
+        };
+        let mut market = Synthetic::new(&spec).unwrap();
+        let mut buffer = vec![0; SYNTHETIC_BYTES_MAX];
+        let mut made = 0;
+        while market.next(&mut buffer).unwrap().0 < 100_000_000 {
+            made += 1;
+        }
+        let kept = made_in_turn(&feed, made, 100_000_000).unwrap();
+        assert_eq!((kept.missed, kept.achieved_per_s), (0, kept.offered_per_s));
+        let behind = made_in_turn(&feed, made - 60, 100_000_000).unwrap();
+        assert_eq!(behind.missed, 60);
+        assert!(behind.achieved_per_s < 0.99 * behind.offered_per_s);
+        let file = "/nowhere/a.gz".into();
+        let shape = Shape::Recorded { file };
+        assert!(made_in_turn(&Feed { shape, ..feed }, 1, 1).is_err());
     }
 
     #[test]

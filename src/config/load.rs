@@ -10,7 +10,7 @@ use crate::base::units::Span;
 use crate::feed::arrivals::RATE_MAX;
 use crate::feed::schedule::ScheduleError;
 use crate::feed::shape::{BURST_DEFAULT, BURST_MAX, INTENSITY_DEFAULT};
-use crate::feed::{Arrivals, Schedule, Shape};
+use crate::feed::{Arrivals, Rhythm, Schedule, Shape, Synthetic};
 use crate::topology::problem::{all, closest};
 use crate::topology::{Params, Problem, Problems};
 
@@ -97,6 +97,27 @@ pub struct Feed {
     /// Seed of times and contents. Unless the source's own is given, it is the file's plus the
     /// source's place in the line, so that no two feeds are the same.
     pub seed: u64,
+}
+
+impl Feed {
+    /// When its messages are due, in nanoseconds from the start: what a source or a sender that was
+    /// fed by it sent by. A shape that follows a capture takes its `rhythm`, and no other one does.
+    ///
+    /// # Errors
+    /// A rate or arrivals that cannot be, or a capture's rhythm that is missing.
+    pub fn schedule(&self, rhythm: Option<Rhythm>) -> Result<Schedule, ScheduleError> {
+        match (&self.shape, rhythm) {
+            (Shape::Recorded { .. }, Some(rhythm)) => Schedule::recorded(self.rate_per_s, rhythm),
+            (Shape::Recorded { .. }, None) => Err(ScheduleError::Rhythm),
+            (Shape::Of(arrivals), _) => {
+                let seed = match self.content {
+                    Content::Market => Synthetic::times_seed(self.seed),
+                    Content::Datagrams { .. } => self.seed,
+                };
+                Schedule::new(self.rate_per_s, *arrivals, seed)
+            }
+        }
+    }
 }
 
 /// What `load.toml` says.

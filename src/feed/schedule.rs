@@ -33,6 +33,9 @@ pub enum ScheduleError {
         /// The mean rate, in messages a second.
         rate_per_s: f64,
     },
+    /// The gaps of a capture are asked for, and there are none.
+    #[error("the rhythm of a capture is missing")]
+    Rhythm,
     /// No time to get from one rate to another, no step, or more than [`STEPS_MAX`].
     #[error("a ramp takes some time, and has at most {STEPS_MAX} steps")]
     Ramp,

@@ -523,7 +523,10 @@ mod tests {
             .iter()
             .map(|datagram| u64::from_le_bytes(datagram[8..16].try_into().unwrap()));
         let due: Vec<u64> = due.collect();
-        assert!(due.iter().all(|due_ns| (due_ns - due[0]) % 10_000_000 == 0));
+        assert!(
+            due.iter()
+                .all(|due_ns| (due_ns - due[0]).is_multiple_of(10_000_000))
+        );
         assert_eq!(due[149] - due[0], 20_000_000);
     }
 
