@@ -17,6 +17,7 @@ use hopline::wait::Strategy;
 use crate::exit::{Exit, Failure};
 use crate::gate::bench::RUNS_DEFAULT;
 use crate::gate::outcome::Inconclusive;
+use crate::load::LoadArgs;
 use crate::out;
 
 /// How long a run of an endless feed lasts unless the user says how long.
@@ -42,6 +43,7 @@ Examples:
   hopline run tick-to-trade --input btc=btc.gz --input eth=eth.gz --speed 100x --sink-log out.ndjson
   hopline run tick-to-trade --input btc=btc.gz --input eth=eth.gz --hop 'btc->book:depth=1024,when_full=drop_newest'
   hopline run udp-echo --via udp --for 30s
+  hopline run udp-echo --rate 20k --shape bursts=100/1ms --seed 7
   hopline run ./my-case --live
   hopline run tick-to-trade --virtual --for 1s --json
 
@@ -221,6 +223,8 @@ pub(crate) struct Shape {
     /// How the feed or the inputs reach the sources
     #[arg(long, value_name = "HOW")]
     pub(crate) via: Option<ViaArg>,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
     /// Change a hop, such as 'btc->book:depth=16,when_full=drop_newest'
     #[arg(long = "hop", value_name = "NAME:KEY=VALUE,…", value_parser = parse_hop)]
     pub(crate) hops: Vec<HopWish>,
@@ -245,6 +249,7 @@ impl Shape {
             sink_log: None,
             live: false,
             via: None,
+            load: LoadArgs::default(),
             hops: Vec::new(),
             threads: None,
             pin: None,

@@ -25,6 +25,7 @@ pub mod floor;
 pub mod gate;
 mod input;
 mod listener;
+mod load;
 pub mod measure;
 mod out;
 mod report;
@@ -45,8 +46,9 @@ use exit::Failure;
 use gate::command::{Asked, Judging};
 use gate::once::Once;
 pub use listener::ListenerReport;
+pub use load::made_in_turn;
 pub use report::RunReport;
-pub use sender::SenderReport;
+pub use sender::{GAP_FROM_NS, GAPS_MAX, GeneratorGaps, SENDS_SEEN, SenderReport};
 use view::text::Paint;
 
 /// The whole tool on the kinds of nodes in `registry`: reads the command line, does what it says

@@ -24,7 +24,7 @@ use crate::case::Ready;
 use crate::exit::{Exit, Failure};
 use crate::listener::{ListenerReport, Listeners};
 use crate::report::RunReport;
-use crate::sender::{SenderReport, Senders};
+use crate::sender::{GeneratorGaps, SenderReport, Senders, Span};
 use crate::view::live::{FRAME, Live, Progress, status};
 use crate::view::summary;
 use crate::view::text::Paint;
@@ -87,7 +87,11 @@ pub(crate) fn measured(
             );
         }
         let lanes = ready.lanes;
-        Some(Senders::open(lanes, core, clock.clone(), most_ns)?)
+        let span = Span {
+            most_ns,
+            warmup_ns: ready.warmup_ns,
+        };
+        Some(Senders::open(lanes, core, clock.clone(), span)?)
     };
     let listeners = Listeners::open(&ready.sends_to);
     let mut taps = Vec::new();
@@ -118,6 +122,7 @@ pub(crate) fn measured(
         report,
         evidence,
         senders,
+        sender_gaps,
         listeners,
         warmup_ns,
         taps,
@@ -126,6 +131,7 @@ pub(crate) fn measured(
     let run = RunReport {
         report,
         senders,
+        sender_gaps,
         listeners,
         warmup_ns,
         jitter_budget_ns: ready.jitter_ns,
@@ -161,6 +167,7 @@ pub(crate) fn inline(ready: Ready, options: &Options) -> Result<Exit, Failure> {
     let run = RunReport {
         report,
         senders: Vec::new(),
+        sender_gaps: None,
         listeners: Vec::new(),
         warmup_ns: 0,
         jitter_budget_ns: ready.jitter_ns,
@@ -235,6 +242,7 @@ struct Watched {
     report: Report,
     evidence: Evidence,
     senders: Vec<SenderReport>,
+    sender_gaps: Option<GeneratorGaps>,
     listeners: Vec<ListenerReport>,
     /// How much of the start is not in the percentiles.
     warmup_ns: u64,
@@ -328,11 +336,15 @@ impl Watch {
         screen.last(&mut running, progress);
         let (report, evidence) = running.end_noted(cause);
         drop(screen);
-        let senders = self.senders.map(Senders::finish).unwrap_or_default();
+        let (senders, sender_gaps) = match self.senders.map(Senders::finish) {
+            Some((senders, gaps)) => (senders, Some(gaps)),
+            None => (Vec::new(), None),
+        };
         Watched {
             report,
             evidence,
             senders,
+            sender_gaps,
             listeners: listeners.finish(),
             warmup_ns,
             taps,
