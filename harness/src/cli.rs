@@ -136,9 +136,6 @@ pub(crate) struct MeasureArgs {
     /// Runs, each in a process of its own
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), default_value_t = RUNS_DEFAULT)]
     pub(crate) runs: u16,
-    /// What the first run's generators draw from; each run after it takes the next number
-    #[arg(long, value_name = "N", default_value_t = 1, overrides_with = "seed")]
-    pub(crate) seed: u64,
     /// The least time for which a frame counts as exposed to gaps; settled by the first run unless given
     #[arg(long, value_name = "SPAN", value_parser = parse_duration, overrides_with = "exposure")]
     pub(crate) exposure: Option<Duration>,

@@ -140,7 +140,7 @@ fn measure(
         span: args.span,
         warmup: args.warmup,
         exposure_ns: args.exposure.map(|span| span.as_nanos() as u64),
-        seed: args.seed,
+        seed: args.shape.load.seed,
     };
     if args.one_run {
         return gate::once::print(registry, &args.shape, once);

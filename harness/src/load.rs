@@ -28,7 +28,8 @@ pub(crate) struct LoadArgs {
         long,
         value_name = "N",
         allow_negative_numbers = true,
-        conflicts_with = "live"
+        conflicts_with = "live",
+        overrides_with = "seed"
     )]
     #[arg(value_parser = clap::value_parser!(u64).range(0..=SEED_MAX))]
     pub(crate) seed: Option<u64>,

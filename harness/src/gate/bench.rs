@@ -25,7 +25,7 @@ pub(crate) fn runs(
     let mut runs: Vec<RunAnalysis> = Vec::with_capacity(usize::from(count));
     for at in 0..u64::from(count) {
         let once = Once {
-            seed: first.seed + at,
+            seed: first.seed.map(|seed| seed + at),
             exposure_ns: runs
                 .first()
                 .map(|run| run.exposure_ns)
@@ -43,10 +43,10 @@ fn run_of_its_own(words: &[OsString], once: Once) -> Result<RunAnalysis, Failure
         Failure::io(format!("this program's own file is not found: {error}"), "")
     })?;
     let mut process = Process::new(&program);
-    process
-        .args(words)
-        .arg("--one-run")
-        .arg(format!("--seed={}", once.seed));
+    process.args(words).arg("--one-run");
+    if let Some(seed) = once.seed {
+        process.arg(format!("--seed={seed}"));
+    }
     if let Some(exposure_ns) = once.exposure_ns {
         process.arg(format!("--exposure={exposure_ns}ns"));
     }

@@ -58,7 +58,7 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Exit, Failure> {
         if budget::more_runs_help(&verdicts) {
             say(asked, "undecided: as many runs again");
             let more = Once {
-                seed: asked.first.seed + u64::from(asked.runs),
+                seed: asked.first.seed.map(|seed| seed + u64::from(asked.runs)),
                 exposure_ns: seen.first().map(|run| run.exposure_ns),
                 ..asked.first
             };
