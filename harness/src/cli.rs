@@ -127,9 +127,9 @@ pub(crate) struct RunArgs {
 pub(crate) struct MeasureArgs {
     #[command(flatten)]
     pub(crate) shape: Shape,
-    /// How long each run is measured, after its warm-up
-    #[arg(long = "for", value_name = "SPAN", value_parser = parse_duration, default_value = "3s")]
-    pub(crate) span: Duration,
+    /// How long each run is measured, after its warm-up: 3s unless given, or 500ms against a base
+    #[arg(long = "for", value_name = "SPAN", value_parser = parse_duration)]
+    pub(crate) span: Option<Duration>,
     /// What is left out at the beginning of each run
     #[arg(long, value_name = "SPAN", value_parser = parse_duration, default_value = "200ms")]
     pub(crate) warmup: Duration,
@@ -154,6 +154,12 @@ pub(crate) struct MeasureArgs {
 pub(crate) struct GateArgs {
     #[command(flatten)]
     pub(crate) measure: MeasureArgs,
+    /// Judge this program against that one instead of by budgets: is it slower?
+    #[arg(long, value_name = "BIN")]
+    pub(crate) base: Option<PathBuf>,
+    /// By how many percent it may be slower
+    #[arg(long, value_name = "PERCENT", requires = "base", default_value_t = 5.0, value_parser = parse_percent)]
+    pub(crate) slower: f64,
     /// What INCONCLUSIVE does to the exit code: pass (0), fail (1) or neutral (0); 2 without this
     #[arg(long, value_name = "HOW", value_parser = parse_inconclusive)]
     pub(crate) inconclusive: Option<Inconclusive>,
@@ -291,6 +297,13 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         return Err("a run takes some time: write a span above zero".to_owned());
     }
     Ok(Duration::from_nanos(span_ns))
+}
+
+fn parse_percent(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches('%').trim().parse::<f64>() {
+        Ok(percent) if (1.0..=100.0).contains(&percent) => Ok(percent),
+        _ => Err("write a number of percent from 1 to 100, such as 5".to_owned()),
+    }
 }
 
 fn parse_inconclusive(text: &str) -> Result<Inconclusive, String> {

@@ -35,7 +35,9 @@ mod signals;
 mod view;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use hopline::host::Host;
 use hopline::topology::{Plan, Registry, StartError};
@@ -94,13 +96,15 @@ fn command(registry: &Registry) -> Exit {
         Some(Command::Check(args)) => check(registry, &args.shape),
         Some(Command::Plan(args)) => plan(registry, &args.shape, args.json),
         Some(Command::Cases) => cases(),
-        Some(Command::Bench(args)) => measure(registry, &args, None),
+        Some(Command::Bench(args)) => measure(registry, &args, None, None),
         Some(Command::Gate(args)) => {
             let judging = Judging {
                 strict: args.strict,
                 inconclusive: args.inconclusive.unwrap_or_default(),
             };
-            measure(registry, &args.measure, Some(judging))
+            let base = args.base.as_deref();
+            let base = base.map(|base| (base, args.slower / 100.0));
+            measure(registry, &args.measure, base, Some(judging))
         }
         Some(Command::Floor(args)) => floor::run(args.json, args.quick),
         Some(Command::Report(args)) => {
@@ -133,11 +137,16 @@ fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
 fn measure(
     registry: &Registry,
     args: &MeasureArgs,
+    base: Option<(&Path, f64)>,
     gate: Option<Judging>,
 ) -> Result<Exit, Failure> {
     cli::check(&args.shape)?;
     let once = Once {
-        span: args.span,
+        span: args.span.unwrap_or(if base.is_some() {
+            Duration::from_millis(500)
+        } else {
+            Duration::from_secs(3)
+        }),
         warmup: args.warmup,
         exposure_ns: args.exposure.map(|span| span.as_nanos() as u64),
         seed: args.shape.load.seed,
@@ -157,6 +166,7 @@ fn measure(
         first: once,
         json: args.json,
         dir: args.dir.as_deref(),
+        base,
         gate,
     })
 }

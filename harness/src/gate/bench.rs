@@ -7,9 +7,10 @@
 //! Invariant: one run at a time; what a run says is read whole or not at all.
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 
-use super::model::RunAnalysis;
+use super::model::{RunAnalysis, SCHEMA};
 use super::once::Once;
 use crate::exit::{Exit, Failure};
 
@@ -32,17 +33,24 @@ pub(crate) fn runs(
                 .or(first.exposure_ns),
             ..first
         };
-        runs.push(run_of_its_own(words, once)?);
+        runs.push(run_of_its_own(&own_program()?, words, once)?);
     }
     Ok(runs)
 }
 
+/// This program's file.
+pub(crate) fn own_program() -> Result<PathBuf, Failure> {
+    std::env::current_exe()
+        .map_err(|error| Failure::io(format!("this program's own file is not found: {error}"), ""))
+}
+
 /// One run in a process of its own.
-fn run_of_its_own(words: &[OsString], once: Once) -> Result<RunAnalysis, Failure> {
-    let program = std::env::current_exe().map_err(|error| {
-        Failure::io(format!("this program's own file is not found: {error}"), "")
-    })?;
-    let mut process = Process::new(&program);
+pub(crate) fn run_of_its_own(
+    program: &Path,
+    words: &[OsString],
+    once: Once,
+) -> Result<RunAnalysis, Failure> {
+    let mut process = Process::new(program);
     process.args(words).arg("--one-run");
     if let Some(seed) = once.seed {
         process.arg(format!("--seed={seed}"));
@@ -66,15 +74,23 @@ fn run_of_its_own(words: &[OsString], once: Once) -> Result<RunAnalysis, Failure
         let how = code.map_or("by a signal".to_owned(), |code| format!("with {code}"));
         return Err(Failure {
             exit,
-            what: format!("a measured run ended {how}, and nothing is judged"),
+            what: format!(
+                "a measured run of {} ended {how}, and nothing is judged",
+                program.display()
+            ),
             help: "its own words stand above; the case runs alone with `run`".to_owned(),
         });
     }
-    serde_json::from_slice(&output.stdout).map_err(|error| Failure {
-        exit: Exit::Defect,
-        what: format!("a measured run said something that is no analysis: {error}"),
-        help: String::new(),
-    })
+    let alien = |what: String| {
+        let what = format!("{} {what}", program.display());
+        Failure::usage(what, "build it from a revision that has this gate")
+    };
+    let run: RunAnalysis = serde_json::from_slice(&output.stdout)
+        .map_err(|error| alien(format!("said something that is no analysis: {error}")))?;
+    if run.schema != SCHEMA {
+        return Err(alien(format!("speaks schema {}, not {SCHEMA}", run.schema)));
+    }
+    Ok(run)
 }
 
 /// The words by which this program was called, without its own name.

@@ -8,9 +8,10 @@ use hopline::base::units::Span;
 use hopline::clock::Clock;
 use hopline::host::Host;
 
-use super::bench::{runs, words};
+use super::bench::{self, own_program, run_of_its_own, words};
 use super::budget::{self, Options};
-use super::model::{GateReport, RunAnalysis, SCHEMA, Word};
+use super::compare::{self, Arm, Comparison, Next};
+use super::model::{GateReport, RunAnalysis, SCHEMA, Verdict, Word};
 use super::once::Once;
 use super::out::terminal;
 use super::outcome::{Inconclusive, overall};
@@ -23,6 +24,9 @@ use crate::view::text::Paint;
 /// Looks at the same budget: the first, and one more with as many runs again.
 const LOOKS: u32 = 2;
 
+/// Runs of each side that a comparison keeps whole for its report: those of the first look.
+const RUNS_KEPT: usize = 24;
+
 /// How a bench or gate was asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked<'a> {
@@ -31,6 +35,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) first: Once,
     pub(crate) json: bool,
     pub(crate) dir: Option<&'a Path>,
+    /// The binary that this one is judged against, and by how much it may be slower: 0.05 for 5 %.
+    pub(crate) base: Option<(&'a Path, f64)>,
     /// How a gate judges; none for a bench.
     pub(crate) gate: Option<Judging>,
 }
@@ -46,26 +52,14 @@ pub(crate) struct Judging {
 pub(crate) fn run(asked: &Asked<'_>) -> Result<Exit, Failure> {
     let clock = Clock::os();
     let (began_ns, began_unix_s) = (clock.now_ns(), unix_s());
-    let words = words();
-    let mut seen = runs(&words, asked.runs, asked.first)?;
-    let options = Options {
-        strict: asked.gate.is_some_and(|gate| gate.strict),
-        looks: LOOKS,
+    let Measured {
+        runs: seen,
+        base_runs,
+        verdicts,
+    } = match asked.base {
+        Some((base, slower)) => against(asked, base, slower, &clock)?,
+        None => by_budgets(asked)?,
     };
-    let mut verdicts = Vec::new();
-    if asked.gate.is_some() {
-        verdicts = budget::judge(&seen, &budget::owed(&seen), &options);
-        if budget::more_runs_help(&verdicts) {
-            say(asked, "undecided: as many runs again");
-            let more = Once {
-                seed: asked.first.seed.map(|seed| seed + u64::from(asked.runs)),
-                exposure_ns: seen.first().map(|run| run.exposure_ns),
-                ..asked.first
-            };
-            seen.extend(runs(&words, asked.runs, more)?);
-            verdicts = budget::judge(&seen, &budget::owed(&seen), &options);
-        }
-    }
     let (word, exit) = match asked.gate {
         Some(gate) => overall(&verdicts, gate.inconclusive),
         None if seen
@@ -90,15 +84,14 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Exit, Failure> {
         began_unix_s,
         took_s: clock.now_ns().saturating_sub(began_ns) as f64 / 1e9,
         host: facts::of(&Host::read(), clock_of(&seen)),
-        head: std::env::current_exe()
-            .map_or_else(|_| String::new(), |path| path.display().to_string()),
-        base: None,
+        head: own_program()?.display().to_string(),
+        base: asked.base.map(|(base, _)| base.display().to_string()),
         partial: false,
         verdicts,
         word,
         exit_code: exit.code(),
         runs: seen,
-        base_runs: Vec::new(),
+        base_runs,
         notes,
     };
     if asked.json {
@@ -128,6 +121,104 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Exit, Failure> {
         }
     }
     Ok(exit)
+}
+
+/// What was measured, and what it comes to.
+struct Measured {
+    runs: Vec<RunAnalysis>,
+    base_runs: Vec<RunAnalysis>,
+    verdicts: Vec<Verdict>,
+}
+
+/// Runs of this program, judged by the case's budgets if that is asked for.
+fn by_budgets(asked: &Asked<'_>) -> Result<Measured, Failure> {
+    let words = words();
+    let mut runs = bench::runs(&words, asked.runs, asked.first)?;
+    let mut verdicts = Vec::new();
+    if let Some(gate) = asked.gate {
+        let options = Options {
+            strict: gate.strict,
+            looks: LOOKS,
+        };
+        verdicts = budget::judge(&runs, &budget::owed(&runs), &options);
+        if budget::more_runs_help(&verdicts) {
+            say(asked, "undecided: as many runs again");
+            let more = Once {
+                seed: asked.first.seed.map(|seed| seed + u64::from(asked.runs)),
+                exposure_ns: runs.first().map(|run| run.exposure_ns),
+                ..asked.first
+            };
+            runs.extend(bench::runs(&words, asked.runs, more)?);
+            verdicts = budget::judge(&runs, &budget::owed(&runs), &options);
+        }
+    }
+    Ok(Measured {
+        runs,
+        base_runs: Vec::new(),
+        verdicts,
+    })
+}
+
+/// Runs of this program and of another one in turn, until the comparison has seen enough.
+fn against(
+    asked: &Asked<'_>,
+    base: &Path,
+    slower: f64,
+    clock: &Clock,
+) -> Result<Measured, Failure> {
+    let (words, head) = (words(), own_program()?);
+    // Both sides get the exposure that base has, or the quicker one would look cleaner.
+    let settling = run_of_its_own(base, &words, asked.first)?;
+    let metrics = compare::metrics(&settling, slower);
+    let began_ns = clock.now_ns();
+    let mut measured = Measured {
+        runs: Vec::new(),
+        base_runs: Vec::new(),
+        verdicts: Vec::new(),
+    };
+    let mut comparison = Comparison::new(metrics.clone(), compare::Options::default());
+    loop {
+        let blocks = match comparison.next() {
+            Next::Done(verdicts) => {
+                measured.verdicts = verdicts;
+                return Ok(measured);
+            }
+            Next::RunBlocks(blocks) => blocks,
+            Next::Confirm(blocks) => {
+                say(
+                    asked,
+                    "slower at first sight: a fresh set of blocks is to confirm it",
+                );
+                blocks
+            }
+        };
+        for _ in 0..blocks {
+            let number = comparison.blocks();
+            let once = Once {
+                seed: asked.first.seed.map(|seed| seed + number as u64),
+                exposure_ns: Some(settling.exposure_ns),
+                ..asked.first
+            };
+            let mut block = Vec::with_capacity(compare::BLOCK_RUNS);
+            for arm in compare::order(number) {
+                let program = if arm == Arm::Head { &head } else { base };
+                block.push((arm, run_of_its_own(program, &words, once)?));
+            }
+            comparison.block(&block);
+            for (arm, run) in block {
+                let side = match arm {
+                    Arm::Head => &mut measured.runs,
+                    Arm::Base | Arm::BaseAgain => &mut measured.base_runs,
+                };
+                // Figures of all, pictures of some: histograms of hundreds of runs would fill megabytes.
+                if side.len() < RUNS_KEPT {
+                    side.push(run);
+                }
+            }
+            let spent_s = clock.now_ns().saturating_sub(began_ns) as f64 / 1e9;
+            comparison.block_takes(spent_s / comparison.blocks() as f64);
+        }
+    }
 }
 
 /// The date, for people.

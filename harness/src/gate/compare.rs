@@ -252,6 +252,11 @@ impl Comparison {
         }
     }
 
+    /// Says how long a block takes, in seconds, for "so many blocks would decide".
+    pub fn block_takes(&mut self, seconds: f64) {
+        self.options.block_s = seconds;
+    }
+
     /// What to do next.
     #[must_use]
     pub fn next(&self) -> Next {
