@@ -1,0 +1,171 @@
+//! `bench` and `gate` as their users meet them: the real binary, real process runs, exit codes.
+//!
+//! What these assert holds on a machine of any noise: no figure is compared, only what follows from what was planted.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn hopline(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hopline"));
+    command.env_remove("COLUMNS").stdin(Stdio::null());
+    command.args(args).output().unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[track_caller]
+fn ends(output: &Output, code: i32) {
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(code), "{out}\n{}", err(output));
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).expect("one JSON report and nothing else")
+}
+
+const BRIEF: [&str; 6] = ["--for", "150ms", "--warmup", "20ms", "--wait", "yield"];
+
+#[test]
+fn a_bench_says_what_every_span_took() {
+    let dir = tempfile::tempdir().unwrap();
+    let into = dir.path().join("new").display().to_string();
+    let args = [
+        "bench",
+        "tick-to-trade",
+        "--runs",
+        "2",
+        "--json",
+        "--out",
+        &into,
+    ];
+    let output = hopline(&[&args[..], &BRIEF[..]].concat());
+    ends(&output, 0);
+    let report = json(&output);
+    assert_eq!(
+        (&report["schema"], &report["command"]),
+        (&1.into(), &"bench".into())
+    );
+    let runs = report["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 2);
+    assert_eq!(
+        runs[0]["exposure_ns"], runs[1]["exposure_ns"],
+        "settled once"
+    );
+    for run in runs {
+        assert_eq!(run["ledger"]["closed"], true);
+        let spans = run["spans"].as_array().unwrap();
+        // Three of each of six hops, and the whole.
+        assert_eq!(spans.len(), 3 * 6 + 1);
+        for span in spans {
+            let of = |key: &str| span[key].as_u64().unwrap();
+            assert!(of("n_clean") <= of("n"), "{span}");
+            let raw = |key: &str| span["raw"][key].as_u64().unwrap();
+            assert!(
+                raw("p50") <= raw("p99") && raw("p99") <= raw("max"),
+                "{span}"
+            );
+        }
+        let first = &spans[0];
+        assert!(first["n"].as_u64().unwrap() > 100, "{first}");
+        assert!(!run["worst"].as_array().unwrap().is_empty());
+    }
+    let written = std::fs::read(Path::new(&into).join("gate.json")).unwrap();
+    let written: Value = serde_json::from_slice(&written).unwrap();
+    assert_eq!(written, report);
+    let again = hopline(&["report", &format!("{into}/gate.json")]);
+    ends(&again, 0);
+}
+
+#[test]
+fn messages_that_were_shed_are_a_loss_whatever_the_rest_took() {
+    let args = [
+        "gate",
+        "tick-to-trade",
+        "--runs",
+        "3",
+        "--json",
+        "--rate",
+        "40k",
+    ];
+    // Two slots for a book that gets messages of hundreds of frames.
+    let shed = ["--hop", "btc->book:depth=2,when_full=drop_newest"];
+    let output = hopline(&[&args[..], &BRIEF[..], &shed[..]].concat());
+    ends(&output, 3);
+    let report = json(&output);
+    assert_eq!(
+        (&report["word"], &report["exit_code"]),
+        (&"LOSS".into(), &3.into())
+    );
+    let verdicts = report["verdicts"].as_array().unwrap();
+    let lost = verdicts
+        .iter()
+        .find(|verdict| verdict["hop"] == "btc->book");
+    assert_eq!(lost.unwrap()["word"], "LOSS");
+}
+
+#[test]
+fn a_budget_that_nothing_can_hold_fails_and_one_that_anything_holds_passes() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/tick-to-trade");
+    for file in ["line.toml", "load.toml"] {
+        std::fs::copy(root.join(file), dir.path().join(file)).unwrap();
+    }
+    let case = dir.path().display().to_string();
+    let judge = |p50: &str| {
+        let budget = format!("[hop.\"btc->book\"]\nof = \"service\"\np50 = \"{p50}\"\n");
+        std::fs::write(dir.path().join("budget.toml"), budget).unwrap();
+        let args = ["gate", &case, "--json", "--for", "400ms", "--wait", "yield"];
+        let output = hopline(&args);
+        (output.status.code(), json(&output))
+    };
+    // A handler takes more than a nanosecond and, half of the time, less than a second.
+    let (code, report) = judge("1ns");
+    assert!(matches!(code, Some(1 | 2)), "{}", report["verdicts"]);
+    assert_ne!(report["word"], "PASS");
+    let (code, report) = judge("1s");
+    assert_eq!(
+        (code, &report["word"]),
+        (Some(0), &"PASS".into()),
+        "{}",
+        report["verdicts"]
+    );
+}
+
+#[test]
+fn a_base_that_is_no_hopline_is_told_and_judges_nothing() {
+    for base in ["/bin/true", "/nowhere/hopline"] {
+        let args = ["gate", "tick-to-trade", "--json", "--base", base];
+        let output = hopline(&[&args[..], &BRIEF[..]].concat());
+        assert!(
+            matches!(output.status.code(), Some(64 | 74)),
+            "{base}: {}",
+            err(&output)
+        );
+        assert!(err(&output).contains(base), "{}", err(&output));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn wrong_words_cost_no_run() {
+    let wrong: [&[&str]; 6] = [
+        &["gate", "tick-to-trade", "--inconclusive", "maybe"],
+        &["gate", "tick-to-trade", "--slower", "3"],
+        &["gate", "tick-to-trade", "--runs", "0"],
+        &["bench", "tick-to-trade", "--for", "0s"],
+        &["bench", "nowhere"],
+        &["bench", "tick-to-trade", "--strict"],
+    ];
+    for args in wrong {
+        let output = hopline(args);
+        ends(&output, 64);
+        assert!(
+            output.stdout.is_empty() && !output.stderr.is_empty(),
+            "{args:?}"
+        );
+    }
+}
