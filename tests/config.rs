@@ -4,6 +4,8 @@
 mod fan;
 #[path = "config/kinds.rs"]
 mod kinds;
+#[path = "config/load.rs"]
+mod load;
 #[path = "config/mutations.rs"]
 mod mutations;
 #[path = "config/shares.rs"]
@@ -16,7 +18,7 @@ mod wrong;
 use std::path::PathBuf;
 
 use hopline::config::{Case, CaseFiles, Content, FeedMode, HopSetting, Overrides, SourceText, Via};
-use hopline::feed::Arrivals;
+use hopline::feed::{Arrivals, Shape};
 use hopline::host::{MemoryWish, Pin, Wish};
 use hopline::overload::WhenFull;
 use hopline::topology::{Draft, Line, Problems};
@@ -231,16 +233,18 @@ fn a_load_is_what_its_file_says_for_each_source() {
     let [btc, eth] = load.feeds.as_slice() else {
         panic!("{load:?}");
     };
-    let bursty = |intensity| Arrivals::Bursty {
-        burst: 5,
-        intensity,
+    let bursty = |intensity| {
+        Shape::Of(Arrivals::Bursty {
+            burst: 5,
+            intensity,
+        })
     };
     assert_eq!(
-        (btc.content, btc.arrivals, btc.rate_per_s, btc.seed),
+        (btc.content, btc.shape.clone(), btc.rate_per_s, btc.seed),
         (Content::Market, bursty(20), 20_000.0, 7)
     );
     assert_eq!(
-        (eth.content, eth.arrivals, eth.rate_per_s, eth.seed),
+        (eth.content, eth.shape.clone(), eth.rate_per_s, eth.seed),
         (Content::Datagrams { bytes: 9 }, bursty(3), 20_000.0, 8)
     );
     let own_seed = "seed = 7\n[[feed]]\nsource = \"eth\"\nseed = 100\n";

@@ -4,12 +4,42 @@
 mod counting;
 
 use hopline::feed::synthetic::{Mix, SYNTHETIC_BYTES_MAX};
-use hopline::feed::{Arrivals, Decoder, Symbols, Synthetic, SyntheticSpec, fragments, parse_line};
+use hopline::feed::{
+    Arrivals, Decoder, Rhythm, Schedule, Shape, Symbols, Synthetic, SyntheticSpec, fragments,
+    parse_line,
+};
 
 use counting::{Counting, counted};
 
 #[global_allocator]
 static GLOBAL: Counting = Counting;
+
+#[test]
+fn nothing_is_allocated_for_a_due_time() {
+    let rhythm = Rhythm::of([0, 5, 9, 40]).unwrap();
+    let mut schedules = vec![Schedule::recorded(1e5, rhythm).unwrap()];
+    for text in [
+        "constant",
+        "poisson",
+        "bursty",
+        "bursts=100/1us",
+        "ramp=1k..1M/1ms",
+        "steps=1k..1M/3/1ms",
+    ] {
+        let Ok(Shape::Of(arrivals)) = Shape::parse(text) else {
+            panic!("{text}");
+        };
+        schedules.push(Schedule::new(1e5, arrivals, 1).unwrap());
+    }
+    let mut last = 0;
+    let allocations = counted(|| {
+        for schedule in &mut schedules {
+            last = schedule.by_ref().take(10_000).fold(last, u64::max);
+        }
+    });
+    assert_eq!(allocations, 0);
+    assert!(last > 0);
+}
 
 #[test]
 fn nothing_is_allocated_for_a_message() {

@@ -43,6 +43,7 @@ const FENCE: &[&str] = &[
     "src/clock/tsc.rs",
     "src/hist/swap.rs",
     "src/host/memory.rs",
+    "src/host/thread.rs",
     "src/io/device.rs",
     "src/io/mmsg.rs",
     "src/io/sys.rs",

@@ -13,16 +13,16 @@ use hopline::base::limits::CONFIG_BYTES_MAX;
 use hopline::config::{
     Case, CaseFiles, Content as Made, Feed, FeedMode, HopSetting, Load, Overrides, SourceText, Via,
 };
-use hopline::feed::SyntheticSpec;
 use hopline::feed::synthetic::Mix;
+use hopline::feed::{Arrivals, Shape as LoadShape, SyntheticSpec};
 use hopline::host::{Host, Pin, usable_threads};
 use hopline::topology::problem::{closest, list};
 use hopline::topology::{Line, Problem, Problems, Registry};
 
 use crate::cli::{DEMONSTRATION_SPAN, Shape, ViaArg};
 use crate::exit::Failure;
-use crate::input;
 use crate::sender::{Content, LaneSpec};
+use crate::{input, load};
 
 /// The case that runs when none is named.
 pub(crate) const DEMONSTRATION: &str = "tick-to-trade";
@@ -73,7 +73,7 @@ pub(crate) struct Ready {
     pub(crate) nodes: usize,
     /// What senders send; empty where the line feeds itself or the world feeds it.
     pub(crate) lanes: Vec<LaneSpec>,
-    /// The captures it replays itself.
+    /// The captures that it replays, or whose rhythm it follows.
     pub(crate) inputs: Vec<PathBuf>,
     pub(crate) sink_log: Option<PathBuf>,
     /// Where its UDP sinks send to, by name; empty under `--live`, where the world listens.
@@ -93,7 +93,9 @@ pub(crate) struct Ready {
 /// Reads a case and makes its line, with what the command line changes. `inline` is without
 /// threads, and then without senders.
 pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<Ready, Failure> {
-    let case = read(&shape.case)?;
+    let mut case = read(&shape.case)?;
+    shape.load.apply(&mut case, &shape.inputs)?;
+    let case = case;
     let load = case.load().filter(|_| !shape.live);
     let via = match shape.via {
         _ if inline || shape.live => Via::Direct,
@@ -102,6 +104,11 @@ pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<R
         None => load.map_or(Via::Direct, |load| load.via),
     };
     let epoch_ns = input::epoch_ns(&shape.inputs)?;
+    let rhythms = if shape.live {
+        Vec::new()
+    } else {
+        load::rhythms(&case, &shape.inputs)?
+    };
     if let Some(log) = &shape.sink_log {
         input::sink_log_is_apart(log, &shape.inputs, Path::new(&shape.case))?;
     }
@@ -135,7 +142,7 @@ pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<R
         threads: shape.threads.map(usize::from),
     };
     let mut draft = case.draft(registry, &overrides)?;
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = rhythms.iter().map(|rhythm| rhythm.note.clone()).collect();
     let lanes = if via == Via::Udp && !shape.live {
         lanes(&case, load, shape, epoch_ns.unwrap_or(0))?
     } else {
@@ -179,6 +186,7 @@ pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<R
             .inputs
             .iter()
             .map(|input| input.file.clone())
+            .chain(rhythms.into_iter().map(|rhythm| rhythm.file))
             .collect(),
         sink_log: shape.sink_log.clone(),
         sends_to: if shape.live {
@@ -225,7 +233,8 @@ fn lanes(
     for source in case.sources() {
         let name = source.name();
         let input = shape.inputs.iter().find(|input| input.source == name);
-        let content = match (input, load.and_then(|load| load.feed(name))) {
+        let feed = load.and_then(|load| load.feed(name));
+        let content = match (input, feed) {
             (Some(input), _) => Content::Capture {
                 file: input.file.clone(),
                 speed: shape.speed.map_or(Some(1.0), |pace| pace.0),
@@ -252,6 +261,10 @@ fn lanes(
             source: name.to_owned(),
             to: on_this_machine(to),
             content,
+            recorded: match feed.map(|feed| &feed.shape) {
+                Some(LoadShape::Recorded { file }) if input.is_none() => Some(file.clone()),
+                _ => None,
+            },
         });
     }
     if lanes.is_empty() {
@@ -264,10 +277,15 @@ fn lanes(
 }
 
 fn made(feed: &Feed, symbol: Option<&str>) -> Result<Content, Failure> {
+    // The sender puts the gaps of a capture in the place of any others.
+    let arrivals = match &feed.shape {
+        LoadShape::Of(arrivals) => *arrivals,
+        LoadShape::Recorded { .. } => Arrivals::Constant,
+    };
     Ok(match feed.content {
         Made::Datagrams { bytes } => Content::Datagrams {
             rate_per_s: feed.rate_per_s,
-            arrivals: feed.arrivals,
+            arrivals,
             seed: feed.seed,
             bytes,
         },
@@ -285,7 +303,7 @@ fn made(feed: &Feed, symbol: Option<&str>) -> Result<Content, Failure> {
                 })?
                 .to_owned(),
             rate_per_s: feed.rate_per_s,
-            arrivals: feed.arrivals,
+            arrivals,
             mix: Mix::default(),
         }),
     })

@@ -15,6 +15,9 @@ use hopline::topology::problem::{closest, list};
 use hopline::wait::Strategy;
 
 use crate::exit::{Exit, Failure};
+use crate::gate::bench::RUNS_DEFAULT;
+use crate::gate::outcome::Inconclusive;
+use crate::load::LoadArgs;
 use crate::out;
 
 /// How long a run of an endless feed lasts unless the user says how long.
@@ -41,11 +44,19 @@ Examples:
   hopline run tick-to-trade --input btc=btc.gz --input eth=eth.gz --speed 100x --sink-log out.ndjson
   hopline run tick-to-trade --input btc=btc.gz --input eth=eth.gz --hop 'btc->book:depth=1024,when_full=drop_newest'
   hopline run udp-echo --via udp --for 30s
+  hopline run udp-echo --rate 20k --shape bursts=100/1ms --seed 7
   hopline run ./my-case --live
   hopline run tick-to-trade --virtual --for 1s --json
 
 The first Ctrl-C (or SIGTERM) stops the sources, lets what is queued finish and prints the report;
 a second one ends at once.";
+
+const GATE_HELP: &str = "\
+A budget holds if the share of frames over it is small enough, by exact counts and with 95 % confidence. Frames
+that the host touched are told from the others: PASS is by all frames, PASS_CLEAN by the untouched ones.
+Nothing else should run meanwhile; what runs all the same makes verdicts INCONCLUSIVE sooner than wrong.
+
+Exit codes: 0 PASS or PASS_CLEAN   1 FAIL   2 INCONCLUSIVE   3 loss";
 
 const FLOOR_HELP: &str = "\
 Clock, gaps, rings, sleep and wake, the turn of a loop, round trips over loopback. It keeps two cores
@@ -80,6 +91,11 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// List the cases that are built in
     Cases,
+    /// Run a case several times and say what every span took, with and without what the host did to it
+    Bench(MeasureArgs),
+    /// Judge a case by its budgets: PASS, PASS_CLEAN, FAIL or INCONCLUSIVE for each of them
+    #[command(after_help = GATE_HELP)]
+    Gate(GateArgs),
     /// Measure what this machine can do, each figure beside its physical floor, in under a minute
     #[command(after_help = FLOOR_HELP)]
     Floor(FloorArgs),
@@ -105,6 +121,52 @@ pub(crate) struct RunArgs {
     /// Run without threads, on virtual time: the same report every time
     #[arg(long = "virtual", conflicts_with_all = ["live", "via", "threads", "pin", "wait", "taps"])]
     pub(crate) inline: bool,
+}
+
+/// How runs are measured.
+#[derive(Debug, Args)]
+pub(crate) struct MeasureArgs {
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+    /// How long each run is measured, after its warm-up: 3s unless given, or 500ms against a base
+    #[arg(long = "for", value_name = "SPAN", value_parser = parse_duration)]
+    pub(crate) span: Option<Duration>,
+    /// What is left out at the beginning of each run
+    #[arg(long, value_name = "SPAN", value_parser = parse_duration, default_value = "200ms")]
+    pub(crate) warmup: Duration,
+    /// Runs, each in a process of its own
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), default_value_t = RUNS_DEFAULT)]
+    pub(crate) runs: u16,
+    /// The least time for which a frame counts as exposed to gaps; settled by the first run unless given
+    #[arg(long, value_name = "SPAN", value_parser = parse_duration, overrides_with = "exposure")]
+    pub(crate) exposure: Option<Duration>,
+    /// Print one JSON report on standard output, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write all outputs into this folder: gate.json, a page, JUnit, a summary, histogram logs
+    #[arg(long = "out", value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// One run in this process, and its analysis on standard output
+    #[arg(long, hide = true)]
+    pub(crate) one_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GateArgs {
+    #[command(flatten)]
+    pub(crate) measure: MeasureArgs,
+    /// Judge this program against that one instead of by budgets: is it slower?
+    #[arg(long, value_name = "BIN")]
+    pub(crate) base: Option<PathBuf>,
+    /// By how many percent it may be slower
+    #[arg(long, value_name = "PERCENT", requires = "base", default_value_t = 5.0, value_parser = parse_percent)]
+    pub(crate) slower: f64,
+    /// What INCONCLUSIVE does to the exit code: pass (0), fail (1) or neutral (0); 2 without this
+    #[arg(long, value_name = "HOW", value_parser = parse_inconclusive)]
+    pub(crate) inconclusive: Option<Inconclusive>,
+    /// Take PASS_CLEAN for INCONCLUSIVE: only budgets that hold with all that the host did pass
+    #[arg(long)]
+    pub(crate) strict: bool,
 }
 
 #[derive(Debug, Args)]
@@ -165,6 +227,8 @@ pub(crate) struct Shape {
     /// How the feed or the inputs reach the sources
     #[arg(long, value_name = "HOW")]
     pub(crate) via: Option<ViaArg>,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
     /// Change a hop, such as 'btc->book:depth=16,when_full=drop_newest'
     #[arg(long = "hop", value_name = "NAME:KEY=VALUE,…", value_parser = parse_hop)]
     pub(crate) hops: Vec<HopWish>,
@@ -189,6 +253,7 @@ impl Shape {
             sink_log: None,
             live: false,
             via: None,
+            load: LoadArgs::default(),
             hops: Vec::new(),
             threads: None,
             pin: None,
@@ -233,6 +298,17 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         return Err("a run takes some time: write a span above zero".to_owned());
     }
     Ok(Duration::from_nanos(span_ns))
+}
+
+fn parse_percent(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches('%').trim().parse::<f64>() {
+        Ok(percent) if (1.0..=100.0).contains(&percent) => Ok(percent),
+        _ => Err("write a number of percent from 1 to 100, such as 5".to_owned()),
+    }
+}
+
+fn parse_inconclusive(text: &str) -> Result<Inconclusive, String> {
+    Inconclusive::parse(text).ok_or_else(|| "write pass, fail or neutral".to_owned())
 }
 
 fn parse_pace(text: &str) -> Result<Pace, String> {

@@ -12,7 +12,9 @@ use hopline::topology::{Problems, Report, StartError};
 ///
 /// | code | name | when |
 /// |---|---|---|
-/// | 0 | [`Exit::Good`] | all is well; also `--help` and `--version` |
+/// | 0 | [`Exit::Good`] | all is well; also `--help` and `--version`; of a gate: PASS, PASS_CLEAN, or neutral on request |
+/// | 1 | [`Exit::Fail`] | a budget does not hold, or head is slower than base |
+/// | 2 | [`Exit::Inconclusive`] | no word can be said; the reason stands beside each verdict |
 /// | 3 | [`Exit::Loss`] | frames were lost where none may be, the ledger is open, a node failed or hangs |
 /// | 64 | [`Exit::Usage`] | the command line or a case is wrong; nothing has run |
 /// | 70 | [`Exit::Defect`] | a defect of this program |
@@ -20,7 +22,7 @@ use hopline::topology::{Problems, Report, StartError};
 /// | 130 | [`Exit::Interrupted`] | a second signal ended a run, the last one SIGINT |
 /// | 143 | [`Exit::Terminated`] | a second signal ended a run, the last one SIGTERM |
 ///
-/// The numbers from 64 on are those of BSD's `sysexits.h`; 130 and 143 are the shell's 128 + signal. The
+/// Over many verdicts the worst wins: 3, then 1, then 2, then 0. The numbers from 64 on are those of BSD's `sysexits.h`; 130 and 143 are the shell's 128 + signal. The
 /// other commands have nothing to drain and catch no signal: the first one kills them, which the
 /// shell shows by the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,10 @@ use hopline::topology::{Problems, Report, StartError};
 pub enum Exit {
     /// All is well.
     Good = 0,
+    /// A verdict is FAIL.
+    Fail = 1,
+    /// A verdict is INCONCLUSIVE, and none is FAIL.
+    Inconclusive = 2,
     /// Loss, or a broken invariant.
     Loss = 3,
     /// The command line or a case is wrong.
@@ -153,6 +159,8 @@ mod tests {
     fn the_codes_are_those_of_the_table() {
         let codes = [
             (Exit::Good, 0),
+            (Exit::Fail, 1),
+            (Exit::Inconclusive, 2),
             (Exit::Loss, 3),
             (Exit::Usage, 64),
             (Exit::Defect, 70),

@@ -25,6 +25,7 @@ pub mod floor;
 pub mod gate;
 mod input;
 mod listener;
+mod load;
 pub mod measure;
 mod out;
 mod report;
@@ -34,17 +35,22 @@ mod signals;
 mod view;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use hopline::host::Host;
 use hopline::topology::{Plan, Registry, StartError};
 
-use cli::{Command, RunArgs, Shape};
+use cli::{Command, MeasureArgs, RunArgs, Shape};
 pub use exit::Exit;
 use exit::Failure;
+use gate::command::{Asked, Judging};
+use gate::once::Once;
 pub use listener::ListenerReport;
+pub use load::made_in_turn;
 pub use report::RunReport;
-pub use sender::SenderReport;
+pub use sender::{GAP_FROM_NS, GAPS_MAX, GeneratorGaps, SENDS_SEEN, SenderReport};
 use view::text::Paint;
 
 /// The whole tool on the kinds of nodes in `registry`: reads the command line, does what it says
@@ -90,6 +96,16 @@ fn command(registry: &Registry) -> Exit {
         Some(Command::Check(args)) => check(registry, &args.shape),
         Some(Command::Plan(args)) => plan(registry, &args.shape, args.json),
         Some(Command::Cases) => cases(),
+        Some(Command::Bench(args)) => measure(registry, &args, None, None),
+        Some(Command::Gate(args)) => {
+            let judging = Judging {
+                strict: args.strict,
+                inconclusive: args.inconclusive.unwrap_or_default(),
+            };
+            let base = args.base.as_deref();
+            let base = base.map(|base| (base, args.slower / 100.0));
+            measure(registry, &args.measure, base, Some(judging))
+        }
         Some(Command::Floor(args)) => floor::run(args.json, args.quick),
         Some(Command::Report(args)) => {
             gate::out::run(&args.first, args.second.as_deref(), args.out.as_deref())
@@ -116,6 +132,43 @@ fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
     } else {
         run::threads(ready, &options)
     }
+}
+
+fn measure(
+    registry: &Registry,
+    args: &MeasureArgs,
+    base: Option<(&Path, f64)>,
+    gate: Option<Judging>,
+) -> Result<Exit, Failure> {
+    cli::check(&args.shape)?;
+    let once = Once {
+        span: args.span.unwrap_or(if base.is_some() {
+            Duration::from_millis(500)
+        } else {
+            Duration::from_secs(3)
+        }),
+        warmup: args.warmup,
+        exposure_ns: args.exposure.map(|span| span.as_nanos() as u64),
+        seed: args.shape.load.seed,
+    };
+    if args.one_run {
+        return gate::once::print(registry, &args.shape, once);
+    }
+    // Found wrong here, it costs no run.
+    may_start(
+        case::load(registry, &args.shape, false)?
+            .line
+            .plan(&Host::read())?,
+    )?;
+    gate::command::run(&Asked {
+        case: &args.shape.case,
+        runs: args.runs,
+        first: once,
+        json: args.json,
+        dir: args.dir.as_deref(),
+        base,
+        gate,
+    })
 }
 
 fn check(registry: &Registry, shape: &Shape) -> Result<Exit, Failure> {

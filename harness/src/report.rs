@@ -6,7 +6,7 @@ use hopline::topology::Report;
 use serde::Serialize;
 
 use crate::listener::ListenerReport;
-use crate::sender::SenderReport;
+use crate::sender::{GeneratorGaps, SenderReport};
 
 /// What `--json` prints: the line's report and, beside its keys, those of the harness.
 #[derive(Clone, Debug, Serialize)]
@@ -16,6 +16,8 @@ pub struct RunReport {
     pub report: Report,
     /// The senders that fed the line over the loopback; empty where it fed itself.
     pub senders: Vec<SenderReport>,
+    /// When the senders' thread did not run; absent where there is none.
+    pub sender_gaps: Option<GeneratorGaps>,
     /// What listened where the line's sinks send to, since nobody else did.
     pub listeners: Vec<ListenerReport>,
     /// Nanoseconds at the start whose latencies are not in the histograms; counters have them.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use hopline::base::limits::DEPTH_DEFAULT;
 use hopline::base::primitive::{AtomicBool, Ordering};
+use hopline::budget::Evidence;
 use hopline::clock::Clock;
 use hopline::host::Host;
 use hopline::io::{Driver, VirtualNet};
@@ -23,7 +24,7 @@ use crate::case::Ready;
 use crate::exit::{Exit, Failure};
 use crate::listener::{ListenerReport, Listeners};
 use crate::report::RunReport;
-use crate::sender::{SenderReport, Senders};
+use crate::sender::{GeneratorGaps, SenderReport, Senders, Span};
 use crate::view::live::{FRAME, Live, Progress, status};
 use crate::view::summary;
 use crate::view::text::Paint;
@@ -46,8 +47,28 @@ pub(crate) struct Options {
     pub(crate) taps: Vec<String>,
 }
 
-/// Runs the line on threads.
+/// Runs the line on threads, and prints what came of it.
 pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> {
+    let is_fed = ready.is_made_up;
+    let Done { run, .. } = measured(ready, options, None)?;
+    print(&run, options, is_fed)
+}
+
+/// What a run came to, and what was noted in it.
+pub(crate) struct Done {
+    pub(crate) run: RunReport,
+    pub(crate) evidence: Evidence,
+}
+
+/// Runs the line on threads. With `passages` each hop notes its first so many messages.
+pub(crate) fn measured(
+    mut ready: Ready,
+    options: &Options,
+    passages: Option<usize>,
+) -> Result<Done, Failure> {
+    if let Some(messages) = passages {
+        ready.line.note_evidence(messages);
+    }
     let signalled = signals::watch()?;
     let host = Host::read();
     let plan = ready.line.plan(&host)?;
@@ -66,7 +87,11 @@ pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> 
             );
         }
         let lanes = ready.lanes;
-        Some(Senders::open(lanes, core, clock.clone(), most_ns)?)
+        let span = Span {
+            most_ns,
+            warmup_ns: ready.warmup_ns,
+        };
+        Some(Senders::open(lanes, core, clock.clone(), span)?)
     };
     let listeners = Listeners::open(&ready.sends_to);
     let mut taps = Vec::new();
@@ -95,7 +120,9 @@ pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> 
     };
     let Watched {
         report,
+        evidence,
         senders,
+        sender_gaps,
         listeners,
         warmup_ns,
         taps,
@@ -104,12 +131,13 @@ pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> 
     let run = RunReport {
         report,
         senders,
+        sender_gaps,
         listeners,
         warmup_ns,
         jitter_budget_ns: ready.jitter_ns,
         notes,
     };
-    print(&run, options, ready.is_made_up)
+    Ok(Done { run, evidence })
 }
 
 /// Runs the line without threads, on virtual time and on a disk in memory that holds its inputs.
@@ -139,6 +167,7 @@ pub(crate) fn inline(ready: Ready, options: &Options) -> Result<Exit, Failure> {
     let run = RunReport {
         report,
         senders: Vec::new(),
+        sender_gaps: None,
         listeners: Vec::new(),
         warmup_ns: 0,
         jitter_budget_ns: ready.jitter_ns,
@@ -211,7 +240,9 @@ struct Watch {
 /// What came of a run.
 struct Watched {
     report: Report,
+    evidence: Evidence,
     senders: Vec<SenderReport>,
+    sender_gaps: Option<GeneratorGaps>,
     listeners: Vec<ListenerReport>,
     /// How much of the start is not in the percentiles.
     warmup_ns: u64,
@@ -303,12 +334,17 @@ impl Watch {
             ..self.progress(&running)
         };
         screen.last(&mut running, progress);
-        let report = running.end(cause);
+        let (report, evidence) = running.end_noted(cause);
         drop(screen);
-        let senders = self.senders.map(Senders::finish).unwrap_or_default();
+        let (senders, sender_gaps) = match self.senders.map(Senders::finish) {
+            Some((senders, gaps)) => (senders, Some(gaps)),
+            None => (Vec::new(), None),
+        };
         Watched {
             report,
+            evidence,
             senders,
+            sender_gaps,
             listeners: listeners.finish(),
             warmup_ns,
             taps,

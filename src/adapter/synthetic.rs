@@ -6,21 +6,18 @@
 //! Invariant: the same settings give the same messages at the same intended times; nothing
 //! allocates after the source was made.
 
-use crate::adapter::{Intake, decodes};
+use std::path::PathBuf;
+
+use crate::adapter::{Intake, decodes, rhythm_of, shape};
 use crate::base::limits::{BURST_MESSAGES, MESSAGE_BYTES_MAX};
 use crate::feed::arrivals::RATE_MAX;
+use crate::feed::rhythm::RHYTHM_GAPS_MAX;
+use crate::feed::shape::{BURST_DEFAULT, INTENSITY_DEFAULT};
 use crate::feed::synthetic::{Mix, SYNTHETIC_BYTES_MAX};
-use crate::feed::{Arrivals, Schedule, Synthetic, SyntheticSpec};
-use crate::io::{Driver, IoError};
+use crate::feed::{Arrivals, Schedule, Shape, Synthetic, SyntheticSpec};
+use crate::io::{Driver, IoError, IoErrorKind};
 use crate::stage::{Arrival, Decode, Feed, Ingress, Port, SourceContext};
 use crate::topology::{Params, Problem};
-
-/// Mean size of a burst unless set otherwise, in messages: the capture's busiest milliseconds have
-/// about as many.
-const BURST_DEFAULT: u64 = 64;
-
-/// How many times the mean rate a burst is sent at unless set otherwise.
-const INTENSITY_DEFAULT: u64 = 20;
 
 /// Bytes of a made-up datagram unless set otherwise: a short market message.
 const DATAGRAM_BYTES_DEFAULT: u64 = 64;
@@ -48,7 +45,7 @@ pub enum Content {
 pub struct MadeUp {
     content: Content,
     rate_per_s: f64,
-    arrivals: Arrivals,
+    shape: Shape,
     seed: u64,
     for_ns: Option<u64>,
     count: Option<u64>,
@@ -68,7 +65,7 @@ pub fn synthetic(symbol: &str, rate_per_s: f64) -> MadeUp {
             symbol: symbol.to_owned(),
         },
         rate_per_s,
-        arrivals: Arrivals::Poisson,
+        shape: Shape::Of(Arrivals::Poisson),
         seed: 1,
         for_ns: None,
         count: None,
@@ -87,7 +84,13 @@ impl MadeUp {
     /// The same with other arrivals.
     #[must_use]
     pub fn arrivals(self, arrivals: Arrivals) -> MadeUp {
-        MadeUp { arrivals, ..self }
+        self.shape(Shape::Of(arrivals))
+    }
+
+    /// The same spread in time by another shape. A capture that it names is read when the line opens.
+    #[must_use]
+    pub fn shape(self, shape: Shape) -> MadeUp {
+        MadeUp { shape, ..self }
     }
 
     /// The same by another seed.
@@ -118,24 +121,32 @@ impl MadeUp {
     /// From the settings `rate`, `arrivals`, `burst`, `intensity`, `seed`, `for`, `count`,
     /// `content`, `symbol` and `bytes`.
     pub(crate) fn from_params(params: &mut Params) -> Result<MadeUp, Problem> {
-        let rate_per_s = params.rate("rate")?.ok_or_else(|| {
-            params.problem(
-                "rate",
-                "the setting \"rate\" is missing",
-                "write rate = \"50k/s\"",
-            )
-        })?;
+        let rate = params.rate("rate")?;
         let most = u64::from(u32::MAX);
-        let burst = params.count("burst", BURST_DEFAULT, 1..=most)? as u32;
-        let intensity = params.count("intensity", INTENSITY_DEFAULT, 1..=most)? as u32;
-        let arrivals = params.word("arrivals", &["constant", "poisson", "bursty"], |word| {
-            Some(match word {
-                "constant" => Arrivals::Constant,
-                "poisson" => Arrivals::Poisson,
-                "bursty" => Arrivals::Bursty { burst, intensity },
-                _ => return None,
-            })
-        })?;
+        let burst = params.count("burst", u64::from(BURST_DEFAULT), 1..=most)? as u32;
+        let intensity = params.count("intensity", u64::from(INTENSITY_DEFAULT), 1..=most)? as u32;
+        let shape = match shape::from_params(params)? {
+            None => Shape::Of(Arrivals::Poisson),
+            Some(Shape::Of(Arrivals::Bursty { .. })) => {
+                Shape::Of(Arrivals::Bursty { burst, intensity })
+            }
+            Some(shape) => shape,
+        };
+        let rate_per_s = match rate {
+            None if shape.has_own_rate() => 0.0,
+            Some(_) if shape.has_own_rate() => {
+                let what = "\"rate\" says nothing of arrivals that bring their own rates";
+                return Err(params.problem("rate", what, "remove it, or choose other arrivals"));
+            }
+            Some(rate) => rate,
+            None => {
+                return Err(params.problem(
+                    "rate",
+                    "the setting \"rate\" is missing",
+                    "write rate = \"50k/s\"",
+                ));
+            }
+        };
         let seed = params.count("seed", 1, 0..=i64::MAX as u64)?;
         let count = params.count("count", u64::MAX, 0..=i64::MAX as u64)?;
         let bytes = params.count(
@@ -165,7 +176,7 @@ impl MadeUp {
         Ok(MadeUp {
             content,
             rate_per_s,
-            arrivals: arrivals.unwrap_or(Arrivals::Poisson),
+            shape,
             seed,
             for_ns: params.span_ns("for")?,
             count: params.has("count").then_some(count),
@@ -173,24 +184,29 @@ impl MadeUp {
     }
 
     fn maker(&self) -> Result<(Maker, usize), Problem> {
+        // What a capture says is known when the line opens; until then any arrivals will do.
+        let arrivals = match &self.shape {
+            Shape::Of(arrivals) => *arrivals,
+            Shape::Recorded { .. } => Arrivals::Constant,
+        };
         match &self.content {
             Content::Market { symbol } => {
                 let spec = SyntheticSpec {
                     seed: self.seed,
                     symbol: symbol.clone(),
                     rate_per_s: self.rate_per_s,
-                    arrivals: self.arrivals,
+                    arrivals,
                     mix: Mix::default(),
                 };
                 let feed = Synthetic::new(&spec).map_err(|error| {
-                    let help = "a symbol is \"BTCUSDT\", a rate \"50k/s\", arrivals are constant, poisson or bursty";
+                    let help = "a symbol is \"BTCUSDT\", a rate \"50k/s\", arrivals are constant or poisson";
                     Problem::new(error.to_string(), help)
                 })?;
                 Ok((Maker::Market(Box::new(feed)), SYNTHETIC_BYTES_MAX))
             }
             Content::Datagrams { bytes } => {
                 let len = (*bytes).clamp(DATAGRAM_BYTES_MIN as usize, MESSAGE_BYTES_MAX);
-                let made = Schedule::new(self.rate_per_s, self.arrivals, self.seed);
+                let made = Schedule::new(self.rate_per_s, arrivals, self.seed);
                 let schedule = made.map_err(|error| {
                     let help = format!("a rate is above 0 and at most {RATE_MAX} a second");
                     Problem::new(error.to_string(), help)
@@ -205,8 +221,13 @@ impl MadeUp {
 impl Intake for MadeUp {
     fn into_ingress(self, decoder: Box<dyn Decode>) -> Result<Box<dyn Ingress>, Problem> {
         let (maker, buffer_bytes) = self.maker()?;
+        let recorded = match self.shape {
+            Shape::Recorded { file } => Some((file, self.rate_per_s)),
+            Shape::Of(_) => None,
+        };
         Ok(Box::new(SyntheticSource {
             maker,
+            recorded,
             decoder,
             buffer: vec![0; buffer_bytes].into_boxed_slice(),
             waiting: None,
@@ -223,6 +244,13 @@ enum Maker {
 }
 
 impl Maker {
+    fn follow(&mut self, other: Schedule) {
+        match self {
+            Maker::Market(feed) => feed.follow(other),
+            Maker::Datagrams { schedule, .. } => *schedule = other,
+        }
+    }
+
     /// Writes the next message: when it is due after the start, and its length.
     fn next(&mut self, buffer: &mut [u8]) -> Option<(u64, usize)> {
         match self {
@@ -240,6 +268,8 @@ impl Maker {
 /// Makes messages up.
 pub struct SyntheticSource {
     maker: Maker,
+    /// The capture whose rhythm it follows, and the mean rate, in messages a second.
+    recorded: Option<(PathBuf, f64)>,
     decoder: Box<dyn Decode>,
     buffer: Box<[u8]>,
     /// The message in the buffer: when it is due on the line's clock, and its length.
@@ -288,11 +318,23 @@ impl Ingress for SyntheticSource {
             Maker::Market(_) => size_of::<Synthetic>(),
             Maker::Datagrams { .. } => 0,
         };
-        let own_bytes = size_of::<SyntheticSource>() + self.buffer.len();
+        let rhythm_bytes = match self.recorded {
+            Some(_) => RHYTHM_GAPS_MAX * size_of::<u64>(),
+            None => 0,
+        };
+        let own_bytes = size_of::<SyntheticSource>() + self.buffer.len() + rhythm_bytes;
         own_bytes + feed_bytes + self.decoder.memory_bytes()
     }
 
-    fn open(&mut self, _io: &mut Driver) -> Result<(), IoError> {
+    fn open(&mut self, io: &mut Driver) -> Result<(), IoError> {
+        if let Some((file, rate_per_s)) = &self.recorded {
+            let rhythm = rhythm_of(io, file)?;
+            let schedule = Schedule::recorded(*rate_per_s, rhythm);
+            // The rate was good for the schedule that this one replaces.
+            self.maker.follow(schedule.map_err(|_| {
+                IoError::new(IoErrorKind::InvalidInput, "scale the rhythm of").on(&file.display())
+            })?);
+        }
         Ok(())
     }
 

@@ -154,6 +154,22 @@ pub const STALL_NS: u64 = 5_000_000_000;
 /// core for longer than that while it holds back a line.
 pub const CLAIM_OPEN_NS: u64 = 100_000_000;
 
+/// Long segments that a judged loop notes: at 17,000 gaps a second, the most seen on a shared machine, enough for 7 s, and
+/// for minutes where the host is quiet. What has no room is counted, and the run is not judged.
+pub const GAP_LOG_SEGMENTS: usize = 1 << 17;
+
+/// From how long on an idle segment is noted, in nanoseconds: the least that is ever taken for a gap of the host.
+pub const IDLE_FLOOR_NS: u64 = 500;
+
+/// From how long on the kernel is asked about a handler, a send or a chore, in nanoseconds: a question costs 1.5 us.
+pub const SUSPECT_NS: u64 = 3_000;
+
+/// Most that a message of a batch adds to [`SUSPECT_NS`], in nanoseconds: batches are timed as a whole.
+pub const SUSPECT_MESSAGE_NS: u64 = 1_000;
+
+/// Messages that a judged hop notes unless told otherwise: 10 s at 100,000 a second, 24 B each.
+pub const PASSAGES_DEFAULT: usize = 1 << 20;
+
 /// Longest name of a node or line, in bytes: the table has columns.
 pub const NAME_BYTES_MAX: usize = 48;
 

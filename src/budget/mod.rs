@@ -5,11 +5,14 @@
 //!
 //! Invariant: values and counters only; nobody is called from here and nothing is timed here.
 
+pub mod evidence;
 pub mod ledger;
 pub mod limit;
 pub mod regime;
 pub mod report;
+pub mod taint;
 
+pub use evidence::{Evidence, HopEvidence, LongSegment, LoopEvidence, Passage, Segment, Witness};
 pub use ledger::{Arrivals, HopCounters, IngressCounters, StageCounters};
 pub use limit::{Budget, BudgetError, Limit, Of, Quantile};
 pub use regime::{Regime, Regimes};

@@ -13,7 +13,7 @@ use crate::topology::{Draft, Hop, Params, Part, Problem, Problems, Registry};
 
 use super::document::{Table, parse};
 use super::line::{LineSpec, NodeSpec};
-use super::load::Load;
+use super::load::{Load, LoadChange};
 use super::overrides::{Overrides, path};
 use super::owed::{Owed, Slo};
 use super::shares;
@@ -119,6 +119,21 @@ impl Case {
     #[must_use]
     pub fn load(&self) -> Option<&Load> {
         self.load.as_ref()
+    }
+
+    /// Changes what `load.toml` says, for one run.
+    ///
+    /// # Errors
+    /// There is no `load.toml`; a rate for a shape that brings its own; bursts that last into the next.
+    pub fn change_load(&mut self, change: &LoadChange) -> Result<(), Problem> {
+        match &mut self.load {
+            Some(load) => load.change(change),
+            None if change.is_some() => Err(Problem::new(
+                "the case has no load.toml, so there is no load to change",
+                "write one: rate = \"10k/s\" is enough",
+            )),
+            None => Ok(()),
+        }
     }
 
     /// What the line owes from end to end.

@@ -4,8 +4,13 @@
 //!
 //! Invariant: values only; whoever drives the line sends by them.
 
+use crate::adapter::shape;
 use crate::base::limits::MESSAGE_BYTES_MAX;
-use crate::feed::Arrivals;
+use crate::base::units::Span;
+use crate::feed::arrivals::RATE_MAX;
+use crate::feed::schedule::ScheduleError;
+use crate::feed::shape::{BURST_DEFAULT, BURST_MAX, INTENSITY_DEFAULT};
+use crate::feed::{Arrivals, Rhythm, Schedule, Shape, Synthetic};
 use crate::topology::problem::{all, closest};
 use crate::topology::{Params, Problem, Problems};
 
@@ -19,17 +24,8 @@ const RATE_DEFAULT: f64 = 10_000.0;
 /// Seed where the file names none. Any number would do, if it is always the same.
 const SEED_DEFAULT: u64 = 42;
 
-/// Largest seed: leaves room for each source's own, and fits in any format's integers.
-const SEED_MAX: u64 = u32::MAX as u64;
-
-/// Mean messages of a burst where the file names no number.
-const BURST_DEFAULT: u64 = 50;
-
-/// How many times the mean rate a burst is sent at where the file names no number.
-const INTENSITY_DEFAULT: u64 = 20;
-
-/// Largest burst, and largest intensity: at a million messages it lasts as long as a run.
-const BURST_MAX: u64 = 1_000_000;
+/// Largest seed of a load: leaves room for each source's own, and fits in any format's integers.
+pub const SEED_MAX: u64 = u32::MAX as u64;
 
 /// Fewest bytes of a datagram: its number is in the first eight.
 const DATAGRAM_BYTES_MIN: u64 = 8;
@@ -94,13 +90,34 @@ pub struct Feed {
     pub source: String,
     /// What its messages are made of.
     pub content: Content,
-    /// Mean rate, in messages a second.
+    /// Mean rate, in messages a second; says nothing where the shape brings its own.
     pub rate_per_s: f64,
     /// How they are spread in time.
-    pub arrivals: Arrivals,
+    pub shape: Shape,
     /// Seed of times and contents. Unless the source's own is given, it is the file's plus the
     /// source's place in the line, so that no two feeds are the same.
     pub seed: u64,
+}
+
+impl Feed {
+    /// When its messages are due, in nanoseconds from the start: what a source or a sender that was
+    /// fed by it sent by. A shape that follows a capture takes its `rhythm`, and no other one does.
+    ///
+    /// # Errors
+    /// A rate or arrivals that cannot be, or a capture's rhythm that is missing.
+    pub fn schedule(&self, rhythm: Option<Rhythm>) -> Result<Schedule, ScheduleError> {
+        match (&self.shape, rhythm) {
+            (Shape::Recorded { .. }, Some(rhythm)) => Schedule::recorded(self.rate_per_s, rhythm),
+            (Shape::Recorded { .. }, None) => Err(ScheduleError::Rhythm),
+            (Shape::Of(arrivals), _) => {
+                let seed = match self.content {
+                    Content::Market => Synthetic::times_seed(self.seed),
+                    Content::Datagrams { .. } => self.seed,
+                };
+                Schedule::new(self.rate_per_s, *arrivals, seed)
+            }
+        }
+    }
 }
 
 /// What `load.toml` says.
@@ -129,7 +146,7 @@ impl Load {
         let sources = sources.as_slice();
         let tables = document.take_tables("feed", problems);
         let mut params = document.into_params(&["feed"], problems);
-        let common = Shape::DEFAULT.read(&mut params, problems);
+        let common = Manner::DEFAULT.read(&mut params, problems);
         let seed = noted(params.count("seed", SEED_DEFAULT, 0..=SEED_MAX), problems);
         let seed = seed.unwrap_or(SEED_DEFAULT);
         let vias = [Via::Direct, Via::Udp].map(Via::name);
@@ -163,7 +180,7 @@ impl Load {
                 params.need_text("source", sources.first().unwrap_or(&"…")),
                 problems,
             );
-            let shape = common.read(&mut params, problems);
+            let manner = common.read(&mut params, problems);
             let own = params.has("seed");
             let seed = noted(params.count("seed", SEED_DEFAULT, 0..=SEED_MAX), problems);
             problems.0.extend(params.unknown().0);
@@ -176,7 +193,7 @@ impl Load {
             match feeds.iter_mut().find(|feed| feed.source == source) {
                 Some(feed) => {
                     let seed = seed.filter(|_| own).unwrap_or(feed.seed);
-                    *feed = shape.feed(&source, seed);
+                    *feed = manner.feed(&source, seed);
                 }
                 None => {
                     let what = format!("\"{source}\" is no source of this line");
@@ -202,69 +219,144 @@ pub(super) fn meant(given: &str, sources: &[&str]) -> String {
     }
 }
 
-/// What is the same for a file and for one of its feeds.
-#[derive(Clone, Copy)]
-struct Shape {
-    content: Content,
-    rate_per_s: f64,
-    arrivals: Arrivals,
+/// Whether there are such times at that rate, or what is wrong and what would be right.
+fn can_be(shape: &Shape, rate_per_s: f64) -> Result<(), (String, String)> {
+    let Shape::Of(arrivals) = shape else {
+        return Ok(());
+    };
+    Schedule::new(rate_per_s, *arrivals, 0)
+        .map(drop)
+        .map_err(|error| {
+            let help = match error {
+                ScheduleError::BurstSpan { messages, .. } => {
+                    let apart_ns = (f64::from(messages) / rate_per_s * 1e9) as u64;
+                    let span = Span(apart_ns);
+                    format!("write a span of at most {span}, which is from one burst to the next")
+                }
+                _ => format!("rates are above 0 and at most {RATE_MAX} a second"),
+            };
+            (error.to_string(), help)
+        })
 }
 
-impl Shape {
-    const DEFAULT: Shape = Shape {
+/// What a run changes of a load, for every source that it feeds. The default changes nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LoadChange {
+    /// Another mean rate for each source, in messages a second.
+    pub rate_per_s: Option<f64>,
+    /// Another shape.
+    pub shape: Option<Shape>,
+    /// Another seed for the first source; the next has one more, and so on.
+    pub seed: Option<u64>,
+}
+
+impl LoadChange {
+    /// Whether it changes something.
+    #[must_use]
+    pub fn is_some(&self) -> bool {
+        *self != LoadChange::default()
+    }
+}
+
+impl Load {
+    /// Changes what is asked for. Sources that are bursty already stay as bursty as they are.
+    ///
+    /// # Errors
+    /// A rate for a shape that brings its own, or bursts that one rate is too high for; the load is
+    /// then half changed.
+    pub(super) fn change(&mut self, change: &LoadChange) -> Result<(), Problem> {
+        for (place, feed) in (0..).zip(&mut self.feeds) {
+            match (&change.shape, &feed.shape) {
+                (Some(Shape::Of(Arrivals::Bursty { .. })), Shape::Of(Arrivals::Bursty { .. }))
+                | (None, _) => {}
+                (Some(shape), _) => feed.shape = shape.clone(),
+            }
+            if change.rate_per_s.is_some() && feed.shape.has_own_rate() {
+                let shape = &feed.shape;
+                let what =
+                    format!("a rate says nothing of \"{shape}\", which brings its own rates");
+                return Err(Problem::new(
+                    what,
+                    "leave the rate out, or choose another shape",
+                ));
+            }
+            feed.rate_per_s = change.rate_per_s.unwrap_or(feed.rate_per_s);
+            feed.seed = change.seed.map_or(feed.seed, |seed| seed + place);
+            can_be(&feed.shape, feed.rate_per_s).map_err(|(what, help)| {
+                let source = &feed.source;
+                Problem::new(format!("the load of \"{source}\": {what}"), help)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// What is the same for a file and for one of its feeds.
+#[derive(Clone)]
+struct Manner {
+    content: Content,
+    rate_per_s: f64,
+    shape: Shape,
+}
+
+impl Manner {
+    const DEFAULT: Manner = Manner {
         content: Content::Market,
         rate_per_s: RATE_DEFAULT,
-        arrivals: Arrivals::Poisson,
+        shape: Shape::Of(Arrivals::Poisson),
     };
 
     /// The same with what the settings say.
-    fn read(self, params: &mut Params, problems: &mut Problems) -> Shape {
+    fn read(&self, params: &mut Params, problems: &mut Problems) -> Manner {
         let rate = noted(params.rate("rate"), problems).flatten();
-        let arrivals = noted(self.arrivals(params), problems);
+        let shape = noted(self.shape(params), problems);
         let content = noted(self.content(params), problems);
-        Shape {
+        let rate_per_s = rate.unwrap_or(self.rate_per_s);
+        if let Some(shape) = &shape
+            && let Err((what, help)) = can_be(shape, rate_per_s)
+        {
+            problems.push(params.problem("arrivals", what, help));
+        }
+        Manner {
             content: content.unwrap_or(self.content),
-            rate_per_s: rate.unwrap_or(self.rate_per_s),
-            arrivals: arrivals.unwrap_or(self.arrivals),
+            rate_per_s,
+            shape: shape.unwrap_or_else(|| self.shape.clone()),
         }
     }
 
-    fn arrivals(self, params: &mut Params) -> Result<Arrivals, Problem> {
-        let words = ["constant", "poisson", "bursty"];
-        let word = params.word("arrivals", &words, |word| {
-            words.iter().copied().find(|known| *known == word)
-        });
-        let (burst, intensity) = match self.arrivals {
-            Arrivals::Bursty { burst, intensity } => (u64::from(burst), u64::from(intensity)),
+    fn shape(&self, params: &mut Params) -> Result<Shape, Problem> {
+        let given = shape::from_params(params);
+        let (burst, intensity) = match self.shape {
+            Shape::Of(Arrivals::Bursty { burst, intensity }) => (burst, intensity),
             _ => (BURST_DEFAULT, INTENSITY_DEFAULT),
         };
-        let burst = params.count("burst", burst, 1..=BURST_MAX);
-        let intensity = params.count("intensity", intensity, 1..=BURST_MAX);
-        let bursty = Arrivals::Bursty {
+        let most = u64::from(BURST_MAX);
+        let burst = params.count("burst", u64::from(burst), 1..=most);
+        let intensity = params.count("intensity", u64::from(intensity), 1..=most);
+        let bursty = Shape::Of(Arrivals::Bursty {
             burst: burst? as u32,
             intensity: intensity? as u32,
-        };
-        let arrivals = match word? {
-            Some("constant") => Arrivals::Constant,
-            Some("poisson") => Arrivals::Poisson,
-            Some(_) => bursty,
-            None if matches!(self.arrivals, Arrivals::Bursty { .. }) => bursty,
-            None => self.arrivals,
+        });
+        let shape = match given?.unwrap_or_else(|| self.shape.clone()) {
+            Shape::Of(Arrivals::Bursty { .. }) => bursty.clone(),
+            shape => shape,
         };
         let stray = ["burst", "intensity"]
             .into_iter()
             .find(|key| params.has(key));
-        match stray {
-            Some(key) if arrivals != bursty => {
-                let what = format!("\"{key}\" says nothing of arrivals that are not bursty");
-                let help = "write arrivals = \"bursty\" beside it, or remove it";
-                Err(params.problem(key, what, help))
-            }
-            _ => Ok(arrivals),
+        if let Some(key) = stray.filter(|_| shape != bursty) {
+            let what = format!("\"{key}\" says nothing of arrivals that are not bursty");
+            let help = "write arrivals = \"bursty\" beside it, or remove it";
+            return Err(params.problem(key, what, help));
         }
+        if shape.has_own_rate() && params.has("rate") {
+            let what = "\"rate\" says nothing of arrivals that bring their own rates";
+            return Err(params.problem("rate", what, "remove it, or choose other arrivals"));
+        }
+        Ok(shape)
     }
 
-    fn content(self, params: &mut Params) -> Result<Content, Problem> {
+    fn content(&self, params: &mut Params) -> Result<Content, Problem> {
         let words = ["market", "datagrams"];
         let word = params.word("content", &words, |word| {
             words.iter().copied().find(|known| *known == word)
@@ -292,12 +384,12 @@ impl Shape {
         Ok(content)
     }
 
-    fn feed(self, source: &str, seed: u64) -> Feed {
+    fn feed(&self, source: &str, seed: u64) -> Feed {
         Feed {
             source: source.to_owned(),
             content: self.content,
             rate_per_s: self.rate_per_s,
-            arrivals: self.arrivals,
+            shape: self.shape.clone(),
             seed,
         }
     }

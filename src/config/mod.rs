@@ -28,7 +28,7 @@ mod shares;
 mod source_text;
 
 pub use case::{Case, CaseFiles, GivenNode};
-pub use load::{Content, Feed, Load, Via};
+pub use load::{Content, Feed, Load, LoadChange, SEED_MAX, Via};
 pub use overrides::{FeedMode, HopSetting, Overrides};
 pub use owed::Slo;
 pub use source_text::SourceText;

@@ -8,7 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::feed::Arrivals;
+use crate::feed::{Arrivals, Shape};
 use crate::host::Pin;
 use crate::overload::WhenFull;
 use crate::topology::check::depth_is_right;
@@ -191,20 +191,17 @@ impl Instead {
 fn synthetic(feed: &Feed) -> Instead {
     let word = |word: &str| Value::Text(word.to_owned());
     let mut settings = vec![
-        ("rate", Value::Text(format!("{}/s", feed.rate_per_s))),
         ("seed", whole(feed.seed)),
         ("content", word(feed.content.name())),
+        ("arrivals", Value::Text(feed.shape.to_string())),
     ];
-    let arrivals = match feed.arrivals {
-        Arrivals::Constant => "constant",
-        Arrivals::Poisson => "poisson",
-        Arrivals::Bursty { burst, intensity } => {
-            settings.push(("burst", Value::Int(i64::from(burst))));
-            settings.push(("intensity", Value::Int(i64::from(intensity))));
-            "bursty"
-        }
-    };
-    settings.push(("arrivals", word(arrivals)));
+    if !feed.shape.has_own_rate() {
+        settings.push(("rate", Value::Text(format!("{}/s", feed.rate_per_s))));
+    }
+    if let Shape::Of(Arrivals::Bursty { burst, intensity }) = feed.shape {
+        settings.push(("burst", Value::Int(i64::from(burst))));
+        settings.push(("intensity", Value::Int(i64::from(intensity))));
+    }
     if let Content::Datagrams { bytes } = feed.content {
         settings.push(("bytes", whole(bytes as u64)));
     }

@@ -8,7 +8,8 @@
 //! | [`symbols`] | the bounded table of symbols of a line |
 //! | [`binance`] | the exchange's JSON, decoded by [`binance::Decoder`] |
 //! | [`line`](mod@line) | the `<ns> <json>` lines of captures |
-//! | [`arrivals`] | open-loop schedules: constant, Poisson, bursty |
+//! | [`arrivals`], [`schedule`] | open-loop schedules: constant, Poisson, bursty, bursts, ramps, recorded |
+//! | [`rhythm`], [`shape`] | the gaps of a capture; how people write a schedule |
 //! | [`synthetic`] | a seeded feed in the exchange's format |
 //! | `predict`, `fields`, `scanner`, `digits` | the decoder: usual order of keys, rules, grammar, numbers |
 //!
@@ -24,11 +25,14 @@ mod fields;
 pub mod line;
 pub mod market;
 mod predict;
+pub mod rhythm;
 mod scanner;
+pub mod schedule;
+pub mod shape;
 pub mod symbols;
 pub mod synthetic;
 
-pub use arrivals::{Arrivals, Schedule};
+pub use arrivals::Arrivals;
 pub use binance::{Decoder, Message};
 pub use datagram::{Datagram, DatagramPart, Datagrams};
 pub use decimal::{Price, Qty};
@@ -36,5 +40,8 @@ pub use line::parse_line;
 pub use market::{
     BookTicker, DepthHead, Left, Level, Levels, SnapshotHead, Trade, fragments, frames_needed,
 };
+pub use rhythm::Rhythm;
+pub use schedule::Schedule;
+pub use shape::Shape;
 pub use symbols::Symbols;
 pub use synthetic::{Synthetic, SyntheticSpec};

@@ -11,7 +11,8 @@
 
 use crate::base::Prng;
 use crate::base::limits::MESSAGE_BYTES_MAX;
-use crate::feed::arrivals::{Arrivals, Schedule, ScheduleError};
+use crate::feed::arrivals::Arrivals;
+use crate::feed::schedule::{Schedule, ScheduleError};
 use crate::feed::symbols::{Symbols, SymbolsError};
 
 /// Bytes of buffer that hold any message of the feed.
@@ -155,8 +156,10 @@ impl Synthetic {
     pub fn new(spec: &SyntheticSpec) -> Result<Synthetic, SyntheticError> {
         Symbols::new(&[&spec.symbol])?;
         let mut prng = Prng::new(spec.seed);
-        // Times draw from a generator of their own: other arrivals leave the contents as they are.
-        let schedule = Schedule::new(spec.rate_per_s, spec.arrivals, prng.next_u64())?;
+        // The contents draw on behind the number that seeds the times.
+        prng.next_u64();
+        let times_seed = Synthetic::times_seed(spec.seed);
+        let schedule = Schedule::new(spec.rate_per_s, spec.arrivals, times_seed)?;
         if (spec.mix.book_ticker, spec.mix.trade, spec.mix.depth) == (0, 0, 0) {
             return Err(SyntheticError::EmptyMix);
         }
@@ -175,6 +178,18 @@ impl Synthetic {
             built_bid_ticks: START_TICKS,
             built_ask_ticks: START_TICKS + 1,
         })
+    }
+
+    /// The seed of its [`Schedule`] for a spec's seed. Times draw from a generator of their own: other
+    /// arrivals leave the contents as they are.
+    #[must_use]
+    pub fn times_seed(seed: u64) -> u64 {
+        Prng::new(seed).next_u64()
+    }
+
+    /// Sends at these times from now on, instead of those of the spec; contents stay as they are.
+    pub fn follow(&mut self, schedule: Schedule) {
+        self.schedule = schedule;
     }
 
     /// Writes the next message into `buffer`: its intended time in nanoseconds from the start, and

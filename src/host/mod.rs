@@ -11,6 +11,7 @@ mod cgroup;
 pub mod memory;
 mod pin;
 mod process;
+mod thread;
 mod tree;
 
 use std::path::Path;
@@ -21,6 +22,7 @@ use serde::Serialize;
 pub use memory::{MemoryReport, MemoryWish, Wish};
 pub use pin::{PINNABLE_CORES, Pin, PinError, Pinned, pin};
 pub use process::{age_ns, resident_bytes};
+pub use thread::ThreadUse;
 use tree::Tree;
 
 /// A memory node and the cores near it.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::base::limits::{HOUSEKEEPING_NS, PARK_MAX_NS};
 use crate::base::{Cause, primitive};
-use crate::budget::Regime;
+use crate::budget::{Regime, Segment};
 use crate::clock::Clock;
 use crate::io::{Driver, IoError};
+use crate::stage::log::LoopLog;
 use crate::stage::{Node, Turn, panic_words};
 use crate::wait::{Idle, Rest, Sleeper, Strategy};
 
@@ -83,6 +84,7 @@ pub struct Reactor {
     idle_turns: u32,
     turns_since_poll: u32,
     seen: Command,
+    log: LoopLog,
 }
 
 impl std::fmt::Debug for Reactor {
@@ -123,7 +125,15 @@ impl Reactor {
             idle_turns: 0,
             turns_since_poll: 0,
             seen: Command::Hold,
+            log: LoopLog::off(),
         }
+    }
+
+    /// The same with a log of its long segments.
+    #[must_use]
+    pub fn logged(mut self, log: LoopLog) -> Reactor {
+        self.log = log;
+        self
     }
 
     /// Opens what the nodes need of the operating system, on the loop's own thread.
@@ -145,6 +155,12 @@ impl Reactor {
 
     /// Runs until every node is over.
     pub fn run(&mut self) {
+        self.turns();
+        let names = self.nodes.iter().map(|node| node.name().to_owned());
+        self.log.hand_over(names);
+    }
+
+    fn turns(&mut self) {
         loop {
             match self.step() {
                 Step::Worked => self.idle.worked(),
@@ -180,6 +196,8 @@ impl Reactor {
             mark_ns: self.mark_ns,
             idle: &self.counters.regimes,
             rest_ns: 0,
+            clock: &self.clock,
+            log: &mut self.log,
         };
         let (mut work, mut held_back, mut over) = (0, false, true);
         // The node that took the longest, and how long: its own time, without idling.
@@ -190,6 +208,7 @@ impl Reactor {
             }
             over = false;
             self.counters.current.set(at as u64 + 1);
+            turn.log.node = at as u16 + 1;
             let progress = node.turn(&mut turn);
             work += progress.work;
             held_back |= progress.held_back;
@@ -199,6 +218,7 @@ impl Reactor {
             }
             busy_ns = busy_so_far_ns;
         }
+        turn.log.node = 0;
         self.mark_ns = turn.mark_ns;
         self.counters.current.set(0);
         self.counters.turns.add(1);
@@ -227,7 +247,9 @@ impl Reactor {
             self.look_at_poll();
         }
         self.idle_turns += 1;
-        if self.idle_turns >= IDLE_TURNS_PER_LOOK || self.clock.is_virtual() {
+        // A loop that is judged looks at the clock in every turn: what is longer than a turn takes is the host's.
+        let looks = self.log.is_on() || self.clock.is_virtual();
+        if looks || self.idle_turns >= IDLE_TURNS_PER_LOOK {
             self.look_around(held_back);
         }
         Step::Idle {
@@ -250,6 +272,17 @@ impl Reactor {
     fn look_around(&mut self, held_back: bool) {
         self.idle_turns = 0;
         self.looked_ns = self.clock.stamp();
+        let (since_ns, now_ns) = (self.mark_ns, self.looked_ns);
+        let span_ns = now_ns.saturating_sub(since_ns);
+        // Before chores, which are no part of it. A park is none either: it is not looked around after.
+        if !held_back {
+            self.log.idle_turn(span_ns);
+        }
+        if !held_back && self.log.is_long(Segment::Idle, span_ns) {
+            self.account(Regime::Idle, now_ns);
+            self.log.note(Segment::Idle, since_ns, now_ns);
+            self.account(Regime::Housekeeping, self.clock.stamp());
+        }
         self.rested_until(self.looked_ns, held_back);
     }
 
@@ -286,6 +319,13 @@ impl Reactor {
             guarded(node.as_mut(), |node| node.housekeep(driver));
         }
         self.counters.current.set(0);
+        let (since_ns, now_ns) = (self.mark_ns, self.clock.stamp());
+        let kind = Segment::Housekeeping;
+        if self.log.is_long(kind, now_ns.saturating_sub(since_ns)) {
+            self.log.note(kind, since_ns, now_ns);
+        } else {
+            self.log.refresh();
+        }
         self.account(Regime::Housekeeping, self.clock.stamp());
         self.counters.span_ns.set(self.mark_ns - self.began_ns);
         self.housekeep_at_ns = self.mark_ns + HOUSEKEEPING_NS;
@@ -301,6 +341,7 @@ impl Reactor {
             self.mark_ns = self.clock.stamp();
             self.began_ns = self.mark_ns;
             self.counters.regimes.clear();
+            self.log.begin();
         }
         self.seen = command;
         for node in &mut self.nodes {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::base::limits::BATCH_FRAMES;
 use crate::base::{Cause, Discard, Envelope, Reason};
-use crate::budget::Regime;
+use crate::budget::{Regime, Segment};
 use crate::frame::Input;
 use crate::io::{Driver, IoError};
 use crate::ring::fan_in::Rotation;
@@ -211,6 +211,14 @@ impl<H: Handler> Consumer<H> {
             let t_done_ns = clock.stamp();
             self.in_hand = None;
             t_before_ns = Some(t_done_ns);
+            let kind = Segment::of(H::REGIME);
+            if turn
+                .log
+                .is_long(kind, t_done_ns - t_dequeue_ns.min(t_done_ns))
+            {
+                account_until(t_before_ns.take(), H::REGIME, counters, turn);
+                turn.note(kind, t_dequeue_ns, t_done_ns);
+            }
             let disposal = match outcome {
                 Ok(Fate::Now(disposal)) => disposal,
                 Ok(Fate::NotNow) => {
@@ -312,7 +320,8 @@ impl<H: Handler> Consumer<H> {
             } = &mut self.wiring;
             let mut cx = Context::new(outputs, clock, counters, &mut self.timer, now_ns);
             self.handler.timer(&mut cx);
-            turn.account(&counters.regimes, Regime::Work, clock.stamp());
+            let now_ns = clock.stamp();
+            turn.account_segment(&counters.regimes, Regime::Work, Segment::Handler, now_ns);
         }
     }
 
@@ -357,7 +366,8 @@ impl<H: Handler> Consumer<H> {
         self.unflushed = self.handler.pending();
         self.take_back_lost();
         let now_ns = self.wiring.clock.stamp();
-        turn.account(&self.wiring.counters.regimes, H::REGIME, now_ns);
+        let regimes = &self.wiring.counters.regimes;
+        turn.account_segment(regimes, H::REGIME, Segment::of(H::REGIME), now_ns);
     }
 
     /// Sends what the handler has queued, as much as the outside takes now; false if some is left.
@@ -365,7 +375,8 @@ impl<H: Handler> Consumer<H> {
         while !self.queued.is_empty() {
             let fate = self.handler.send_queued(turn.io);
             let now_ns = self.wiring.clock.stamp();
-            turn.account(&self.wiring.counters.regimes, H::REGIME, now_ns);
+            let regimes = &self.wiring.counters.regimes;
+            turn.account_segment(regimes, H::REGIME, Segment::of(H::REGIME), now_ns);
             let Some((Fate::Now(disposal), count)) = fate else {
                 self.held = Some(None);
                 return false;
@@ -471,7 +482,12 @@ fn held_until(now_ns: u64, hop: Option<usize>, counters: &NodeCounters, turn: &m
     if let Some(by) = hop.and_then(|hop| counters.held_back_by.get(hop)) {
         by.add(span_ns);
     }
-    turn.account(&counters.regimes, Regime::HeldBack, now_ns);
+    turn.account_segment(
+        &counters.regimes,
+        Regime::HeldBack,
+        Segment::HeldBack,
+        now_ns,
+    );
 }
 
 /// Gives the time since the last mark, up to when the last frame was done with, to a regime: once a

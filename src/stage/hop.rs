@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use crate::base::envelope::saturate_ns;
 use crate::base::{Cause, Discard, Envelope, Flags, Reason, Shed};
-use crate::budget::HopCounters;
+use crate::budget::{HopCounters, Passage};
 use crate::frame::{Frame, KindInfo};
 use crate::hist::Recorder;
 use crate::io::Waker;
 use crate::overload::WhenFull;
 use crate::wait::Alarm;
 
+use super::log::HopLog;
 use super::ring::{RxRing, TxRing};
 use super::tap::{Desk, Inlet};
 
@@ -328,6 +330,9 @@ pub struct HopRx {
     /// Of the consumers that follow this one on a shared ring.
     bells: Vec<Doorbell>,
     tap: Inlet,
+    log: HopLog,
+    /// What marks its messages in the log.
+    mark: u16,
 }
 
 impl HopRx {
@@ -349,12 +354,21 @@ impl HopRx {
             service_ns: 0,
             bells,
             tap: Inlet::default(),
+            log: HopLog::default(),
+            mark: 0,
         }
     }
 
     /// The same with a desk at which taps are attached.
     pub(crate) fn tapped_at(mut self, desk: Arc<Desk>) -> HopRx {
         self.tap = Inlet::new(desk);
+        self
+    }
+
+    /// The same with a log of its messages, each with that mark.
+    pub(crate) fn logged(mut self, log: HopLog, mark: u16) -> HopRx {
+        self.log = log;
+        self.mark = mark;
         self
     }
 
@@ -391,6 +405,17 @@ impl HopRx {
         self.recorder
             .record_all([sojourn_ns - service_ns, service_ns, sojourn_ns]);
         self.counters.rx.delivered.add(1);
+        if self.log.is_on() {
+            let (wait_ns, _) = saturate_ns(sojourn_ns - service_ns);
+            self.log.note(Passage {
+                t_offer_ns: envelope.t_offer_ns,
+                origin_ns: envelope.origin_ns,
+                wait_ns,
+                service_ns: saturate_ns(service_ns).0,
+                source: envelope.source,
+                flags: self.mark,
+            });
+        }
         if envelope.origin_ns == u32::MAX {
             self.counters.rx.origin_saturated.add(1);
         }

@@ -2,8 +2,9 @@
 
 use core::net::SocketAddr;
 
+use crate::base::limits::SUSPECT_MESSAGE_NS;
 use crate::base::{Hangup, Reject};
-use crate::budget::{IngressCounters, Regime};
+use crate::budget::{IngressCounters, Regime, Segment};
 use crate::clock::Clock;
 use crate::hist::Recorder;
 use crate::io::{Driver, IoError};
@@ -211,8 +212,12 @@ impl SourceContext<'_, '_> {
         if let Some(by) = self.counters.held_back_by.get(hop) {
             by.add(now_ns.saturating_sub(self.turn.mark_ns));
         }
-        self.turn
-            .account(&self.counters.regimes, Regime::HeldBack, now_ns);
+        self.turn.account_segment(
+            &self.counters.regimes,
+            Regime::HeldBack,
+            Segment::HeldBack,
+            now_ns,
+        );
         self.hold.since_ns.get_or_insert(now_ns);
         self.hold.until_ns = now_ns;
         self.hold.now = true;
@@ -223,8 +228,7 @@ impl SourceContext<'_, '_> {
     #[inline]
     pub fn message(&mut self, arrival: Arrival<'_>, decoder: &mut (impl Decode + ?Sized)) {
         let now_ns = self.cx.stamp();
-        self.turn
-            .account(&self.counters.regimes, Regime::Io, now_ns);
+        self.account_received(now_ns);
         let offer_at_ns = self.offer_at_ns(arrival.t_intended_ns, arrival.scheduled);
         if arrival.scheduled {
             self.counters
@@ -234,8 +238,12 @@ impl SourceContext<'_, '_> {
         }
         self.hand_over(arrival, decoder, now_ns, offer_at_ns);
         let done_ns = self.cx.stamp();
-        self.turn
-            .account(&self.counters.regimes, Regime::Work, done_ns);
+        self.turn.account_segment(
+            &self.counters.regimes,
+            Regime::Work,
+            Segment::Handler,
+            done_ns,
+        );
     }
 
     /// Begins to hand over messages that one call brought, now or in an earlier turn: the time since
@@ -248,8 +256,7 @@ impl SourceContext<'_, '_> {
     #[inline]
     pub fn begin_batch(&mut self, decoder: &(impl Decode + ?Sized), waited: bool) -> InHand {
         let now_ns = self.cx.stamp();
-        self.turn
-            .account(&self.counters.regimes, Regime::Io, now_ns);
+        self.account_received(now_ns);
         InHand {
             now_ns,
             waited,
@@ -283,8 +290,15 @@ impl SourceContext<'_, '_> {
     #[inline]
     pub fn end_batch(&mut self) {
         let done_ns = self.cx.stamp();
+        let since_ns = self.turn.mark_ns;
         self.turn
             .account(&self.counters.regimes, Regime::Work, done_ns);
+        // Timed as a whole, so what is long depends on how many there were.
+        let more_ns = SUSPECT_MESSAGE_NS * self.work as u64;
+        let span_ns = done_ns.saturating_sub(since_ns).saturating_sub(more_ns);
+        if self.turn.log.is_long(Segment::Handler, span_ns) {
+            self.turn.note(Segment::Handler, since_ns, done_ns);
+        }
     }
 
     /// Whether so many more messages have room; [`SourceContext::has_room`] says who holds them back.
@@ -307,6 +321,16 @@ impl SourceContext<'_, '_> {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         self.cx.clock()
+    }
+
+    /// Gives the time since the last mark to receiving.
+    #[inline]
+    fn account_received(&mut self, now_ns: u64) {
+        self.turn
+            .log
+            .received(now_ns.saturating_sub(self.turn.mark_ns));
+        self.turn
+            .account_segment(&self.counters.regimes, Regime::Io, Segment::Receive, now_ns);
     }
 
     #[inline]
@@ -356,8 +380,7 @@ impl SourceContext<'_, '_> {
     #[inline]
     pub fn did_io(&mut self) {
         let now_ns = self.cx.stamp();
-        self.turn
-            .account(&self.counters.regimes, Regime::Io, now_ns);
+        self.account_received(now_ns);
         self.work += 1;
     }
 

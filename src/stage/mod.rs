@@ -24,6 +24,7 @@ pub mod egress;
 mod handler;
 pub mod hop;
 pub mod ingress;
+pub mod log;
 pub mod node;
 pub mod outcome;
 pub mod port;

@@ -6,7 +6,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::base::Cause;
 use crate::base::primitive::{AtomicU32, Ordering};
-use crate::budget::{IngressCounters, Regime, Regimes, StageCounters};
+use crate::budget::{IngressCounters, Regime, Regimes, Segment, StageCounters};
 use crate::clock::Clock;
 use crate::frame::KindInfo;
 use crate::hist::Recorder;
@@ -14,6 +14,7 @@ use crate::io::{Driver, IoError};
 
 use super::context::Outputs;
 use super::hop::{Doorbell, HopRx};
+use super::log::LoopLog;
 use super::port::Port;
 
 /// What a node is on the line.
@@ -198,6 +199,10 @@ pub struct Turn<'a> {
     pub idle: &'a Regimes,
     /// How much of this turn was no work: idle before it, or held back, in nanoseconds.
     pub rest_ns: u64,
+    /// The line's clock.
+    pub clock: &'a Clock,
+    /// Where long segments are noted, if the run is to be judged.
+    pub log: &'a mut LoopLog,
 }
 
 impl Turn<'_> {
@@ -212,10 +217,31 @@ impl Turn<'_> {
         self.mark_ns = self.mark_ns.max(now_ns);
     }
 
+    /// The same for time that is one segment: it is noted if it was long.
+    #[inline(always)]
+    pub fn account_segment(&mut self, to: &Regimes, regime: Regime, kind: Segment, now_ns: u64) {
+        let since_ns = self.mark_ns;
+        self.account(to, regime, now_ns);
+        if self.log.is_long(kind, now_ns.saturating_sub(since_ns)) {
+            self.note(kind, since_ns, now_ns);
+        }
+    }
+
     /// Gives the time since the last mark to the loop's idle time.
     #[inline(always)]
     pub fn account_idle(&mut self, now_ns: u64) {
-        self.account(self.idle, Regime::Idle, now_ns);
+        self.account_segment(self.idle, Regime::Idle, Segment::Idle, now_ns);
+    }
+
+    /// Notes a long segment. What that takes is a chore of the loop: no frame waits for it unseen, and none pays for it.
+    #[cold]
+    pub(crate) fn note(&mut self, kind: Segment, since_ns: u64, until_ns: u64) {
+        self.log.note(kind, since_ns, until_ns);
+        let now_ns = self.clock.stamp();
+        let span_ns = now_ns.saturating_sub(self.mark_ns);
+        self.idle.add(Regime::Housekeeping, span_ns);
+        self.rest_ns += span_ns;
+        self.mark_ns = self.mark_ns.max(now_ns);
     }
 }
 

@@ -33,6 +33,6 @@ pub use part::{IntoSink, IntoSource, Part};
 pub use plan::{Plan, PlannedHop, PlannedThread};
 pub use problem::{Place, Problem, Problems};
 pub use registry::Registry;
-pub use report::{DrainReport, Report};
+pub use report::{DrainReport, LoopReport, Report};
 pub use run::{Running, Stop};
 pub use start::StartError;

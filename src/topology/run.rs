@@ -13,11 +13,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use crate::base::limits::{GIVE_UP_GRACE_NS, STALL_NS};
-use crate::budget::Budget;
+use crate::budget::{Budget, Evidence, HopEvidence, LoopEvidence};
 use crate::clock::Clock;
 use crate::host::{self, Host, MemoryReport, Pinned};
 use crate::io::Waker;
 use crate::reactor::{Command, Control, LoopCounters};
+use crate::stage::log::Shelf;
 
 use super::plan::PlannedThread;
 use super::report::{DrainReport, LineReport, LoopReport, Parts, Report, is_over, left};
@@ -100,6 +101,8 @@ pub(super) struct Loop {
     pub(super) over: bool,
     /// The last turn that was seen, and when.
     pub(super) beat: (u64, u64),
+    /// Where the log of its long segments is left at the end.
+    pub(super) shelf: Shelf<LoopEvidence>,
 }
 
 /// A line at work.
@@ -373,6 +376,34 @@ impl Running {
     pub fn report(&mut self) -> Report {
         self.observe();
         self.report_of(self.drain.clone(), false)
+    }
+
+    /// As [`Running::end`], with what the loops and hops noted, where [`Line::note_evidence`] asked for it. A loop that hangs
+    /// has left nothing; its evidence is empty.
+    ///
+    /// [`Line::note_evidence`]: super::Line::note_evidence
+    pub fn end_noted(mut self, cause: &'static str) -> (Report, Evidence) {
+        self.drain(cause);
+        let mut evidence = Evidence {
+            began_ns: self.began_ns,
+            ..Evidence::default()
+        };
+        for one in &mut self.loops {
+            let noted = std::mem::take(&mut one.shelf);
+            let noted = std::sync::Arc::into_inner(noted).and_then(std::sync::OnceLock::into_inner);
+            evidence.loops.push(noted.unwrap_or_default());
+        }
+        for hop in &mut self.hops {
+            let noted = std::mem::take(&mut hop.shelf);
+            let noted = std::sync::Arc::into_inner(noted).and_then(std::sync::OnceLock::into_inner);
+            let (passages, lost) = noted.unwrap_or_default();
+            evidence.hops.push(HopEvidence {
+                name: hop.name.clone(),
+                passages,
+                lost,
+            });
+        }
+        (self.end(cause), evidence)
     }
 
     /// Drains the line and returns its last report. `cause` is why it ends.

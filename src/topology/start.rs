@@ -16,6 +16,7 @@ use crate::host::{self, Host, MemoryReport, MemoryWish, Pin, Pinned};
 use crate::io::{Driver, IoError, Waker};
 use crate::reactor::{Command, Control, LoopCounters, OpenError, Reactor};
 use crate::stage::hop::Doorbell;
+use crate::stage::log::{LoopLog, Shelf};
 use crate::wait::{Sleeper, Strategy, announce};
 
 use super::check::Line;
@@ -140,6 +141,7 @@ impl Line {
         let objective = self.objective.clone();
         let planned_bytes = plan.memory_bytes;
         let wish = self.placement.memory;
+        let notes = self.passages.is_some();
 
         // Drivers are made here, so that the bells of other loops can hold their wakers.
         let mut drivers = Vec::new();
@@ -193,6 +195,12 @@ impl Line {
                 .filter_map(|node| slots[*node].take())
                 .collect();
             let counters = Arc::new(LoopCounters::default());
+            let shelf = Shelf::default();
+            let log = if notes {
+                LoopLog::on(Shelf::clone(&shelf))
+            } else {
+                LoopLog::off()
+            };
             let reactor = Reactor::new(
                 nodes,
                 driver,
@@ -201,7 +209,8 @@ impl Line {
                 sleeper,
                 control.clone(),
                 counters.clone(),
-            );
+            )
+            .logged(log);
             let (pin, core) = (pin, planned.core);
             let thread_name = planned.name.clone();
             let (opened, ended) = (opened_tx.clone(), ended_tx.clone());
@@ -225,6 +234,7 @@ impl Line {
                 thread,
                 over: false,
                 beat: (0, 0),
+                shelf,
             });
         }
         drop(ended_tx);

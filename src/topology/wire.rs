@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::limits::{HOPS_MAX, NODES_MAX};
-use crate::budget::{Arrivals, Budget, HopCounters};
+use crate::budget::{Arrivals, Budget, HopCounters, Passage};
 use crate::clock::Clock;
 use crate::frame::KindInfo;
 use crate::hist::{self, Observer, Totals};
@@ -11,6 +11,7 @@ use crate::ring::hop;
 use crate::ring::multicast::{Graph, GraphError, ReaderId};
 use crate::stage::context::Outputs;
 use crate::stage::hop::{Doorbell, HopRx, HopTx};
+use crate::stage::log::{HopLog, Shelf};
 use crate::stage::ring::{RxRing, TxRing};
 use crate::stage::tap::Desk;
 use crate::stage::{Node, NodeCounters, Role, Wiring};
@@ -77,6 +78,8 @@ pub(crate) struct HopView {
     /// Where taps of its consumer are attached.
     pub(crate) desk: Arc<Desk>,
     pub(crate) spans: Collected<3>,
+    /// Where the log of its messages is left at the end.
+    pub(crate) shelf: Shelf<(Vec<Passage>, u64)>,
 }
 
 impl HopView {
@@ -128,6 +131,7 @@ pub(crate) fn wire(
         nodes,
         hops,
         objective,
+        passages,
         ..
     } = line;
     debug_assert!(nodes.len() <= NODES_MAX && hops.len() <= HOPS_MAX);
@@ -175,7 +179,15 @@ pub(crate) fn wire(
             let bells = follow.filter_map(|other| bell(Some(hop.to), hops[*other].to));
             let name = hop.name.as_str().into();
             let rx = HopRx::new(name, rx, counters.clone(), recorder, bells.collect());
-            inputs[hop.to].push(rx.tapped_at(hop.desk.clone()));
+            let mut rx = rx.tapped_at(hop.desk.clone());
+            let shelf = Shelf::default();
+            if let Some(messages) = passages {
+                let leaves = nodes[hop.to].descriptor.in_objective
+                    && nodes[hop.to].descriptor.role == Role::Sink;
+                let mark = if leaves { Passage::LEFT } else { 0 };
+                rx = rx.logged(HopLog::on(messages, Shelf::clone(&shelf)), mark);
+            }
+            inputs[hop.to].push(rx);
             leaving[hop.from].push((hop.port, at));
             let after = ring
                 .iter()
@@ -193,6 +205,7 @@ pub(crate) fn wire(
                 after: after.copied().collect(),
                 desk: hop.desk.clone(),
                 spans: Collected::new(observer),
+                shelf,
             });
         }
     }

@@ -205,7 +205,14 @@ fn wrong_settings_are_named_with_what_to_write() {
             Role::Source,
             made_up,
             Some(("arrivals", text("possion"))),
-            "rate",
+            "did you mean \"poisson\"?",
+        ),
+        (
+            "synthetic",
+            Role::Source,
+            made_up,
+            Some(("arrivals", text("recorded=a.gz"))),
+            "write rate = \"50k/s\"",
         ),
         (
             "replay",

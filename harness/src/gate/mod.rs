@@ -2,5 +2,17 @@
 //!
 //! Invariant: no verdict is made from a run whose ledger is open, whose logs were cut, or that had no samples.
 
+pub mod analyse;
+pub(crate) mod bench;
+mod blame;
+pub mod budget;
+pub(crate) mod command;
+pub mod compare;
+pub mod facts;
 pub mod model;
+pub(crate) mod once;
 pub mod out;
+pub mod outcome;
+mod pooled;
+pub mod spans;
+pub mod stats;

@@ -57,6 +57,10 @@ pub struct LimitCounts {
     pub raw: Exceedances,
     /// Those that no gap of the host touched.
     pub clean: Exceedances,
+    /// From end to end only: the clean ones counted from when they were sent instead of when they were due, so that a late
+    /// generator is not held against the line.
+    #[serde(default)]
+    pub from_send: Option<Exceedances>,
 }
 
 /// A span of a hop, or the one from end to end, in one run.
@@ -80,6 +84,16 @@ pub struct SpanAnalysis {
     pub clean_p50_halves: [u64; 2],
     /// The share of clean frames that gaps too short to be seen are expected to have touched.
     pub contamination: f64,
+    /// Messages that were shed or lost on it and so have no span; from end to end, on any hop or in the kernel. They are not
+    /// part of the counts over limits.
+    #[serde(default)]
+    pub shed: u64,
+    /// Those of them that no gap touched.
+    #[serde(default)]
+    pub shed_clean: u64,
+    /// The names of the loops on its path; all loops count where none is named.
+    #[serde(default)]
+    pub loops: Vec<String>,
     /// The limits of its budget, and the counts over them.
     pub limits: Vec<LimitCounts>,
     /// Causes of the frames at or above the raw P99, by name.
@@ -199,6 +213,9 @@ pub struct RunAnalysis {
     pub schema: u32,
     /// The line's name.
     pub line: String,
+    /// The line's clock: `tsc` or `os`.
+    #[serde(default)]
+    pub clock: String,
     /// What the generators drew from.
     pub seed: u64,
     /// What was measured, after the warm-up.
@@ -221,6 +238,21 @@ pub struct RunAnalysis {
     pub timeline: Vec<Slice>,
     /// What a person should know.
     pub notes: Vec<String>,
+}
+
+impl RunAnalysis {
+    /// The least part of its offered rate that a generator sent. None where none has one; 0 where a rate is no number.
+    #[must_use]
+    pub fn sent_share(&self) -> Option<f64> {
+        let paced = self
+            .generators
+            .iter()
+            .filter(|generator| generator.offered_per_s > 0.0);
+        paced
+            .map(|generator| generator.achieved_per_s / generator.offered_per_s)
+            .map(|share| if share.is_nan() { 0.0 } else { share })
+            .reduce(f64::min)
+    }
 }
 
 /// A verdict's word.
@@ -249,7 +281,7 @@ pub struct Change {
     pub base_ns: u64,
     /// Head over base, as a ratio.
     pub ratio: f64,
-    /// The 90 % interval of that ratio.
+    /// The interval of that ratio: 90 % over the two looks together, which is 95 % at each.
     pub low: f64,
     /// Its upper end.
     pub high: f64,
@@ -302,6 +334,9 @@ pub struct Verdict {
     pub reason: String,
     /// What would decide, or mend; empty for a pass.
     pub next_step: String,
+    /// Whether it is shown only, and no part of the word for all verdicts together.
+    #[serde(default)]
+    pub reported_only: bool,
 }
 
 /// What a gate, a bench or a comparison came to: `gate.json`.

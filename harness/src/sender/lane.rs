@@ -1,28 +1,47 @@
 //! One lane of the sender: what feeds one source, and what it has to say of it.
 //!
-//! Invariant: a lane holds one message, so that any number of captures takes bounded memory.
+//! A message leaves when it is due. What has become due meanwhile leaves with it, in as few calls to
+//! the system as it takes: one by one a socket takes some 300,000 datagrams a second, in trains some
+//! millions. Each keeps the time at which it was due.
+//!
+//! ```text
+//!   due = sent + unsent + missed
+//! ```
+//!
+//! Invariant: a lane holds two messages and a batch, so that any number of captures takes bounded
+//! memory; whatever was due is counted as one of the three.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use hopline::adapter::rhythm_of;
 use hopline::base::limits::MESSAGE_BYTES_MAX;
-use hopline::base::{Reason, Reject};
 use hopline::budget::report::Percentiles;
 use hopline::clock::Clock;
-use hopline::feed::{Arrivals, Schedule, Synthetic, SyntheticSpec, parse_line};
+use hopline::feed::schedule::ScheduleError;
+use hopline::feed::{Arrivals, Schedule, Synthetic, SyntheticSpec};
 use hopline::hist::Totals;
-use hopline::io::{Driver, Fill, LineEvent, LineReader, Sent, UdpId, UdpSpec};
+use hopline::io::{BatchSent, Driver, SendBatch, Sent, TRAIN_SEGMENTS_MAX, UdpId, UdpSpec};
 use hopline::topology::report::percentiles;
 use serde::Serialize;
 
+use super::capture::Capture;
+use super::segments::Segments;
 use crate::exit::Failure;
+use crate::gate::model::{GeneratorAnalysis, Quantiles};
 
-/// Bytes of a capture that are read ahead: some 10 ms at 400 times the speed of the market.
-const READ_AHEAD_BYTES: usize = 1 << 20;
+/// How late a message may leave, in nanoseconds; then it is missed. A sender that lost its core for
+/// that long would otherwise send a second's messages at once, which is no load that anybody asked for.
+pub(super) const LATE_MAX_NS: u64 = 1_000_000_000;
 
-/// Bytes of a capture taken at once, so that reading ahead delays no datagram by more than 0.2 ms.
-const FILL_BYTES: usize = 32 << 10;
+/// Most datagrams that leave at once: a train's, or as many calls' as one call may be made of.
+const BATCH_DATAGRAMS: usize = TRAIN_SEGMENTS_MAX;
+
+/// Bytes of a batch: two of the largest messages, or 64 of 2 KiB.
+const BATCH_BYTES: usize = 2 * (64 << 10);
+
+const _: () = assert!(BATCH_BYTES >= 2 * MESSAGE_BYTES_MAX);
 
 /// Wanted receive buffer for what returns, in bytes: some 0.3 s of small datagrams at 20,000 a
 /// second, should the sender lose its core. The system may grant less.
@@ -62,6 +81,8 @@ pub(crate) struct LaneSpec {
     /// Where it listens.
     pub(crate) to: SocketAddr,
     pub(crate) content: Content,
+    /// A capture whose gaps between messages take the place of the arrivals of what is made up.
+    pub(crate) recorded: Option<PathBuf>,
 }
 
 /// What a lane did, as the report has it.
@@ -81,11 +102,20 @@ pub struct SenderReport {
     pub bytes: u64,
     /// Datagrams that it did not take.
     pub unsent: u64,
+    /// Messages that were due and were not tried: more than a second late, or left over at the end. A
+    /// capture gets late instead, since its messages build on one another.
+    pub missed: u64,
+    /// Calls to the system that sent something: fewer than datagrams where several were due at once.
+    pub calls: u64,
+    /// Messages that were due, a second, without the warm-up.
+    pub offered_per_s: f64,
+    /// Datagrams that left, a second, without the warm-up.
+    pub achieved_per_s: f64,
     /// Times that it had no room for one, and the sender waited.
     pub would_block: u64,
     /// Lines of the capture that are no messages, by reason.
     pub skipped: BTreeMap<&'static str, u64>,
-    /// How long after its intended time each datagram left, in nanoseconds.
+    /// How long after its intended time each datagram left, in nanoseconds, without the warm-up.
     pub late_ns: Percentiles,
     /// Datagrams that came back; absent where none is expected.
     pub returned: Option<u64>,
@@ -97,18 +127,57 @@ pub struct SenderReport {
     pub fault: Option<String>,
 }
 
+impl SenderReport {
+    /// What a gate asks of it.
+    #[must_use]
+    pub fn analysis(&self) -> GeneratorAnalysis {
+        let late = &self.late_ns;
+        GeneratorAnalysis {
+            source: self.source.clone(),
+            offered_per_s: self.offered_per_s,
+            achieved_per_s: self.achieved_per_s,
+            missed: self.missed,
+            lateness: Quantiles {
+                p50: late.p50,
+                p90: late.p90,
+                p99: late.p99,
+                p99_9: late.p99_9,
+                max: late.max,
+            },
+        }
+    }
+}
+
 enum Feed {
-    Market(Box<Synthetic>),
-    Datagrams { schedule: Schedule, sequence: u64 },
+    Market {
+        feed: Box<Synthetic>,
+        rate_per_s: f64,
+    },
+    Datagrams {
+        schedule: Schedule,
+        sequence: u64,
+        rate_per_s: f64,
+    },
     Capture(Box<Capture>),
 }
 
-struct Capture {
-    lines: LineReader,
-    file: PathBuf,
-    speed: Option<f64>,
-    epoch_ns: u64,
-    skipped: [u64; Reject::NAMES.len()],
+impl Feed {
+    /// Sends what is made up by another schedule of the same mean rate.
+    fn follow(
+        &mut self,
+        other: impl FnOnce(f64) -> Result<Schedule, ScheduleError>,
+    ) -> Result<(), ScheduleError> {
+        match self {
+            Feed::Market { feed, rate_per_s } => feed.follow(other(*rate_per_s)?),
+            Feed::Datagrams {
+                schedule,
+                rate_per_s,
+                ..
+            } => *schedule = other(*rate_per_s)?,
+            Feed::Capture(_) => {}
+        }
+        Ok(())
+    }
 }
 
 /// When a message leaves.
@@ -120,6 +189,50 @@ pub(super) struct Due {
     pub(super) paced: bool,
 }
 
+/// A message, and when it leaves; without a time there is none.
+struct Made {
+    due: Option<Due>,
+    bytes: Box<[u8]>,
+    len: usize,
+}
+
+/// What was due and became of it.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    sent: u64,
+    unsent: u64,
+    missed: u64,
+}
+
+impl Counts {
+    fn due(self) -> u64 {
+        self.sent + self.unsent + self.missed
+    }
+}
+
+/// What a lane sends by, and until when.
+pub(super) struct Sending<'l> {
+    pub(super) driver: &'l mut Driver,
+    pub(super) clock: &'l Clock,
+    pub(super) segments: &'l mut Segments,
+    pub(super) t0_ns: u64,
+    /// The end of the schedule, after the start.
+    pub(super) most_ns: u64,
+    /// What is due earlier is not in histograms and rates.
+    pub(super) warmup_ns: u64,
+}
+
+impl Sending<'_> {
+    /// When a message is due on the line's clock; now for one that leaves as soon as it can.
+    fn intended_ns(&self, due: Due, now_ns: u64) -> u64 {
+        if due.paced {
+            self.t0_ns.saturating_add(due.at_ns)
+        } else {
+            now_ns
+        }
+    }
+}
+
 /// What feeds one source.
 pub(super) struct Lane {
     source: String,
@@ -127,12 +240,21 @@ pub(super) struct Lane {
     content: String,
     socket: UdpId,
     feed: Feed,
-    /// The next message, and when it leaves; `None` at the end.
-    next: Option<Due>,
-    message: Box<[u8]>,
-    len: usize,
+    /// The next message, and the one behind it.
+    hand: Made,
+    ahead: Made,
+    batch: SendBatch,
+    /// Of those in the batch when they were due, on the line's clock, and their bytes.
+    batched: [(u64, u64); BATCH_DATAGRAMS],
     bytes: u64,
-    unsent: u64,
+    counts: Counts,
+    /// What was counted when the warm-up ended, and where it ended.
+    before: Counts,
+    from_ns: u64,
+    /// After the start: the last due time, and when the last one left.
+    last_due_ns: u64,
+    last_sent_ns: u64,
+    calls: u64,
     would_block: u64,
     late: Totals,
     returned: u64,
@@ -150,10 +272,12 @@ impl Lane {
             Failure::usage(format!("cannot feed \"{}\": {what}", spec.source), "")
         };
         let mut message_bytes = MESSAGE_BYTES_MAX;
-        let (feed, content) = match spec.content {
+        let (mut feed, content) = match spec.content {
             Content::Market(market) => {
                 let feed = Synthetic::new(&market).map_err(|error| wrong(&error))?;
-                (Feed::Market(Box::new(feed)), "market".to_owned())
+                let rate_per_s = market.rate_per_s;
+                let feed = Box::new(feed);
+                (Feed::Market { feed, rate_per_s }, "market".to_owned())
             }
             Content::Datagrams {
                 rate_per_s,
@@ -165,28 +289,32 @@ impl Lane {
                     Schedule::new(rate_per_s, arrivals, seed).map_err(|error| wrong(&error))?;
                 message_bytes = bytes.clamp(STAMP_BYTES, MESSAGE_BYTES_MAX);
                 let sequence = 0;
-                (
-                    Feed::Datagrams { schedule, sequence },
-                    "datagrams".to_owned(),
-                )
+                let feed = Feed::Datagrams {
+                    schedule,
+                    sequence,
+                    rate_per_s,
+                };
+                (feed, "datagrams".to_owned())
             }
             Content::Capture {
                 file,
                 speed,
                 epoch_ns,
             } => {
-                let lines = LineReader::open(driver, &file, READ_AHEAD_BYTES)?;
                 let content = file.display().to_string();
-                let skipped = [0; Reject::NAMES.len()];
-                let capture = Capture {
-                    lines,
-                    file,
-                    speed,
-                    epoch_ns,
-                    skipped,
-                };
+                let capture = Capture::open(driver, file, speed, epoch_ns)?;
                 (Feed::Capture(Box::new(capture)), content)
             }
+        };
+        if let Some(file) = &spec.recorded {
+            let rhythm = rhythm_of(driver, file)?;
+            feed.follow(|rate_per_s| Schedule::recorded(rate_per_s, rhythm))
+                .map_err(|error| wrong(&error))?;
+        }
+        let made = || Made {
+            due: None,
+            bytes: vec![b'.'; message_bytes].into_boxed_slice(),
+            len: 0,
         };
         Ok(Lane {
             source: spec.source,
@@ -197,11 +325,17 @@ impl Lane {
                 ..UdpSpec::connected(spec.to)
             })?,
             feed,
-            next: None,
-            message: vec![b'.'; message_bytes].into_boxed_slice(),
-            len: 0,
+            hand: made(),
+            ahead: made(),
+            batch: SendBatch::new(BATCH_DATAGRAMS, BATCH_BYTES),
+            batched: [(0, 0); BATCH_DATAGRAMS],
             bytes: 0,
-            unsent: 0,
+            counts: Counts::default(),
+            before: Counts::default(),
+            from_ns: 0,
+            last_due_ns: 0,
+            last_sent_ns: 0,
+            calls: 0,
             would_block: 0,
             late: totals(),
             returned: 0,
@@ -210,25 +344,35 @@ impl Lane {
         })
     }
 
-    /// Makes the next message ready, if there is one.
+    /// Makes the first two messages ready.
     pub(super) fn prepare(&mut self, driver: &mut Driver) {
-        self.next = match &mut self.feed {
-            Feed::Market(feed) => feed.next(&mut self.message).map(|(at_ns, len)| {
-                self.len = len;
+        self.advance(driver);
+        self.advance(driver);
+    }
+
+    /// Takes the message behind the one in hand, and makes the one behind that.
+    fn advance(&mut self, driver: &mut Driver) {
+        std::mem::swap(&mut self.hand, &mut self.ahead);
+        let made = &mut self.ahead;
+        made.due = match &mut self.feed {
+            Feed::Market { feed, .. } => feed.next(&mut made.bytes).map(|(at_ns, len)| {
+                made.len = len;
                 Due { at_ns, paced: true }
             }),
-            Feed::Datagrams { schedule, sequence } => {
-                self.len = self.message.len();
-                self.message[..8].copy_from_slice(&sequence.to_le_bytes());
+            Feed::Datagrams {
+                schedule, sequence, ..
+            } => {
+                made.len = made.bytes.len();
+                made.bytes[..8].copy_from_slice(&sequence.to_le_bytes());
                 *sequence += 1;
                 Some(Due {
                     at_ns: schedule.next_ns(),
                     paced: true,
                 })
             }
-            Feed::Capture(capture) => match capture.next(driver, &mut self.message) {
+            Feed::Capture(capture) => match capture.next(driver, &mut made.bytes) {
                 Ok(next) => next.map(|(due, len)| {
-                    self.len = len;
+                    made.len = len;
                     due
                 }),
                 Err(what) => {
@@ -239,69 +383,196 @@ impl Lane {
         };
     }
 
-    /// The next message, and when it leaves; `None` at the end.
+    /// When the next message leaves; `None` at the end.
     pub(super) fn next(&self) -> Option<Due> {
-        self.next
+        self.hand.due
+    }
+
+    /// Whether what is late is still owed after a stop, and missed if it gets too late: not for a
+    /// capture, whose messages build on one another.
+    pub(super) fn owes(&self) -> bool {
+        !matches!(self.feed, Feed::Capture(_))
     }
 
     /// Reads a little ahead. False if there was nothing to read, or no room.
     pub(super) fn read_ahead(&mut self, driver: &mut Driver) -> bool {
         match &mut self.feed {
-            Feed::Capture(capture) if !capture.lines.at_end() => {
-                let filled = capture.lines.fill(driver, FILL_BYTES);
-                matches!(filled, Ok(Fill::Progress { .. }))
-            }
+            Feed::Capture(capture) => capture.read_ahead(driver),
             _ => false,
         }
     }
 
-    /// Sends the message in hand and makes the next one ready. Waits for room unless `stopped`.
-    /// True if the system took it.
-    pub(super) fn send(
-        &mut self,
-        driver: &mut Driver,
-        clock: &Clock,
-        t0_ns: u64,
-        stopped: impl Fn() -> bool,
-    ) -> bool {
-        let Some(due) = self.next else {
+    /// Sends the message in hand, with those behind it that are due as well, and makes the next one
+    /// ready. Waits for room unless `stopped`. Says how many the system took.
+    pub(super) fn send(&mut self, to: &mut Sending<'_>, stopped: impl Fn() -> bool) -> u64 {
+        let Some(due) = self.hand.due else {
+            return 0;
+        };
+        let now_ns = to.clock.stamp();
+        to.segments.end(now_ns);
+        if due.at_ns >= to.warmup_ns && self.from_ns < to.warmup_ns {
+            self.forget(to.warmup_ns);
+        }
+        let intended_ns = to.intended_ns(due, now_ns);
+        self.last_due_ns = due.at_ns;
+        if self.owes() && now_ns.saturating_sub(intended_ns) > LATE_MAX_NS {
+            self.counts.missed += 1;
+            self.advance(to.driver);
+            return 0;
+        }
+        let before = self.counts.sent;
+        if self.goes_along(to, now_ns) {
+            self.send_batch(to, now_ns, stopped);
+        } else {
+            self.send_one(to, due, now_ns, stopped);
+            to.segments.end_send(to.clock.stamp(), 1);
+            self.advance(to.driver);
+        }
+        self.counts.sent - before
+    }
+
+    /// Whether the message behind the one in hand is due by now and has room in the batch beside it.
+    fn goes_along(&self, to: &Sending<'_>, now_ns: u64) -> bool {
+        let (Some(hand), Some(ahead)) = (self.hand.due, self.ahead.due) else {
             return false;
         };
-        let sending_ns = clock.stamp();
-        let intended_ns = if due.paced {
-            t0_ns.saturating_add(due.at_ns)
-        } else {
-            sending_ns
-        };
+        // The warm-up ends between two sends, so that what counts is known of each as a whole.
+        let ends_warm_up = hand.at_ns < to.warmup_ns && ahead.at_ns >= to.warmup_ns;
+        hand.paced
+            && ahead.paced
+            && ahead.at_ns <= to.most_ns
+            && to.intended_ns(ahead, now_ns) <= now_ns
+            && !ends_warm_up
+            && self.batch.len() + 1 < BATCH_DATAGRAMS
+            && self.batch.has_room(self.hand.len + self.ahead.len)
+    }
+
+    fn send_one(
+        &mut self,
+        to: &mut Sending<'_>,
+        due: Due,
+        now_ns: u64,
+        stopped: impl Fn() -> bool,
+    ) {
+        let intended_ns = to.intended_ns(due, now_ns);
         self.stamp(intended_ns);
         let mut refused = false;
-        let sent = loop {
-            let message = &self.message[..self.len];
-            match driver.udp_send(self.socket, None, message) {
-                Ok(Sent::Yes) => break true,
-                Ok(Sent::WouldBlock) if !stopped() => {
+        loop {
+            let message = &self.hand.bytes[..self.hand.len];
+            match to.driver.udp_send(self.socket, None, message) {
+                Ok(Sent::Yes) => {
+                    self.calls += 1;
+                    self.bytes += self.hand.len as u64;
+                    self.sent(to, now_ns, due.paced.then_some(intended_ns));
+                    return;
+                }
+                Ok(Sent::WouldBlock) => {
                     self.would_block += 1;
+                    if stopped() || self.is_too_late(to, intended_ns) {
+                        self.counts.missed += 1;
+                        return;
+                    }
                     std::thread::yield_now();
                 }
                 // The word is about an earlier datagram: this one gets its chance.
                 Ok(Sent::Refused) if !refused => refused = true,
-                Ok(_) => break false,
+                Ok(Sent::Refused) => break,
                 Err(error) => {
                     self.fault.get_or_insert_with(|| error.to_string());
-                    break false;
+                    break;
                 }
             }
-        };
-        if sent {
-            self.bytes += self.len as u64;
-            if due.paced {
-                self.late.record(sending_ns.saturating_sub(intended_ns));
-            }
-        } else {
-            self.unsent += 1;
         }
-        self.prepare(driver);
-        sent
+        self.counts.unsent += 1;
+    }
+
+    /// Sends all that is due, in as few calls as the system allows.
+    fn send_batch(&mut self, to: &mut Sending<'_>, now_ns: u64, stopped: impl Fn() -> bool) {
+        loop {
+            let goes_on = self.goes_along(to, now_ns);
+            let Some(due) = self.hand.due else {
+                break;
+            };
+            let intended_ns = to.intended_ns(due, now_ns);
+            self.stamp(intended_ns);
+            self.batched[self.batch.len()] = (intended_ns, self.hand.len as u64);
+            // There is room: it was looked at before the message came into the hand.
+            self.batch.push(None, &self.hand.bytes[..self.hand.len]);
+            self.last_due_ns = due.at_ns;
+            self.advance(to.driver);
+            if !goes_on {
+                break;
+            }
+        }
+        let count = self.batch.len();
+        let sending_ns = to.clock.stamp();
+        to.segments.end(sending_ns);
+        let mut gone = 0;
+        while !self.batch.is_empty() {
+            let left = self.batch.len();
+            match to.driver.udp_send_batch(self.socket, &mut self.batch) {
+                Ok(BatchSent {
+                    count,
+                    what: Sent::Yes,
+                }) => {
+                    self.calls += 1;
+                    for at in gone..gone + count {
+                        let (intended_ns, bytes) = self.batched[at];
+                        self.bytes += bytes;
+                        self.sent(to, sending_ns, Some(intended_ns));
+                    }
+                }
+                Ok(BatchSent {
+                    what: Sent::WouldBlock,
+                    ..
+                }) => {
+                    self.would_block += 1;
+                    if stopped() || self.is_too_late(to, self.batched[gone].0) {
+                        self.counts.missed += left as u64;
+                        self.batch.clear();
+                        break;
+                    }
+                    std::thread::yield_now();
+                }
+                // The word is about earlier datagrams, and these have gone with it.
+                Ok(BatchSent { count, .. }) => self.counts.unsent += count as u64,
+                Err(error) => {
+                    self.fault.get_or_insert_with(|| error.to_string());
+                    self.counts.unsent += (left - self.batch.len()) as u64;
+                }
+            }
+            gone += left - self.batch.len();
+        }
+        to.segments.end_send(to.clock.stamp(), count);
+    }
+
+    fn is_too_late(&self, to: &Sending<'_>, intended_ns: u64) -> bool {
+        self.owes() && to.clock.stamp().saturating_sub(intended_ns) > LATE_MAX_NS
+    }
+
+    /// Counts a datagram that left at `now_ns`, and by how much it was late if it had a time.
+    fn sent(&mut self, to: &Sending<'_>, now_ns: u64, intended_ns: Option<u64>) {
+        self.counts.sent += 1;
+        self.last_sent_ns = now_ns.saturating_sub(to.t0_ns);
+        if let Some(intended_ns) = intended_ns {
+            self.late.record(now_ns.saturating_sub(intended_ns));
+        }
+    }
+
+    /// Counts as missed all that is still due before the end of the schedule.
+    pub(super) fn miss_rest(&mut self, driver: &mut Driver, most_ns: u64) {
+        while let Some(due) = self.hand.due.filter(|due| due.at_ns <= most_ns) {
+            self.counts.missed += 1;
+            self.last_due_ns = due.at_ns;
+            self.advance(driver);
+        }
+    }
+
+    /// Forgets the warm-up, which ended `from_ns` after the start.
+    fn forget(&mut self, from_ns: u64) {
+        (self.from_ns, self.before) = (from_ns, self.counts);
+        self.late.clear();
+        self.round_trip.clear();
     }
 
     /// Takes datagrams that came back, at most `most`, and says how many.
@@ -335,19 +606,33 @@ impl Lane {
     /// Writes the intended time into a datagram of ours.
     fn stamp(&mut self, intended_ns: u64) {
         if let Feed::Datagrams { .. } = self.feed {
-            self.message[8..STAMP_BYTES].copy_from_slice(&intended_ns.to_le_bytes());
+            self.hand.bytes[8..STAMP_BYTES].copy_from_slice(&intended_ns.to_le_bytes());
         }
     }
 
-    pub(super) fn report(self, driver: &Driver, core: Option<usize>, sent: u64) -> SenderReport {
+    /// What it did by the end of the schedule, `most_ns` after the start if it was to end.
+    pub(super) fn report(
+        self,
+        driver: &Driver,
+        core: Option<usize>,
+        most_ns: Option<u64>,
+    ) -> SenderReport {
+        // A feed that ended by itself ended with its last message.
+        let end_ns = match self.hand.due {
+            Some(_) => most_ns.unwrap_or(self.last_due_ns),
+            None => self.last_due_ns,
+        };
+        let per_s = |count: u64, end_ns: u64| match end_ns.saturating_sub(self.from_ns) {
+            0 => 0.0,
+            span_ns => count as f64 * 1e9 / span_ns as f64,
+        };
+        let due = self.counts.due() - self.before.due();
+        let sent = self.counts.sent - self.before.sent;
+        let offered_per_s = per_s(due, end_ns);
+        let achieved_per_s = per_s(sent, end_ns.max(self.last_sent_ns));
         let expects_returns = matches!(self.feed, Feed::Datagrams { .. });
         let skipped = match &self.feed {
-            Feed::Capture(capture) => Reject::NAMES
-                .iter()
-                .zip(capture.skipped)
-                .filter(|(_, count)| *count > 0)
-                .map(|(name, count)| (*name, count))
-                .collect(),
+            Feed::Capture(capture) => capture.skipped(),
             _ => BTreeMap::new(),
         };
         SenderReport {
@@ -355,9 +640,13 @@ impl Lane {
             to: self.to.to_string(),
             content: self.content,
             core,
-            sent,
+            sent: self.counts.sent,
             bytes: self.bytes,
-            unsent: self.unsent,
+            unsent: self.counts.unsent,
+            missed: self.counts.missed,
+            calls: self.calls,
+            offered_per_s,
+            achieved_per_s,
             would_block: self.would_block,
             skipped,
             late_ns: percentiles(&self.late),
@@ -366,46 +655,5 @@ impl Lane {
             round_trip_ns: expects_returns.then(|| percentiles(&self.round_trip)),
             fault: self.fault,
         }
-    }
-}
-
-impl Capture {
-    /// Copies the next message into `message`: when it leaves, and its length. `None` at the end.
-    fn next(
-        &mut self,
-        driver: &mut Driver,
-        message: &mut [u8],
-    ) -> Result<Option<(Due, usize)>, String> {
-        while !self.lines.at_end() {
-            match self.lines.next_line() {
-                Some(LineEvent::Line(line)) => match parse_line(line) {
-                    Ok((_, json)) if json.len() > message.len() => {
-                        self.skipped[Reject::TooLong.index()] += 1;
-                    }
-                    Ok((at_ns, json)) => {
-                        message[..json.len()].copy_from_slice(json);
-                        let span_ns = at_ns.saturating_sub(self.epoch_ns);
-                        let due = match self.speed {
-                            Some(speed) => Due {
-                                at_ns: (span_ns as f64 / speed) as u64,
-                                paced: true,
-                            },
-                            None => Due {
-                                at_ns: span_ns,
-                                paced: false,
-                            },
-                        };
-                        return Ok(Some((due, json.len())));
-                    }
-                    Err(why) => self.skipped[why.index()] += 1,
-                },
-                Some(LineEvent::Bad(why)) => self.skipped[why.index()] += 1,
-                None => {
-                    let filled = self.lines.fill(driver, FILL_BYTES);
-                    filled.map_err(|error| format!("{}: {error}", self.file.display()))?;
-                }
-            }
-        }
-        Ok(None)
     }
 }

@@ -3,10 +3,16 @@
 //! One thread of its own feeds all of them, each datagram at a time that is fixed ahead and not
 //! when the line has dealt with the one before (an *open loop*), so that a slow line cannot slow
 //! the load down and hide its worst figures. What the thread itself adds, it reports: how late each
-//! datagram left, and for datagrams that come back how long they were away, from their intended time.
+//! datagram left, what it could not send in time, at which times it did not run, and for datagrams
+//! that come back how long they were away, from their intended time.
+//!
+//! A message that is late leaves at once and keeps its due time. One that is a second late, or is
+//! left over when the load was stopped, is counted as missed: nothing is skipped silently.
 //!
 //! Invariant: memory is bounded whatever a capture holds; nothing allocates while it sends.
+mod capture;
 mod lane;
+mod segments;
 
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
@@ -21,13 +27,19 @@ use hopline::io::Driver;
 use crate::exit::Failure;
 pub use lane::SenderReport;
 pub(crate) use lane::{Content, LaneSpec};
-use lane::{Due, Lane};
+use lane::{Due, Lane, Sending};
+use segments::Segments;
+pub use segments::{GAP_FROM_NS, GAPS_MAX, GeneratorGaps, SENDS_SEEN};
 
 /// Nearer than this to a due time the thread spins: a sleep ends up to 60 us late.
 const SPIN_NS: u64 = 100_000;
 
 /// Longest the thread sleeps before it looks for a stop.
 const LOOK_NS: u64 = 5_000_000;
+
+/// How long after a stop the sender may still send what was due before it: a sender that keeps its
+/// times has nothing left then, and one that does not would hold up the end.
+const CATCH_UP_NS: u64 = 100_000_000;
 
 /// Returned datagrams taken between two sent ones, so that taking does not delay sending.
 const RETURNS_BURST: usize = 8;
@@ -44,22 +56,30 @@ struct Shared {
     sent: Vec<Counter>,
 }
 
+/// For how long a load lasts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Span {
+    /// Nothing is sent that is due later than that from the start; no end if it is left out.
+    pub(crate) most_ns: Option<u64>,
+    /// What is due earlier than that from the start is not in lateness, returns and rates.
+    pub(crate) warmup_ns: u64,
+}
+
 /// The sending thread, from outside.
 #[derive(Debug)]
 pub(crate) struct Senders {
     shared: Arc<Shared>,
     sources: Vec<String>,
-    thread: JoinHandle<Vec<SenderReport>>,
+    thread: JoinHandle<(Vec<SenderReport>, GeneratorGaps)>,
 }
 
 impl Senders {
     /// Opens everything and waits for [`Senders::start`]. Without `core` the thread is not pinned.
-    /// Nothing is sent whose intended time is after `most_ns` from the start.
     pub(crate) fn open(
         lanes: Vec<LaneSpec>,
         core: Option<usize>,
         clock: Clock,
-        most_ns: Option<u64>,
+        span: Span,
     ) -> Result<Senders, Failure> {
         let sources: Vec<String> = lanes.iter().map(|lane| lane.source.clone()).collect();
         let shared = Arc::new(Shared {
@@ -73,7 +93,7 @@ impl Senders {
             .spawn(move || {
                 let pinned = core.map(|core| host::pin(core, Pin::Prefer));
                 let core = pinned.and_then(Result::ok).and_then(|pinned| pinned.got);
-                let loops = Loop::open(lanes, core, clock, most_ns, theirs);
+                let loops = Loop::open(lanes, core, clock, span, theirs);
                 let (result, sender) = match loops {
                     Ok(sender) => (Ok(()), Some(sender)),
                     Err(failure) => (Err(failure), None),
@@ -115,8 +135,8 @@ impl Senders {
         self.sources.iter().map(String::as_str).zip(counts)
     }
 
-    /// Ends the thread and says what it did.
-    pub(crate) fn finish(self) -> Vec<SenderReport> {
+    /// Ends the thread and says what it did, and when it did not run.
+    pub(crate) fn finish(self) -> (Vec<SenderReport>, GeneratorGaps) {
         self.stop();
         self.shared.finish.store(true, Ordering::Relaxed);
         // A panic of the thread has been printed; the run's own report is still worth having.
@@ -128,8 +148,11 @@ struct Loop {
     driver: Driver,
     clock: Clock,
     core: Option<usize>,
-    most_ns: u64,
+    span: Span,
     lanes: Vec<Lane>,
+    segments: Segments,
+    /// Until when what is due before the stop may be sent, once there was one.
+    stops_ns: Option<u64>,
     shared: Arc<Shared>,
     inbox: Box<[u8]>,
 }
@@ -139,7 +162,7 @@ impl Loop {
         specs: Vec<LaneSpec>,
         core: Option<usize>,
         clock: Clock,
-        most_ns: Option<u64>,
+        span: Span,
         shared: Arc<Shared>,
     ) -> Result<Loop, Failure> {
         let mut driver = Driver::real()?;
@@ -151,24 +174,23 @@ impl Loop {
             driver,
             clock,
             core,
-            most_ns: most_ns.unwrap_or(u64::MAX),
+            span,
             lanes,
+            segments: Segments::new(core),
+            stops_ns: None,
             shared,
             inbox: vec![0; MESSAGE_BYTES_MAX].into_boxed_slice(),
         })
     }
 
-    fn run(mut self) -> Vec<SenderReport> {
+    fn run(mut self) -> (Vec<SenderReport>, GeneratorGaps) {
         for lane in &mut self.lanes {
             lane.prepare(&mut self.driver);
         }
         let t0_ns = self.wait_for_start();
-        while let Some((at, due)) = self.next_lane() {
-            if !self.wait_until(t0_ns, due) {
-                break;
-            }
-            self.send(at, t0_ns);
-            self.take_returns(RETURNS_BURST);
+        self.segments.begin(self.clock.stamp());
+        if t0_ns > 0 {
+            self.send_all(t0_ns);
         }
         self.shared.done.store(true, Ordering::Relaxed);
         while !self.shared.finish.load(Ordering::Relaxed) {
@@ -177,13 +199,36 @@ impl Loop {
             }
         }
         self.take_returns(usize::MAX);
-        let (core, driver) = (self.core, &self.driver);
-        let counts = self.shared.sent.iter().map(Counter::get);
-        self.lanes
-            .into_iter()
-            .zip(counts)
-            .map(|(lane, sent)| lane.report(driver, core, sent))
-            .collect()
+        let (core, driver, most_ns) = (self.core, &self.driver, self.span.most_ns);
+        let lanes = self.lanes.into_iter();
+        let reports = lanes.map(|lane| lane.report(driver, core, most_ns));
+        (reports.collect(), self.segments.into_gaps())
+    }
+
+    /// Sends until everything is sent, or was due before a stop and is given up.
+    fn send_all(&mut self, t0_ns: u64) {
+        while let Some((at, due)) = self.next_lane() {
+            match self.wait_until(t0_ns, due) {
+                Wait::Due => {
+                    self.send(at, t0_ns);
+                    self.take_returns(RETURNS_BURST);
+                }
+                // The schedule ends here; what was due before is still owed.
+                Wait::Stopped(now_ns) => {
+                    let elapsed_ns = now_ns.saturating_sub(t0_ns);
+                    let most_ns = self.span.most_ns.unwrap_or(u64::MAX);
+                    self.span.most_ns = Some(most_ns.min(elapsed_ns));
+                    self.stops_ns = Some(now_ns.saturating_add(CATCH_UP_NS));
+                }
+                Wait::Over => break,
+            }
+        }
+        // The end of the schedule without a stop is behind all that is due.
+        if let (Some(_), Some(most_ns)) = (self.stops_ns, self.span.most_ns) {
+            for lane in self.lanes.iter_mut().filter(|lane| lane.owes()) {
+                lane.miss_rest(&mut self.driver, most_ns);
+            }
+        }
     }
 
     fn stopped(&self) -> bool {
@@ -202,26 +247,40 @@ impl Loop {
 
     /// The lane whose message is due first, if any has one within the time to send.
     fn next_lane(&self) -> Option<(usize, Due)> {
+        let most_ns = self.span.most_ns.unwrap_or(u64::MAX);
         let due = self.lanes.iter().enumerate();
-        due.filter_map(|(at, lane)| lane.next().map(|due| (at, due)))
-            .filter(|(_, due)| !due.paced || due.at_ns <= self.most_ns)
+        due.filter(|(_, lane)| self.stops_ns.is_none() || lane.owes())
+            .filter_map(|(at, lane)| lane.next().map(|due| (at, due)))
+            .filter(|(_, due)| !due.paced || due.at_ns <= most_ns)
             .min_by_key(|(_, due)| due.at_ns)
     }
 
-    /// Waits for a due time, reading ahead and taking returns meanwhile. False if it is to stop.
-    fn wait_until(&mut self, t0_ns: u64, due: Due) -> bool {
+    /// Waits for a due time, reading ahead and taking returns meanwhile.
+    fn wait_until(&mut self, t0_ns: u64, due: Due) -> Wait {
         if !due.paced {
-            let elapsed_ns = self.clock.stamp().saturating_sub(t0_ns);
-            return !self.stopped() && elapsed_ns <= self.most_ns;
+            let now_ns = self.clock.stamp();
+            self.segments.end(now_ns);
+            if self.stopped() {
+                return Wait::Stopped(now_ns);
+            }
+            let most_ns = self.span.most_ns.unwrap_or(u64::MAX);
+            return if now_ns.saturating_sub(t0_ns) <= most_ns {
+                Wait::Due
+            } else {
+                Wait::Over
+            };
         }
         let due_ns = t0_ns.saturating_add(due.at_ns);
         loop {
-            if self.stopped() {
-                return false;
-            }
             let now_ns = self.clock.stamp();
+            self.segments.end(now_ns);
+            match self.stops_ns {
+                Some(stops_ns) if now_ns > stops_ns => return Wait::Over,
+                None if self.stopped() => return Wait::Stopped(now_ns),
+                _ => {}
+            }
             if now_ns >= due_ns {
-                return true;
+                return Wait::Due;
             }
             let left_ns = due_ns - now_ns;
             if self.take_returns(RETURNS_BURST) > 0 {
@@ -249,6 +308,7 @@ impl Loop {
     }
 
     fn rest(&mut self, most_ns: u64) {
+        self.segments.rest(most_ns);
         // Without a poll that rests, the thread offers its core instead of spinning.
         if self.driver.poll(self.clock.stamp(), Some(most_ns)).is_err() {
             std::thread::yield_now();
@@ -258,9 +318,16 @@ impl Loop {
     fn send(&mut self, at: usize, t0_ns: u64) {
         let shared = &self.shared;
         let stopped = || shared.stop.load(Ordering::Relaxed);
-        if self.lanes[at].send(&mut self.driver, &self.clock, t0_ns, stopped) {
-            shared.sent[at].add(1);
-        }
+        let mut sending = Sending {
+            driver: &mut self.driver,
+            clock: &self.clock,
+            segments: &mut self.segments,
+            t0_ns,
+            most_ns: self.span.most_ns.unwrap_or(u64::MAX),
+            warmup_ns: self.span.warmup_ns,
+        };
+        let sent = self.lanes[at].send(&mut sending, stopped);
+        shared.sent[at].add(sent);
     }
 
     /// Takes datagrams that came back, at most `most` of each lane, and says how many.
@@ -271,6 +338,15 @@ impl Loop {
         }
         taken
     }
+}
+
+/// How a wait for a due time ends.
+enum Wait {
+    Due,
+    /// A stop is seen for the first time, at this time.
+    Stopped(u64),
+    /// There is no more time to send.
+    Over,
 }
 
 #[cfg(test)]
@@ -288,6 +364,14 @@ mod tests {
             source: "in".to_owned(),
             to,
             content,
+            recorded: None,
+        }
+    }
+
+    fn until(most_ns: u64) -> Span {
+        Span {
+            most_ns: Some(most_ns),
+            warmup_ns: 0,
         }
     }
 
@@ -336,11 +420,17 @@ mod tests {
             speed: Some(1.0),
             epoch_ns: 1000,
         };
-        let senders = Senders::open(vec![lane(to, capture)], None, clock.clone(), None).unwrap();
+        let senders = Senders::open(
+            vec![lane(to, capture)],
+            None,
+            clock.clone(),
+            Span::default(),
+        )
+        .unwrap();
         senders.start(clock.stamp());
         let got = receive(&mut driver, socket, 3);
         assert_eq!(got, [&b"{\"a\":1}"[..], b"{\"a\":2}", b"{}"]);
-        let report = &senders.finish()[0];
+        let report = &senders.finish().0[0];
         assert_eq!((report.sent, report.unsent, report.returned), (3, 0, None));
         assert_eq!(report.late_ns.count, 3);
         assert_eq!(
@@ -364,7 +454,7 @@ mod tests {
             vec![lane(to, datagrams)],
             None,
             clock.clone(),
-            Some(950_000),
+            until(950_000),
         )
         .unwrap();
         senders.start(clock.stamp());
@@ -378,11 +468,181 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(senders.sent().collect::<Vec<_>>(), [("in", 10)]);
-        let report = &senders.finish()[0];
+        let report = &senders.finish().0[0];
         assert_eq!(report.returned, Some(10));
         let away = report.round_trip_ns.unwrap();
         assert_eq!(away.count, 10);
         assert!(away.max >= report.late_ns.max);
+    }
+
+    fn datagrams(rate_per_s: f64, arrivals: Arrivals) -> Content {
+        Content::Datagrams {
+            rate_per_s,
+            arrivals,
+            seed: 1,
+            bytes: 64,
+        }
+    }
+
+    /// What a sender says that was started at `t0_ns`, once it has sent all.
+    fn sent_all(
+        lanes: Vec<LaneSpec>,
+        span: Span,
+        t0_ns: impl FnOnce(u64) -> u64,
+    ) -> (SenderReport, GeneratorGaps) {
+        let clock = Clock::calibrated();
+        let senders = Senders::open(lanes, None, clock.clone(), span).unwrap();
+        senders.start(t0_ns(clock.stamp()));
+        while !senders.is_done() {
+            std::thread::yield_now();
+        }
+        let (mut reports, gaps) = senders.finish();
+        (reports.remove(0), gaps)
+    }
+
+    #[test]
+    fn what_is_due_at_once_leaves_in_few_calls_and_in_order() {
+        let (mut driver, socket, to) = listening();
+        let at_once = Arrivals::Bursts {
+            messages: 50,
+            within_ns: 0,
+        };
+        let lanes = vec![lane(to, datagrams(5_000.0, at_once))];
+        // A burst at 0, 10 and 20 ms, and the first message of none behind.
+        let (report, _) = sent_all(lanes, until(29_000_000), |now_ns| now_ns);
+        assert_eq!((report.sent, report.unsent, report.missed), (150, 0, 0));
+        assert_eq!((report.bytes, report.late_ns.count), (150 * 64, 150));
+        assert!(report.calls < 50, "{} calls", report.calls);
+        let got = receive(&mut driver, socket, 150);
+        let numbers = got
+            .iter()
+            .map(|datagram| u64::from_le_bytes(datagram[..8].try_into().unwrap()));
+        assert!(numbers.eq(0..150));
+        // Each says when it was due, not when it left.
+        let due = got
+            .iter()
+            .map(|datagram| u64::from_le_bytes(datagram[8..16].try_into().unwrap()));
+        let due: Vec<u64> = due.collect();
+        assert!(
+            due.iter()
+                .all(|due_ns| (due_ns - due[0]).is_multiple_of(10_000_000))
+        );
+        assert_eq!(due[149] - due[0], 20_000_000);
+    }
+
+    #[test]
+    fn what_is_a_second_late_is_missed_and_nothing_is_skipped() {
+        let (_driver, _socket, to) = listening();
+        let specs = || vec![lane(to, datagrams(1_000.0, Arrivals::Constant))];
+        // Due from 10 s ago to 8 s ago: none of the 2,001 may leave.
+        let long_ago = |now_ns: u64| now_ns - 10_000_000_000;
+        let (report, _) = sent_all(specs(), until(2_000_000_000), long_ago);
+        assert_eq!((report.sent, report.unsent, report.missed), (0, 0, 2_001));
+        assert_eq!((report.late_ns.count, report.achieved_per_s), (0, 0.0));
+        let analysis = report.analysis();
+        assert_eq!(analysis.missed, 2_001);
+        assert!(
+            (analysis.offered_per_s - 1_000.0).abs() < 1.0,
+            "{analysis:?}"
+        );
+        // Due from 3 s ago until now: what is older than a second is missed, the others leave at once.
+        let (report, _) = sent_all(specs(), until(3_000_000_000), |now_ns| {
+            now_ns - 3_000_000_000
+        });
+        assert_eq!(report.sent + report.unsent + report.missed, 3_001);
+        assert!(report.missed >= 2_000 && report.sent > 0, "{report:?}");
+        assert!(report.late_ns.p50 > 100_000_000, "{report:?}");
+    }
+
+    #[test]
+    fn a_stop_leaves_nothing_uncounted() {
+        let (_driver, _socket, to) = listening();
+        let clock = Clock::calibrated();
+        // A rate that no sender keeps: at the stop most of what was due has not left.
+        let lanes = vec![lane(to, datagrams(1e8, Arrivals::Constant))];
+        let senders = Senders::open(lanes, None, clock.clone(), Span::default()).unwrap();
+        let t0_ns = clock.stamp();
+        senders.start(t0_ns);
+        while senders.sent().map(|(_, sent)| sent).sum::<u64>() < 1_000 {
+            std::thread::yield_now();
+        }
+        let stopping_ns = clock.stamp() - t0_ns;
+        senders.stop();
+        let (reports, _) = senders.finish();
+        let over_ns = clock.stamp() - t0_ns;
+        let report = &reports[0];
+        let due = report.sent + report.unsent + report.missed;
+        // One each ten nanoseconds, up to when the sender saw the stop.
+        let span = stopping_ns / 10..=over_ns / 10 + 1;
+        assert!(span.contains(&due), "{due} of {span:?}");
+        assert!(report.missed > 0 && report.sent >= 1_000, "{report:?}");
+        assert!(
+            report.achieved_per_s < 0.99 * report.offered_per_s,
+            "{report:?}"
+        );
+    }
+
+    #[test]
+    fn the_warm_up_is_in_no_rate_and_no_lateness() {
+        let (_driver, _socket, to) = listening();
+        let span = Span {
+            most_ns: Some(20_000_000),
+            warmup_ns: 5_000_000,
+        };
+        // 20 ms at 10,000 a second are 201 messages, 50 of them before 5 ms.
+        let lanes = vec![lane(to, datagrams(10_000.0, Arrivals::Constant))];
+        let (report, _) = sent_all(lanes, span, |now_ns| now_ns);
+        assert_eq!((report.sent, report.late_ns.count), (201, 151));
+        let offered = 151.0 / 0.015;
+        assert!((report.offered_per_s - offered).abs() < 1.0, "{report:?}");
+    }
+
+    #[test]
+    fn a_rhythm_takes_the_place_of_other_arrivals() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("capture");
+        // Gaps of 1 and 3 recorded milliseconds: 4 for two messages.
+        std::fs::write(&file, "0 {}\n1000000 {}\n4000000 {}\n").unwrap();
+        let (mut driver, socket, to) = listening();
+        let spec = LaneSpec {
+            recorded: Some(file),
+            ..lane(to, datagrams(2_000.0, Arrivals::Constant))
+        };
+        let (report, _) = sent_all(vec![spec], until(2_900_000), |now_ns| now_ns);
+        assert_eq!(report.sent, 6);
+        let got = receive(&mut driver, socket, 6);
+        let due: Vec<u64> = got
+            .iter()
+            .map(|datagram| u64::from_le_bytes(datagram[8..16].try_into().unwrap()))
+            .collect();
+        let gaps: Vec<u64> = due.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert_eq!(gaps, [250_000, 750_000, 250_000, 750_000, 250_000]);
+    }
+
+    #[test]
+    fn gaps_lie_within_the_run_and_in_order() {
+        let (_driver, _socket, to) = listening();
+        let clock = Clock::calibrated();
+        let before_ns = clock.stamp();
+        let lanes = vec![lane(to, datagrams(50_000.0, Arrivals::Poisson))];
+        let senders = Senders::open(lanes, None, clock.clone(), until(50_000_000)).unwrap();
+        senders.start(clock.stamp());
+        while !senders.is_done() {
+            std::thread::yield_now();
+        }
+        let (reports, gaps) = senders.finish();
+        assert!(reports[0].sent > 2_000);
+        assert!(
+            gaps.send_from_ns
+                .is_some_and(|from_ns| from_ns >= GAP_FROM_NS)
+        );
+        assert_eq!(gaps.count, gaps.log.len() as u64 + gaps.lost);
+        let mut end_ns = before_ns;
+        for (start_ns, length_ns) in &gaps.log {
+            assert!(*start_ns >= end_ns && *length_ns >= GAP_FROM_NS);
+            end_ns = start_ns + length_ns;
+        }
+        assert!(end_ns <= clock.stamp());
     }
 
     #[test]
@@ -393,8 +653,13 @@ mod tests {
             speed: None,
             epoch_ns: 0,
         };
-        let failure =
-            Senders::open(vec![lane(to, capture)], None, Clock::calibrated(), None).unwrap_err();
+        let failure = Senders::open(
+            vec![lane(to, capture)],
+            None,
+            Clock::calibrated(),
+            Span::default(),
+        )
+        .unwrap_err();
         assert_eq!(failure.exit, crate::exit::Exit::Io);
         assert!(failure.what.contains("/nowhere/capture.gz"), "{failure}");
     }

@@ -533,6 +533,9 @@ pub(crate) fn listeners(run: &RunReport) -> Table {
     table
 }
 
+/// The share of the rate asked for below which a sender has not kept it.
+const RATE_KEPT: f64 = 0.99;
+
 /// What fed the line, and how well it kept its own times.
 pub(crate) fn senders(senders: &[SenderReport]) -> Table {
     let mut table = Table::new(vec![
@@ -542,6 +545,7 @@ pub(crate) fn senders(senders: &[SenderReport]) -> Table {
         numbers("core").may_go(2),
         numbers("sent"),
         numbers("unsent"),
+        numbers("missed"),
         numbers("late p50").may_go(1),
         numbers("late p99"),
         numbers("late max"),
@@ -565,6 +569,7 @@ pub(crate) fn senders(senders: &[SenderReport]) -> Table {
             },
             grouped(sender.sent).into(),
             unless_zero(sender.unsent, Tone::Bad),
+            unless_zero(sender.missed, Tone::Bad),
             span(&sender.late_ns, sender.late_ns.p50),
             span(&sender.late_ns, sender.late_ns.p99),
             span(&sender.late_ns, sender.late_ns.max),
@@ -581,6 +586,14 @@ pub(crate) fn senders(senders: &[SenderReport]) -> Table {
             cells.push(span(away, away.max));
         }
         table.row(cells);
+        if sender.achieved_per_s < RATE_KEPT * sender.offered_per_s {
+            let text = format!(
+                "it fell behind: {}/s were due, and {}/s left",
+                grouped(sender.offered_per_s as u64),
+                grouped(sender.achieved_per_s as u64)
+            );
+            table.remark(text, Tone::Bad);
+        }
         if sender.kernel_dropped > 0 {
             let text = format!(
                 "the kernel dropped {} that came back, before the sender took them",

@@ -343,6 +343,7 @@ pub(crate) mod tests {
         let (report, _) = ready.line.run_inline(inline, None).unwrap();
         RunReport {
             report,
+            sender_gaps: None,
             senders: Vec::new(),
             listeners: Vec::new(),
             warmup_ns: 0,

@@ -123,6 +123,7 @@ fn span(hop: &str, of: &str, pair: &Pair, limits: Vec<LimitCounts>) -> SpanAnaly
         blame: causes(of, pair.raw.len() / 100),
         raw_histogram: encode(&pair.raw).unwrap(),
         clean_histogram: encode(&pair.clean).unwrap(),
+        ..SpanAnalysis::default()
     }
 }
 
@@ -213,6 +214,7 @@ fn run(seed: u64, factor: f64) -> RunAnalysis {
     RunAnalysis {
         schema: SCHEMA,
         line: "tick-to-trade".to_owned(),
+        clock: "tsc".to_owned(),
         seed,
         span_ns: 5_000_000_000,
         exposure_ns: 20_000,
@@ -342,6 +344,7 @@ fn verdict(runs: &[RunAnalysis], hop: &str, of: &str, quantile: &str, budget_ns:
         word,
         reason: reason.to_owned(),
         next_step: next_step.to_owned(),
+        ..Verdict::default()
     }
 }
 

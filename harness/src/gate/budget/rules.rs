@@ -1,0 +1,440 @@
+//! The rules, in the order in which they are asked; the table is in the room above.
+//!
+//! Invariant: each INCONCLUSIVE says what would decide, and a rule that does not apply says nothing.
+
+use hopline::base::units::Span;
+
+use super::evidence::{Evidence, Side};
+use super::{
+    CONTAMINATION_MAX, HALVES_GRAIN_NS, HALVES_MAX, RATE_MIN, RUNS_MIN, TAINTED_MAX, share,
+};
+use crate::gate::model::{
+    Exceedances, LimitCounts, LoopAnalysis, RunAnalysis, SpanAnalysis, Verdict, Word,
+};
+use crate::gate::outcome::{Said, percent};
+use crate::gate::stats;
+
+impl<'a> Evidence<'a> {
+    /// The word with its figures.
+    pub(super) fn verdict(&self) -> Verdict {
+        let mut verdict = self.figures();
+        let mut said = self.said();
+        if self.options.strict && said.word == Word::PassClean {
+            said = Said::inconclusive(
+                "strict",
+                format!(
+                    "only clean frames hold it ({}): a quieter machine, or without --strict",
+                    said.reason
+                ),
+            );
+        }
+        said.put_into(&mut verdict);
+        verdict
+    }
+
+    fn said(&self) -> Said {
+        let Some(quantile) = share(&self.owed.quantile) else {
+            return Said::inconclusive("quantile", "write p50, p90, p99, p99_9, max or jitter");
+        };
+        let invalid = self
+            .loss()
+            .or_else(|| self.unmeasured(quantile))
+            .or_else(|| self.rate())
+            .or_else(|| self.warmup());
+        if let Some(said) = invalid {
+            return said;
+        }
+        if self.is_max() {
+            return self.max();
+        }
+        self.resolution(quantile)
+            .unwrap_or_else(|| self.by_share(quantile))
+    }
+
+    fn loss(&self) -> Option<Said> {
+        let ledgers = || self.runs.iter().map(|run| &run.ledger);
+        let lost = ledgers().flat_map(|ledger| ledger.losses.iter());
+        let open = ledgers()
+            .filter(|ledger| !ledger.closed)
+            .map(|ledger| ledger.breaches.first());
+        if let Some(breach) = open.into_iter().next() {
+            let words = breach.map_or("its equations do not hold", String::as_str);
+            return Some(Said::bad(
+                Word::Loss,
+                format!("the ledger is open: {words}"),
+                "frames are not accounted for: mend that first, no latency can be judged",
+            ));
+        }
+        lost.into_iter().next().map(|words| {
+            Said::bad(
+                Word::Loss,
+                words.clone(),
+                "a lower rate, a deeper hop, a faster consumer, or a budget that allows it",
+            )
+        })
+    }
+
+    fn unmeasured(&self, quantile: f64) -> Option<Said> {
+        let loops = self.runs.iter().flat_map(|run| &run.loops);
+        let cut: u64 = loops.map(|one| one.log_lost).sum();
+        if cut > 0 {
+            return Some(Said::inconclusive(
+                "log",
+                format!(
+                    "{cut} segments found no room in a loop's log: shorter runs or a lower rate"
+                ),
+            ));
+        }
+        if self.n == 0 {
+            return Some(Said::inconclusive(
+                "samples",
+                "no frame was measured here: see that the load reaches this hop",
+            ));
+        }
+        let runs = self.found.iter().filter(|(_, span, _)| span.n > 0).count();
+        if runs < self.runs.len() {
+            let next = format!(
+                "{} of {} runs measured no frame here: see that the load reaches this hop",
+                self.runs.len() - runs,
+                self.runs.len()
+            );
+            return Some(Said::inconclusive("samples", next));
+        }
+        if runs < RUNS_MIN {
+            let next =
+                format!("{runs} process runs do not show how much runs vary: run {RUNS_MIN}");
+            return Some(Said::inconclusive("samples", next));
+        }
+        let least = stats::frames_min(quantile, self.alpha())?;
+        (self.raw.n < least).then(|| self.too_few("frames", self.raw.n, least))
+    }
+
+    fn too_few(&self, what: &str, n: u64, least: u64) -> Said {
+        Said::inconclusive(
+            "samples",
+            format!(
+                "{n} {what} cannot show a {}, {least} can: run {} times as long",
+                self.owed.quantile,
+                (2 * least).div_ceil(n.max(1))
+            ),
+        )
+    }
+
+    fn rate(&self) -> Option<Said> {
+        let slow = self
+            .runs
+            .iter()
+            .filter_map(|run| Some((run, run.sent_share().filter(|&sent| sent < RATE_MIN)?)));
+        let least = slow.clone().map(|(_, sent)| sent).reduce(f64::min)?;
+        let held_back = slow.filter(|(run, _)| run.source_held_back).count();
+        // One run in which the host stopped the line is not the line's doing.
+        if 2 * held_back > self.runs.len() {
+            return Some(Said::bad(
+                Word::Fail,
+                format!(
+                    "the line held its source back: it took {} of the offered rate",
+                    percent(least)
+                ),
+                "a lower rate, or a faster line",
+            ));
+        }
+        Some(Said::inconclusive(
+            "rate",
+            format!(
+                "only {} of the offered rate was sent: a lower rate, a core of its own for the generator, or a quieter machine",
+                percent(least)
+            ),
+        ))
+    }
+
+    /// The run in the middle decides: drift is in all of them, a disturbed half in one.
+    fn warmup(&self) -> Option<Said> {
+        let mut drifts: Vec<f64> = self
+            .found
+            .iter()
+            .map(|(_, span, _)| span.clean_p50_halves)
+            .filter(|halves| halves.iter().all(|&ns| ns > 0))
+            .map(|[first, second]| {
+                if first.abs_diff(second) <= HALVES_GRAIN_NS {
+                    0.0
+                } else {
+                    (second as f64 / first as f64).ln()
+                }
+            })
+            .collect();
+        drifts.sort_by(f64::total_cmp);
+        let drift = *drifts.get(drifts.len() / 2)?;
+        (drift.abs() > (1.0 + HALVES_MAX).ln()).then(|| {
+            Said::inconclusive(
+                "warmup",
+                format!(
+                    "the median moved by {} between the halves of a run: a longer warm-up",
+                    percent(drift.exp_m1())
+                ),
+            )
+        })
+    }
+
+    fn resolution(&self, quantile: f64) -> Option<Said> {
+        let weighted: f64 = self
+            .found
+            .iter()
+            .map(|(_, span, _)| span.contamination * span.n_clean as f64)
+            .sum();
+        let expected = weighted / self.n_clean.max(1) as f64;
+        let allowed = (1.0 - quantile) * CONTAMINATION_MAX;
+        (expected > allowed || expected.is_nan()).then(|| {
+            Said::inconclusive(
+                "resolution",
+                format!(
+                    "gaps too short to be seen are expected in {} of the clean frames, {} would do: a lower quantile, or a quieter machine",
+                    percent(expected),
+                    percent(allowed)
+                ),
+            )
+        })
+    }
+
+    /// The loops on the span's path.
+    fn loops(
+        run: &'a RunAnalysis,
+        span: &'a SpanAnalysis,
+    ) -> impl Iterator<Item = &'a LoopAnalysis> {
+        run.loops
+            .iter()
+            .filter(move |one| span.loops.is_empty() || span.loops.contains(&one.name))
+    }
+
+    /// Why clean frames say nothing here.
+    fn no_clean(&self) -> Option<Said> {
+        let parks = |(run, span, _): &(&'a RunAnalysis, &'a SpanAnalysis, _)| {
+            Self::loops(run, span).any(|one| one.wait == "park")
+        };
+        if self.found.iter().any(parks) {
+            return Some(Said::inconclusive(
+                "parked",
+                "a loop on its path parks and sees no gaps: wait = \"spin\" or \"yield\", or judge by raw figures",
+            ));
+        }
+        let tainted = self.tainted_share();
+        (tainted > TAINTED_MAX).then(|| {
+            Said::inconclusive(
+                "dirty",
+                format!(
+                    "the host touched {} of the frames, {} can be left out: a quieter machine, a lower rate, or cores of its own",
+                    percent(tainted),
+                    percent(TAINTED_MAX)
+                ),
+            )
+        })
+    }
+
+    /// Whether what gaps are excused for may be the program's own doing.
+    fn own_doing(&self, quantile: f64) -> Option<Said> {
+        let shares = self.found.iter().map(|(run, span, _)| {
+            Self::loops(run, span)
+                .map(|one| one.own_fault_share)
+                .sum::<f64>()
+        });
+        let own = shares.sum::<f64>() / self.found.len().max(1) as f64;
+        (own > 1.0 - quantile || own.is_nan()).then(|| {
+            Said::inconclusive(
+                "self",
+                format!(
+                    "faults and blocking of the program itself touch {} of the time: mend what the blame names before gaps are excused",
+                    percent(own)
+                ),
+            )
+        })
+    }
+
+    fn by_share(&self, quantile: f64) -> Said {
+        let allowed = 1.0 - quantile;
+        let side = self.side();
+        let raw_upper = self.upper(self.raw);
+        if raw_upper <= allowed {
+            return match side {
+                Side::Above => Said::pass(
+                    Word::Pass,
+                    format!(
+                        "at most {} of all frames took longer than {}, {} may",
+                        percent(raw_upper),
+                        self.limit(),
+                        percent(allowed)
+                    ),
+                ),
+                _ => self.band(),
+            };
+        }
+        if let Some(said) = self.no_clean() {
+            return said;
+        }
+        let least = stats::frames_min(quantile, self.alpha()).unwrap_or(u64::MAX);
+        if self.clean.n < least {
+            return self.too_few("clean frames", self.clean.n, least);
+        }
+        // What was shed counts against a pass whether or not the host had a part in it, and for a fail only if not.
+        let to_pass = self.counts(|span, limit| (limit.clean, span.shed));
+        let to_fail = self.counts(|span, limit| (limit.clean, span.shed_clean));
+        let over = self.lower(to_fail);
+        if over > allowed {
+            return self.too_slow(over, allowed, side);
+        }
+        let clean_upper = self.upper(to_pass);
+        if clean_upper <= allowed {
+            if let Some(said) = self.own_doing(quantile) {
+                return said;
+            }
+            return match side {
+                Side::Above => Said::pass(
+                    Word::PassClean,
+                    format!(
+                        "at most {} of the clean frames took longer than {}, {} may; of all frames {} did",
+                        percent(clean_upper),
+                        self.limit(),
+                        percent(allowed),
+                        percent(self.raw.k as f64 / self.raw.n.max(1) as f64)
+                    ),
+                ),
+                _ => self.band(),
+            };
+        }
+        self.undecided(quantile, to_pass)
+    }
+
+    /// Clean frames fail: unless the generator, the variation between runs or the host's part in the shedding speaks against it.
+    fn too_slow(&self, over: f64, allowed: f64, side: Side) -> Said {
+        let fail = |what: &str| {
+            Said::bad(
+                Word::Fail,
+                format!(
+                    "at least {} of the clean frames {what} {}, {} may",
+                    percent(over),
+                    self.limit(),
+                    percent(allowed)
+                ),
+                "see the blame of this hop for where the time goes",
+            )
+        };
+        if self.lower(self.clean) <= allowed {
+            let in_each_run = self.found.iter().all(|(_, span, limit)| {
+                let k = limit.clean.k + span.shed_clean;
+                k as f64 > allowed * (limit.clean.n + span.shed_clean) as f64
+            });
+            return if in_each_run {
+                fail("were shed or took longer than")
+            } else {
+                Said::inconclusive(
+                    "shed",
+                    "messages were shed in some runs only: more runs, or lossless hops",
+                )
+            };
+        }
+        if self.is_end_to_end() {
+            let counted: Vec<Exceedances> = self
+                .found
+                .iter()
+                .filter_map(|(_, _, limit)| limit.from_send)
+                .collect();
+            let sent = stats::pooled(&counted);
+            if counted.len() < self.found.len() || self.lower(sent) <= allowed {
+                return Said::inconclusive(
+                    "generator",
+                    "counted from when messages were really sent it does not fail: a core of its own for the generator, or a lower rate",
+                );
+            }
+        }
+        match side {
+            Side::Below => fail("took longer than"),
+            _ => self.band(),
+        }
+    }
+
+    fn band(&self) -> Said {
+        let (low, high) = self.band_ns();
+        Said::inconclusive(
+            "band",
+            format!(
+                "process runs vary between {} and {}: a budget outside of that decides, or judge head against base",
+                Span(low.round() as u64),
+                Span(high.round() as u64)
+            ),
+        )
+    }
+
+    fn undecided(&self, quantile: f64, clean: Exceedances) -> Said {
+        let floor = self.host_floor_ns();
+        if floor > self.owed.limit_ns {
+            return Said::inconclusive(
+                "host",
+                format!(
+                    "a hop without any cost would have had {} on this host: a quieter machine, or a longer run",
+                    Span(floor)
+                ),
+            );
+        }
+        let (k, n) = (clean.k as f64 / clean.d, clean.n as f64 / clean.d);
+        let next = match stats::frames_to_decide(k, n, quantile, self.alpha()) {
+            Some(needed) => format!(
+                "{} to {} of the clean frames are over it, {} may: about {:.0} clean frames would decide, {:.0} times as many",
+                percent(self.lower(clean)),
+                percent(self.upper(clean)),
+                percent(1.0 - quantile),
+                needed * clean.d,
+                needed / n
+            ),
+            None => format!(
+                "as many frames are over it as may be ({}): the budget is the quantile itself, and no run would decide",
+                percent(1.0 - quantile)
+            ),
+        };
+        Said::inconclusive("border", next)
+    }
+
+    /// A limit on each frame.
+    fn max(&self) -> Said {
+        let limit = self.limit();
+        if self.raw.k == 0 {
+            let reason = format!("none of {} frames took longer than {limit}", self.n);
+            return Said::pass(Word::Pass, reason);
+        }
+        if let Some(said) = self.no_clean() {
+            return said;
+        }
+        let clean_over = |(_, span, limit): &&(_, &SpanAnalysis, &LimitCounts)| {
+            limit.clean.k
+                + if self.owed.may_shed {
+                    0
+                } else {
+                    span.shed_clean
+                }
+                > 0
+        };
+        let unknown = self
+            .found
+            .iter()
+            .any(|(_, span, _)| span.shed > span.shed_clean);
+        match self.found.iter().filter(clean_over).count() {
+            0 if unknown && !self.owed.may_shed => Said::inconclusive(
+                "shed",
+                "messages were shed, and so took longer than any limit: more room, or a budget that allows it",
+            ),
+            0 => self.own_doing(1.0).unwrap_or_else(|| {
+                let reason = format!(
+                    "none of {} clean frames took longer than {limit}, but {} that the host touched",
+                    self.n_clean, self.raw.k
+                );
+                Said::pass(Word::PassClean, reason)
+            }),
+            1 => Said::inconclusive(
+                "once",
+                "a single run has clean frames over it, which an interrupt in a handler may be: more runs, or a quantile such as p99_9",
+            ),
+            runs => Said::bad(
+                Word::Fail,
+                format!("clean frames took longer than {limit} in {runs} runs"),
+                "see the blame of this hop for where the time goes",
+            ),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The sending loop as its own hiccup meter: every stretch of its time that was longer than it should
+//! be, so that a frame which was due or on its way then is known to have been disturbed from here.
+//!
+//! | stretch | is a gap |
+//! |---|---|
+//! | spinning, looking at the clock, receiving, reading ahead | from [`GAP_FROM_NS`] on |
+//! | a rest | what it lasted beyond the time that was asked for, from [`GAP_FROM_NS`] on |
+//! | a send | from three times the median of the first [`SENDS_SEEN`] on, and never below [`GAP_FROM_NS`] |
+//!
+//! A send over the loopback takes 1 to 5 us by itself, since the receiving half of the kernel runs
+//! in it: by a fixed bound every one of them, or none, would be a gap. Lone datagrams and batches have a
+//! median each. The median it is, because a preempted send among the first must not move the bound.
+//!
+//! Invariant: memory is taken at the start; what the log has no room for is counted as lost.
+
+use serde::Serialize;
+
+/// From how long on a stretch of the loop is a gap, in nanoseconds: what the longest clean turn with a
+/// system call takes.
+pub const GAP_FROM_NS: u64 = 2_000;
+
+/// Most gaps that are kept: 1 MiB, a minute of a machine that interrupts its cores a thousand times a
+/// second.
+pub const GAPS_MAX: usize = 1 << 16;
+
+/// Sends from which the bound for sends is taken; an odd number, so that one is in the middle. Until
+/// then no send is a gap: at 10,000 a second, for the first 26 ms.
+pub const SENDS_SEEN: usize = 255;
+
+/// How many medians long a send is a gap.
+const MEDIANS: u64 = 3;
+
+/// The gaps of the thread that sent, in the order in which they ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GeneratorGaps {
+    /// The core that the thread was bound to, if it was.
+    pub core: Option<usize>,
+    /// From how long on a stretch is a gap.
+    pub from_ns: u64,
+    /// From how long on a lone send is one; absent before [`SENDS_SEEN`] of them.
+    pub send_from_ns: Option<u64>,
+    /// From how long on the send of a batch is one; absent before [`SENDS_SEEN`] of them.
+    pub batch_from_ns: Option<u64>,
+    /// How many there were, those that the log has no room for included.
+    pub count: u64,
+    /// Their lengths together, in nanoseconds.
+    pub total_ns: u64,
+    /// The longest, in nanoseconds.
+    pub longest_ns: u64,
+    /// How many the log had no room for: with any, the log is no witness.
+    pub lost: u64,
+    /// Start on the line's clock, and length, in nanoseconds, of the first [`GAPS_MAX`].
+    #[serde(skip)]
+    pub log: Vec<(u64, u64)>,
+}
+
+/// The lengths of the first sends of a kind, and the bound that follows from them.
+struct Lengths {
+    seen: [u64; SENDS_SEEN],
+    count: usize,
+    from_ns: Option<u64>,
+}
+
+impl Lengths {
+    const NONE: Lengths = Lengths {
+        seen: [0; SENDS_SEEN],
+        count: 0,
+        from_ns: None,
+    };
+
+    /// Whether a send of that length is a gap.
+    fn is_gap(&mut self, length_ns: u64) -> bool {
+        if let Some(from_ns) = self.from_ns {
+            return length_ns >= from_ns;
+        }
+        self.seen[self.count] = length_ns;
+        self.count += 1;
+        if self.count == SENDS_SEEN {
+            self.seen.sort_unstable();
+            let median_ns = self.seen[SENDS_SEEN / 2];
+            self.from_ns = Some(median_ns.saturating_mul(MEDIANS).max(GAP_FROM_NS));
+        }
+        false
+    }
+}
+
+/// Cuts the loop's time into stretches.
+pub(super) struct Segments {
+    /// Where the stretch began that is going on.
+    since_ns: u64,
+    /// Until when the loop asked to rest, if it does.
+    rests_until_ns: Option<u64>,
+    lone: Lengths,
+    batches: Lengths,
+    gaps: GeneratorGaps,
+}
+
+impl Segments {
+    pub(super) fn new(core: Option<usize>) -> Segments {
+        Segments {
+            since_ns: 0,
+            rests_until_ns: None,
+            lone: Lengths::NONE,
+            batches: Lengths::NONE,
+            gaps: GeneratorGaps {
+                core,
+                from_ns: GAP_FROM_NS,
+                log: Vec::with_capacity(GAPS_MAX),
+                ..GeneratorGaps::default()
+            },
+        }
+    }
+
+    /// A stretch begins, and what was before does not count.
+    pub(super) fn begin(&mut self, now_ns: u64) {
+        self.since_ns = now_ns;
+        self.rests_until_ns = None;
+    }
+
+    /// The loop is about to rest, for as long as that.
+    pub(super) fn rest(&mut self, most_ns: u64) {
+        self.rests_until_ns = Some(self.since_ns.saturating_add(most_ns));
+    }
+
+    /// A stretch ends here that was no send, and the next begins.
+    #[inline]
+    pub(super) fn end(&mut self, now_ns: u64) {
+        let began_ns = match self.rests_until_ns.take() {
+            Some(until_ns) => until_ns.max(self.since_ns),
+            None => self.since_ns,
+        };
+        let length_ns = now_ns.saturating_sub(began_ns);
+        self.since_ns = now_ns;
+        if length_ns >= GAP_FROM_NS {
+            self.note(began_ns, length_ns);
+        }
+    }
+
+    /// The send of that many datagrams ends here, and the next stretch begins.
+    #[inline]
+    pub(super) fn end_send(&mut self, now_ns: u64, datagrams: usize) {
+        let length_ns = now_ns.saturating_sub(self.since_ns);
+        let lengths = match datagrams {
+            0 | 1 => &mut self.lone,
+            _ => &mut self.batches,
+        };
+        if lengths.is_gap(length_ns) {
+            self.note(self.since_ns, length_ns);
+        }
+        self.since_ns = now_ns;
+    }
+
+    #[cold]
+    fn note(&mut self, began_ns: u64, length_ns: u64) {
+        let gaps = &mut self.gaps;
+        gaps.count += 1;
+        gaps.total_ns = gaps.total_ns.saturating_add(length_ns);
+        gaps.longest_ns = gaps.longest_ns.max(length_ns);
+        if gaps.log.len() < GAPS_MAX {
+            gaps.log.push((began_ns, length_ns));
+        } else {
+            gaps.lost += 1;
+        }
+    }
+
+    pub(super) fn into_gaps(self) -> GeneratorGaps {
+        GeneratorGaps {
+            send_from_ns: self.lone.from_ns,
+            batch_from_ns: self.batches.from_ns,
+            ..self.gaps
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stretches_from_the_bound_on_are_gaps_and_shorter_ones_are_not() {
+        let mut segments = Segments::new(Some(1));
+        segments.begin(1_000);
+        for now_ns in [2_999, 4_999, 5_000, 105_000] {
+            segments.end(now_ns);
+        }
+        let gaps = segments.into_gaps();
+        assert_eq!(gaps.log, [(2_999, 2_000), (5_000, 100_000)]);
+        assert_eq!((gaps.core, gaps.count, gaps.lost), (Some(1), 2, 0));
+        assert_eq!((gaps.total_ns, gaps.longest_ns), (102_000, 100_000));
+    }
+
+    #[test]
+    fn of_a_rest_only_what_was_too_long_is_a_gap() {
+        let mut segments = Segments::new(None);
+        segments.begin(0);
+        // Woken early, in time, late; and a stretch behind it that is no rest.
+        for (now_ns, most_ns) in [(4_000_000, 5_000_000), (9_001_000, 5_000_000)] {
+            segments.rest(most_ns);
+            segments.end(now_ns);
+        }
+        segments.rest(1_000_000);
+        segments.end(10_061_000);
+        segments.end(10_071_000);
+        let gaps = segments.into_gaps();
+        assert_eq!(gaps.log, [(10_001_000, 60_000), (10_061_000, 10_000)]);
+    }
+
+    #[test]
+    fn sends_are_held_against_the_median_of_their_kind() {
+        let mut segments = Segments::new(None);
+        let mut now_ns = 0;
+        let mut send = |segments: &mut Segments, length_ns, datagrams| {
+            segments.begin(now_ns);
+            now_ns += length_ns;
+            segments.end_send(now_ns, datagrams);
+        };
+        for nth in 0..SENDS_SEEN {
+            // A few that were preempted do not move the bound.
+            let length_ns = if nth % 10 == 0 { 5_000_000 } else { 3_000 };
+            send(&mut segments, length_ns, 1);
+            send(&mut segments, 500, 64);
+        }
+        assert_eq!(segments.gaps.count, 0);
+        for (length_ns, datagrams, count) in
+            [(8_999, 1, 0), (9_000, 1, 1), (1_999, 2, 1), (2_000, 64, 2)]
+        {
+            send(&mut segments, length_ns, datagrams);
+            assert_eq!(segments.gaps.count, count, "{length_ns} of {datagrams}");
+        }
+        let gaps = segments.into_gaps();
+        assert_eq!(gaps.send_from_ns, Some(9_000));
+        assert_eq!(gaps.batch_from_ns, Some(2_000));
+    }
+
+    #[test]
+    fn the_log_is_bounded_and_says_what_it_lost() {
+        let mut segments = Segments::new(None);
+        let room = segments.gaps.log.capacity();
+        for nth in 1..=GAPS_MAX as u64 + 3 {
+            segments.end(nth * 10_000);
+        }
+        assert_eq!(segments.gaps.log.capacity(), room);
+        let gaps = segments.into_gaps();
+        assert_eq!((gaps.log.len(), gaps.lost), (GAPS_MAX, 3));
+        assert_eq!(gaps.count, GAPS_MAX as u64 + 3);
+    }
+}

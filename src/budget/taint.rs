@@ -1,0 +1,319 @@
+//! Which messages the host disturbed: gaps from the loops' logs, and the messages that were exposed to them.
+//!
+//! ```text
+//!   gap of the host      ├──┤
+//!   extended             ├──┼───────────┤   until the line is empty again: a backlog is the gap's doing
+//!   due, done        due ├────────┤ done      ← touched
+//!                                          due ├──┤ done ┄┄┄┤   ← exposed for G at least, and not touched
+//! ```
+//!
+//! A message is *tainted* if a gap, extended until the line is empty again, overlaps [due, max(done, due + G)]. G makes
+//! quick and slow programs equally likely to be exposed. The program's own doing taints nothing.
+//!
+//! The method is hopline's own; `docs/GATE.md` has the measurements behind each rule. What is never seen: interrupts inside a
+//! handler, and gaps shorter than the threshold.
+//!
+//! Invariant: decided after the fact, from the logs of all loops together; the same evidence gives the same answer.
+
+use crate::base::limits::IDLE_FLOOR_NS;
+
+use super::evidence::{Evidence, LongSegment, LoopEvidence, Passage, Segment};
+
+/// The longest threshold, in nanoseconds.
+const GAP_FROM_MAX_NS: u64 = 5_000;
+
+/// How many gaps back one that still lasts is looked for: as many as there may be loops.
+const LOOPS_LOOKED_BACK: usize = 64;
+
+/// A span of time, in nanoseconds of the line's clock; the end is not part of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Interval {
+    /// Its beginning.
+    pub start_ns: u64,
+    /// Its end.
+    pub end_ns: u64,
+}
+
+impl Interval {
+    /// How long it is, in nanoseconds.
+    #[must_use]
+    pub const fn len_ns(&self) -> u64 {
+        self.end_ns.saturating_sub(self.start_ns)
+    }
+}
+
+/// From how long on a loop's segments are gaps, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Idle segments: six times what 999 of a thousand idle turns take, between 0.5 and 5 us.
+    pub idle_ns: u64,
+    /// Receptions: as idle ones, and at least twice what 99 of a hundred take.
+    pub receive_ns: u64,
+}
+
+impl Thresholds {
+    /// The thresholds of a loop, from what its turns took.
+    #[must_use]
+    pub fn of(noted: &LoopEvidence) -> Thresholds {
+        let idle_ns = (6 * noted.idle_p99_9_ns).clamp(IDLE_FLOOR_NS, GAP_FROM_MAX_NS);
+        Thresholds {
+            idle_ns,
+            receive_ns: idle_ns.max(2 * noted.receive_p99_ns),
+        }
+    }
+
+    /// Whether a segment is time that the host took.
+    #[must_use]
+    pub fn is_gap(&self, segment: &LongSegment) -> bool {
+        match (segment.kind, &segment.witness) {
+            (Segment::Idle, _) => segment.len_ns >= self.idle_ns,
+            (Segment::Receive, _) => segment.len_ns >= self.receive_ns,
+            (_, Some(witness)) => witness.is_host(),
+            (_, None) => false,
+        }
+    }
+}
+
+/// Whether a segment was long by the program's own doing.
+#[must_use]
+pub fn is_own(segment: &LongSegment) -> bool {
+    segment.witness.is_some_and(|witness| witness.is_own())
+}
+
+/// The gaps of all loops and what they touch.
+#[derive(Clone, Debug, Default)]
+pub struct Gaps {
+    /// As they were seen, of all loops, sorted; they may overlap.
+    pub seen: Vec<Interval>,
+    /// Extended until the line was empty again, disjoint and sorted.
+    pub extended: Vec<Interval>,
+}
+
+impl Gaps {
+    /// The gaps of a run. `more` are those of others on the line's cores, such as generators.
+    #[must_use]
+    pub fn find(evidence: &Evidence, more: &[Interval]) -> Gaps {
+        let of_loop = |noted: &LoopEvidence| {
+            let thresholds = Thresholds::of(noted);
+            let gaps = noted
+                .segments
+                .iter()
+                .filter(move |segment| thresholds.is_gap(segment));
+            gaps.map(|gap| Interval {
+                start_ns: gap.start_ns,
+                end_ns: gap.end_ns(),
+            })
+            .collect::<Vec<_>>()
+        };
+        let mut seen: Vec<Interval> = evidence.loops.iter().flat_map(of_loop).collect();
+        seen.extend_from_slice(more);
+        seen.sort_unstable();
+        let busy = busy_spans(evidence);
+        let extend = |gap: &Interval| {
+            // The busy span that is under way, or begins, when the gap ends.
+            let at = busy.partition_point(|span| span.start_ns <= gap.end_ns);
+            let under_way = at.checked_sub(1).map(|before| busy[before]);
+            let end_ns = under_way.map_or(gap.end_ns, |span| span.end_ns.max(gap.end_ns));
+            Interval { end_ns, ..*gap }
+        };
+        Gaps {
+            extended: union(seen.iter().map(extend).collect()),
+            seen,
+        }
+    }
+
+    /// Whether a gap touched a message that was exposed for `exposure_ns` at least.
+    #[must_use]
+    pub fn taint(&self, passage: &Passage, exposure_ns: u64) -> bool {
+        let due_ns = passage.due_ns();
+        let until_ns = passage.done_ns().max(due_ns.saturating_add(exposure_ns));
+        self.first_in(due_ns, until_ns).is_some()
+    }
+
+    /// The first extended gap that overlaps a span.
+    #[must_use]
+    pub fn first_in(&self, from_ns: u64, until_ns: u64) -> Option<Interval> {
+        let at = self.extended.partition_point(|gap| gap.end_ns <= from_ns);
+        let gap = self.extended.get(at)?;
+        (gap.start_ns < until_ns).then_some(*gap)
+    }
+
+    /// The gap, as it was seen, that a point in time lies in: the one that lasts longest.
+    #[must_use]
+    pub fn first_seen_at(&self, at_ns: u64) -> Option<Interval> {
+        let behind = self.seen.partition_point(|gap| gap.start_ns <= at_ns);
+        // Gaps of different loops overlap; a few back is far enough, since those of one loop do not.
+        let near = self.seen[behind.saturating_sub(LOOPS_LOOKED_BACK)..behind].iter();
+        near.filter(|gap| gap.end_ns > at_ns)
+            .max_by_key(|gap| gap.end_ns)
+            .copied()
+    }
+
+    /// Nanoseconds of gaps, as they were seen, in a span; where gaps of two loops overlap both count.
+    #[must_use]
+    pub fn time_in(&self, from_ns: u64, until_ns: u64) -> u64 {
+        let inside = |gap: &Interval| {
+            gap.end_ns
+                .min(until_ns)
+                .saturating_sub(gap.start_ns.max(from_ns))
+        };
+        let before_end = self.seen.partition_point(|gap| gap.start_ns < until_ns);
+        self.seen[..before_end].iter().map(inside).sum()
+    }
+}
+
+/// The spans in which at least one message was between its due time and the end of its last hop, disjoint and sorted.
+fn busy_spans(evidence: &Evidence) -> Vec<Interval> {
+    let passages = evidence.hops.iter().flat_map(|hop| &hop.passages);
+    union(
+        passages
+            .map(|passage| Interval {
+                start_ns: passage.due_ns(),
+                end_ns: passage.done_ns(),
+            })
+            .collect(),
+    )
+}
+
+/// The same time in disjoint intervals, sorted. Those that touch become one.
+fn union(mut intervals: Vec<Interval>) -> Vec<Interval> {
+    intervals.sort_unstable();
+    let mut joined: Vec<Interval> = Vec::with_capacity(intervals.len().min(1 << 16));
+    for one in intervals {
+        match joined.last_mut() {
+            Some(last) if one.start_ns <= last.end_ns => last.end_ns = last.end_ns.max(one.end_ns),
+            _ => joined.push(one),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::evidence::{HopEvidence, Witness};
+    use super::*;
+
+    fn segment(start_ns: u64, len_ns: u64, kind: Segment, witness: Option<Witness>) -> LongSegment {
+        LongSegment {
+            start_ns,
+            len_ns,
+            kind,
+            node: 0,
+            witness,
+        }
+    }
+
+    fn passage(due_ns: u64, done_ns: u64) -> Passage {
+        Passage {
+            t_offer_ns: due_ns,
+            origin_ns: 0,
+            wait_ns: 0,
+            service_ns: (done_ns - due_ns) as u32,
+            source: 0,
+            flags: Passage::LEFT,
+        }
+    }
+
+    fn run(segments: Vec<LongSegment>, passages: Vec<Passage>) -> Evidence {
+        Evidence {
+            loops: vec![LoopEvidence {
+                segments,
+                idle_p99_9_ns: 100,
+                receive_p99_ns: 900,
+                ..LoopEvidence::default()
+            }],
+            hops: vec![HopEvidence {
+                passages,
+                ..HopEvidence::default()
+            }],
+            began_ns: 0,
+        }
+    }
+
+    #[test]
+    fn thresholds_follow_the_turns_within_their_bounds() {
+        let noted = |idle, receive| LoopEvidence {
+            idle_p99_9_ns: idle,
+            receive_p99_ns: receive,
+            ..LoopEvidence::default()
+        };
+        let of = |idle, receive| {
+            let thresholds = Thresholds::of(&noted(idle, receive));
+            (thresholds.idle_ns, thresholds.receive_ns)
+        };
+        assert_eq!(of(20, 0), (500, 500));
+        assert_eq!(of(300, 400), (1_800, 1_800));
+        assert_eq!(of(300, 2_000), (1_800, 4_000));
+        assert_eq!(of(9_000, 100), (5_000, 5_000));
+    }
+
+    #[test]
+    fn idle_time_speaks_for_itself_and_a_handler_needs_a_witness() {
+        let thresholds = Thresholds {
+            idle_ns: 600,
+            receive_ns: 1_800,
+        };
+        let host = Witness {
+            off_cpu_ns: 20_000,
+            ..Witness::default()
+        };
+        let own = Witness { faults: 1, ..host };
+        let is_gap = |len, kind, witness| thresholds.is_gap(&segment(0, len, kind, witness));
+        assert!(is_gap(600, Segment::Idle, None) && !is_gap(599, Segment::Idle, None));
+        assert!(is_gap(1_800, Segment::Receive, None) && !is_gap(1_799, Segment::Receive, None));
+        assert!(is_gap(20_000, Segment::Handler, Some(host)));
+        assert!(!is_gap(20_000, Segment::Handler, Some(own)));
+        assert!(!is_gap(1 << 30, Segment::Send, Some(Witness::default())));
+        assert!(is_own(&segment(0, 20_000, Segment::Handler, Some(own))));
+    }
+
+    #[test]
+    fn a_gap_lasts_until_the_line_is_empty_again() {
+        // A gap from 10 to 20 us; the messages that waited for it are done with at 24; then comes one that is alone.
+        let messages = vec![
+            passage(1_000, 1_500),
+            passage(12_000, 22_000),
+            passage(21_500, 24_000),
+            passage(30_000, 30_500),
+        ];
+        let evidence = run(
+            vec![segment(10_000, 10_000, Segment::Idle, None)],
+            messages.clone(),
+        );
+        let gaps = Gaps::find(&evidence, &[]);
+        let extended = Interval {
+            start_ns: 10_000,
+            end_ns: 24_000,
+        };
+        assert_eq!(gaps.extended, [extended]);
+        let tainted: Vec<bool> = messages.iter().map(|one| gaps.taint(one, 0)).collect();
+        assert_eq!(tainted, [false, true, true, false]);
+        // One that is exposed for longer than it took is touched by a gap behind it.
+        assert!(gaps.taint(&messages[0], 9_500));
+        assert!(!gaps.taint(&messages[0], 9_000));
+        assert_eq!(gaps.time_in(0, 15_000), 5_000);
+    }
+
+    #[test]
+    fn gaps_of_others_count_and_overlapping_ones_become_one() {
+        let evidence = run(
+            vec![
+                segment(10_000, 5_000, Segment::Idle, None),
+                segment(17_000, 100, Segment::Idle, None),
+            ],
+            Vec::new(),
+        );
+        let more = [Interval {
+            start_ns: 12_000,
+            end_ns: 18_000,
+        }];
+        let gaps = Gaps::find(&evidence, &more);
+        let joined = Interval {
+            start_ns: 10_000,
+            end_ns: 18_000,
+        };
+        assert_eq!(gaps.extended, [joined]);
+        assert_eq!(gaps.seen.len(), 2, "what is below the threshold is none");
+        assert_eq!(joined.len_ns(), 8_000);
+    }
+}
