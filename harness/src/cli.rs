@@ -31,6 +31,7 @@ Examples:
   hopline check my-case                               all that is wrong with it, with places
   hopline plan tick-to-trade --threads 2              threads, cores and bytes
   hopline floor                                       what this machine can do
+  hopline report gate/gate.json --out again           a gate's page, tables and logs, made again
 
 Exit codes:
   0 good   3 loss or a broken invariant   64 usage or config   70 a defect of this program

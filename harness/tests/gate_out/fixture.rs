@@ -21,7 +21,7 @@ const HOPS: [(&str, f64, f64, u64, u64); 5] = [
 ];
 
 /// A generator that is the same everywhere.
-pub struct Draw(pub u64);
+struct Draw(u64);
 
 impl Draw {
     fn next(&mut self) -> u64 {
@@ -349,7 +349,7 @@ fn verdict(runs: &[RunAnalysis], hop: &str, of: &str, quantile: &str, budget_ns:
 }
 
 /// A gate of tick-to-trade; `factor` slows the handler of `book->signal`.
-pub fn report(seed: u64, factor: f64) -> GateReport {
+pub(crate) fn report(seed: u64, factor: f64) -> GateReport {
     let runs: Vec<RunAnalysis> = (0..3).map(|at| run(seed + at, factor)).collect();
     let mut verdicts = Vec::new();
     for (hop, wait, service, service_limit, sojourn_limit) in HOPS {

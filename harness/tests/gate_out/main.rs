@@ -1,26 +1,21 @@
 //! What is made of a gate's report: each format by the rules of those who read it.
 
+mod files;
 mod fixture;
+mod pages;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use hopline_harness::gate::model::*;
 use hopline_harness::gate::out::annotations::{ANNOTATIONS_PER_KIND_MAX, annotations};
-use hopline_harness::gate::out::compare::Comparison;
 use hopline_harness::gate::out::histogram::decode;
 use hopline_harness::gate::out::hlog::{hlog, tag};
 use hopline_harness::gate::out::json::{ReadError, from_json, to_json};
 use hopline_harness::gate::out::junit::junit;
 use hopline_harness::gate::out::markdown::{SUMMARY_BYTES_MAX, step_summary};
-use hopline_harness::gate::out::page::{comparison, page};
-use hopline_harness::gate::out::{
-    GATE_JSON, OutError, REPORT_HTML, TREND_CSV, TREND_JSONL, write_all,
-};
 
 /// Text that would break out of every format, if it could.
 const HOSTILE: &str =
@@ -189,52 +184,85 @@ fn what_is_no_report_is_refused_with_words() {
     assert!(matches!(refused(&other), ReadError::Schema { .. }));
 }
 
-/// Attributes that both schemas of JUnit ask for, and children in the order of the stricter one.
+/// What is wrong with a JUnit file: attributes that both schemas ask for, children in the order of the stricter one,
+/// counts that do not add up.
+fn junit_faults(text: &str) -> Vec<String> {
+    let tree = match roxmltree::Document::parse(text) {
+        Ok(tree) => tree,
+        Err(error) => return vec![error.to_string()],
+    };
+    let mut faults = Vec::new();
+    let root = tree.root_element();
+    if root.tag_name().name() != "testsuites" || root.attributes().count() > 0 {
+        faults.push("the root".to_owned());
+    }
+    let Some(suite) = root.children().find(|node| node.has_tag_name("testsuite")) else {
+        return vec!["no suite".to_owned()];
+    };
+    for name in ["id", "package", "name", "hostname"] {
+        if suite.attribute(name).is_none_or(str::is_empty) {
+            faults.push(format!("no {name}"));
+        }
+    }
+    let timestamp = suite.attribute("timestamp").unwrap_or_default();
+    if timestamp.len() != "2026-02-14T09:30:00".len() {
+        faults.push(format!("timestamp {timestamp}"));
+    }
+    let order = ["properties", "testcase", "system-out", "system-err"];
+    let places: Vec<Option<usize>> = suite
+        .children()
+        .filter(roxmltree::Node::is_element)
+        .map(|node| order.iter().position(|name| node.has_tag_name(*name)))
+        .collect();
+    if places.contains(&None) || !places.is_sorted() || !places.ends_with(&[Some(2), Some(3)]) {
+        faults.push("the order of the suite's parts".to_owned());
+    }
+    for (attribute, element) in [
+        ("tests", "testcase"),
+        ("failures", "failure"),
+        ("errors", "error"),
+        ("skipped", "skipped"),
+    ] {
+        let found = tree
+            .descendants()
+            .filter(|node| node.has_tag_name(element))
+            .count();
+        if suite.attribute(attribute) != Some(&found.to_string()) {
+            faults.push(format!("{attribute} is not {found}"));
+        }
+    }
+    for case in tree
+        .descendants()
+        .filter(|node| node.has_tag_name("testcase"))
+    {
+        let has_all = ["name", "classname", "time"]
+            .iter()
+            .all(|name| case.attribute(*name).is_some());
+        let parts: Vec<_> = case
+            .children()
+            .filter(roxmltree::Node::is_element)
+            .collect();
+        let is_typed = |node: &roxmltree::Node<'_, '_>| {
+            node.has_tag_name("skipped") || node.attribute("type").is_some()
+        };
+        if !has_all || parts.len() > 1 || !parts.iter().all(is_typed) {
+            faults.push(format!("testcase {:?}", case.attribute("name")));
+        }
+    }
+    faults
+}
+
 #[test]
 fn junit_has_the_common_shape_and_every_verdict() {
     for report in all() {
         let text = junit(&report);
+        assert_eq!(junit_faults(&text), Vec::<String>::new());
         let tree = roxmltree::Document::parse(&text).unwrap();
-        let root = tree.root_element();
-        assert_eq!(
-            (root.tag_name().name(), root.attributes().count()),
-            ("testsuites", 0)
-        );
-        let suites: Vec<_> = root
-            .children()
-            .filter(roxmltree::Node::is_element)
-            .collect();
-        assert_eq!(suites.len(), 1);
-        let suite = suites[0];
-        let number = |name: &str| suite.attribute(name).unwrap().parse::<usize>().unwrap();
-        for name in ["id", "package", "name", "hostname"] {
-            assert!(!suite.attribute(name).unwrap().is_empty(), "{name}");
-        }
-        assert_eq!(
-            suite.attribute("timestamp").unwrap().len(),
-            "2026-02-14T09:30:00".len()
-        );
-        let children: Vec<&str> = suite
-            .children()
-            .filter(|node| node.is_element())
-            .map(|node| node.tag_name().name())
-            .collect();
-        assert_eq!(children.first(), Some(&"properties"));
-        assert_eq!(children[children.len() - 2..], ["system-out", "system-err"]);
-        assert!(
-            children[1..children.len() - 2]
-                .iter()
-                .all(|name| *name == "testcase")
-        );
         let with = |name: &str| {
             tree.descendants()
                 .filter(|node| node.has_tag_name(name))
                 .count()
         };
-        assert_eq!(number("tests"), with("testcase"));
-        assert_eq!(number("failures"), with("failure"));
-        assert_eq!(number("errors"), with("error"));
-        assert_eq!(number("skipped"), with("skipped"));
         assert_eq!(
             with("testcase"),
             report.verdicts.len() + usize::from(report.partial)
@@ -249,23 +277,22 @@ fn junit_has_the_common_shape_and_every_verdict() {
         assert_eq!(with("failure"), of(Word::Fail));
         assert_eq!(with("skipped"), of(Word::Inconclusive));
         assert_eq!(with("error"), of(Word::Loss) + usize::from(report.partial));
-        for case in tree
-            .descendants()
-            .filter(|node| node.has_tag_name("testcase"))
-        {
-            assert!(
-                ["name", "classname", "time"]
-                    .iter()
-                    .all(|name| case.attribute(*name).is_some())
-            );
-            assert!(case.children().filter(roxmltree::Node::is_element).count() <= 1);
-            for fault in case
-                .children()
-                .filter(|node| node.has_tag_name("failure") || node.has_tag_name("error"))
-            {
-                assert!(fault.attribute("type").is_some() && fault.attribute("message").is_some());
-            }
-        }
+    }
+    let good = junit(report());
+    for (from, to, words) in [
+        ("<failure type=\"FAIL\"", "<failure", "testcase"),
+        ("failures=\"1\"", "failures=\"0\"", "failures is not 1"),
+        ("<system-err></system-err>", "", "order"),
+        ("&gt;", ">\u{1}", "XML"),
+        ("hostname=\"", "hostname=\"\" x=\"", "no hostname"),
+    ] {
+        let planted = good.replacen(from, to, 1);
+        assert_ne!(planted, good, "{from}");
+        let found = junit_faults(&planted).join("; ");
+        assert!(
+            found.contains(words) || (words == "XML" && !found.is_empty()),
+            "{from}: {found}"
+        );
     }
 }
 
@@ -405,351 +432,5 @@ fn logs_hold_the_histograms_of_the_report_under_their_tags() {
             hlog(&report, &report.runs).is_ok_and(|text| text.contains("Partial")),
             report.partial
         );
-    }
-}
-
-/// The page is XML too, so that another's parser can say whether every text stayed in its place.
-fn well_formed(page: &str) -> roxmltree::Document<'_> {
-    let options = roxmltree::ParsingOptions {
-        allow_dtd: true,
-        ..roxmltree::ParsingOptions::default()
-    };
-    roxmltree::Document::parse_with_options(page, options).unwrap_or_else(|error| panic!("{error}"))
-}
-
-#[test]
-fn the_page_is_whole_asks_for_nothing_and_can_be_read_aloud() {
-    let reports = all();
-    let pages = reports.iter().map(page);
-    let both = Comparison::new(
-        [&reports[0], &reports[4]],
-        [HOSTILE.to_owned(), "b".to_owned()],
-    );
-    for page in pages.chain([comparison(&both)]) {
-        let tree = well_formed(&page);
-        let mut ids: Vec<&str> = tree
-            .descendants()
-            .filter_map(|node| node.attribute("id"))
-            .collect();
-        for node in tree.descendants().filter(roxmltree::Node::is_element) {
-            let name = node.tag_name().name();
-            assert!(
-                !["script", "iframe", "img", "object", "embed"].contains(&name),
-                "{name}"
-            );
-            for attribute in node.attributes() {
-                let value = attribute.value();
-                assert!(!attribute.name().starts_with("on") && attribute.name() != "src");
-                if attribute.name() == "href" {
-                    let inside = value.strip_prefix('#').is_some_and(|id| ids.contains(&id));
-                    assert!(inside || value == "data:,", "{value}");
-                }
-                assert!(!value.contains("NaN") && !value.contains("inf%"), "{value}");
-            }
-            if name == "svg" {
-                let hidden = node
-                    .ancestors()
-                    .any(|node| node.attribute("aria-hidden").is_some());
-                assert!(
-                    hidden
-                        || node
-                            .attribute("aria-label")
-                            .is_some_and(|label| !label.is_empty())
-                );
-            }
-            if name == "th" {
-                assert!(node.attribute("scope").is_some());
-            }
-        }
-        let style = tree
-            .descendants()
-            .find(|node| node.has_tag_name("style"))
-            .unwrap();
-        let style = style.text().unwrap();
-        assert!(!style.contains("url(") && !style.contains("@import"));
-        assert!(style.contains("prefers-color-scheme: dark"));
-        let all = ids.len();
-        ids.sort_unstable();
-        ids.dedup();
-        assert_eq!(ids.len(), all, "an id stands twice");
-    }
-}
-
-#[test]
-fn the_page_shows_every_verdict_with_its_word_sign_and_figures() {
-    let text = page(report());
-    let tree = well_formed(&text);
-    let table = tree
-        .descendants()
-        .find(|node| node.attribute("class") == Some("verdicts"))
-        .unwrap();
-    let rows: Vec<String> = table
-        .descendants()
-        .filter(|node| node.has_tag_name("tr"))
-        .skip(1)
-        .map(|row| {
-            row.descendants()
-                .filter_map(|node| node.text())
-                .collect::<Vec<_>>()
-                .join(" ")
-        })
-        .collect();
-    assert_eq!(rows.len(), report().verdicts.len());
-    for (row, verdict) in rows.iter().zip(&report().verdicts) {
-        let (word, sign) = match verdict.word {
-            Word::Pass => ("PASS", "✓"),
-            Word::PassClean => ("PASS_CLEAN", "≈"),
-            Word::Inconclusive => ("INCONCLUSIVE", "?"),
-            Word::Fail => ("FAIL", "✗"),
-            Word::Loss => ("LOSS", "!"),
-        };
-        assert!(row.contains(word) && row.contains(sign), "{row}");
-    }
-    for id in [
-        "next",
-        "verdicts",
-        "percentiles",
-        "timeline",
-        "blame",
-        "worst",
-        "ledger",
-        "loops",
-        "host",
-        "reproduce",
-    ] {
-        assert!(
-            tree.descendants()
-                .any(|node| node.attribute("id") == Some(id)),
-            "{id}"
-        );
-    }
-    let plots = tree
-        .descendants()
-        .filter(|node| node.attribute("class") == Some("percentiles"))
-        .count();
-    assert_eq!(plots, 5 * 2 + 1);
-}
-
-#[test]
-fn a_partial_report_says_so_everywhere_and_is_not_in_the_trend() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut partial = report().clone();
-    partial.partial = true;
-    let files = write_all(&partial, dir.path()).unwrap();
-    assert_eq!(files.len(), 6);
-    for file in files {
-        let text = std::fs::read_to_string(&file).unwrap().to_lowercase();
-        assert!(text.contains("partial"), "{}", file.display());
-    }
-    assert!(!dir.path().join(TREND_JSONL).exists());
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    names
-}
-
-#[test]
-fn all_files_are_written_and_the_history_grows() {
-    let dir = tempfile::tempdir().unwrap();
-    let out = dir.path().join("a/b");
-    for _ in 0..2 {
-        assert_eq!(write_all(report(), &out).unwrap()[0], out.join(GATE_JSON));
-    }
-    let mut next = report().clone();
-    next.began_unix_s += 86_400;
-    write_all(&next, &out).unwrap();
-    let mut elsewhere = next.clone();
-    elsewhere
-        .host
-        .insert("fingerprint".to_owned(), "another".to_owned());
-    write_all(&elsewhere, &out).unwrap();
-    write_all(&next, &out).unwrap();
-    assert_eq!(
-        names(&out),
-        [
-            "annotations.txt",
-            "gate.json",
-            "head.hlog",
-            "junit.xml",
-            "otava.yaml",
-            "report.html",
-            "summary.md",
-            "trend.csv",
-            "trend.jsonl"
-        ]
-    );
-    let history = std::fs::read_to_string(out.join(TREND_JSONL)).unwrap();
-    assert_eq!(history.lines().count(), 3);
-    let csv = std::fs::read_to_string(out.join(TREND_CSV)).unwrap();
-    assert_eq!(
-        csv.lines().count(),
-        1 + 2,
-        "the other host is not in this table"
-    );
-    assert_eq!(
-        csv.lines().next().unwrap().split(',').count(),
-        4 + report().verdicts.len()
-    );
-}
-
-#[test]
-fn what_stood_there_stays_when_a_file_cannot_be_written() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join(GATE_JSON), "before").unwrap();
-    std::fs::create_dir_all(dir.path().join(REPORT_HTML).join("x")).unwrap();
-    let error = write_all(report(), dir.path()).unwrap_err();
-    let OutError::File { written, path, .. } = &error else {
-        panic!("{error}");
-    };
-    assert_eq!((*written, path.clone()), (1, dir.path().join(REPORT_HTML)));
-    assert_eq!(
-        names(dir.path()),
-        ["gate.json", "report.html"],
-        "nothing half is left"
-    );
-    let file = dir.path().join(GATE_JSON);
-    assert!(matches!(
-        write_all(report(), &file.join("x")),
-        Err(OutError::Folder { .. })
-    ));
-    let history = tempfile::tempdir().unwrap();
-    std::fs::write(history.path().join(TREND_JSONL), "{\"schema\":9}\n").unwrap();
-    assert!(matches!(
-        write_all(report(), history.path()),
-        Err(OutError::Trend { .. })
-    ));
-    assert_eq!(names(history.path()), [TREND_JSONL]);
-}
-
-fn hopline(args: &[&Path], columns: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_hopline"))
-        .arg("report")
-        .args(args)
-        .env("COLUMNS", columns)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-/// A report on the disk, in a folder that stays, so that a person can look at what becomes of it.
-fn on_disk(name: &str, report: &GateReport) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::write(&path, to_json(report).unwrap()).unwrap();
-    path
-}
-
-#[test]
-fn a_report_is_shown_again_at_every_width() {
-    let file = on_disk("gate_shown.json", report());
-    for columns in ["80", "100", "160"] {
-        let output = hopline(&[&file], columns);
-        assert_eq!(output.status.code(), Some(0));
-        let text = String::from_utf8(output.stdout).unwrap();
-        let width = columns.parse().unwrap();
-        assert!(
-            text.lines().all(|line| line.chars().count() <= width),
-            "{text}"
-        );
-        let rows = text.lines().filter(|line| {
-            line.contains('→') || line.contains("->") || line.contains("end to end")
-        });
-        let judged = rows.filter(|line| {
-            ["PASS", "FAIL", "INCONCLUSIVE"]
-                .iter()
-                .any(|word| line.trim_end().ends_with(word) || line.contains("PASS_CLEAN"))
-        });
-        assert!(judged.count() >= report().verdicts.len(), "{text}");
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        for words in [
-            "raw",
-            "clean",
-            "kept",
-            "budget",
-            "look at the handler of signal",
-            "measure 4x as long",
-        ] {
-            assert!(text.contains(words), "{words} at {columns}: {text}");
-        }
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let output = hopline(&[&file, "--out".as_ref(), dir.path()], "80");
-    assert_eq!(output.status.code(), Some(0));
-    assert_eq!(names(dir.path()).len(), 9);
-    let again = std::fs::read_to_string(dir.path().join(GATE_JSON)).unwrap();
-    assert_eq!(again, std::fs::read_to_string(&file).unwrap());
-}
-
-#[test]
-fn two_reports_stand_side_by_side() {
-    let mut other = fixture::report(7, 1.0);
-    other.host.insert("kernel".to_owned(), "6.9.1".to_owned());
-    other.verdicts.retain(|verdict| verdict.hop != "eth->book");
-    let (a, b) = (
-        on_disk("gate_a.json", report()),
-        on_disk("gate_b.json", &other),
-    );
-    let dir = tempfile::tempdir().unwrap();
-    let output = hopline(&[&a, &b, "--out".as_ref(), dir.path()], "100");
-    assert_eq!(output.status.code(), Some(0));
-    let text = String::from_utf8(output.stdout).unwrap();
-    for words in [
-        "kernel 6.8.0-1021 against 6.9.1",
-        "▼ 0.7",
-        "= 1.0",
-        "gone",
-        "A comparison judges nothing",
-    ] {
-        assert!(text.contains(words), "{words}: {text}");
-    }
-    assert!(
-        text.lines().all(|line| line.chars().count() <= 100),
-        "{text}"
-    );
-    assert_eq!(names(dir.path()), ["compare.html"]);
-}
-
-#[test]
-fn what_cannot_be_read_or_written_ends_with_its_code() {
-    let dir = tempfile::tempdir().unwrap();
-    let whole = to_json(report()).unwrap();
-    let write = |name: &str, text: &str| {
-        let path = dir.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    };
-    let good = write("good.json", &whole);
-    let cut = write("cut.json", &whole[..whole.len() / 3]);
-    let foreign = write(
-        "foreign.json",
-        &whole.replacen("\"schema\": 1", "\"schema\": 2", 1),
-    );
-    let missing = dir.path().join("missing.json");
-    for (args, code, words) in [
-        (vec![missing.as_path()], 74, "cannot read"),
-        (vec![dir.path()], 74, "cannot read"),
-        (vec![&cut], 64, "is cut"),
-        (vec![&foreign], 64, "speaks schema 2"),
-        (vec![&good, &cut], 64, "is cut"),
-        (
-            vec![&good, "--out".as_ref(), &cut],
-            74,
-            "cannot make the folder",
-        ),
-        (
-            vec![&good, "--out".as_ref(), "/proc/no".as_ref()],
-            74,
-            "/proc/no",
-        ),
-    ] {
-        let output = hopline(&args, "100");
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{error}");
-        assert!(error.contains(words) && error.contains("help:"), "{error}");
-        assert!(output.stdout.is_empty());
     }
 }

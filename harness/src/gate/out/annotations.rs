@@ -30,8 +30,8 @@ fn line(kind: &str, title: &str, message: &str) -> String {
 
 fn annotation(kind: &str, verdict: &Verdict) -> String {
     let title = format!("{} {}", letters(verdict.word), place(verdict));
-    let message = format!("{}. {}", figures(verdict), advice(verdict));
-    line(kind, &title, message.trim_end_matches(". "))
+    let message = format!("{}; {}", figures(verdict), advice(verdict));
+    line(kind, &title, message.trim_end_matches("; "))
 }
 
 /// The report as workflow commands, worst first, at most [`ANNOTATIONS_PER_KIND_MAX`] of a kind. Where there are more,

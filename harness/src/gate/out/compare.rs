@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use hopline::base::units::Span;
 
-use super::phrase::{hop, letters, moment, quantile, sign, span_of, times, tone};
+use super::phrase::{by_hop, hop, letters, moment, quantile, sign, span_of, times, tone};
 use crate::gate::model::{GateReport, Verdict};
 use crate::view::table::{Cell, Table, numbers, words};
 use crate::view::text::{Paint, Tone, wrap};
@@ -69,7 +69,7 @@ pub struct Comparison<'a> {
     pub reports: [&'a GateReport; 2],
     /// What to call them: their files.
     pub names: [String; 2],
-    /// In the order of the first report, then what only the second has.
+    /// Hop by hop in the order of the first report's line, then what only the second has.
     pub rows: Vec<Row<'a>>,
     /// What to know before reading the ratios: other hosts, other cases, partial reports.
     pub notes: Vec<String>,
@@ -89,9 +89,8 @@ impl<'a> Comparison<'a> {
             .iter()
             .map(|verdict| (key(verdict), verdict))
             .collect();
-        let mut rows: Vec<Row<'_>> = a
-            .verdicts
-            .iter()
+        let mut rows: Vec<Row<'_>> = by_hop(a)
+            .into_iter()
             .map(|verdict| Row {
                 any: verdict,
                 a: Some(verdict),
@@ -99,9 +98,8 @@ impl<'a> Comparison<'a> {
             })
             .collect();
         // What the first has too is no longer among the others.
-        let only_b = b
-            .verdicts
-            .iter()
+        let only_b = by_hop(b)
+            .into_iter()
             .filter(|verdict| others.contains_key(&key(verdict)));
         rows.extend(only_b.map(|verdict| Row {
             any: verdict,
@@ -173,7 +171,8 @@ impl<'a> Comparison<'a> {
 }
 
 /// What a comparison is not.
-pub(crate) const JUDGES_NOTHING: &str = "A comparison judges nothing: these runs lie apart in time. `hopline gate CASE --base BIN` gives a verdict.";
+pub(crate) const JUDGES_NOTHING: &str = "A comparison judges nothing: these runs lie apart in time. \
+`hopline gate CASE --base BIN` gives a verdict.";
 
 /// A report in a line.
 pub(crate) fn about(report: &GateReport, name: &str) -> String {

@@ -167,6 +167,28 @@ pub(crate) fn worst_first(verdicts: &[Verdict]) -> Vec<&Verdict> {
     sorted
 }
 
+/// The verdicts hop by hop: end to end first, then in the order of the line, each in the order of spans and quantiles.
+pub(crate) fn by_hop(report: &GateReport) -> Vec<&Verdict> {
+    let mut line: Vec<&str> = vec![END_TO_END];
+    let spans = report.runs.iter().take(1).flat_map(|run| &run.spans);
+    let judged = report.verdicts.iter().map(|verdict| verdict.hop.as_str());
+    for hop in spans.map(|span| span.hop.as_str()).chain(judged) {
+        if !line.contains(&hop) {
+            line.push(hop);
+        }
+    }
+    let place = |words: &[&str], word: &str| words.iter().position(|known| *known == word);
+    let mut sorted: Vec<&Verdict> = report.verdicts.iter().collect();
+    sorted.sort_by_key(|verdict| {
+        (
+            place(&line, &verdict.hop),
+            place(&["wait", "service", "sojourn"], &verdict.of),
+            share_below(&verdict.quantile).map(|share| (share * 1e6) as u64),
+        )
+    });
+    sorted
+}
+
 /// How many verdicts have that word.
 pub(crate) fn count(report: &GateReport, word: Word) -> usize {
     let verdicts = report.verdicts.iter();

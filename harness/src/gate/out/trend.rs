@@ -2,7 +2,7 @@
 //!
 //! A line is one gate, keyed by the case, the host's fingerprint and the time it began: a gate that is rendered
 //! again replaces its line. Figures of different hosts are never put in one table. Finding the change points is
-//! Otava's work: `otava analyze CASE --config otava.yaml`, where the files lie.
+//! Otava's work: `otava analyze CASE --config-file otava.yaml`, where the files lie.
 //!
 //! Source: Otava's CSV importer: a column of times in ISO 8601, columns of numbers, columns of attributes; a cell
 //! that is no number is refused.
@@ -239,7 +239,7 @@ mod tests {
                 .iter()
                 .map(|name| {
                     let metric = Metric {
-                        clean_ns: 10 + at_unix_s,
+                        clean_ns: 10 + at_unix_s % 1_000,
                         raw_ns: 20,
                         kept: 0.5,
                     };

@@ -91,7 +91,7 @@ fn row(name: &str, of: &str, causes: &BTreeMap<&str, u64>) -> String {
         );
         if width >= LABEL_SHARE {
             labels += &format!(
-                "<text class=\"on cause{at}\" x=\"{}\" y=\"50%\" dy=\"4\" text-anchor=\"middle\">{}</text>",
+                "<text class=\"on cause{at}\" x=\"{}\" y=\"50%\" dy=\"0.35em\" text-anchor=\"middle\">{}</text>",
                 percent(from + width / 2.0),
                 share(*frames, all)
             );

@@ -19,8 +19,7 @@ pub(super) fn page(comparison: &Comparison<'_>) -> String {
         .zip(["A", "B"])
     {
         head += &format!(
-            "<div><dt>{letter}</dt><dd>{} {}</dd></div>\n",
-            badge(report.word),
+            "<div><dt>{letter}</dt><dd>{}</dd></div>\n",
             escape(&about(report, name))
         );
     }
@@ -63,7 +62,12 @@ fn table(comparison: &Comparison<'_>) -> String {
         out += &format!("<th role=\"columnheader\" scope=\"col\" class=\"{class}\">{title}</th>");
     }
     out += "</tr></thead>\n<tbody role=\"rowgroup\">\n";
+    let mut last: Option<&str> = None;
     for line in comparison.rows.iter().take(ROWS_MAX) {
+        let hop = line.any.hop.as_str();
+        if last.replace(hop).is_some_and(|last| last != hop) {
+            out += "</tbody>\n<tbody role=\"rowgroup\">\n";
+        }
         out += &row(line);
     }
     out + "</tbody>\n</table>\n</div>\n" + &left_out(ROWS_MAX, comparison.rows.len(), "rows")
@@ -92,7 +96,7 @@ fn row(row: &Row<'_>) -> String {
     cell("B / A", &format!("n {tone}"), &row.change());
     cell("Raw A", "n dim", &metric_text(&raw(row.a)));
     cell("Raw B", "n dim", &metric_text(&raw(row.b)));
-    cell("Verdict A", "word", &word(row.a));
-    cell("Verdict B", "word", &word(row.b));
+    cell("Verdict A", "wide", &word(row.a));
+    cell("Verdict B", "wide", &word(row.b));
     out + "</tr>\n"
 }

@@ -11,7 +11,8 @@ use crate::view::text::{grouped, rate};
 fn table(caption: &str, titles: &[&str], numbers: usize, rows: &[Vec<String>]) -> String {
     let class = |at: usize| if at >= numbers { " class=\"n\"" } else { "" };
     let mut out = format!(
-        "<div class=\"scroll\" role=\"region\" aria-label=\"{caption}\" tabindex=\"0\"><table class=\"plain\"><caption>{caption}</caption><thead><tr>"
+        "<div class=\"scroll\" role=\"region\" aria-label=\"{caption}\" tabindex=\"0\">\
+         <table class=\"plain\"><caption>{caption}</caption><thead><tr>"
     );
     for (at, title) in titles.iter().enumerate() {
         out += &format!("<th scope=\"col\"{}>{title}</th>", class(at));
@@ -91,11 +92,13 @@ pub(super) fn ledger(report: &GateReport) -> String {
     }
     let state = if closed == runs {
         format!(
-            "<p><span class=\"badge pass\"><span class=\"sign\" aria-hidden=\"true\">✓</span>closed</span> Every frame is accounted for in all {runs} runs.</p>\n"
+            "<p><span class=\"badge pass\"><span class=\"sign\" aria-hidden=\"true\">✓</span>closed</span> \
+             Every frame is accounted for in all {runs} runs.</p>\n"
         )
     } else {
         format!(
-            "<p><span class=\"badge loss\"><span class=\"sign\" aria-hidden=\"true\">!</span>open</span> The ledger is open in {} of {runs} runs.</p>\n",
+            "<p><span class=\"badge loss\"><span class=\"sign\" aria-hidden=\"true\">!</span>open</span> \
+             The ledger is open in {} of {runs} runs.</p>\n",
             runs - closed
         )
     };

@@ -111,7 +111,7 @@ fn head(report: &GateReport) -> String {
         escape(&metric_text(&headline(report)))
     );
     let took = if report.took_s.is_finite() {
-        Span((report.took_s.max(0.0) * 1e9) as u64).to_string()
+        span((report.took_s.max(0.0) * 1e9) as u64)
     } else {
         "unknown".to_owned()
     };
@@ -123,7 +123,7 @@ fn head(report: &GateReport) -> String {
     for (name, value) in [
         ("Head", report.head.clone()),
         ("Base", base.to_owned()),
-        ("Began", moment(report.began_unix_s)),
+        ("Began", began(report)),
         ("Took", took),
         ("Process runs", runs(report)),
         ("Exit code", report.exit_code.to_string()),
@@ -135,6 +135,11 @@ fn head(report: &GateReport) -> String {
         out += &format!("<p class=\"note\">{}</p>\n", escape(note));
     }
     out + "</header>\n"
+}
+
+fn began(report: &GateReport) -> String {
+    let moment = moment(report.began_unix_s);
+    moment.trim_end_matches('Z').replace('T', " ") + " UTC"
 }
 
 fn runs(report: &GateReport) -> String {
@@ -184,21 +189,28 @@ fn apart(text: &str) -> String {
     format!("{number}\u{a0}{unit}")
 }
 
-/// The units of a sentence that was written for terminals.
+/// The units of a sentence that was written for terminals: `1.25us` becomes `1.25 µs`.
 fn metric_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut after_digit = false;
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
-        let follows = rest.get(2..).and_then(|rest| rest.chars().next());
-        let is_unit = rest.starts_with("us") && !follows.is_some_and(char::is_alphanumeric);
-        if after_digit && is_unit {
-            out.push_str("µs");
-            rest = rest.get(2..).unwrap_or("");
-        } else {
-            out.push(c);
-            rest = rest.get(c.len_utf8()..).unwrap_or("");
-        }
+        let unit = ["ns", "us", "ms", "s"].into_iter().find(|unit| {
+            let follows = rest.strip_prefix(unit).map(|rest| rest.chars().next());
+            follows.is_some_and(|next| !next.is_some_and(char::is_alphanumeric))
+        });
+        let taken = match unit {
+            Some(unit) if after_digit => {
+                out.push('\u{a0}');
+                out.push_str(if unit == "us" { "µs" } else { unit });
+                unit.len()
+            }
+            _ => {
+                out.push(c);
+                c.len_utf8()
+            }
+        };
+        rest = rest.get(taken..).unwrap_or("");
         after_digit = c.is_ascii_digit();
     }
     out
@@ -235,10 +247,11 @@ mod tests {
     fn units_are_those_of_print() {
         assert_eq!(span(12_345), "12.3\u{a0}µs");
         assert_eq!(limit(20_000), "20\u{a0}µs");
+        let text = metric_text("raw 9.12us, 4ns; 15.2s bus 3use p99s1 2s");
         assert_eq!(
-            metric_text("raw 9.12us, bus 3use 4us"),
-            "raw 9.12µs, bus 3use 4µs"
+            text.replace('\u{a0}', "~"),
+            "raw 9.12~µs, 4~ns; 15.2~s bus 3use p99s1 2~s"
         );
-        assert_eq!(metric_text("ü1us"), "ü1µs");
+        assert_eq!(metric_text("ü1us"), "ü1\u{a0}µs");
     }
 }

@@ -7,11 +7,11 @@
 
 use hdrhistogram::Histogram;
 
-use super::svg::{LogScale, percent, plot, points, stretched};
+use super::svg::{LogScale, clipped, percent, plot, points, stretched};
 use super::{badge, left_out, limit, span};
 use crate::gate::model::{GateReport, Quantiles, Verdict};
 use crate::gate::out::histogram::{spans, sums};
-use crate::gate::out::phrase::{escape, hop, kept, quantile, share_below, span_of};
+use crate::gate::out::phrase::{by_hop, escape, hop, kept, quantile, share_below, span_of};
 
 /// Most plots on a page.
 const PLOTS_MAX: usize = 96;
@@ -25,7 +25,7 @@ const DECADES: f64 = 4.0;
 /// The plots.
 pub(super) fn section(report: &GateReport) -> String {
     let mut names: Vec<(&str, &str)> = Vec::new();
-    for verdict in &report.verdicts {
+    for verdict in by_hop(report) {
         if !names.contains(&(&verdict.hop, &verdict.of)) {
             names.push((&verdict.hop, &verdict.of));
         }
@@ -111,10 +111,8 @@ fn figure(report: &GateReport, name: &str, of: &str) -> Option<String> {
         .collect();
     let (raw, clean) = (curve(&sums.raw), curve(&sums.clean));
     let (floor, limits) = (floor(report, name, of), limits(&judged));
-    let least = raw.iter().chain(&clean).map(|(_, ns)| *ns).min()?;
-    // A floor far below everything would only press the curves together.
-    let floor_seen = floor.iter().filter(|(_, ns)| *ns >= least / 10);
-    let drawn = raw.iter().chain(&clean).chain(&limits).chain(floor_seen);
+    // Not around the floor: one far from the curves would press them together, so it is cut off.
+    let drawn = raw.iter().chain(&clean).chain(&limits);
     let y = LogScale::around(drawn.map(|(_, ns)| *ns));
     let title = format!("{} {}", hop(name), span_of(of));
     let title = title.trim_end();
@@ -150,8 +148,8 @@ fn figure(report: &GateReport, name: &str, of: &str) -> Option<String> {
 
 fn grid(y: LogScale) -> String {
     let mut lines = String::new();
-    for decade in y.decades() {
-        let up = points([(0.0, y.at(decade)), (1.0, y.at(decade))].into_iter());
+    for step in y.steps() {
+        let up = points([(0.0, y.at(step)), (1.0, y.at(step))].into_iter());
         lines += &format!("<polyline class=\"grid\" points=\"{up}\"/>");
     }
     for share in [0.9, 0.99, 0.999] {
@@ -175,9 +173,6 @@ fn shapes(
         place(raw),
         place(&back)
     );
-    if floor.len() > 1 {
-        shapes += &format!("<polyline class=\"floor\" points=\"{}\"/>", place(floor));
-    }
     shapes += &format!("<polyline class=\"raw\" points=\"{}\"/>", place(raw));
     shapes += &format!("<polyline class=\"clean\" points=\"{}\"/>", place(clean));
     let mut stairs = Vec::new();
@@ -189,20 +184,20 @@ fn shapes(
     if !stairs.is_empty() {
         shapes += &format!("<polyline class=\"budget\" points=\"{}\"/>", place(&stairs));
     }
-    stretched(&shapes)
+    let line = floor.iter().map(|(x, ns)| (*x, y.beyond(*ns)));
+    let floor = format!("<polyline class=\"floor\" points=\"{}\"/>", points(line));
+    clipped(&floor) + &stretched(&shapes)
 }
 
 /// What is not stretched: the scales' words and the judged quantiles as dots.
 fn texts(y: LogScale, judged: &[&Verdict]) -> String {
     let mut out = String::new();
     let up = |share: f64| percent(1.0 - share);
-    for decade in y.decades() {
-        let at = y.at(decade);
-        let shift = if at > 0.99 { 11 } else { -3 };
+    for step in y.steps() {
         out += &format!(
-            "<text class=\"scale\" x=\"2\" y=\"{}\" dy=\"{shift}\">{}</text>",
-            up(at),
-            limit(decade)
+            "<text class=\"scale\" x=\"-6\" y=\"{}\" dy=\"0.35em\" text-anchor=\"end\">{}</text>",
+            up(y.at(step)),
+            limit(step)
         );
     }
     for (share, name) in [
@@ -214,7 +209,7 @@ fn texts(y: LogScale, judged: &[&Verdict]) -> String {
     ] {
         let anchor = if share > 0.9995 { "end" } else { "middle" };
         out += &format!(
-            "<text class=\"scale\" x=\"{}\" y=\"100%\" dy=\"14\" text-anchor=\"{anchor}\">{name}</text>",
+            "<text class=\"scale\" x=\"{}\" y=\"100%\" dy=\"1.3em\" text-anchor=\"{anchor}\">{name}</text>",
             percent(along(share))
         );
     }

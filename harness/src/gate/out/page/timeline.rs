@@ -96,7 +96,6 @@ fn tracks(run: &RunAnalysis) -> String {
     let most_shed = columns.iter().map(|column| column.shed).max().unwrap_or(0);
     let y = LogScale::around(columns.iter().map(|column| column.max_ns));
     let linear = |value: u64, most: u64| value as f64 / most.max(1) as f64;
-    let low = y.decades().next().unwrap_or(1);
     let frames = columns.iter().map(|column| {
         let class = if column.tainted > 0 { "gap" } else { "clean" };
         (class, y.at(column.max_ns))
@@ -105,12 +104,8 @@ fn tracks(run: &RunAnalysis) -> String {
     out += &track(
         "tall",
         "Slowest frame",
-        &format!(
-            "at most {}; the scale begins at {}, a step a decade",
-            span(slowest),
-            span(low)
-        ),
-        &(decades(y) + &bars(frames)),
+        &format!("at most {}; the scale is logarithmic", span(slowest)),
+        &(steps(y) + &bars(frames)),
     );
     out += &track(
         "low",
@@ -182,21 +177,19 @@ fn track(class: &str, name: &str, told: &str, body: &str) -> String {
     ) + &plot(&format!("track {class}"), name, told, body)
 }
 
-fn decades(y: LogScale) -> String {
+fn steps(y: LogScale) -> String {
     let mut lines = String::new();
-    for decade in y.decades() {
-        let at = (1.0 - y.at(decade)) * UNITS;
+    let mut texts = String::new();
+    for step in y.steps() {
+        let at = (1.0 - y.at(step)) * UNITS;
         lines += &format!("<polyline class=\"grid\" points=\"0,{at:.1} 1000,{at:.1}\"/>");
-    }
-    let mut out = stretched(&lines);
-    for decade in y.decades().skip(1) {
-        let at = percent(1.0 - y.at(decade));
-        out += &format!(
-            "<text class=\"scale\" x=\"2\" y=\"{at}\" dy=\"11\">{}</text>",
-            super::limit(decade)
+        texts += &format!(
+            "<text class=\"scale\" x=\"-6\" y=\"{}\" dy=\"0.35em\" text-anchor=\"end\">{}</text>",
+            percent(1.0 - y.at(step)),
+            super::limit(step)
         );
     }
-    out
+    stretched(&lines) + &texts
 }
 
 /// A column for each value from 0 to 1.

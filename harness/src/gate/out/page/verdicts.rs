@@ -4,10 +4,10 @@
 
 use super::svg::{LogScale, percent};
 use super::{ROWS_MAX, badge, class, is_quiet, left_out, limit, metric_text, span};
-use crate::gate::model::{GateReport, Verdict};
+use crate::gate::model::{GateReport, Verdict, Word};
 use crate::gate::out::phrase::{
-    advice, change, escape, figures, hop, is_pass, kept, letters, place, quantile, sign, span_of,
-    times, worst_first,
+    advice, by_hop, change, escape, figures, hop, is_pass, kept, letters, place, quantile, sign,
+    span_of, times, worst_first,
 };
 use crate::view::text::grouped;
 
@@ -38,7 +38,7 @@ pub(super) fn advice_list(report: &GateReport) -> String {
     out + "</ol>\n" + &left_out(ROWS_MAX, open.len(), "verdicts")
 }
 
-/// The table of all verdicts, in the order of the line's hops as the report has them.
+/// The table of all verdicts, hop by hop.
 pub(super) fn table(report: &GateReport) -> String {
     if report.verdicts.is_empty() {
         return "<p>Nothing was judged.</p>\n".to_owned();
@@ -58,11 +58,7 @@ pub(super) fn table(report: &GateReport) -> String {
     let mut out = String::from(LEGEND);
     out += "<div class=\"scroll\" role=\"region\" aria-label=\"Verdicts\" tabindex=\"0\">\n<table class=\"verdicts\" role=\"table\">\n";
     out += "<thead role=\"rowgroup\"><tr role=\"row\">";
-    let picture = format!(
-        "{} to {}, a step a decade",
-        span(scale.decades().next().unwrap_or(1)),
-        span(scale.decades().last().unwrap_or(1))
-    );
+    let picture = format!("{}, a step a decade", scale.told());
     let titles = [
         ("Hop", ""),
         ("Span", ""),
@@ -87,7 +83,7 @@ pub(super) fn table(report: &GateReport) -> String {
     out += "<th role=\"columnheader\" scope=\"col\">Verdict</th></tr></thead>\n";
     let mut last = "";
     let mut is_open = false;
-    for verdict in report.verdicts.iter().take(ROWS_MAX) {
+    for verdict in by_hop(report).into_iter().take(ROWS_MAX) {
         if verdict.hop != last || !is_open {
             if is_open {
                 out += "</tbody>\n";
@@ -108,8 +104,9 @@ pub(super) fn table(report: &GateReport) -> String {
 
 /// What the marks of the small pictures mean.
 const LEGEND: &str = "<p class=\"legend\"><span><i class=\"key clean\"></i>clean: frames that no gap of the host touched</span> \
-<span><i class=\"key raw\"></i>raw: all frames</span> <span><i class=\"key floor\"></i>host floor: what a hop that costs nothing would have \
-had</span> <span><i class=\"key budget\"></i>budget</span></p>\n";
+<span><i class=\"key raw\"></i>raw: all frames</span> <span><i class=\"key floor\"></i>host floor: what a hop that costs nothing \
+would have had</span> \
+<span><i class=\"key budget\"></i>budget</span></p>\n";
 
 fn row(verdict: &Verdict, scale: LogScale, has_base: bool) -> String {
     let some = |has: bool, ns: u64| if has { span(ns) } else { "–".to_owned() };
@@ -148,14 +145,14 @@ fn row(verdict: &Verdict, scale: LogScale, has_base: bool) -> String {
     );
     cell("Raw", "n dim", &some(verdict.n > 0, verdict.raw_ns));
     cell("Clean", "n strong", &some(has_clean, verdict.clean_ns));
-    cell("Bounds", "n dim", &bounds);
+    cell("Bounds", "n dim wide", &bounds);
     cell(
         "Host floor",
         "n dim",
         &some(verdict.host_floor_ns > 0, verdict.host_floor_ns),
     );
     cell("Kept", "n", &escape(&kept(verdict)));
-    cell("Over budget", "n dim", &over);
+    cell("Over budget", "n dim wide", &over);
     if has_base {
         let text = verdict.change.map_or_else(
             || "–".to_owned(),
@@ -170,10 +167,11 @@ fn row(verdict: &Verdict, scale: LogScale, has_base: bool) -> String {
         cell("Head / base", "n", &text);
     }
     cell("Picture", "picture", &picture(verdict, scale));
-    let reason = if is_pass(verdict.word) || verdict.reason.is_empty() {
-        String::new()
-    } else {
+    // Only here is it a word or two; the list above has the others.
+    let reason = if verdict.word == Word::Inconclusive && !verdict.reason.is_empty() {
         format!(" <span class=\"reason\">{}</span>", escape(&verdict.reason))
+    } else {
+        String::new()
     };
     cell(
         "Verdict",
@@ -187,10 +185,10 @@ fn row(verdict: &Verdict, scale: LogScale, has_base: bool) -> String {
 fn picture(verdict: &Verdict, scale: LogScale) -> String {
     let at = |ns: u64| percent(0.02 + 0.96 * scale.at(ns));
     let mut body = String::from("<line class=\"axis\" x1=\"0\" x2=\"100%\" y1=\"10\" y2=\"10\"/>");
-    for decade in scale.decades() {
+    for step in scale.steps() {
         body += &format!(
             "<line class=\"tick\" x1=\"{0}\" x2=\"{0}\" y1=\"7\" y2=\"13\"/>",
-            at(decade)
+            at(step)
         );
     }
     if verdict.host_floor_ns > 0 {

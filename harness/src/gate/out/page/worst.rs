@@ -53,6 +53,11 @@ pub(super) fn section(report: &GateReport) -> String {
     out + "</div>\n"
 }
 
+/// What is not nothing is to be seen, though it be less than a pixel.
+fn seen(share: f64) -> f64 {
+    if share > 0.0 { share.max(0.002) } else { 0.0 }
+}
+
 fn way(frame: &WorstFrame) -> String {
     if frame.path.is_empty() {
         return "<p class=\"hint\">Its way is not known.</p>\n".to_owned();
@@ -76,9 +81,9 @@ fn way(frame: &WorstFrame) -> String {
              width=\"{}\" y=\"0\" height=\"100%\"/></svg></td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>\n",
             escape(&stop.hop),
             percent(from),
-            percent(wait),
+            percent(seen(wait)),
             percent(from + wait),
-            percent(service),
+            percent(seen(service)),
             span(stop.wait_ns),
             span(stop.service_ns)
         );
