@@ -90,7 +90,11 @@ fn a_capture_lends_its_rhythm() {
 #[test]
 fn a_sender_says_how_well_it_kept_its_times() {
     let load = "via = \"udp\"\ncontent = \"datagrams\"\n";
-    let line = LINE.replace("127.0.0.1:0", "127.0.0.1:26671");
+    // A port that was free a moment ago.
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let bind = free.local_addr().unwrap().to_string();
+    drop(free);
+    let line = LINE.replace("127.0.0.1:0", &bind);
     let words = "--rate 5k --shape bursts=10/0s --for 300ms --json";
     let output = run(Some(load), &[("line.toml", &line)], words);
     let err = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -425,8 +425,8 @@ impl Lane {
             self.send_batch(to, now_ns, stopped);
         } else {
             self.send_one(to, due, now_ns, stopped);
-            to.segments.end_send(to.clock.stamp(), 1);
             self.advance(to.driver);
+            to.segments.end_send(to.clock.stamp(), 1);
         }
         self.counts.sent - before
     }
@@ -506,7 +506,6 @@ impl Lane {
         }
         let count = self.batch.len();
         let sending_ns = to.clock.stamp();
-        to.segments.end(sending_ns);
         let mut gone = 0;
         while !self.batch.is_empty() {
             let left = self.batch.len();
@@ -580,6 +579,7 @@ impl Lane {
         &mut self,
         driver: &mut Driver,
         clock: &Clock,
+        segments: &mut Segments,
         inbox: &mut [u8],
         most: usize,
     ) -> usize {
@@ -592,6 +592,7 @@ impl Lane {
                 break;
             };
             let now_ns = clock.stamp_after();
+            segments.end(now_ns);
             taken += 1;
             let stamp = inbox[..datagram.len].get(8..STAMP_BYTES);
             if let Some(Ok(intended)) = stamp.map(<[u8; 8]>::try_from) {

@@ -3,9 +3,11 @@
 //!
 //! | stretch | is a gap |
 //! |---|---|
-//! | spinning, looking at the clock, receiving, reading ahead | from [`GAP_FROM_NS`] on |
-//! | a rest | what it lasted beyond the time that was asked for, from [`GAP_FROM_NS`] on |
-//! | a send | from three times the median of the first [`SENDS_SEEN`] on, and never below [`GAP_FROM_NS`] |
+//! | spinning, looking at the clock, receiving one datagram | from [`GAP_FROM_NS`] on |
+//! | a rest, or reading ahead | what it lasted beyond the time that it had, from [`GAP_FROM_NS`] on |
+//! | a send, and making the next message | from three times the median of the first [`SENDS_SEEN`] on, and never below [`GAP_FROM_NS`] |
+//!
+//! While the loop rests or reads ahead nothing is due: what happens to it then disturbs nobody.
 //!
 //! A send over the loopback takes 1 to 5 us by itself, since the receiving half of the kernel runs
 //! in it: by a fixed bound every one of them, or none, would be a gap. Lone datagrams and batches have a
@@ -88,8 +90,10 @@ impl Lengths {
 pub(super) struct Segments {
     /// Where the stretch began that is going on.
     since_ns: u64,
-    /// Until when the loop asked to rest, if it does.
-    rests_until_ns: Option<u64>,
+    /// Until when it may last without being a gap, if it rests or reads ahead.
+    may_last_until_ns: Option<u64>,
+    /// Nothing more is noted.
+    closed: bool,
     lone: Lengths,
     batches: Lengths,
     gaps: GeneratorGaps,
@@ -99,7 +103,8 @@ impl Segments {
     pub(super) fn new(core: Option<usize>) -> Segments {
         Segments {
             since_ns: 0,
-            rests_until_ns: None,
+            may_last_until_ns: None,
+            closed: false,
             lone: Lengths::NONE,
             batches: Lengths::NONE,
             gaps: GeneratorGaps {
@@ -114,18 +119,23 @@ impl Segments {
     /// A stretch begins, and what was before does not count.
     pub(super) fn begin(&mut self, now_ns: u64) {
         self.since_ns = now_ns;
-        self.rests_until_ns = None;
+        self.may_last_until_ns = None;
     }
 
-    /// The loop is about to rest, for as long as that.
-    pub(super) fn rest(&mut self, most_ns: u64) {
-        self.rests_until_ns = Some(self.since_ns.saturating_add(most_ns));
+    /// The load is over: what follows is no gap.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// The loop has that much time until it is wanted, and rests or reads ahead.
+    pub(super) fn may_last(&mut self, most_ns: u64) {
+        self.may_last_until_ns = Some(self.since_ns.saturating_add(most_ns));
     }
 
     /// A stretch ends here that was no send, and the next begins.
     #[inline]
     pub(super) fn end(&mut self, now_ns: u64) {
-        let began_ns = match self.rests_until_ns.take() {
+        let began_ns = match self.may_last_until_ns.take() {
             Some(until_ns) => until_ns.max(self.since_ns),
             None => self.since_ns,
         };
@@ -152,6 +162,9 @@ impl Segments {
 
     #[cold]
     fn note(&mut self, began_ns: u64, length_ns: u64) {
+        if self.closed {
+            return;
+        }
         let gaps = &mut self.gaps;
         gaps.count += 1;
         gaps.total_ns = gaps.total_ns.saturating_add(length_ns);
@@ -183,6 +196,8 @@ mod tests {
         for now_ns in [2_999, 4_999, 5_000, 105_000] {
             segments.end(now_ns);
         }
+        segments.close();
+        segments.end(999_000);
         let gaps = segments.into_gaps();
         assert_eq!(gaps.log, [(2_999, 2_000), (5_000, 100_000)]);
         assert_eq!((gaps.core, gaps.count, gaps.lost), (Some(1), 2, 0));
@@ -195,10 +210,10 @@ mod tests {
         segments.begin(0);
         // Woken early, in time, late; and a stretch behind it that is no rest.
         for (now_ns, most_ns) in [(4_000_000, 5_000_000), (9_001_000, 5_000_000)] {
-            segments.rest(most_ns);
+            segments.may_last(most_ns);
             segments.end(now_ns);
         }
-        segments.rest(1_000_000);
+        segments.may_last(1_000_000);
         segments.end(10_061_000);
         segments.end(10_071_000);
         let gaps = segments.into_gaps();
