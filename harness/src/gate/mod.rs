@@ -4,6 +4,7 @@
 
 pub mod budget;
 pub mod compare;
+pub mod derive;
 pub mod model;
 pub mod outcome;
 mod pooled;

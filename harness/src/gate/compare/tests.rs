@@ -313,7 +313,7 @@ fn a_rate_that_is_not_reached_is_no_comparison() {
 
 #[test]
 fn what_is_undecided_says_how_many_blocks_would_decide() {
-    let mut noisy = hop("a->b", 1.03);
+    let mut noisy = hop("a->b", 1.045);
     noisy.sd = 0.1;
     let (verdicts, blocks) = drive(&[noisy], 1, |_, _, _| ());
     assert_eq!((verdicts[0].reason.as_str(), blocks), ("noise", 12));
