@@ -8,6 +8,7 @@ mod blame;
 pub mod budget;
 pub(crate) mod command;
 pub mod compare;
+pub mod derive;
 pub mod facts;
 pub mod model;
 pub(crate) mod once;

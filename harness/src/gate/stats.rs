@@ -24,8 +24,11 @@ pub const BLOCK_FRAMES: u32 = 200;
 /// Fewest blocks from which a variance is taken; with fewer the design effect is 1, and the counts are too small to pass.
 const BLOCKS_MIN: u64 = 5;
 
-/// Halvings of an interval of at most 1: with 200 the two ends are neighbouring numbers however small they are.
-const HALVINGS: u32 = 200;
+/// Most halvings of an interval of at most 1, for quantiles down to 1e-40.
+const HALVINGS: u32 = 180;
+
+/// How near the ends of that interval come, relatively: finer than the distribution function itself.
+const NEAR: f64 = 1e-12;
 
 /// The share of a beta distribution below `x`. Its parameters must be above zero.
 fn beta_cdf(a: f64, b: f64, x: f64) -> Option<f64> {
@@ -39,10 +42,10 @@ fn beta_cdf(a: f64, b: f64, x: f64) -> Option<f64> {
 fn beta_quantile(p: f64, a: f64, b: f64) -> Option<f64> {
     let (mut low, mut high) = (0.0_f64, 1.0_f64);
     for _ in 0..HALVINGS {
-        let mid = f64::midpoint(low, high);
-        if mid <= low || mid >= high {
+        if high - low <= NEAR * high {
             break;
         }
+        let mid = f64::midpoint(low, high);
         if beta_cdf(a, b, mid)? < p {
             low = mid;
         } else {
@@ -292,22 +295,55 @@ pub fn t_above(t: f64, df: f64) -> f64 {
     if t >= 0.0 { beyond } else { 1.0 - beyond }
 }
 
-/// A mean and where the true one lies.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Interval {
-    /// Of the values.
+/// What a sample says of a mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Moments {
+    /// Of the values; 0 where there are none.
     pub mean: f64,
-    /// The lower end.
-    pub low: f64,
-    /// The upper end.
-    pub high: f64,
-    /// Of the values, with `n - 1`.
+    /// The standard deviation, with `n - 1`; 0 where there are fewer than two.
     pub sd: f64,
-    /// How many.
+    /// How many values: none if one of them is not finite.
     pub n: usize,
 }
 
-impl Interval {
+impl Moments {
+    /// Those of `values`.
+    #[must_use]
+    pub fn of(values: &[f64]) -> Moments {
+        if values.is_empty() || values.iter().any(|value| !value.is_finite()) {
+            return Moments::default();
+        }
+        let n = values.len();
+        let mean = values.iter().sum::<f64>() / n as f64;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        let sd = if n < 2 {
+            0.0
+        } else {
+            (squares / (n as f64 - 1.0)).sqrt()
+        };
+        Moments { mean, sd, n }
+    }
+
+    /// The standard deviation of the mean.
+    fn error(&self) -> f64 {
+        self.sd / (self.n as f64).sqrt()
+    }
+
+    /// Where the true mean lies, for a critical value of Student's t with `n - 1` degrees of freedom ([`t_critical`]).
+    #[must_use]
+    pub fn interval(self, critical: f64) -> Interval {
+        let half = if self.n < 2 {
+            f64::INFINITY
+        } else {
+            critical * self.error()
+        };
+        Interval {
+            low: self.mean - half,
+            high: self.mean + half,
+            of: self,
+        }
+    }
+
     /// The chance of a mean this far above `limit`, if the true one is `limit`: the p-value of "it is above".
     #[must_use]
     pub fn chance_above(&self, limit: f64) -> f64 {
@@ -315,15 +351,25 @@ impl Interval {
             return 1.0;
         }
         let over = self.mean - limit;
-        let error = self.sd / (self.n as f64).sqrt();
-        if error > 0.0 {
-            t_above(over / error, self.n as f64 - 1.0)
+        if self.error() > 0.0 {
+            t_above(over / self.error(), self.n as f64 - 1.0)
         } else if over > 0.0 {
             0.0
         } else {
             1.0
         }
     }
+}
+
+/// Between which two values a mean lies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interval {
+    /// The lower end.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+    /// The sample that says so.
+    pub of: Moments,
 }
 
 /// Student's interval of the mean of `values`, with a chance of `alpha` of error on each side: 0.05 for a 90 % interval.
@@ -338,40 +384,8 @@ impl Interval {
 /// ```
 #[must_use]
 pub fn t_interval(values: &[f64], alpha: f64) -> Interval {
-    let (mean, sd) = mean_and_sd(values);
-    let n = values.len();
-    if n < 2 || !mean.is_finite() || !sd.is_finite() {
-        return Interval {
-            mean: if mean.is_finite() { mean } else { 0.0 },
-            low: f64::NEG_INFINITY,
-            high: f64::INFINITY,
-            sd: 0.0,
-            n: 0,
-        };
-    }
-    let half = t_critical(alpha, n as f64 - 1.0) * sd / (n as f64).sqrt();
-    Interval {
-        mean,
-        low: mean - half,
-        high: mean + half,
-        sd,
-        n,
-    }
-}
-
-/// The mean and the standard deviation (with `n - 1`), zero where there are too few values for it.
-#[must_use]
-pub fn mean_and_sd(values: &[f64]) -> (f64, f64) {
-    let n = values.len() as f64;
-    if values.is_empty() {
-        return (0.0, 0.0);
-    }
-    let mean = values.iter().sum::<f64>() / n;
-    if values.len() < 2 {
-        return (mean, 0.0);
-    }
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (mean, (squares / (n - 1.0)).sqrt())
+    let of = Moments::of(values);
+    of.interval(t_critical(alpha, of.n as f64 - 1.0))
 }
 
 /// Holm's step-down: which of several findings hold, if the chance that even one of those is wrong shall be `alpha`.

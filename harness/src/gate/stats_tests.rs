@@ -142,11 +142,11 @@ fn the_interval_of_a_mean_is_that_of_scipy() {
     // t.interval(0.90, 5, loc=mean(x), scale=sem(x)), then 0.95, then ttest_1samp(x, 0, alternative='greater').
     let x = [0.031, -0.012, 0.044, 0.008, 0.019, -0.003];
     let ninety = t_interval(&x, 0.05);
-    assert!(near(ninety.mean, 0.0145) && near(ninety.sd, 0.02104043725781382));
+    assert!(near(ninety.of.mean, 0.0145) && near(ninety.of.sd, 0.02104043725781382));
     assert!(near(ninety.low, -0.0028087064338551144) && near(ninety.high, 0.031808706433855104));
     let wider = t_interval(&x, 0.025);
     assert!(near(wider.low, -0.007580584737345157) && near(wider.high, 0.036580584737345156));
-    assert!(near(ninety.chance_above(0.0), 0.07610045864861206));
+    assert!(near(ninety.of.chance_above(0.0), 0.07610045864861206));
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn what_makes_no_sense_decides_nothing() {
     assert_eq!(frames_min(1.0, 0.05), None);
     assert_eq!(t_critical(0.05, 0.0), f64::INFINITY);
     assert_eq!(t_above(f64::NAN, 5.0), 1.0);
-    assert_eq!(t_interval(&[], 0.05).chance_above(0.0), 1.0);
+    assert_eq!(Moments::of(&[]).chance_above(0.0), 1.0);
     assert_eq!(
         t_interval(&[1.0, f64::NAN], 0.05).low,
         f64::NEG_INFINITY,
@@ -218,8 +218,8 @@ fn what_makes_no_sense_decides_nothing() {
 fn equal_values_have_an_interval_of_no_width() {
     let same = t_interval(&[0.2; 6], 0.05);
     assert!((same.high - same.low).abs() < 1e-12);
-    assert_eq!(t_interval(&[0.5; 4], 0.05).chance_above(0.4), 0.0);
-    assert_eq!(t_interval(&[0.5; 4], 0.05).chance_above(0.5), 1.0);
+    assert_eq!(Moments::of(&[0.5; 4]).chance_above(0.4), 0.0);
+    assert_eq!(Moments::of(&[0.5; 4]).chance_above(0.5), 1.0);
 }
 
 #[test]

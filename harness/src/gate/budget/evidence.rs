@@ -9,6 +9,7 @@ use super::{ALPHA, BAND_MIN, Options, Owed, value_ns};
 use crate::gate::model::{
     END_TO_END, Exceedances, LimitCounts, Quantiles, RunAnalysis, SpanAnalysis, Verdict,
 };
+use crate::gate::stats::Moments;
 use crate::gate::{pooled, stats};
 
 /// The geometric mean of spans and the standard deviation of their logarithms.
@@ -17,7 +18,7 @@ fn typical(values_ns: &[u64]) -> (f64, f64) {
         .iter()
         .map(|&ns| (ns.max(1) as f64).ln())
         .collect();
-    let (mean, sd) = stats::mean_and_sd(&logs);
+    let Moments { mean, sd, .. } = Moments::of(&logs);
     (mean.exp(), sd)
 }
 

@@ -9,7 +9,7 @@ use super::{
 use crate::gate::budget::{RATE_MIN, TAINTED_MAX};
 use crate::gate::model::{Change, RunAnalysis, Verdict, Word};
 use crate::gate::outcome::{Said, percent, sort};
-use crate::gate::stats::{Interval, blocks_to_decide, holm, t_interval};
+use crate::gate::stats::{Interval, Moments, blocks_to_decide, holm, t_critical};
 
 /// The chance of a wrong word on each side at one look.
 const ALPHA_LOOK: f64 = ALPHA / LOOKS as f64;
@@ -125,11 +125,14 @@ struct Look {
     change_ns: Interval,
 }
 
+fn moments(effects: &[Effect], value: fn(&Effect) -> f64) -> Moments {
+    Moments::of(&effects.iter().map(value).collect::<Vec<_>>())
+}
+
 impl Look {
-    fn of(effects: &[Effect], alpha: f64) -> Look {
-        let of = |value: fn(&Effect) -> f64| {
-            t_interval(&effects.iter().map(value).collect::<Vec<_>>(), alpha)
-        };
+    fn of(effects: &[Effect]) -> Look {
+        let critical = t_critical(ALPHA_LOOK, effects.len() as f64 - 1.0);
+        let of = |value| moments(effects, value).interval(critical);
         Look {
             head: of(|effect| effect.head),
             null: of(|effect| effect.null),
@@ -215,21 +218,18 @@ impl Comparison {
 
     /// Which of `which` are slower than allowed in the blocks after the first `from`, by Holm over all of them.
     fn failing(&self, which: &[usize], from: usize, alpha: f64) -> Vec<usize> {
-        let looks: Vec<Look> = which
-            .iter()
-            .map(|&at| Look::of(&self.tracks[at].after(from), alpha))
+        let effects = || which.iter().map(|&at| (at, self.tracks[at].after(from)));
+        let chances: Vec<f64> = effects()
+            .map(|(at, effects)| {
+                moments(&effects, |effect| effect.head).chance_above(self.metrics[at].allowed())
+            })
             .collect();
-        let chances: Vec<f64> = which
-            .iter()
-            .zip(&looks)
-            .map(|(&at, look)| look.head.chance_above(self.metrics[at].allowed()))
-            .collect();
-        let sure = holm(&chances, alpha);
-        which
-            .iter()
-            .zip(looks.iter().zip(sure))
-            .filter(|(_, (look, sure))| *sure && look.change_ns.mean > self.grain_ns())
-            .map(|(&at, _)| at)
+        effects()
+            .zip(holm(&chances, alpha))
+            .filter(|((_, effects), sure)| {
+                *sure && moments(effects, |effect| effect.change_ns).mean > self.grain_ns()
+            })
+            .map(|((at, _), _)| at)
             .collect()
     }
 
@@ -260,7 +260,7 @@ impl Comparison {
             if self.states[at] != State::Open || self.tracks[at].unfit().is_some() {
                 continue;
             }
-            let look = Look::of(&self.tracks[at].after(0), ALPHA_LOOK);
+            let look = Look::of(&self.tracks[at].after(0));
             let allowed = self.metrics[at].allowed();
             if failing.contains(&at) && !look.null_is_off(allowed) {
                 self.states[at] = State::Failed(self.blocks);
@@ -282,7 +282,7 @@ impl Comparison {
     fn verdict(&self, at: usize) -> Verdict {
         let (metric, track) = (&self.metrics[at], &self.tracks[at]);
         let effects = track.after(0);
-        let look = Look::of(&effects, ALPHA_LOOK);
+        let look = Look::of(&effects);
         let sum = |value: fn(&Sample) -> u64| track.head.iter().map(value).sum();
         let mean_ns = |value: fn(&Sample) -> u64| {
             let logs = track
@@ -293,9 +293,8 @@ impl Comparison {
                 .exp()
                 .round() as u64
         };
-        let logs = |value: fn(&Effect) -> f64| {
-            t_interval(&effects.iter().map(value).collect::<Vec<_>>(), ALPHA)
-        };
+        let critical = t_critical(ALPHA, effects.len() as f64 - 1.0);
+        let logs = |value| moments(&effects, value).interval(critical);
         let (head, base) = (
             logs(|effect| effect.head_log),
             logs(|effect| effect.base_log),
@@ -317,7 +316,7 @@ impl Comparison {
             clean_ns: if effects.is_empty() {
                 0
             } else {
-                ratio(head.mean).round() as u64
+                ratio(head.of.mean).round() as u64
             },
             clean_low_ns: ratio(head.low).round() as u64,
             clean_high_ns: ratio(head.high).round() as u64,
@@ -328,8 +327,8 @@ impl Comparison {
                 .max()
                 .unwrap_or(0),
             change: (!effects.is_empty()).then(|| Change {
-                base_ns: ratio(base.mean).round() as u64,
-                ratio: ratio(look.head.mean),
+                base_ns: ratio(base.of.mean).round() as u64,
+                ratio: ratio(look.head.of.mean),
                 low: ratio(look.head.low),
                 high: ratio(look.head.high),
                 allowed: 1.0 + metric.slower,
@@ -355,7 +354,7 @@ impl Comparison {
         let change = |log: f64| format!("{:+.1} %", log.exp_m1() * 100.0);
         let between = format!(
             "{} ({} to {}), {} is allowed",
-            change(look.head.mean),
+            change(look.head.of.mean),
             change(look.head.low),
             change(look.head.high),
             change(metric.allowed())
@@ -366,7 +365,7 @@ impl Comparison {
                 Word::Pass,
                 format!(
                     "{between}; but in nanoseconds {:+.0}, and less than {:.0} is not told apart",
-                    look.change_ns.mean,
+                    look.change_ns.of.mean,
                     self.grain_ns()
                 ),
             ),
@@ -404,23 +403,23 @@ impl Comparison {
                 "null-bias",
                 format!(
                     "base against itself is off by {:+.1} %: something else changed meanwhile; a quieter machine, then again",
-                    look.null.mean.exp_m1() * 100.0
+                    look.null.of.mean.exp_m1() * 100.0
                 ),
             );
         }
-        if look.head.low > allowed && look.change_ns.mean <= self.grain_ns() {
+        if look.head.low > allowed && look.change_ns.of.mean <= self.grain_ns() {
             return Said::inconclusive(
                 "small",
                 format!(
                     "{between}; in nanoseconds {:+.0}, near the {:.0} that can be told: a larger allowance",
-                    look.change_ns.mean,
+                    look.change_ns.of.mean,
                     self.grain_ns()
                 ),
             );
         }
-        let noise = format!("{between}, blocks vary by {}", percent(look.head.sd));
-        let next = match blocks_to_decide(look.head.mean, look.head.sd, allowed, ALPHA_LOOK) {
-            _ if look.head.n < 2 => "cut short before two blocks were measured".to_owned(),
+        let noise = format!("{between}, blocks vary by {}", percent(look.head.of.sd));
+        let next = match blocks_to_decide(look.head.of.mean, look.head.of.sd, allowed, ALPHA_LOOK) {
+            _ if look.head.of.n < 2 => "cut short before two blocks were measured".to_owned(),
             Some(blocks) => {
                 let minutes = blocks as f64 * self.options.block_s / 60.0;
                 let took = if self.options.block_s > 0.0 {
