@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use hopline::base::units::{parse_span_ns, parse_speed};
+use hopline::budget::Quantile;
 use hopline::host::Pin;
 use hopline::overload::WhenFull;
 use hopline::topology::problem::{closest, list};
@@ -96,6 +97,9 @@ pub(crate) enum Command {
     /// Judge a case by its budgets: PASS, PASS_CLEAN, FAIL or INCONCLUSIVE for each of them
     #[command(after_help = GATE_HELP)]
     Gate(GateArgs),
+    /// Budgets, from what a case takes
+    #[command(subcommand)]
+    Budget(BudgetCommand),
     /// Measure what this machine can do, each figure beside its physical floor, in under a minute
     #[command(after_help = FLOOR_HELP)]
     Floor(FloorArgs),
@@ -149,6 +153,24 @@ pub(crate) struct MeasureArgs {
     /// One run in this process, and its analysis on standard output
     #[arg(long, hide = true)]
     pub(crate) one_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BudgetCommand {
+    /// Share what a line owes from end to end out to its hops, by what they take now: prints a budget.toml
+    Derive(DeriveArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeriveArgs {
+    #[command(flatten)]
+    pub(crate) measure: MeasureArgs,
+    /// What the line owes from end to end, such as p99=5ms; may be given for several quantiles
+    #[arg(long = "slo", value_name = "QUANTILE=SPAN", required = true, value_parser = parse_slo)]
+    pub(crate) slo: Vec<(Quantile, u64)>,
+    /// The part of it that is kept back, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 10.0, value_parser = parse_margin)]
+    pub(crate) margin: f64,
 }
 
 #[derive(Debug, Args)]
@@ -298,6 +320,25 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         return Err("a run takes some time: write a span above zero".to_owned());
     }
     Ok(Duration::from_nanos(span_ns))
+}
+
+fn parse_slo(text: &str) -> Result<(Quantile, u64), String> {
+    const EXPECTED: &str =
+        "write a quantile and a span, such as p99=5ms; quantiles are p50, p90, p99 and p99_9";
+    let (name, span) = text.split_once('=').ok_or(EXPECTED)?;
+    let quantile = Quantile::parse(name).filter(|quantile| *quantile != Quantile::Max);
+    let span_ns = parse_span_ns(span).map_err(|error| error.to_string())?;
+    match quantile {
+        Some(quantile) if span_ns > 0 => Ok((quantile, span_ns)),
+        _ => Err(EXPECTED.to_owned()),
+    }
+}
+
+fn parse_margin(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches('%').trim().parse::<f64>() {
+        Ok(percent) if (0.0..=90.0).contains(&percent) => Ok(percent),
+        _ => Err("write a number of percent from 0 to 90, such as 10".to_owned()),
+    }
 }
 
 fn parse_percent(text: &str) -> Result<f64, String> {

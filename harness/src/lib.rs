@@ -42,7 +42,7 @@ use std::time::Duration;
 use hopline::host::Host;
 use hopline::topology::{Plan, Registry, StartError};
 
-use cli::{Command, MeasureArgs, RunArgs, Shape};
+use cli::{BudgetCommand, Command, DeriveArgs, MeasureArgs, RunArgs, Shape};
 pub use exit::Exit;
 use exit::Failure;
 use gate::command::{Asked, Judging};
@@ -106,6 +106,7 @@ fn command(registry: &Registry) -> Exit {
             let base = base.map(|base| (base, args.slower / 100.0));
             measure(registry, &args.measure, base, Some(judging))
         }
+        Some(Command::Budget(BudgetCommand::Derive(args))) => derive(registry, &args),
         Some(Command::Floor(args)) => floor::run(args.json, args.quick),
         Some(Command::Report(args)) => {
             gate::out::run(&args.first, args.second.as_deref(), args.out.as_deref())
@@ -169,6 +170,29 @@ fn measure(
         base,
         gate,
     })
+}
+
+fn derive(registry: &Registry, args: &DeriveArgs) -> Result<Exit, Failure> {
+    let measure = &args.measure;
+    cli::check(&measure.shape)?;
+    let once = Once {
+        span: measure.span.unwrap_or(Duration::from_secs(3)),
+        warmup: measure.warmup,
+        exposure_ns: measure.exposure.map(|span| span.as_nanos() as u64),
+        seed: measure.shape.load.seed,
+    };
+    if measure.one_run {
+        return gate::once::print(registry, &measure.shape, once);
+    }
+    let ready = case::load(registry, &measure.shape, false)?;
+    let asked = gate::derive::Asked {
+        slo: args.slo.clone(),
+        jitter_ns: ready.jitter_ns,
+        lossless: Vec::new(),
+        margin: args.margin / 100.0,
+    };
+    may_start(ready.line.plan(&Host::read())?)?;
+    gate::command::derive(measure.runs, once, &asked)
 }
 
 fn check(registry: &Registry, shape: &Shape) -> Result<Exit, Failure> {

@@ -136,6 +136,37 @@ fn a_budget_that_nothing_can_hold_fails_and_one_that_anything_holds_passes() {
 }
 
 #[test]
+fn a_derived_budget_is_one_that_a_case_takes() {
+    let args = [
+        "budget",
+        "derive",
+        "tick-to-trade",
+        "--slo",
+        "p99=2s",
+        "--runs",
+        "3",
+    ];
+    let output = hopline(&[&args[..], &["--for", "300ms", "--wait", "yield"]].concat());
+    if output.status.code() == Some(64) {
+        // On a machine that touches every frame there is nothing to derive from, and it says so.
+        assert!(err(&output).contains("no clean frames"), "{}", err(&output));
+        return;
+    }
+    ends(&output, 0);
+    let dir = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/tick-to-trade");
+    for file in ["line.toml", "load.toml"] {
+        std::fs::copy(root.join(file), dir.path().join(file)).unwrap();
+    }
+    std::fs::write(dir.path().join("budget.toml"), &output.stdout).unwrap();
+    ends(&hopline(&["check", &dir.path().display().to_string()]), 0);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.matches("[hop.").count(), 6, "{text}");
+    let output = hopline(&["budget", "derive", "tick-to-trade", "--slo", "max=1s"]);
+    ends(&output, 64);
+}
+
+#[test]
 fn a_base_that_is_no_hopline_is_told_and_judges_nothing() {
     for base in ["/bin/true", "/nowhere/hopline"] {
         let args = ["gate", "tick-to-trade", "--json", "--base", base];

@@ -123,6 +123,27 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
+/// Measures, and prints a budget.toml for what is asked.
+pub(crate) fn derive(
+    count: u16,
+    first: Once,
+    asked: &super::derive::Asked,
+) -> Result<Exit, Failure> {
+    let runs = bench::runs(&words(), count, first)?;
+    let derived = super::derive::derive(&runs, asked)
+        .map_err(|error| Failure::usage(error.to_string(), "nothing was written"))?;
+    out::print(&derived.to_toml())?;
+    for (hop, envelope) in derived.tight() {
+        out::say(format_args!(
+            "{hop}: {} = {} is near to what it takes now, {}: a gate will often be undecided",
+            envelope.quantile.name(),
+            Span(envelope.limit_ns),
+            Span(envelope.now_ns)
+        ));
+    }
+    Ok(Exit::Good)
+}
+
 /// What was measured, and what it comes to.
 struct Measured {
     runs: Vec<RunAnalysis>,
