@@ -13,7 +13,7 @@ use std::thread;
 
 use hopline::base::primitive::{AtomicU64, Ordering};
 use hopline::base::{Prng, Sequence};
-use hopline::ring::{ClaimError, Layout, Lined, Packed, spsc};
+use hopline::ring::{Apart, ClaimError, Layout, Lined, Packed, spsc};
 
 /// Operations of a story, and those between two changes of mood.
 const OPS: u64 = 4_000;
@@ -22,10 +22,10 @@ const MOOD_OPS: u64 = 130;
 /// Changes each way that all stories of a depth have to show.
 const CHANGES_MIN: u64 = 30;
 
-/// A number, and how often each number was dropped.
-struct Item(u64, Arc<[AtomicU64]>);
+/// A number, how often each number was dropped, and so many words that make the slots of a short lap fewer.
+struct Item<const W: usize>(u64, Arc<[AtomicU64]>, [u64; W]);
 
-impl Drop for Item {
+impl<const W: usize> Drop for Item<W> {
     fn drop(&mut self) {
         self.1[self.0 as usize].fetch_add(1, Ordering::Relaxed);
     }
@@ -99,13 +99,13 @@ enum Mood {
 }
 
 /// One story. Returns the changes seen, to the long lap and to the short one.
-fn agrees_with_a_queue<L: Layout>(depth: usize, seed: u64) -> (u64, u64) {
+fn agrees_with_a_queue<L: Layout, const W: usize>(depth: usize, seed: u64) -> (u64, u64) {
     let mut prng = Prng::new(seed);
     let start = Sequence(0).since(Sequence(prng.below(4 * depth as u64)));
-    let (mut tx, mut rx) = spsc::ring_at::<Item, L>(depth, Sequence(start)).unwrap();
+    let (mut tx, mut rx) = spsc::ring_at::<Item<W>, L>(depth, Sequence(start)).unwrap();
     let most = depth as u64 * (OPS + 20);
     let drops: Arc<[AtomicU64]> = (0..most).map(|_| AtomicU64::new(0)).collect();
-    let item = |number: u64| Item(number, Arc::clone(&drops));
+    let item = |number: u64| Item(number, Arc::clone(&drops), [number; W]);
 
     let mut laps = Laps::of(&mut tx, &mut rx, (0..depth).map(|at| item(at as u64)));
     // Numbers made; items pushed, taken, and given back by a published head.
@@ -187,14 +187,14 @@ fn agrees_with_a_queue<L: Layout>(depth: usize, seed: u64) -> (u64, u64) {
     }
     // Batches of about as many as the short lap has slots, from an empty short lap: they fit there, or not at all.
     while rx.advance() {}
-    for count in [31, 32, 33, 34, 0] {
+    for count in [7, 8, 9, 10, 15, 16, 17, 18, 31, 32, 33, 34, 0] {
         for _ in 0..3 * depth {
             assert!(tx.push(item(made)).is_ok() && rx.advance() && !rx.advance());
             made += 1;
         }
         // So the producer knows that all is free, and decides by its own bound.
         assert_eq!(tx.credits(), depth);
-        let batch: Vec<Item> = (made..made + count).map(item).collect();
+        let batch: Vec<Item<W>> = (made..made + count).map(item).collect();
         assert!(tx.push_batch(batch).is_ok());
         for number in made..made + count {
             assert_eq!(rx.pop().map(|item| item.0), Some(number));
@@ -225,11 +225,11 @@ fn agrees_with_a_queue<L: Layout>(depth: usize, seed: u64) -> (u64, u64) {
 }
 
 /// Many stories; laps have to change both ways.
-fn agree_with_a_queue<L: Layout>() {
+fn agree_with_a_queue<L: Layout, const W: usize>() {
     for depth in [64, 128] {
         let mut changes = (0, 0);
         for seed in 0..12 {
-            let (to_long, to_short) = agrees_with_a_queue::<L>(depth, seed);
+            let (to_long, to_short) = agrees_with_a_queue::<L, W>(depth, seed);
             changes = (changes.0 + to_long, changes.1 + to_short);
         }
         assert!(
@@ -241,12 +241,19 @@ fn agree_with_a_queue<L: Layout>() {
 
 #[test]
 fn packed_slots_agree_with_a_queue() {
-    agree_with_a_queue::<Packed>();
+    agree_with_a_queue::<Packed, 0>();
 }
 
 #[test]
 fn lined_slots_agree_with_a_queue() {
-    agree_with_a_queue::<Lined>();
+    agree_with_a_queue::<Lined, 0>();
+}
+
+#[test]
+fn apart_slots_agree_with_a_queue() {
+    // Short laps of 16 slots and of 8.
+    agree_with_a_queue::<Apart, 28>();
+    agree_with_a_queue::<Apart, 120>();
 }
 
 /// Looks in vain after which a story counts as stuck: seconds, where a look takes microseconds.
@@ -314,4 +321,5 @@ fn changes_laps_over_threads<L: Layout>(start: u64) {
 fn laps_change_both_ways_over_threads() {
     changes_laps_over_threads::<Packed>(0);
     changes_laps_over_threads::<Lined>(u64::MAX - 3_000);
+    changes_laps_over_threads::<Apart>(u64::MAX - 3_000);
 }

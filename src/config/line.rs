@@ -252,7 +252,7 @@ fn to(params: &mut Params) -> Result<Vec<String>, Problem> {
 /// The setting `wait` of a line or a thread, with the steps of its ladder.
 fn wait(params: &mut Params) -> Result<Option<Strategy>, Problem> {
     let words = [Strategy::Spin, Strategy::YIELD, Strategy::PARK].map(Strategy::name);
-    let wait = params.word("wait", &words, |word| word.parse().ok())?;
+    let wait = params.word("wait", &words, |word| word.parse().ok());
     let steps = [
         "spin_turns",
         "spin_for",
@@ -261,6 +261,11 @@ fn wait(params: &mut Params) -> Result<Option<Strategy>, Problem> {
         "park_max",
     ];
     let given = steps.map(|key| params.has(key));
+    if wait.is_err() {
+        // Looked at, or they would be called unknown.
+        steps.iter().for_each(|key| drop(params.text(key)));
+    }
+    let wait = wait?;
     let (wait, used) = match wait {
         Some(Strategy::Yield { spins }) => {
             let spins = rung(params, "spin_turns", "spin_for", spins)?;

@@ -10,13 +10,13 @@
 //!   strictly before it is done. Positions may start anywhere and wrap past 2^64.
 //! - **Slot**: the place of one item. It begins with a 64-bit *commit word*; the item of position
 //!   `p` is ready when the word of its slot (`p mod depth`, or one of the short lap) equals `p + 1`
-//!   (wrapping). Word and item
-//!   travel in the same cache line, so handing an item over costs one transfer instead of two.
+//!   (wrapping). Of an
+//!   item of up to 56 B word and item travel in the same cache line, so handing it over costs one transfer instead of two.
 //! - **Depth**: the number of slots, a power of two within
 //!   [`DEPTH_MIN`](crate::base::limits::DEPTH_MIN)`..=`[`DEPTH_MAX`](crate::base::limits::DEPTH_MAX).
 //! - **Lap**: one turn around the slots. A word left by an earlier lap, or by the construction, belongs
 //!   to a lower position, hence never looks ready. The rings of two ends have a *short lap* beside the
-//!   long one, of 32 slots more, in use while the backlog is short.
+//!   long one, of 8 to 32 slots by their size, in use while the backlog is short.
 //! - **Credit**: a slot that the producer may still fill. It has `depth - (position - head)` of them.
 //! - **Claim, commit, abort**: slots reserved; made ready; given back unseen. A claim is a guard of
 //!   the producer's own: one that is dropped or forgotten has published nothing (at most it has told the
@@ -30,8 +30,9 @@
 //! - **Head**: the consumer's position, 64 bits, the only word that the producer reads of the
 //!   consumer's progress. It is *published lazily*: every `depth / 8` items (at least every one) and
 //!   whenever the consumer finds the ring empty. The producer keeps a cached copy and looks at the
-//!   shared one only when it runs out of credits, and once in half a short lap, right after a
-//!   publish. So the producer stays off the consumer's cache line, and backpressure is exact: from an
+//!   shared one only when it runs out of credits and, right after a publish, once in half a short lap; on the
+//!   long lap once in as many items as wait, at least 64. So the producer stays off the consumer's cache
+//!   line, and backpressure is exact: from an
 //!   empty ring exactly `depth` items fit, and a consumer that keeps looking gives every credit back.
 //! - **Close with a cause**: each side says once that it has ended, and why; the first cause stays.
 //!   A handle that is dropped closes with [`Cause::Dropped`](crate::base::Cause::Dropped). What was
@@ -42,10 +43,11 @@
 //! Items arrive in order, each exactly once, or are dropped exactly once with the ring. Every
 //! operation is wait-free: a bounded number of steps, whatever the other side does. With many producers
 //! the order is each producer's, and a push is lock-free: it repeats its claim only when another's
-//! succeeded. Nothing allocates after construction. The consumer never writes to a slot's commit word.
+//! succeeded. Nothing allocates after construction. If a value's own drop panics while its ring is dropped, those behind
+//! it are leaked. The consumer never writes to a slot's commit word.
 //!
-//! What the two sides share is plain words and values in `repr(C)`, found by index: no pointers, so
-//! that a ring in shared memory stays possible.
+//! What the two sides share is plain words and values in `repr(C)`, found by index: no pointers in them, so
+//! that a ring in shared memory stays possible. The words and the slots are allocations of their own.
 //!
 //! # Which one to take
 //!
@@ -63,7 +65,7 @@
 //! | many items at once | the batch forms: one publish for all of them; where nearly all come so, [`bulk::ring`] |
 //!
 //! The bulk mode has no commit words. In batches of 32 it moves values of 8 B in a quarter of the time that packed
-//! slots take, those of 56 and 64 B in three quarters; one by one, 8 B and 64 B in three quarters. A hop costs it a cache
+//! slots take, those of 56 and 64 B in three quarters; one by one it gains little. A hop costs it a cache
 //! line more, and values of 56 B one by one are quicker in [`spsc::ring_lined`], by a fifth.
 //!
 //! A slot of its own cache line costs unit throughput: it moves a line for each item where packed

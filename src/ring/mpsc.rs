@@ -81,7 +81,7 @@ pub fn ring_lined<T: Send>(depth: usize) -> Result<Pair<T, Lined>, DepthError> {
     ring_at(depth, Sequence(0))
 }
 
-/// A ring of either layout whose first item has the sequence `start`, for those who resume.
+/// A ring of any layout whose first item has the sequence `start`, for those who resume.
 ///
 /// # Errors
 /// If `depth` is no power of two within the limits.

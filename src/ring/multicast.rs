@@ -186,7 +186,7 @@ impl Graph {
         self.values_as()
     }
 
-    /// Makes a ring of either layout.
+    /// Makes a ring of any layout.
     ///
     /// # Errors
     /// As [`Graph::values`].

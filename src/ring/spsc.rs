@@ -42,6 +42,7 @@ use crate::ring::stamped::{self, Content};
 use crate::ring::{Apart, ClaimError, DepthError, Layout, Lined, Packed, PushError};
 
 /// A slot's content: a value from the moment it is published until it is consumed.
+#[repr(transparent)]
 pub(crate) struct Item<T>(pub(crate) MaybeUninit<T>);
 
 impl<T> Content for Item<T> {
@@ -95,6 +96,18 @@ pub fn ring_lined<T: Send>(depth: usize) -> Result<Pair<T, Lined>, DepthError> {
 /// If `depth` is no power of two within the limits.
 pub fn ring_apart<T: Send>(depth: usize) -> Result<Pair<T, Apart>, DepthError> {
     ring_at(depth, Sequence(0))
+}
+
+/// Bytes of heap that a ring of `depth` values takes, all of them reserved at its construction.
+///
+/// ```
+/// use hopline::ring::{Apart, Packed, spsc};
+/// assert!((1024 * 16..1024 * 16 + 2048).contains(&spsc::memory_bytes::<u64, Packed>(1024)));
+/// assert!(spsc::memory_bytes::<[u64; 32], Apart>(64) > 64 * 320);
+/// ```
+#[must_use]
+pub const fn memory_bytes<T, L: Layout>(depth: usize) -> usize {
+    stamped::memory_bytes::<Item<T>, L>(depth)
 }
 
 /// A ring of any layout whose first item has the sequence `start`, for those who resume.

@@ -72,9 +72,13 @@ const PLANTED_LAPS: bool = cfg!(planted_laps);
 /// that a producer at the limit of a deep ring gets its credits in time.
 pub(crate) const LAZY: u64 = 8;
 
-/// Bytes of a short lap at most. Two rings, there and back, and what a handler touches share a first-level
+/// Bytes of a short lap, but for slots so large that the fewest take more. Two rings, there and back, and what a handler
+/// touches share a first-level
 /// cache of 32 KiB; at 384 B a slot, 32 of them cost a hop a quarter more than 16 (`benches/peers`, *apart*).
 const SHORT_BYTES: u64 = 8 * 1024;
+
+/// Fewest slots of a short lap: with fewer the producer would look at the head with every second item.
+const SHORT_MIN: u64 = 8;
 
 /// Slots of the short lap: a producer looks at the head once in half a lap, so more than these gain nothing, and fewer
 /// cost it more.
@@ -84,15 +88,16 @@ const fn short<V, L: Layout>() -> u64 {
     }
     let slot_bytes = (size_of::<Slot<V, L>>() as u64) << is_spread::<V, L>() as u32;
     let mut slots = 32;
-    while slots > 8 && slots * slot_bytes > SHORT_BYTES {
+    while slots > SHORT_MIN && slots * slot_bytes > SHORT_BYTES {
         slots /= 2;
     }
     slots
 }
 
-/// Whether a ring of `depth` has a short lap: not where it would save nothing.
+/// Whether a ring of `depth` has a short lap: not where it would save nothing, or not fit a first-level cache either.
 const fn has_short_lap<V, L: Layout>(depth: usize) -> bool {
-    depth as u64 >= 2 * short::<V, L>()
+    let fits = short::<V, L>() * size_of::<Slot<V, L>>() as u64 <= 2 * SHORT_BYTES;
+    depth as u64 >= 2 * short::<V, L>() && fits
 }
 
 /// Whether the short lap uses only every second of its slots: where a slot is whole cache lines, few of
@@ -224,6 +229,7 @@ struct Closed {
 }
 
 /// A cause, or 0 while there is none.
+#[repr(transparent)]
 pub(crate) struct Mark(AtomicU32);
 
 impl Mark {

@@ -23,8 +23,8 @@ use std::process::ExitCode;
 use bars::Bar;
 use hopline::host::Host;
 use hopline_harness::measure::{
-    self, ApartLink, BlobLink, BulkLink, Candidate, Floor, HopLink, LinedLink, Link, MeasureError, Null,
-    PackedLink, Percentiles, Plan, Role, Row, Runs, Spread, Summary, Walk, typed,
+    self, ApartLink, BlobLink, BulkLink, Candidate, Floor, HopLink, LinedLink, Link, MeasureError,
+    Null, PackedLink, Percentiles, Plan, Role, Row, Runs, Spread, Summary, Walk, typed,
 };
 use serde::Serialize;
 

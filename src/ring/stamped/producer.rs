@@ -33,7 +33,13 @@ pub(crate) struct Producer<V: Content, L: Layout> {
 
 /// A backlog up to this is no reason to leave the short lap.
 const fn few<V, L: Layout>() -> u64 {
-    short::<V, L>() / 4
+    let quarter = short::<V, L>() / 4;
+    // Above what brings it back, or a backlog that does not change would go to and fro.
+    if cfg!(not(any(loom, shuttle))) && quarter <= NEARLY_NONE {
+        NEARLY_NONE + 1
+    } else {
+        quarter
+    }
 }
 
 /// A backlog up to this is a reason to go back to it: an item or two are always under way.
