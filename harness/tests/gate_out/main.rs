@@ -297,6 +297,32 @@ fn junit_has_the_common_shape_and_every_verdict() {
 }
 
 #[test]
+fn what_is_reported_only_turns_nothing_red() {
+    let mut report = report().clone();
+    for verdict in &mut report.verdicts {
+        verdict.reported_only = verdict.word >= Word::Inconclusive;
+    }
+    report.word = Word::PassClean;
+    let text = junit(&report);
+    assert_eq!(junit_faults(&text), Vec::<String>::new());
+    assert!(text.contains("failures=\"0\"") && text.contains("skipped=\"2\""));
+    assert!(text.contains("reported only: FAIL, clean 1.25us"));
+    let text = annotations(&report);
+    assert!(
+        text.lines().all(|line| line.starts_with("::notice")),
+        "{text}"
+    );
+    assert!(text.contains("11 passed, 2 reported only.\n"), "{text}");
+    let text = step_summary(&report);
+    assert!(text.contains("✗ FAIL, reported only") && !text.contains("What to do"));
+    report.verdicts[0].word = Word::Loss;
+    assert!(
+        junit(&report).contains("errors=\"1\""),
+        "a loss always counts"
+    );
+}
+
+#[test]
 fn annotations_are_single_commands_worst_first_and_few() {
     let mut many = report().clone();
     let verdict = many.verdicts[0].clone();

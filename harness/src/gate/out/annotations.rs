@@ -6,7 +6,7 @@
 //!
 //! Invariant: no text of a report can end its line or begin another command.
 
-use super::phrase::{advice, count, figures, headline, letters, place, worst_first};
+use super::phrase::{advice, count, figures, headline, is_shown_only, letters, place, worst_first};
 use crate::gate::model::{GateReport, Verdict, Word};
 
 /// Annotations of one kind that GitHub shows of a step; what is beyond them would be dropped without a word.
@@ -57,7 +57,7 @@ pub fn annotations(report: &GateReport) -> String {
         let sorted = worst_first(&report.verdicts);
         let of_kind = sorted
             .into_iter()
-            .filter(|verdict| words.contains(&verdict.word));
+            .filter(|verdict| words.contains(&verdict.word) && !is_shown_only(verdict));
         let room = if all > ANNOTATIONS_PER_KIND_MAX {
             ANNOTATIONS_PER_KIND_MAX - 1
         } else {

@@ -6,6 +6,7 @@
 //! | INCONCLUSIVE | `skipped`, its reason as the message |
 //! | FAIL | `failure` |
 //! | LOSS | `error` |
+//! | what is reported only and no pass | `skipped` |
 //!
 //! A gate that was cut short has one more testcase, which is an `error`: what is missing did not pass. The shape is
 //! in both schemas that readers check against, that of Ant (`JUnit.xsd`) and that of Jenkins' xUnit plugin
@@ -13,7 +14,7 @@
 //!
 //! Invariant: no verdict but a pass makes a testcase that passes.
 
-use super::phrase::{advice, escape, figures, letters, moment, place, worst_first};
+use super::phrase::{advice, escape, figures, is_shown_only, letters, moment, place, worst_first};
 use crate::gate::model::{GateReport, Verdict, Word};
 
 /// Longest host name of the schema's readers; a longer one is cut.
@@ -23,6 +24,11 @@ const HOST_CHARS_MAX: usize = 255;
 #[must_use]
 pub fn junit(report: &GateReport) -> String {
     let count = |word| super::phrase::count(report, word);
+    let skipped = report
+        .verdicts
+        .iter()
+        .filter(|verdict| is_skipped(verdict))
+        .count();
     let cut_short = usize::from(report.partial);
     let host = report
         .host
@@ -45,7 +51,7 @@ pub fn junit(report: &GateReport) -> String {
         report.verdicts.len() + cut_short,
         count(Word::Fail),
         count(Word::Loss) + cut_short,
-        count(Word::Inconclusive),
+        skipped,
     );
     out += "    <properties>\n";
     for (name, value) in properties(report) {
@@ -93,6 +99,11 @@ fn properties(report: &GateReport) -> Vec<(String, String)> {
         .collect()
 }
 
+/// What is neither a pass nor a fault.
+fn is_skipped(verdict: &Verdict) -> bool {
+    verdict.word == Word::Inconclusive || (is_shown_only(verdict) && verdict.word == Word::Fail)
+}
+
 fn testcase(report: &GateReport, verdict: &Verdict) -> String {
     let mut text = format!(
         "    <testcase classname=\"{}.{}\" name=\"{}\" time=\"0\">",
@@ -105,6 +116,9 @@ fn testcase(report: &GateReport, verdict: &Verdict) -> String {
     let kind = letters(verdict.word);
     let element = match verdict.word {
         Word::Pass | Word::PassClean => return text + "</testcase>\n",
+        _ if is_skipped(verdict) && is_shown_only(verdict) => {
+            format!("<skipped message=\"reported only: {kind}, {message}\">{message}</skipped>")
+        }
         // Some readers show the attribute, some the text.
         Word::Inconclusive => format!("<skipped message=\"{message}\">{message}</skipped>"),
         Word::Fail => format!("<failure type=\"{kind}\" message=\"{message}\">{message}</failure>"),

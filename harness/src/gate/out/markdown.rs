@@ -5,8 +5,8 @@
 use hopline::base::units::Span;
 
 use super::phrase::{
-    advice, change, headline, hop, is_pass, kept, letters, moment, place, quantile, sign, span_of,
-    worst_first,
+    advice, change, headline, hop, is_pass, is_shown_only, kept, letters, moment, place, quantile,
+    sign, span_of, standing, worst_first,
 };
 use crate::gate::model::{GateReport, Verdict, Word};
 use crate::view::text::limit;
@@ -51,7 +51,16 @@ fn span(ns: u64) -> String {
 
 fn row(verdict: &Verdict) -> String {
     let cells = [
-        format!("{} {}", sign(verdict.word), plain(letters(verdict.word))),
+        format!(
+            "{} {}{}",
+            sign(verdict.word),
+            plain(letters(verdict.word)),
+            if is_shown_only(verdict) {
+                ", reported only"
+            } else {
+                ""
+            }
+        ),
         plain(&hop(&verdict.hop)),
         plain(span_of(&verdict.of)),
         plain(&quantile(&verdict.quantile)),
@@ -110,7 +119,7 @@ fn tail(report: &GateReport) -> String {
     let mut out = String::new();
     let todo: Vec<String> = worst_first(&report.verdicts)
         .into_iter()
-        .filter(|verdict| !is_pass(verdict.word) && !advice(verdict).is_empty())
+        .filter(|verdict| !is_pass(standing(verdict)) && !advice(verdict).is_empty())
         .map(|verdict| {
             format!(
                 "- **{}** {}\n",

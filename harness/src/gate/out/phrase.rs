@@ -44,6 +44,20 @@ pub(crate) const fn tone(word: Word) -> Tone {
     }
 }
 
+/// Whether a verdict is shown only. A loss always counts.
+pub(crate) fn is_shown_only(verdict: &Verdict) -> bool {
+    verdict.reported_only && verdict.word != Word::Loss
+}
+
+/// The word of a verdict as a part of the whole: what is shown only asks for nothing.
+pub(crate) fn standing(verdict: &Verdict) -> Word {
+    if is_shown_only(verdict) {
+        verdict.word.min(Word::PassClean)
+    } else {
+        verdict.word
+    }
+}
+
 /// Whether there is nothing to do about it.
 pub(crate) const fn is_pass(word: Word) -> bool {
     matches!(word, Word::Pass | Word::PassClean)
@@ -101,7 +115,7 @@ pub(crate) fn times(ratio: f64) -> String {
 /// Head against base in a clause.
 pub(crate) fn change(change: &Change) -> String {
     format!(
-        "head takes {} of base's {} (90 % interval {} to {}, allowed {})",
+        "head takes {} of base's {} ({} to {}, allowed {})",
         times(change.ratio),
         Span(change.base_ns),
         times(change.low),
@@ -161,7 +175,7 @@ fn excess(verdict: &Verdict) -> f64 {
 pub(crate) fn worst_first(verdicts: &[Verdict]) -> Vec<&Verdict> {
     let mut sorted: Vec<&Verdict> = verdicts.iter().collect();
     sorted.sort_by(|a, b| {
-        let by_word = b.word.cmp(&a.word);
+        let by_word = standing(b).cmp(&standing(a));
         by_word.then_with(|| excess(b).partial_cmp(&excess(a)).unwrap_or(Ordering::Equal))
     });
     sorted
@@ -189,10 +203,22 @@ pub(crate) fn by_hop(report: &GateReport) -> Vec<&Verdict> {
     sorted
 }
 
-/// How many verdicts have that word.
+/// How many verdicts have that word, without those that are shown only.
 pub(crate) fn count(report: &GateReport, word: Word) -> usize {
-    let verdicts = report.verdicts.iter();
-    verdicts.filter(|verdict| verdict.word == word).count()
+    let counted = report
+        .verdicts
+        .iter()
+        .filter(|verdict| !is_shown_only(verdict));
+    counted.filter(|verdict| verdict.word == word).count()
+}
+
+/// How many verdicts are shown only.
+pub(crate) fn count_shown_only(report: &GateReport) -> usize {
+    report
+        .verdicts
+        .iter()
+        .filter(|verdict| is_shown_only(verdict))
+        .count()
 }
 
 /// What it came to in one sentence.
@@ -210,13 +236,14 @@ pub(crate) fn headline(report: &GateReport) -> String {
     ]
     .into_iter()
     .map(|(word, words)| (count(report, word), words))
+    .chain([(count_shown_only(report), "reported only")])
     .filter(|(count, _)| *count > 0)
     .map(|(count, words)| format!("{count} {words}"))
     .collect();
     let noun = if all == 1 { "verdict" } else { "verdicts" };
     let mut text = format!("{all} {noun}: {}.", parts.join(", "));
     if let Some(worst) = worst_first(&report.verdicts).first()
-        && !is_pass(worst.word)
+        && !is_pass(standing(worst))
     {
         text += &format!(" Worst: {}, {}.", place(worst), figures(worst));
     }

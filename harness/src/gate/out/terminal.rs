@@ -5,7 +5,8 @@
 use hopline::base::units::Span;
 
 use super::phrase::{
-    advice, change, headline, hop, is_pass, kept, letters, quantile, sign, span_of, times, tone,
+    advice, change, headline, hop, is_pass, is_shown_only, kept, letters, quantile, sign, span_of,
+    times, tone,
 };
 use crate::gate::model::{GateReport, Verdict};
 use crate::view::table::{Cell, Table, numbers, words};
@@ -79,7 +80,9 @@ fn verdicts(report: &GateReport) -> Table {
     ]);
     for verdict in &report.verdicts {
         table.row(row(verdict));
-        if !is_pass(verdict.word) {
+        if is_shown_only(verdict) {
+            table.remark("reported only: no part of the whole word", Tone::Dim);
+        } else if !is_pass(verdict.word) {
             let advice = advice(verdict);
             if !advice.is_empty() {
                 table.remark(advice, Tone::Dim);

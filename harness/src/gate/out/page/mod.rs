@@ -16,7 +16,7 @@ mod worst;
 use hopline::base::units::Span;
 
 use super::compare::Comparison;
-use super::phrase::{escape, headline, is_pass, letters, moment, sign, worst_first};
+use super::phrase::{escape, headline, is_pass, letters, moment, sign, standing, worst_first};
 use crate::gate::model::{GateReport, Word};
 
 /// The looks.
@@ -236,7 +236,7 @@ fn left_out(shown: usize, all: usize, what: &str) -> String {
 fn is_quiet(report: &GateReport) -> bool {
     worst_first(&report.verdicts)
         .first()
-        .is_none_or(|verdict| is_pass(verdict.word))
+        .is_none_or(|verdict| is_pass(standing(verdict)))
 }
 
 #[cfg(test)]

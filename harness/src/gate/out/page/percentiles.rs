@@ -11,7 +11,9 @@ use super::svg::{LogScale, clipped, percent, plot, points, stretched};
 use super::{badge, left_out, limit, span};
 use crate::gate::model::{GateReport, Quantiles, Verdict};
 use crate::gate::out::histogram::{spans, sums};
-use crate::gate::out::phrase::{by_hop, escape, hop, kept, quantile, share_below, span_of};
+use crate::gate::out::phrase::{
+    by_hop, escape, hop, kept, quantile, share_below, span_of, standing,
+};
 
 /// Most plots on a page.
 const PLOTS_MAX: usize = 96;
@@ -133,7 +135,7 @@ fn figure(report: &GateReport, name: &str, of: &str) -> Option<String> {
         .collect();
     let worst = judged
         .iter()
-        .map(|verdict| verdict.word)
+        .map(|verdict| standing(verdict))
         .max()
         .unwrap_or_default();
     let mut out = format!(

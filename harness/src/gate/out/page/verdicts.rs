@@ -6,8 +6,8 @@ use super::svg::{LogScale, percent};
 use super::{ROWS_MAX, badge, class, is_quiet, left_out, limit, metric_text, span};
 use crate::gate::model::{GateReport, Verdict, Word};
 use crate::gate::out::phrase::{
-    advice, by_hop, change, escape, figures, hop, is_pass, kept, letters, place, quantile, sign,
-    span_of, times, worst_first,
+    advice, by_hop, change, escape, figures, hop, is_pass, is_shown_only, kept, letters, place,
+    quantile, sign, span_of, standing, times, worst_first,
 };
 use crate::view::text::grouped;
 
@@ -18,7 +18,7 @@ pub(super) fn advice_list(report: &GateReport) -> String {
     }
     let open: Vec<&Verdict> = worst_first(&report.verdicts)
         .into_iter()
-        .filter(|verdict| !is_pass(verdict.word))
+        .filter(|verdict| !is_pass(standing(verdict)))
         .collect();
     let mut out = String::from("<ol class=\"advice\">\n");
     for verdict in open.iter().take(ROWS_MAX) {
@@ -128,7 +128,7 @@ fn row(verdict: &Verdict, scale: LogScale, has_base: bool) -> String {
         ),
         None => "–".to_owned(),
     };
-    let mut out = format!("<tr role=\"row\" class=\"{}\">", class(verdict.word));
+    let mut out = format!("<tr role=\"row\" class=\"{}\">", class(standing(verdict)));
     out += &format!(
         "<th role=\"rowheader\" scope=\"row\" class=\"hop\">{}</th>",
         escape(&hop(&verdict.hop))
@@ -168,7 +168,9 @@ fn row(verdict: &Verdict, scale: LogScale, has_base: bool) -> String {
     }
     cell("Picture", "picture", &picture(verdict, scale));
     // Only here is it a word or two; the list above has the others.
-    let reason = if verdict.word == Word::Inconclusive && !verdict.reason.is_empty() {
+    let reason = if is_shown_only(verdict) {
+        " <span class=\"reason\">reported only</span>".to_owned()
+    } else if verdict.word == Word::Inconclusive && !verdict.reason.is_empty() {
         format!(" <span class=\"reason\">{}</span>", escape(&verdict.reason))
     } else {
         String::new()
