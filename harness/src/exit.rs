@@ -12,7 +12,7 @@ use hopline::topology::{Problems, Report, StartError};
 ///
 /// | code | name | when |
 /// |---|---|---|
-/// | 0 | [`Exit::Good`] | all is well; also `--help` and `--version`; of a gate: PASS, PASS_CLEAN, or neutral on request |
+/// | 0 | [`Exit::Good`] | all is well; a gate's PASS, PASS_CLEAN and neutral; `--help` and `--version` |
 /// | 1 | [`Exit::Fail`] | a budget does not hold, or head is slower than base |
 /// | 2 | [`Exit::Inconclusive`] | no word can be said; the reason stands beside each verdict |
 /// | 3 | [`Exit::Loss`] | frames were lost where none may be, the ledger is open, a node failed or hangs |

@@ -3,14 +3,15 @@
 //! The quantile holds if the share of frames over the limit is at most `1 - q`; those are counted one by one, so the width of
 //! a histogram's buckets never touches a verdict. In order, and the first that applies is said:
 //!
-//! | | rule | word |
-//! |---|---|---|
-//! | 1 | an open ledger, or a loss where none may be | LOSS |
-//! | 2 | a log of segments that was cut, no or too few frames or runs, less than 99 % of the rate, medians of the two halves of a run that differ by more than 5 %, more gaps too short to be seen than a fifth of the allowed share | INCONCLUSIVE; a rate that the line itself held back is FAIL |
-//! | 3 | the upper bound of the share of all frames is allowed | PASS, since noise only adds latency |
-//! | 4 | at most 85 % tainted: the lower bound of the share of clean frames is not allowed | FAIL; from end to end only if it fails counted from the sends as well |
-//! | 5 | likewise: the upper bound is allowed, and no doing of the program's own could be among what was left out | PASS_CLEAN |
-//! | 6 | else | INCONCLUSIVE |
+//! 1. LOSS: an open ledger, or a loss where none may be.
+//! 2. INCONCLUSIVE: a log of segments that was cut; no or too few frames or runs; less than 99 % of the rate (FAIL if the line
+//!    itself held it back); medians of the two halves of a run that differ by more than 5 %; more gaps too short to be seen than
+//!    a fifth of the allowed share.
+//! 3. PASS: the upper bound of the share of all frames is allowed. Noise only adds latency.
+//! 4. FAIL: at most 85 % are tainted, and the lower bound of the share of clean frames is not allowed; from end to end only if
+//!    it is not counted from the sends either.
+//! 5. PASS_CLEAN: likewise the upper bound is allowed, and no doing of the program's own could be among what was left out.
+//! 6. INCONCLUSIVE: else.
 //!
 //! 3 to 5 need a limit that lies outside what the quantile varies by between process runs (two standard deviations, at least
 //! 10 %): layout of memory and what neighbours leave of the caches differ between them, and more frames of the same process say
@@ -61,9 +62,9 @@ pub const JITTER: &str = "jitter";
 /// A limit that a span owes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owed {
-    /// `from->to`, or [`END_TO_END`].
+    /// `from->to`, or [`END_TO_END`](super::model::END_TO_END).
     pub hop: String,
-    /// `wait`, `service`, `sojourn`, or [`END_TO_END`].
+    /// `wait`, `service`, `sojourn`, or [`END_TO_END`](super::model::END_TO_END).
     pub of: String,
     /// `p50`, `p90`, `p99`, `p99_9`, `max` or [`JITTER`].
     pub quantile: String,

@@ -3,12 +3,12 @@
 //! Counts are real numbers here: `k` exceedances in `n` frames that came in clusters say as much as `k / d` in `n / d`
 //! independent ones, where `d` is the design effect (Kish, *Survey Sampling*, 1965, § 8.2).
 //!
-//! | question | answer | source |
-//! |---|---|---|
-//! | what share may really be over the limit? | [`upper`], [`lower`] | Clopper, Pearson: *The use of confidence or fiducial limits*, Biometrika 26, 1934 |
-//! | between which shares does a quantile lie? | [`levels`] | the same bounds, turned round |
-//! | how large is a mean effect? | [`t_interval`] | Student: *The probable error of a mean*, Biometrika 6, 1908 |
-//! | which of many effects are real? | [`holm`] | Holm: *A simple sequentially rejective multiple test procedure*, Scand. J. Stat. 6, 1979 |
+//! - What share may really be over the limit? [`upper`], [`lower`]: Clopper and Pearson, *The use of confidence or fiducial
+//!   limits illustrated in the case of the binomial*, Biometrika 26, 1934.
+//! - Between which shares does a quantile lie? [`levels`]: the same bounds, turned round.
+//! - How large is a mean effect? [`t_interval`]: Student, *The probable error of a mean*, Biometrika 6, 1908.
+//! - Which of many effects are real? [`holm`]: Holm, *A simple sequentially rejective multiple test procedure*, Scandinavian
+//!   Journal of Statistics 6, 1979.
 //!
 //! Invariant: pure, and total: whatever the arguments, the answer is the one that decides nothing (a share between 0 and 1,
 //! an endless interval), never a panic or a number that is none.

@@ -414,7 +414,7 @@ fn what_cannot_be_told_says_what_would_decide() {
         span(run).host_floor = quantiles(0, 25_000);
     };
     assert_eq!(said(floor), unclear("host"));
-    assert!(more_runs_help(&[verdict.clone()]));
+    assert!(more_runs_help(std::slice::from_ref(&verdict)));
     assert!(!more_runs_help(&[verdict, judged(&runs(slow))]));
     assert!(!more_runs_help(&[judged(&runs(|_| ()))]));
 }
