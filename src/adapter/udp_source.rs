@@ -120,7 +120,7 @@ impl Udp {
     }
 
     /// The same with receive stamps of that network device where it has them, else with the kernel's:
-    /// the report's [`WireReport::clock`](crate::budget::WireReport::clock) says which. They are read as
+    /// the report's [`WireReport::clock`](crate::budget::report::WireReport::clock) says which. They are read as
     /// wall time, so the device's clock has to be kept at it (`phc2sys`). Has no effect on a shared socket.
     #[must_use]
     pub fn device_stamps(mut self, device: Device) -> Udp {
