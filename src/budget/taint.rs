@@ -190,8 +190,8 @@ fn union(mut intervals: Vec<Interval>) -> Vec<Interval> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::evidence::{HopEvidence, Witness};
     use super::*;
+    use crate::budget::evidence::{HopEvidence, Witness};
 
     fn segment(start_ns: u64, len_ns: u64, kind: Segment, witness: Option<Witness>) -> LongSegment {
         LongSegment {
