@@ -22,7 +22,9 @@ use hopline::topology::{Problems, Report, StartError};
 /// | 130 | [`Exit::Interrupted`] | a second signal ended a run, the last one SIGINT |
 /// | 143 | [`Exit::Terminated`] | a second signal ended a run, the last one SIGTERM |
 ///
-/// Over many verdicts the worst wins: 3, then 1, then 2, then 0. The numbers from 64 on are those of BSD's `sysexits.h`; 130 and 143 are the shell's 128 + signal. The
+/// Over many verdicts the worst wins: 3, then 1, then 2, then 0.
+///
+/// The numbers from 64 on are those of BSD's `sysexits.h`; 130 and 143 are the shell's 128 + signal. The
 /// other commands have nothing to drain and catch no signal: the first one kills them, which the
 /// shell shows by the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

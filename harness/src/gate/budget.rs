@@ -9,7 +9,7 @@
 //!    a fifth of the allowed share.
 //! 3. PASS: the upper bound of the share of all frames is allowed. Noise only adds latency.
 //! 4. FAIL: at most 85 % are tainted, and the lower bound of the share of clean frames is not allowed; from end to end only if
-//!    it is not counted from the sends either.
+//!    that is so counted from the sends as well.
 //! 5. PASS_CLEAN: likewise the upper bound is allowed, and no doing of the program's own could be among what was left out.
 //! 6. INCONCLUSIVE: else.
 //!

@@ -454,5 +454,4 @@ fn exact(ns: u64) -> String {
 }
 
 #[cfg(test)]
-#[path = "derive_tests.rs"]
 mod tests;

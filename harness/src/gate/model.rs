@@ -312,11 +312,12 @@ pub struct Verdict {
     pub n_clean: u64,
     /// One less the share of clean ones.
     pub tainted_share: f64,
-    /// The quantile of all frames.
+    /// The quantile of all frames: the geometric mean of the runs' ones; of `max`, the largest.
     pub raw_ns: u64,
-    /// The quantile of the clean ones.
+    /// The quantile of the clean ones, likewise.
     pub clean_ns: u64,
-    /// Bounds of that quantile, 95 % each.
+    /// Bounds of that quantile, 95 % each: by its counts, and never narrower than what the runs came to; for a comparison by
+    /// what the blocks came to.
     pub clean_low_ns: u64,
     /// The upper one.
     pub clean_high_ns: u64,

@@ -433,5 +433,4 @@ pub fn blocks_to_decide(mean: f64, sd: f64, limit: f64, alpha: f64) -> Option<us
 }
 
 #[cfg(test)]
-#[path = "stats_tests.rs"]
 mod tests;

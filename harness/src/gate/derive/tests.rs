@@ -60,7 +60,7 @@ fn limit(derived: &Derived, hop: &str, quantile: Quantile) -> u64 {
     one.unwrap().limit_ns
 }
 
-const LINE: &str = include_str!("../../cases/diamond/line.toml");
+const LINE: &str = include_str!("../../../cases/diamond/line.toml");
 
 #[test]
 fn every_way_through_the_line_sums_up_to_less_than_the_objective() {
