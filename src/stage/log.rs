@@ -12,6 +12,15 @@ use crate::base::limits::{GAP_LOG_SEGMENTS, IDLE_FLOOR_NS, SUSPECT_NS};
 use crate::budget::{LongSegment, LoopEvidence, Passage, Segment, Witness};
 use crate::host::ThreadUse;
 
+/// Chores between two looks at what idle turns take: a scan of a thousand buckets takes half a microsecond.
+const CHORES_PER_FLOOR: u32 = 16;
+
+/// Idle turns that say what one takes: a hundred of them lie beyond the P99.9.
+const IDLE_TURNS_MIN: u64 = 10_000;
+
+/// The highest floor: the longest threshold of a gap is no lower.
+const IDLE_FLOOR_MAX_NS: u64 = 5_000;
+
 /// Where a log is left at the end.
 pub(crate) type Shelf<T> = Arc<OnceLock<T>>;
 
@@ -64,6 +73,8 @@ struct Noting {
     receive: Short,
     /// The thread at the end of the last segment that was looked into.
     before: ThreadUse,
+    /// Times that the loop did its chores.
+    chores: u32,
     shelf: Shelf<LoopEvidence>,
 }
 
@@ -112,6 +123,7 @@ impl LoopLog {
                 idle: Short::new(),
                 receive: Short::new(),
                 before: ThreadUse::default(),
+                chores: 0,
                 shelf,
             })),
         }
@@ -191,11 +203,19 @@ impl LoopLog {
         });
     }
 
-    /// Sets what the kernel says from now on apart from what it said before. For the loop's housekeeping.
+    /// Sets what the kernel says from now on apart from what it said before, and from time to time the floor by what turns
+    /// take: what is below a third of the least gap need not be noted, or a slow build would fill the log with its own turns.
+    /// For the loop's housekeeping.
     pub(crate) fn refresh(&mut self) {
-        if let Some(noting) = &mut self.noting {
-            noting.before = ThreadUse::now();
+        let Some(noting) = &mut self.noting else {
+            return;
+        };
+        noting.before = ThreadUse::now();
+        if noting.chores.is_multiple_of(CHORES_PER_FLOOR) && noting.idle.total >= IDLE_TURNS_MIN {
+            let usual_ns = noting.idle.quantile(0.999);
+            self.floor_ns = (2 * usual_ns).clamp(IDLE_FLOOR_NS, IDLE_FLOOR_MAX_NS);
         }
+        noting.chores = noting.chores.wrapping_add(1);
     }
 
     /// Leaves what was noted on the shelf.

@@ -79,9 +79,9 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
             let budget = reported.budget.as_ref().filter(|budget| budget.of == of);
             let limits = budget.map(|budget| &budget.limits_ns);
             let mut span = floors.span((&hop.name, of.name()), &taken, limits);
-            // Those of the warm-up count too: what was shed is never overlooked.
+            // Those of the warm-up count too: what was shed is never overlooked. When it was shed is not known, so none of it
+            // counts as clean: it can keep a budget from passing, and not make it fail.
             span.shed = reported.shed.values().sum();
-            span.shed_clean = span.shed;
             if of == Of::Sojourn {
                 span.blame = causes.of_tail(at, &passages, span.raw.p99);
             }
@@ -107,7 +107,6 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
         .map(|source| source.kernel_dropped)
         .sum();
     whole.shed = dropped + report.hops.iter().map(|hop| hop.shed_once()).sum::<u64>();
-    whole.shed_clean = whole.shed;
     let worst = blame::worst(evidence, &causes, &left, from_ns);
     for frame in &worst {
         *whole.blame.entry(frame.cause.clone()).or_default() += 1;
