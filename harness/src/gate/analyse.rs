@@ -13,6 +13,7 @@ use hopline::budget::{Evidence, Of, Passage, Quantile, Segment};
 use hopline::topology::Report;
 
 use super::blame::{self, Causes};
+use super::budget::JITTER;
 use super::model::{
     END_TO_END, GeneratorAnalysis, LedgerAnalysis, LimitCounts, LoopAnalysis, RunAnalysis, SCHEMA,
     Slice, SpanAnalysis,
@@ -34,6 +35,8 @@ pub struct Given {
     pub warmup_ns: u64,
     /// The exposure, if it was settled by another run.
     pub exposure_ns: Option<u64>,
+    /// Most that P99 may lie above P50 from end to end, in nanoseconds, if the case says so.
+    pub jitter_ns: Option<u64>,
     /// Gaps of the generators' own loops.
     pub generator_gaps: Vec<Interval>,
     /// What the generators say of themselves.
@@ -100,6 +103,11 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
     let objective = report.end_to_end.budget.as_ref();
     let limits = objective.map(|budget| &budget.limits_ns);
     let mut whole = floors.span((END_TO_END, END_TO_END), &taken, limits);
+    whole.limits.extend(
+        given
+            .jitter_ns
+            .map(|limit_ns| jitter(&taken, &whole, limit_ns)),
+    );
     let dropped: u64 = report
         .ledger
         .sources
@@ -130,6 +138,20 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
         worst,
         timeline: timeline(&taken, &gaps, from_ns, until_ns),
         notes: lost_words(evidence),
+    }
+}
+
+/// The limit on P99 less P50: frames that lie above the median by more than it.
+fn jitter(taken: &[Taken], whole: &SpanAnalysis, limit_ns: u64) -> LimitCounts {
+    let all: Vec<u64> = taken.iter().map(|frame| frame.ns).collect();
+    let clean = taken.iter().filter(|frame| !frame.is_tainted);
+    let clean: Vec<u64> = clean.map(|frame| frame.ns).collect();
+    LimitCounts {
+        quantile: JITTER.to_owned(),
+        limit_ns,
+        raw: exceedances(&all, whole.raw.p50.saturating_add(limit_ns)),
+        clean: exceedances(&clean, whole.clean.p50.saturating_add(limit_ns)),
+        ..LimitCounts::default()
     }
 }
 

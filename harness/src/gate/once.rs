@@ -60,6 +60,7 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
         seed: once.seed.unwrap_or(0),
         warmup_ns: once.warmup.as_nanos() as u64,
         exposure_ns: once.exposure_ns,
+        jitter_ns: run.jitter_budget_ns,
         generator_gaps: run.sender_gaps.as_ref().map(intervals).unwrap_or_default(),
         generators: run.senders.iter().map(SenderReport::analysis).collect(),
     };
