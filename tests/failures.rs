@@ -531,6 +531,9 @@ fn threads_named(prefix: &str) -> usize {
     names.filter(|name| name.starts_with(prefix)).count()
 }
 
+/// Looks at the list of threads before one of them counts as staying: seconds.
+const LOOKS_MAX: u32 = 20_000;
+
 #[test]
 fn a_line_that_nobody_holds_any_more_ends() {
     let mut line = three(u64::MAX, 1_000_000, How::Pass, Sink::default(), 64);
@@ -541,9 +544,13 @@ fn a_line_that_nobody_holds_any_more_ends() {
         .start()
         .expect("it starts");
     assert_eq!(threads_named("dropped"), 2);
-    // Dropping it waits for its loops.
+    // Dropping it waits for its loops; the kernel strikes a thread off its list a moment after it was joined.
     drop(running);
-    assert_eq!(threads_named("dropped"), 0);
+    let gone = (0..LOOKS_MAX).any(|_| {
+        std::thread::yield_now();
+        threads_named("dropped") == 0
+    });
+    assert!(gone, "a loop goes on that nobody holds");
 }
 
 #[test]

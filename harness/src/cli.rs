@@ -147,6 +147,9 @@ pub(crate) struct MeasureArgs {
     /// Print one JSON report on standard output, and nothing else
     #[arg(long)]
     pub(crate) json: bool,
+    /// Measure that program instead of this one: your own, which calls hopline_harness::main
+    #[arg(long = "bin", value_name = "PROGRAM")]
+    pub(crate) program: Option<PathBuf>,
     /// Write all outputs into this folder: gate.json, a page, JUnit, a summary, histogram logs
     #[arg(long = "out", value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,

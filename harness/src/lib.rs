@@ -155,18 +155,21 @@ fn measure(
     if args.one_run {
         return gate::once::print(registry, &args.shape, once);
     }
-    // Found wrong here, it costs no run.
-    may_start(
-        case::load(registry, &args.shape, false)?
-            .line
-            .plan(&Host::read())?,
-    )?;
+    // Found wrong here, it costs no run; the stages of another program are not known here.
+    if args.program.is_none() {
+        may_start(
+            case::load(registry, &args.shape, false)?
+                .line
+                .plan(&Host::read())?,
+        )?;
+    }
     gate::command::run(&Asked {
         case: &args.shape.case,
         runs: args.runs,
         first: once,
         json: args.json,
         dir: args.dir.as_deref(),
+        program: args.program.as_deref(),
         base,
         gate,
     })
@@ -192,7 +195,7 @@ fn derive(registry: &Registry, args: &DeriveArgs) -> Result<Exit, Failure> {
         margin: args.margin / 100.0,
     };
     may_start(ready.line.plan(&Host::read())?)?;
-    gate::command::derive(measure.runs, once, &asked)
+    gate::command::derive(measure.program.as_deref(), measure.runs, once, &asked)
 }
 
 fn check(registry: &Registry, shape: &Shape) -> Result<Exit, Failure> {

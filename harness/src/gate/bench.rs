@@ -17,8 +17,9 @@ use crate::exit::{Exit, Failure};
 /// Runs unless told otherwise: as few as show a spread.
 pub(crate) const RUNS_DEFAULT: u16 = 3;
 
-/// Starts this program again for each run, with the same words and how the run is to be.
+/// Starts a program for each run, with the words that this one was called by and how the run is to be.
 pub(crate) fn runs(
+    program: &Path,
     words: &[OsString],
     count: u16,
     first: Once,
@@ -33,7 +34,7 @@ pub(crate) fn runs(
                 .or(first.exposure_ns),
             ..first
         };
-        runs.push(run_of_its_own(&own_program()?, words, once)?);
+        runs.push(run_of_its_own(program, words, once)?);
     }
     Ok(runs)
 }

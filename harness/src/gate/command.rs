@@ -2,7 +2,7 @@
 //!
 //! Invariant: a gate that is cut short, or whose runs say nothing, never ends 0.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hopline::base::units::Span;
 use hopline::clock::Clock;
@@ -35,6 +35,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) first: Once,
     pub(crate) json: bool,
     pub(crate) dir: Option<&'a Path>,
+    /// The program that is measured, if it is not this one.
+    pub(crate) program: Option<&'a Path>,
     /// The binary that this one is judged against, and by how much it may be slower: 0.05 for 5 %.
     pub(crate) base: Option<(&'a Path, f64)>,
     /// How a gate judges; none for a bench.
@@ -84,7 +86,7 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Exit, Failure> {
         began_unix_s,
         took_s: clock.now_ns().saturating_sub(began_ns) as f64 / 1e9,
         host: facts::of(&Host::read(), clock_of(&seen)),
-        head: own_program()?.display().to_string(),
+        head: measured_program(asked.program)?.display().to_string(),
         base: asked.base.map(|(base, _)| base.display().to_string()),
         partial: false,
         verdicts,
@@ -125,11 +127,12 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Exit, Failure> {
 
 /// Measures, and prints a budget.toml for what is asked.
 pub(crate) fn derive(
+    program: Option<&Path>,
     count: u16,
     first: Once,
     asked: &super::derive::Asked,
 ) -> Result<Exit, Failure> {
-    let runs = bench::runs(&words(), count, first)?;
+    let runs = bench::runs(&measured_program(program)?, &words(), count, first)?;
     let derived = super::derive::derive(&runs, asked)
         .map_err(|error| Failure::usage(error.to_string(), "nothing was written"))?;
     out::print(&derived.to_toml())?;
@@ -154,7 +157,8 @@ struct Measured {
 /// Runs of this program, judged by the case's budgets if that is asked for.
 fn by_budgets(asked: &Asked<'_>) -> Result<Measured, Failure> {
     let words = words();
-    let mut runs = bench::runs(&words, asked.runs, asked.first)?;
+    let program = measured_program(asked.program)?;
+    let mut runs = bench::runs(&program, &words, asked.runs, asked.first)?;
     let mut verdicts = Vec::new();
     if let Some(gate) = asked.gate {
         let options = Options {
@@ -169,7 +173,7 @@ fn by_budgets(asked: &Asked<'_>) -> Result<Measured, Failure> {
                 exposure_ns: runs.first().map(|run| run.exposure_ns),
                 ..asked.first
             };
-            runs.extend(bench::runs(&words, asked.runs, more)?);
+            runs.extend(bench::runs(&program, &words, asked.runs, more)?);
             verdicts = budget::judge(&runs, &budget::owed(&runs), &options);
         }
     }
@@ -187,7 +191,7 @@ fn against(
     slower: f64,
     clock: &Clock,
 ) -> Result<Measured, Failure> {
-    let (words, head) = (words(), own_program()?);
+    let (words, head) = (words(), measured_program(asked.program)?);
     // Both sides get the exposure that base has, or the quicker one would look cleaner.
     let settling = run_of_its_own(base, &words, asked.first)?;
     let metrics = compare::metrics(&settling, slower);
@@ -240,6 +244,11 @@ fn against(
             comparison.block_takes(spent_s / comparison.blocks() as f64);
         }
     }
+}
+
+/// The program that is measured.
+fn measured_program(given: Option<&Path>) -> Result<PathBuf, Failure> {
+    given.map_or_else(own_program, |program| Ok(program.to_owned()))
 }
 
 /// The date, for people.
