@@ -281,7 +281,8 @@ impl Reactor {
         if !held_back && self.log.is_long(Segment::Idle, span_ns) {
             self.account(Regime::Idle, now_ns);
             self.log.note(Segment::Idle, since_ns, now_ns);
-            self.account(Regime::Housekeeping, self.clock.stamp());
+            let noted_ns = self.clock.stamp();
+            self.account(Regime::Housekeeping, noted_ns);
         }
         self.rested_until(self.looked_ns, held_back);
     }

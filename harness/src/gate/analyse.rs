@@ -61,7 +61,7 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
     let exposure_ns = given
         .exposure_ns
         .unwrap_or_else(|| exposure(evidence, &gaps, from_ns));
-    let floors = Floors::new(evidence, &gaps, from_ns, until_ns, exposure_ns);
+    let floors = Floors::new(evidence, &gaps, from_ns, until_ns);
     let causes = Causes::new(evidence, &gaps);
     let mut spans = Vec::new();
     for (at, (hop, reported)) in evidence.hops.iter().zip(&report.hops).enumerate() {
@@ -183,17 +183,13 @@ fn exposure(evidence: &Evidence, gaps: &Gaps, from_ns: u64) -> u64 {
 /// What all spans of a run share.
 struct Floors<'a> {
     gaps: &'a Gaps,
-    contamination: f64,
+    /// Stretches that hide, a nanosecond, and how long they are on average.
+    hidden_per_ns: f64,
+    hidden_mean_ns: f64,
 }
 
 impl<'a> Floors<'a> {
-    fn new(
-        evidence: &Evidence,
-        gaps: &'a Gaps,
-        from_ns: u64,
-        until_ns: u64,
-        exposure_ns: u64,
-    ) -> Floors<'a> {
+    fn new(evidence: &Evidence, gaps: &'a Gaps, from_ns: u64, until_ns: u64) -> Floors<'a> {
         // Idle stretches that are no gap yet and no turn any more: what hides among clean frames.
         let (mut count, mut length_ns) = (0u64, 0u64);
         for noted in &evidence.loops {
@@ -211,10 +207,10 @@ impl<'a> Floors<'a> {
         }
         let mean_ns = length_ns as f64 / count.max(1) as f64;
         let span_ns = until_ns.saturating_sub(from_ns).max(1) as f64;
-        let share = count as f64 / span_ns * (exposure_ns as f64 + mean_ns);
         Floors {
             gaps,
-            contamination: share.min(1.0),
+            hidden_per_ns: count as f64 / span_ns,
+            hidden_mean_ns: mean_ns,
         }
     }
 
@@ -243,6 +239,8 @@ impl<'a> Floors<'a> {
             .filter(|frame| !frame.is_tainted)
             .map(|frame| frame.ns)
             .collect();
+        // A stretch makes a frame longer if it falls into the span itself.
+        let mean_ns = clean.iter().sum::<u64>() as f64 / clean.len().max(1) as f64;
         let halves = [&clean[..clean.len() / 2], &clean[clean.len() / 2..]].map(|half| {
             let mut half = half.to_vec();
             half.sort_unstable();
@@ -272,7 +270,7 @@ impl<'a> Floors<'a> {
             clean: quantiles(&clean),
             host_floor: quantiles(&self.host(taken)),
             clean_p50_halves: halves,
-            contamination: self.contamination,
+            contamination: (self.hidden_per_ns * (mean_ns + self.hidden_mean_ns)).min(1.0),
             limits,
             blame: BTreeMap::new(),
             raw_histogram,

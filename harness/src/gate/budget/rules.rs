@@ -47,8 +47,7 @@ impl<'a> Evidence<'a> {
         if self.is_max() {
             return self.max();
         }
-        self.resolution(quantile)
-            .unwrap_or_else(|| self.by_share(quantile))
+        self.by_share(quantile)
     }
 
     fn loss(&self) -> Option<Said> {
@@ -266,7 +265,8 @@ impl<'a> Evidence<'a> {
                 _ => self.band(),
             };
         }
-        if let Some(said) = self.no_clean() {
+        // What hides among clean frames only adds to them: it may spoil what they say, and not a pass by all frames.
+        if let Some(said) = self.no_clean().or_else(|| self.resolution(quantile)) {
             return said;
         }
         let least = stats::frames_min(quantile, self.alpha()).unwrap_or(u64::MAX);
