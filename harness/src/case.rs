@@ -81,6 +81,8 @@ pub(crate) struct Ready {
     /// Whether threads shall be pinned.
     pub(crate) pins: bool,
     pub(crate) warmup_ns: u64,
+    /// Messages a second of all its sources together, where all of them are made up at a rate that lasts.
+    pub(crate) rate_per_s: Option<f64>,
     /// How long it runs unless the user says how long.
     pub(crate) most: Option<Duration>,
     /// Whether its messages are made up, so that a capture would be worth trying.
@@ -93,6 +95,21 @@ pub(crate) struct Ready {
 /// Reads a case and makes its line, with what the command line changes. `inline` is without
 /// threads, and then without senders.
 pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<Ready, Failure> {
+    load_as(registry, shape, inline, false)
+}
+
+/// The same for a run that is judged: datagrams are dated from their arrival in the kernel, or those that waited in a socket
+/// while the host had the loop's core would look as if nothing had happened to them.
+pub(crate) fn load_judged(registry: &Registry, shape: &Shape) -> Result<Ready, Failure> {
+    load_as(registry, shape, false, true)
+}
+
+fn load_as(
+    registry: &Registry,
+    shape: &Shape,
+    inline: bool,
+    arrival_stamps: bool,
+) -> Result<Ready, Failure> {
     let mut case = read(&shape.case)?;
     shape.load.apply(&mut case, &shape.inputs)?;
     let case = case;
@@ -127,6 +144,7 @@ pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<R
             FeedMode::Load
         },
         via: Some(via),
+        arrival_stamps,
         hops: shape
             .hops
             .iter()
@@ -148,6 +166,17 @@ pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<R
     } else {
         Vec::new()
     };
+    if arrival_stamps
+        && draft
+            .nodes
+            .iter()
+            .any(|node| node.kind == "udp" && node.part.descriptor().tells_wire)
+    {
+        notes.push(
+            "the kernel stamps what arrives by UDP while a run is judged: some 0.3 us a datagram"
+                .to_owned(),
+        );
+    }
     let by_hand = draft.placement.threads_max.is_some() || !draft.placement.threads.is_empty();
     let usable = usable_threads(&Host::read());
     if !lanes.is_empty() && !by_hand && usable > 1 {
@@ -195,6 +224,7 @@ pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<R
             sends_to(&case)
         },
         pins,
+        rate_per_s: load.and_then(|load| rate_per_s(&case, load, shape)),
         warmup_ns: load.filter(|_| made_up).map_or(0, |load| load.warmup_ns),
         most: load.filter(|_| made_up).map(|load| {
             let most = load.duration_ns.map(Duration::from_nanos);
@@ -208,6 +238,19 @@ pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<R
         jitter_ns: case.slo().jitter_ns,
         notes,
     })
+}
+
+/// What all sources get a second, if each of them has a feed and none a capture.
+fn rate_per_s(case: &Case, load: &Load, shape: &Shape) -> Option<f64> {
+    let rate = |source: hopline::config::GivenNode<'_>| {
+        let feed = load.feed(source.name())?;
+        (!shape
+            .inputs
+            .iter()
+            .any(|input| input.source == source.name()))
+        .then_some(feed.rate_per_s)
+    };
+    case.sources().map(rate).sum()
 }
 
 /// The addresses that the case's sinks send to.

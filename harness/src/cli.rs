@@ -144,6 +144,9 @@ pub(crate) struct MeasureArgs {
     /// The least time for which a frame counts as exposed to gaps; settled by the first run unless given
     #[arg(long, value_name = "SPAN", value_parser = parse_duration, overrides_with = "exposure")]
     pub(crate) exposure: Option<Duration>,
+    /// What the piece of work that shows a core's pace usually takes here, as earlier runs had it
+    #[arg(long, value_name = "SPAN", value_parser = parse_duration, hide = true)]
+    pub(crate) usual_work: Option<Duration>,
     /// Print one JSON report on standard output, and nothing else
     #[arg(long)]
     pub(crate) json: bool,

@@ -150,6 +150,7 @@ fn measure(
         }),
         warmup: args.warmup,
         exposure_ns: args.exposure.map(|span| span.as_nanos() as u64),
+        usual_work_ns: args.usual_work.map(|span| span.as_nanos() as u64),
         seed: args.shape.load.seed,
     };
     if args.one_run {
@@ -182,6 +183,7 @@ fn derive(registry: &Registry, args: &DeriveArgs) -> Result<Exit, Failure> {
         span: measure.span.unwrap_or(Duration::from_secs(3)),
         warmup: measure.warmup,
         exposure_ns: measure.exposure.map(|span| span.as_nanos() as u64),
+        usual_work_ns: measure.usual_work.map(|span| span.as_nanos() as u64),
         seed: measure.shape.load.seed,
     };
     if measure.one_run {

@@ -161,6 +161,13 @@ pub const GAP_LOG_SEGMENTS: usize = 1 << 17;
 /// From how long on an idle segment is noted, in nanoseconds: the least that is ever taken for a gap of the host.
 pub const IDLE_FLOOR_NS: u64 = 500;
 
+/// Time between two looks at how fast a judged loop's core runs, in nanoseconds: a look takes 0.1 us, so 0.2 % of an idle
+/// loop's time, and most whiles for which a neighbour slows a core down are longer (50 us to seconds, as seen here).
+pub const PACE_NS: u64 = 50_000;
+
+/// Such looks that a judged loop notes: 26 s of them, 8 MiB.
+pub const PACE_LOG: usize = 1 << 19;
+
 /// From how long on the kernel is asked about a handler, a send or a chore, in nanoseconds: a question costs 1.5 us.
 pub const SUSPECT_NS: u64 = 3_000;
 

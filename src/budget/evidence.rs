@@ -120,6 +120,15 @@ impl LongSegment {
     }
 }
 
+/// How fast a loop's core ran: a fixed piece of work, timed in an idle turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// When it was done, in nanoseconds of the line's clock.
+    pub at_ns: u64,
+    /// How long it took, in nanoseconds; saturates.
+    pub took_ns: u32,
+}
+
 /// What a loop noted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoopEvidence {
@@ -135,6 +144,10 @@ pub struct LoopEvidence {
     pub receive_p99_ns: u64,
     /// Turns without work.
     pub idle_turns: u64,
+    /// How fast its core ran, from time to time.
+    pub paces: Vec<Pace>,
+    /// Times for which the log had no room: how fast the core ran after the last of `paces` is not known.
+    pub paces_lost: u64,
 }
 
 /// A message over a hop.

@@ -8,11 +8,14 @@
 pub mod evidence;
 pub mod ledger;
 pub mod limit;
+pub mod pace;
 pub mod regime;
 pub mod report;
 pub mod taint;
 
-pub use evidence::{Evidence, HopEvidence, LongSegment, LoopEvidence, Passage, Segment, Witness};
+pub use evidence::{
+    Evidence, HopEvidence, LongSegment, LoopEvidence, Pace, Passage, Segment, Witness,
+};
 pub use ledger::{Arrivals, HopCounters, IngressCounters, StageCounters};
 pub use limit::{Budget, BudgetError, Limit, Of, Quantile};
 pub use regime::{Regime, Regimes};

@@ -108,7 +108,12 @@ impl Gaps {
         let mut seen: Vec<Interval> = evidence.loops.iter().flat_map(of_loop).collect();
         seen.extend_from_slice(more);
         seen.sort_unstable();
-        let busy = busy_spans(evidence);
+        // What waits outside shows only once it is received: the line is empty when a reception has had time to find nothing.
+        let receptions = evidence
+            .loops
+            .iter()
+            .map(|noted| Thresholds::of(noted).receive_ns);
+        let busy = busy_spans(evidence, receptions.max().unwrap_or(0));
         let extend = |gap: &Interval| {
             // The busy span that is under way, or begins, when the gap ends.
             let at = busy.partition_point(|span| span.start_ns <= gap.end_ns);
@@ -162,13 +167,14 @@ impl Gaps {
     }
 }
 
-/// The spans in which at least one message was between its due time and the end of its last hop, disjoint and sorted.
-fn busy_spans(evidence: &Evidence) -> Vec<Interval> {
+/// The spans in which at least one message was, or within `pause_ns` had been, between its due time and the end of its last
+/// hop, disjoint and sorted; each begins that much earlier, so that a gap's end lies in the one that its backlog makes.
+fn busy_spans(evidence: &Evidence, pause_ns: u64) -> Vec<Interval> {
     let passages = evidence.hops.iter().flat_map(|hop| &hop.passages);
     union(
         passages
             .map(|passage| Interval {
-                start_ns: passage.due_ns(),
+                start_ns: passage.due_ns().saturating_sub(pause_ns),
                 end_ns: passage.done_ns(),
             })
             .collect(),

@@ -8,6 +8,7 @@ use crate::base::limits::DEPTH_DEFAULT;
 use crate::overload::WhenFull;
 use crate::stage::Role;
 use crate::topology::draft::{DraftHop, DraftNode, HopPlaces};
+use crate::topology::params::Value;
 use crate::topology::problem::all;
 use crate::topology::{Draft, Hop, Params, Part, Problem, Problems, Registry};
 
@@ -241,7 +242,14 @@ impl Case {
         overrides: &Overrides,
     ) -> Result<DraftNode, Problems> {
         let mut kind = spec.kind.as_str();
-        let mut part = registry.make(kind, spec.role, &mut spec.params.clone())?;
+        let mut given = spec.params.clone();
+        if overrides.arrival_stamps
+            && (spec.role, kind) == (Role::Source, "udp")
+            && !given.has("timestamps")
+        {
+            given.set("timestamps", Value::Text("kernel".to_owned()), None);
+        }
+        let mut part = registry.make(kind, spec.role, &mut given)?;
         if spec.role == Role::Source
             && let Some(instead) = overrides.instead(&spec.name, self.load.as_ref())?
         {

@@ -71,6 +71,9 @@ pub struct Overrides {
     pub feed: FeedMode,
     /// How messages get to the sources, instead of what `load.toml` says.
     pub via: Option<Via>,
+    /// Whether UDP sources that do not say it have the kernel stamp what arrives, so that messages are dated from their arrival
+    /// and not from when the loop got to them.
+    pub arrival_stamps: bool,
     /// Other depths and policies; later ones win.
     pub hops: Vec<HopSetting>,
     /// Another way to pin.

@@ -7,6 +7,7 @@ use crate::base::limits::{HOUSEKEEPING_NS, PARK_MAX_NS};
 use crate::base::{Cause, primitive};
 use crate::budget::{Regime, Segment};
 use crate::clock::Clock;
+use crate::host::pace_work;
 use crate::io::{Driver, IoError};
 use crate::stage::log::LoopLog;
 use crate::stage::{Node, Turn, panic_words};
@@ -284,7 +285,27 @@ impl Reactor {
             let noted_ns = self.clock.stamp();
             self.account(Regime::Housekeeping, noted_ns);
         }
+        if !held_back && self.log.wants_pace(now_ns) {
+            self.look_at_pace();
+        }
         self.rested_until(self.looked_ns, held_back);
+    }
+
+    /// Looks at how fast the core runs. What takes the processor away meanwhile is a gap as in any idle turn.
+    #[cold]
+    fn look_at_pace(&mut self) {
+        let from_ns = self.clock.stamp_after();
+        self.account(Regime::Idle, from_ns);
+        pace_work();
+        let done_ns = self.clock.stamp_after();
+        self.log.note_pace(from_ns, done_ns);
+        if self
+            .log
+            .is_long(Segment::Idle, done_ns.saturating_sub(from_ns))
+        {
+            self.log.note(Segment::Idle, from_ns, done_ns);
+        }
+        self.account(Regime::Housekeeping, self.clock.stamp());
     }
 
     /// Accounts for time in which nothing was done, and does the chores that have become due. The

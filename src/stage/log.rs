@@ -8,8 +8,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::base::limits::{GAP_LOG_SEGMENTS, IDLE_FLOOR_NS, SUSPECT_NS};
-use crate::budget::{LongSegment, LoopEvidence, Passage, Segment, Witness};
+use crate::base::limits::{GAP_LOG_SEGMENTS, IDLE_FLOOR_NS, PACE_LOG, PACE_NS, SUSPECT_NS};
+use crate::budget::{LongSegment, LoopEvidence, Pace, Passage, Segment, Witness};
 use crate::host::ThreadUse;
 
 /// Chores between two looks at what idle turns take: a scan of a thousand buckets takes half a microsecond.
@@ -64,6 +64,41 @@ impl Short {
     }
 }
 
+/// How fast the core runs, looked at every [`PACE_NS`].
+#[derive(Debug)]
+struct Paces {
+    log: Vec<Pace>,
+    lost: u64,
+}
+
+impl Paces {
+    fn new() -> Paces {
+        let touched = Pace {
+            at_ns: 1,
+            ..Pace::default()
+        };
+        let mut log = vec![touched; PACE_LOG];
+        log.clear();
+        Paces { log, lost: 0 }
+    }
+
+    fn clear(&mut self) {
+        self.log.clear();
+        self.lost = 0;
+    }
+
+    fn note(&mut self, at_ns: u64, took_ns: u64) {
+        if self.log.len() < self.log.capacity() {
+            self.log.push(Pace {
+                at_ns,
+                took_ns: u32::try_from(took_ns).unwrap_or(u32::MAX),
+            });
+        } else {
+            self.lost += 1;
+        }
+    }
+}
+
 /// What a loop that is judged has.
 #[derive(Debug)]
 struct Noting {
@@ -71,6 +106,7 @@ struct Noting {
     lost: u64,
     idle: Short,
     receive: Short,
+    paces: Paces,
     /// The thread at the end of the last segment that was looked into.
     before: ThreadUse,
     /// Times that the loop did its chores.
@@ -87,6 +123,8 @@ pub struct LoopLog {
     pub(crate) suspect_ns: u64,
     /// The node that has the turn, as [`LongSegment::node`].
     pub(crate) node: u16,
+    /// When the pace is looked at next.
+    pace_at_ns: u64,
     noting: Option<Box<Noting>>,
 }
 
@@ -98,6 +136,7 @@ impl LoopLog {
             floor_ns: u64::MAX,
             suspect_ns: u64::MAX,
             node: 0,
+            pace_at_ns: u64::MAX,
             noting: None,
         }
     }
@@ -117,11 +156,13 @@ impl LoopLog {
             floor_ns: IDLE_FLOOR_NS,
             suspect_ns: SUSPECT_NS,
             node: 0,
+            pace_at_ns: 0,
             noting: Some(Box::new(Noting {
                 segments,
                 lost: 0,
                 idle: Short::new(),
                 receive: Short::new(),
+                paces: Paces::new(),
                 before: ThreadUse::default(),
                 chores: 0,
                 shelf,
@@ -142,6 +183,7 @@ impl LoopLog {
             noting.lost = 0;
             noting.idle = Short::new();
             noting.receive = Short::new();
+            noting.paces.clear();
             noting.before = ThreadUse::now();
         }
     }
@@ -151,6 +193,20 @@ impl LoopLog {
     pub(crate) fn idle_turn(&mut self, ns: u64) {
         if let Some(noting) = &mut self.noting {
             noting.idle.record(ns);
+        }
+    }
+
+    /// Whether it is time to look at how fast the core runs.
+    #[inline(always)]
+    pub(crate) const fn wants_pace(&self, now_ns: u64) -> bool {
+        now_ns >= self.pace_at_ns
+    }
+
+    /// The core did [its piece of work](crate::host::pace_work) between two stamps.
+    pub(crate) fn note_pace(&mut self, from_ns: u64, done_ns: u64) {
+        self.pace_at_ns = done_ns + PACE_NS;
+        if let Some(noting) = &mut self.noting {
+            noting.paces.note(done_ns, done_ns.saturating_sub(from_ns));
         }
     }
 
@@ -232,6 +288,8 @@ impl LoopLog {
             idle_p99_9_ns: noting.idle.quantile(0.999),
             receive_p99_ns: noting.receive.quantile(0.99),
             idle_turns: noting.idle.total,
+            paces: noting.paces.log,
+            paces_lost: noting.paces.lost,
         });
     }
 }

@@ -8,8 +8,9 @@
 
 use std::collections::BTreeMap;
 
+use hopline::budget::pace::Slowed;
 use hopline::budget::taint::{Gaps, Interval, Thresholds, is_own};
-use hopline::budget::{Evidence, Of, Passage, Quantile, Segment};
+use hopline::budget::{Evidence, LoopEvidence, Of, Passage, Quantile, Segment};
 use hopline::topology::Report;
 
 use super::blame::{self, Causes};
@@ -35,6 +36,8 @@ pub struct Given {
     pub warmup_ns: u64,
     /// The exposure, if it was settled by another run.
     pub exposure_ns: Option<u64>,
+    /// What the piece of work that shows a core's pace usually takes here, in nanoseconds, as earlier runs had it.
+    pub usual_work_ns: Option<u64>,
     /// Most that P99 may lie above P50 from end to end, in nanoseconds, if the case says so.
     pub jitter_ns: Option<u64>,
     /// Gaps of the generators' own loops.
@@ -48,7 +51,71 @@ pub struct Given {
 struct Taken {
     ns: u64,
     due_ns: u64,
-    is_tainted: bool,
+    touch: Touch,
+}
+
+impl Taken {
+    fn is_clean(&self) -> bool {
+        self.touch == Touch::None
+    }
+}
+
+/// What the host did to a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Touch {
+    None,
+    /// A gap touched it.
+    Gap,
+    /// No gap did, but a core on its way ran slowly meanwhile.
+    Slowed,
+}
+
+/// What the host did, and to which frames.
+struct Host<'a> {
+    gaps: &'a Gaps,
+    exposure_ns: u64,
+    /// By loop.
+    slowed: Vec<Slowed>,
+}
+
+impl<'a> Host<'a> {
+    fn new(
+        evidence: &Evidence,
+        gaps: &'a Gaps,
+        exposure_ns: u64,
+        from_ns: u64,
+        usual_work_ns: Option<u64>,
+    ) -> Host<'a> {
+        let loops = evidence.loops.iter();
+        let slowed = loops.map(|noted| Slowed::find(noted, from_ns, usual_work_ns));
+        Host {
+            gaps,
+            exposure_ns,
+            slowed: slowed.collect(),
+        }
+    }
+
+    /// What it did to a message since `from_ns`, on one loop or on any.
+    fn touch(&self, passage: &Passage, from_ns: u64, on: Option<usize>) -> Touch {
+        if self.gaps.taint(passage, self.exposure_ns) {
+            return Touch::Gap;
+        }
+        let done_ns = passage.done_ns();
+        let mut loops = self.slowed.iter().enumerate();
+        if loops
+            .any(|(at, slowed)| on.is_none_or(|on| on == at) && slowed.touches(from_ns, done_ns))
+        {
+            return Touch::Slowed;
+        }
+        Touch::None
+    }
+}
+
+/// The loop of a hop's consumer.
+fn consumer_loop(evidence: &Evidence, hop: &str) -> Option<usize> {
+    let (_, consumer) = hop.rsplit_once("->")?;
+    let runs_it = |noted: &LoopEvidence| noted.nodes.iter().any(|node| node == consumer);
+    evidence.loops.iter().position(runs_it)
 }
 
 /// Analyses a run.
@@ -61,22 +128,29 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
     let exposure_ns = given
         .exposure_ns
         .unwrap_or_else(|| exposure(evidence, &gaps, from_ns));
+    let host = Host::new(evidence, &gaps, exposure_ns, from_ns, given.usual_work_ns);
     let floors = Floors::new(evidence, &gaps, from_ns, until_ns);
     let causes = Causes::new(evidence, &gaps);
     let mut spans = Vec::new();
     for (at, (hop, reported)) in evidence.hops.iter().zip(&report.hops).enumerate() {
         let passages: Vec<&Passage> = hop.passages.iter().filter(measured).collect();
+        let consumer = consumer_loop(evidence, &hop.name);
+        let touches: Vec<Touch> = passages
+            .iter()
+            .map(|passage| host.touch(passage, passage.t_offer_ns, consumer))
+            .collect();
         for of in Of::ALL {
             let taken: Vec<Taken> = passages
                 .iter()
-                .map(|passage| Taken {
+                .zip(&touches)
+                .map(|(passage, touch)| Taken {
                     ns: match of {
                         Of::Wait => u64::from(passage.wait_ns),
                         Of::Service => u64::from(passage.service_ns),
                         Of::Sojourn => passage.sojourn_ns(),
                     },
                     due_ns: passage.t_offer_ns,
-                    is_tainted: gaps.taint(passage, exposure_ns),
+                    touch: *touch,
                 })
                 .collect();
             let budget = reported.budget.as_ref().filter(|budget| budget.of == of);
@@ -97,7 +171,7 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
         .map(|passage| Taken {
             ns: passage.end_to_end_ns(),
             due_ns: passage.due_ns(),
-            is_tainted: gaps.taint(passage, exposure_ns),
+            touch: host.touch(passage, passage.due_ns(), None),
         })
         .collect();
     let objective = report.end_to_end.budget.as_ref();
@@ -127,7 +201,7 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
         seed: given.seed,
         span_ns: until_ns - from_ns,
         exposure_ns,
-        loops: loops(report, evidence, from_ns, until_ns, exposure_ns),
+        loops: loops(report, evidence, &host, from_ns, until_ns),
         spans,
         generators: given.generators.clone(),
         source_held_back: report
@@ -144,7 +218,7 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
 /// The limit on P99 less P50: frames that lie above the median by more than it.
 fn jitter(taken: &[Taken], whole: &SpanAnalysis, limit_ns: u64) -> LimitCounts {
     let all: Vec<u64> = taken.iter().map(|frame| frame.ns).collect();
-    let clean = taken.iter().filter(|frame| !frame.is_tainted);
+    let clean = taken.iter().filter(|frame| frame.is_clean());
     let clean: Vec<u64> = clean.map(|frame| frame.ns).collect();
     LimitCounts {
         quantile: JITTER.to_owned(),
@@ -236,7 +310,7 @@ impl<'a> Floors<'a> {
         let raw: Vec<u64> = taken.iter().map(|frame| frame.ns).collect();
         let clean: Vec<u64> = taken
             .iter()
-            .filter(|frame| !frame.is_tainted)
+            .filter(|frame| frame.is_clean())
             .map(|frame| frame.ns)
             .collect();
         // A stretch makes a frame longer if it falls into the span itself.
@@ -266,6 +340,10 @@ impl<'a> Floors<'a> {
             of: of.to_owned(),
             n: raw.len() as u64,
             n_clean: clean.len() as u64,
+            n_slowed: taken
+                .iter()
+                .filter(|frame| frame.touch == Touch::Slowed)
+                .count() as u64,
             raw: quantiles(&raw),
             clean: quantiles(&clean),
             host_floor: quantiles(&self.host(taken)),
@@ -283,51 +361,52 @@ impl<'a> Floors<'a> {
 fn loops(
     report: &Report,
     evidence: &Evidence,
+    host: &Host<'_>,
     from_ns: u64,
     until_ns: u64,
-    exposure_ns: u64,
 ) -> Vec<LoopAnalysis> {
     let span_ns = until_ns.saturating_sub(from_ns).max(1) as f64;
-    let of_loop = |(noted, placed): (
-        &hopline::budget::LoopEvidence,
-        &hopline::topology::LoopReport,
-    )| {
-        let thresholds = Thresholds::of(noted);
-        let mut found = LoopAnalysis {
-            name: placed.planned.name.clone(),
-            core: placed.pinned,
-            wait: placed.planned.wait.clone(),
-            gap_from_ns: thresholds.idle_ns,
-            receive_gap_from_ns: thresholds.receive_ns,
-            log_lost: noted.lost,
-            ..LoopAnalysis::default()
-        };
-        let (mut gap_ns, mut own_ns) = (0u64, 0u64);
-        let measured = |segment: &&hopline::budget::LongSegment| segment.start_ns >= from_ns;
-        for segment in noted.segments.iter().filter(measured) {
-            if thresholds.is_gap(segment) {
-                found.gaps += 1;
-                gap_ns += segment.len_ns;
-                *found
-                    .gaps_by_kind
-                    .entry(segment.kind.name().to_owned())
-                    .or_default() += 1;
-            } else if is_own(segment) {
-                *found
-                    .own_faults
-                    .entry(blame::own_name(segment).to_owned())
-                    .or_default() += 1;
-                own_ns += segment.len_ns + exposure_ns;
+    let of_loop =
+        |((noted, placed), slowed): ((&LoopEvidence, &hopline::topology::LoopReport), &Slowed)| {
+            let thresholds = Thresholds::of(noted);
+            let mut found = LoopAnalysis {
+                name: placed.planned.name.clone(),
+                core: placed.pinned,
+                wait: placed.planned.wait.clone(),
+                gap_from_ns: thresholds.idle_ns,
+                receive_gap_from_ns: thresholds.receive_ns,
+                log_lost: noted.lost,
+                usual_work_ns: slowed.usual_ns,
+                slowed_share: slowed.time_in(from_ns, until_ns) as f64 / span_ns,
+                ..LoopAnalysis::default()
+            };
+            let (mut gap_ns, mut own_ns) = (0u64, 0u64);
+            let measured = |segment: &&hopline::budget::LongSegment| segment.start_ns >= from_ns;
+            for segment in noted.segments.iter().filter(measured) {
+                if thresholds.is_gap(segment) {
+                    found.gaps += 1;
+                    gap_ns += segment.len_ns;
+                    *found
+                        .gaps_by_kind
+                        .entry(segment.kind.name().to_owned())
+                        .or_default() += 1;
+                } else if is_own(segment) {
+                    *found
+                        .own_faults
+                        .entry(blame::own_name(segment).to_owned())
+                        .or_default() += 1;
+                    own_ns += segment.len_ns + host.exposure_ns;
+                }
             }
-        }
-        found.gap_share = gap_ns as f64 / span_ns;
-        found.own_fault_share = (own_ns as f64 / span_ns).min(1.0);
-        found
-    };
+            found.gap_share = gap_ns as f64 / span_ns;
+            found.own_fault_share = (own_ns as f64 / span_ns).min(1.0);
+            found
+        };
     evidence
         .loops
         .iter()
         .zip(&report.placement)
+        .zip(&host.slowed)
         .map(of_loop)
         .collect()
 }
@@ -372,7 +451,7 @@ fn timeline(taken: &[Taken], gaps: &Gaps, from_ns: u64, until_ns: u64) -> Vec<Sl
         let slice = &mut slices[at];
         slice.frames += 1;
         slice.max_ns = slice.max_ns.max(frame.ns);
-        slice.tainted += u64::from(frame.is_tainted);
+        slice.tainted += u64::from(!frame.is_clean());
     }
     slices
 }

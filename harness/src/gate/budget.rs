@@ -161,7 +161,7 @@ pub(super) fn value_ns(quantiles: &Quantiles, name: &str) -> Option<u64> {
 }
 
 /// The quantile as a share of one.
-fn share(name: &str) -> Option<f64> {
+pub(super) fn share(name: &str) -> Option<f64> {
     if name == JITTER {
         return Some(Quantile::P99.share());
     }

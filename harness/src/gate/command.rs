@@ -8,7 +8,7 @@ use hopline::base::units::Span;
 use hopline::clock::Clock;
 use hopline::host::Host;
 
-use super::bench::{self, own_program, run_of_its_own, words};
+use super::bench::{self, own_program, undisturbed_run, words};
 use super::budget::{self, Options};
 use super::compare::{self, Arm, Comparison, Next};
 use super::model::{GateReport, RunAnalysis, SCHEMA, Verdict, Word};
@@ -171,7 +171,7 @@ fn by_budgets(asked: &Asked<'_>) -> Result<Measured, Failure> {
             let more = Once {
                 seed: asked.first.seed.map(|seed| seed + u64::from(asked.runs)),
                 exposure_ns: runs.first().map(|run| run.exposure_ns),
-                ..asked.first
+                ..runs.iter().fold(asked.first, Once::after)
             };
             runs.extend(bench::runs(&program, &words, asked.runs, more)?);
             verdicts = budget::judge(&runs, &budget::owed(&runs), &options);
@@ -193,8 +193,9 @@ fn against(
 ) -> Result<Measured, Failure> {
     let (words, head) = (words(), measured_program(asked.program)?);
     // Both sides get the exposure that base has, or the quicker one would look cleaner.
-    let settling = run_of_its_own(base, &words, asked.first)?;
+    let settling = undisturbed_run(base, &words, asked.first)?;
     let metrics = compare::metrics(&settling, slower);
+    let mut known = asked.first.after(&settling);
     let began_ns = clock.now_ns();
     let mut measured = Measured {
         runs: Vec::new(),
@@ -227,7 +228,17 @@ fn against(
             let mut block = Vec::with_capacity(compare::BLOCK_RUNS);
             for arm in compare::order(number) {
                 let program = if arm == Arm::Head { &head } else { base };
-                block.push((arm, run_of_its_own(program, &words, once)?));
+                let usual_work_ns = known.usual_work_ns;
+                let run = undisturbed_run(
+                    program,
+                    &words,
+                    Once {
+                        usual_work_ns,
+                        ..once
+                    },
+                )?;
+                known = known.after(&run);
+                block.push((arm, run));
             }
             comparison.block(&block);
             for (arm, run) in block {

@@ -31,7 +31,7 @@
 
 mod judge;
 
-use super::budget::value_ns;
+use super::budget::{share, value_ns};
 use super::model::{END_TO_END, RunAnalysis, Verdict};
 
 /// The chance of a wrong word on each side, over both looks together: a 90 % two-sided interval.
@@ -54,6 +54,10 @@ pub const NULL_PART: f64 = 0.25;
 
 /// The least change that is judged from end to end: block to block, that P99 varies by up to 9 %.
 pub const END_TO_END_MIN: f64 = 0.10;
+
+/// Fewest frames of a run that must lie beyond a quantile for it to be judged. With fewer it is the value of a few odd frames,
+/// which half a gate would not average out.
+pub const BEYOND_MIN: f64 = 20.0;
 
 /// Process runs of a block.
 pub const BLOCK_RUNS: usize = 6;
@@ -103,7 +107,8 @@ pub struct Metric {
 
 /// What is compared unless somebody says otherwise: of each hop `service` and `sojourn` at P50 and P99, `residence` in the
 /// line at P50, and from end to end P50 and P99, these by at least [`END_TO_END_MIN`]. The P99.9 from end to end is only shown:
-/// it varies by 10 to 18 % from block to block.
+/// it varies by 10 to 18 % from block to block. So is a quantile beyond which fewer than [`BEYOND_MIN`] clean frames of
+/// `run` lie.
 #[must_use]
 pub fn metrics(run: &RunAnalysis, slower: f64) -> Vec<Metric> {
     let mut metrics = Vec::new();
@@ -124,10 +129,16 @@ pub fn metrics(run: &RunAnalysis, slower: f64) -> Vec<Metric> {
             } else {
                 slower
             },
-            reported_only: quantile == "p99_9",
+            reported_only: quantile == "p99_9"
+                || frames_beyond(span.n_clean, quantile) < BEYOND_MIN,
         }));
     }
     metrics
+}
+
+/// How many of so many frames lie beyond a quantile.
+fn frames_beyond(frames: u64, quantile: &str) -> f64 {
+    frames as f64 * (1.0 - share(quantile).unwrap_or(1.0))
 }
 
 /// How to compare.
@@ -167,6 +178,7 @@ struct Sample {
     host_floor_ns: u64,
     n: u64,
     n_clean: u64,
+    n_slowed: u64,
 }
 
 /// A block as one number for each arm, of one metric.
@@ -331,6 +343,7 @@ impl Sample {
             host_floor_ns: value_ns(&span.host_floor, &metric.quantile)?,
             n: span.n,
             n_clean: span.n_clean,
+            n_slowed: span.n_slowed,
         })
     }
 }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// The version of these values. It rises whenever a field changes its meaning or goes.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// The name of the span from the intended time of a message until its order has left, in place of a hop's.
 pub const END_TO_END: &str = "end_to_end";
@@ -72,8 +72,11 @@ pub struct SpanAnalysis {
     pub of: String,
     /// Frames.
     pub n: u64,
-    /// Those that no gap touched.
+    /// Those that the host did not touch: neither a gap nor a core that ran slowly.
     pub n_clean: u64,
+    /// Those that no gap touched, but whose core ran slowly.
+    #[serde(default)]
+    pub n_slowed: u64,
     /// Of all frames.
     pub raw: Quantiles,
     /// Of the clean ones.
@@ -127,6 +130,12 @@ pub struct LoopAnalysis {
     pub own_faults: BTreeMap<String, u64>,
     /// The share of the time that those touch.
     pub own_fault_share: f64,
+    /// What the piece of work that shows a core's pace usually took, in nanoseconds; 0 where it was not looked at often enough.
+    #[serde(default)]
+    pub usual_work_ns: u64,
+    /// The share of the time in which it took longer, since a neighbour used the same core.
+    #[serde(default)]
+    pub slowed_share: f64,
     /// Segments that the bounded log had no room for: with any, the run is not judged.
     pub log_lost: u64,
 }

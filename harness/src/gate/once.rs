@@ -28,8 +28,22 @@ pub(crate) struct Once {
     pub(crate) warmup: Duration,
     /// The exposure, if another run has settled it.
     pub(crate) exposure_ns: Option<u64>,
+    /// What the piece of work that shows a core's pace usually takes here, in nanoseconds, as earlier runs had it.
+    pub(crate) usual_work_ns: Option<u64>,
     /// What the generators draw from, if the case's own seed is not meant.
     pub(crate) seed: Option<u64>,
+}
+
+impl Once {
+    /// The same, with what `run` has shown of the machine's pace: the fastest counts.
+    pub(crate) fn after(self, run: &RunAnalysis) -> Once {
+        let seen = run.loops.iter().map(|one| one.usual_work_ns);
+        let seen = seen.filter(|&ns| ns > 0).chain(self.usual_work_ns).min();
+        Once {
+            usual_work_ns: seen,
+            ..self
+        }
+    }
 }
 
 /// Runs a case once and prints its analysis.
@@ -44,9 +58,23 @@ pub(crate) fn print(registry: &Registry, shape: &Shape, once: Once) -> Result<Ex
     Ok(exit)
 }
 
+/// How many times the messages of its sources a hop is expected to carry at the most: a stage may emit several for one.
+const FAN_MAX: f64 = 8.0;
+
+/// Fewest messages that a hop has room to note: 3 MiB.
+const PASSAGES_MIN: usize = 1 << 17;
+
+/// Messages that each hop has room to note: memory that is touched before a run makes the run longer.
+fn passages(rate_per_s: Option<f64>, span: Duration) -> usize {
+    rate_per_s.map_or(PASSAGES_DEFAULT, |rate| {
+        let expected = rate * span.as_secs_f64() * FAN_MAX;
+        (expected as usize).clamp(PASSAGES_MIN, PASSAGES_DEFAULT)
+    })
+}
+
 /// Runs a case once, and how the run ended.
 fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysis, Exit), Failure> {
-    let mut ready = case::load(registry, shape, false)?;
+    let mut ready = case::load_judged(registry, shape)?;
     // One warm-up: the line's own figures leave out the same.
     ready.warmup_ns = once.warmup.as_nanos() as u64;
     let options = Options {
@@ -55,11 +83,13 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
         json: true,
         taps: Vec::new(),
     };
-    let Done { run, evidence } = run::measured(ready, &options, Some(PASSAGES_DEFAULT))?;
+    let passages = passages(ready.rate_per_s, once.warmup + once.span);
+    let Done { run, evidence } = run::measured(ready, &options, Some(passages))?;
     let given = Given {
         seed: once.seed.unwrap_or(0),
         warmup_ns: once.warmup.as_nanos() as u64,
         exposure_ns: once.exposure_ns,
+        usual_work_ns: once.usual_work_ns,
         jitter_ns: run.jitter_budget_ns,
         generator_gaps: run.sender_gaps.as_ref().map(intervals).unwrap_or_default(),
         generators: run.senders.iter().map(SenderReport::analysis).collect(),

@@ -420,6 +420,7 @@ impl Lane {
             self.advance(to.driver);
             return 0;
         }
+        to.segments.begin_send(intended_ns);
         let before = self.counts.sent;
         if self.goes_along(to, now_ns) {
             self.send_batch(to, now_ns, stopped);

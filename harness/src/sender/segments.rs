@@ -13,6 +13,9 @@
 //! in it: by a fixed bound every one of them, or none, would be a gap. Lone datagrams and batches have a
 //! median each. The median it is, because a preempted send among the first must not move the bound.
 //!
+//! A gap lasts until the sender has caught up with it: what was due before its end leaves in a burst, which is no load that
+//! anybody asked for.
+//!
 //! Invariant: memory is taken at the start; what the log has no room for is counted as lost.
 
 use serde::Serialize;
@@ -94,6 +97,10 @@ pub(super) struct Segments {
     may_last_until_ns: Option<u64>,
     /// Nothing more is noted.
     closed: bool,
+    /// When the last gap ended; 0 before there was one.
+    gap_until_ns: u64,
+    /// Whether what is being sent was due before that.
+    catches_up: bool,
     lone: Lengths,
     batches: Lengths,
     gaps: GeneratorGaps,
@@ -105,6 +112,8 @@ impl Segments {
             since_ns: 0,
             may_last_until_ns: None,
             closed: false,
+            gap_until_ns: 0,
+            catches_up: false,
             lone: Lengths::NONE,
             batches: Lengths::NONE,
             gaps: GeneratorGaps {
@@ -146,9 +155,20 @@ impl Segments {
         }
     }
 
+    /// A send begins of messages of which the first was due at `due_ns`.
+    #[inline]
+    pub(super) fn begin_send(&mut self, due_ns: u64) {
+        self.catches_up = due_ns < self.gap_until_ns;
+    }
+
     /// The send of that many datagrams ends here, and the next stretch begins.
     #[inline]
     pub(super) fn end_send(&mut self, now_ns: u64, datagrams: usize) {
+        if self.catches_up {
+            self.extend(now_ns);
+            self.since_ns = now_ns;
+            return;
+        }
         let length_ns = now_ns.saturating_sub(self.since_ns);
         let lengths = match datagrams {
             0 | 1 => &mut self.lone,
@@ -160,8 +180,25 @@ impl Segments {
         self.since_ns = now_ns;
     }
 
+    /// The last gap lasts until now.
+    #[cold]
+    fn extend(&mut self, now_ns: u64) {
+        let more_ns = now_ns.saturating_sub(self.gap_until_ns);
+        self.gap_until_ns = self.gap_until_ns.max(now_ns);
+        if self.closed {
+            return;
+        }
+        self.gaps.total_ns = self.gaps.total_ns.saturating_add(more_ns);
+        // With one that the log had no room for it is no witness any more, whatever its last entry says.
+        if let Some((_, length_ns)) = self.gaps.log.last_mut() {
+            *length_ns = length_ns.saturating_add(more_ns);
+            self.gaps.longest_ns = self.gaps.longest_ns.max(*length_ns);
+        }
+    }
+
     #[cold]
     fn note(&mut self, began_ns: u64, length_ns: u64) {
+        self.gap_until_ns = began_ns.saturating_add(length_ns);
         if self.closed {
             return;
         }
@@ -245,6 +282,26 @@ mod tests {
         let gaps = segments.into_gaps();
         assert_eq!(gaps.send_from_ns, Some(9_000));
         assert_eq!(gaps.batch_from_ns, Some(2_000));
+    }
+
+    #[test]
+    fn a_gap_lasts_until_what_was_due_before_its_end_has_left() {
+        let mut segments = Segments::new(None);
+        segments.begin(1_000);
+        segments.end(50_000);
+        // Due within the gap, within the burst after it, and after both: the last is on time.
+        for (due_ns, done_ns) in [(20_000, 58_000), (55_000, 60_000), (60_000, 61_500)] {
+            segments.begin_send(due_ns);
+            segments.end_send(done_ns, 1);
+        }
+        // A send without a gap before it is held against its own kind.
+        segments.end(62_000);
+        let gaps = segments.into_gaps();
+        assert_eq!(gaps.log, [(1_000, 59_000)]);
+        assert_eq!(
+            (gaps.count, gaps.total_ns, gaps.longest_ns),
+            (1, 59_000, 59_000)
+        );
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! Invariant: FAIL only after two sets of blocks that share none.
 
 use super::{
-    ALPHA, Arm, CHANGE_MIN_NS, Comparison, EXPOSURE_MAX, Effect, LOOK_BLOCKS, LOOKS, Metric,
-    NULL_PART, Sample, State, Track,
+    ALPHA, Arm, BEYOND_MIN, CHANGE_MIN_NS, Comparison, EXPOSURE_MAX, Effect, LOOK_BLOCKS, LOOKS,
+    Metric, NULL_PART, Sample, State, Track, frames_beyond,
 };
 use crate::gate::budget::{RATE_MIN, TAINTED_MAX};
 use crate::gate::model::{Change, RunAnalysis, Verdict, Word};
@@ -162,8 +162,22 @@ impl Track {
         1.0 - clean.min(n) as f64 / n as f64
     }
 
+    /// The share of frames that gaps touched, of those whose core did not run slowly: which cores a neighbour uses has
+    /// nothing to do with the program, and what is left is alike whatever its share.
+    fn gap_share(samples: &[Sample]) -> f64 {
+        let at_pace: u64 = samples
+            .iter()
+            .map(|sample| sample.n - sample.n_slowed.min(sample.n))
+            .sum();
+        let clean: u64 = samples.iter().map(|sample| sample.n_clean).sum();
+        if at_pace == 0 {
+            return 0.0;
+        }
+        1.0 - clean.min(at_pace) as f64 / at_pace as f64
+    }
+
     fn exposure(&self) -> f64 {
-        (Self::tainted_share(&self.head) - Self::tainted_share(&self.base)).abs()
+        (Self::gap_share(&self.head) - Self::gap_share(&self.base)).abs()
     }
 
     /// Why clean figures are not to be compared.
@@ -195,8 +209,8 @@ impl Track {
                 "exposure",
                 format!(
                     "gaps touched {} of head's frames and {} of base's: what is left is not alike; a quieter machine, or longer runs",
-                    percent(Self::tainted_share(&self.head)),
-                    percent(Self::tainted_share(&self.base))
+                    percent(Self::gap_share(&self.head)),
+                    percent(Self::gap_share(&self.base))
                 ),
             )
         })
@@ -386,12 +400,20 @@ impl Comparison {
                     "it failed once, and not in a fresh set of blocks ({between}): run the gate again"
                 ),
             ),
-            State::Open if metric.reported_only => Said::inconclusive(
-                "reported",
-                format!(
-                    "{between}: it varies too much from block to block to be judged, and is shown only"
-                ),
-            ),
+            State::Open if metric.reported_only => {
+                let runs = track.head.len().max(1) as u64;
+                let clean: u64 = track.head.iter().map(|sample| sample.n_clean).sum();
+                let beyond = frames_beyond(clean / runs, &metric.quantile);
+                let why = if beyond < BEYOND_MIN {
+                    format!(
+                        "only {beyond:.0} frames of a run lie beyond it, {BEYOND_MIN} are asked for: a higher rate, or longer runs (--for)"
+                    )
+                } else {
+                    "it varies too much from block to block to be judged, and is shown only"
+                        .to_owned()
+                };
+                Said::inconclusive("reported", format!("{between}: {why}"))
+            }
             State::Open => self.open(at, look, &between),
         }
     }
