@@ -132,12 +132,12 @@ pub(crate) struct RunArgs {
 pub(crate) struct MeasureArgs {
     #[command(flatten)]
     pub(crate) shape: Shape,
-    /// How long each run is measured, after its warm-up: 3s unless given, or 500ms against a base
+    /// How long each run is measured, after its warm-up: 3s unless given, or 300ms against a base
     #[arg(long = "for", value_name = "SPAN", value_parser = parse_duration)]
     pub(crate) span: Option<Duration>,
-    /// What is left out at the beginning of each run
-    #[arg(long, value_name = "SPAN", value_parser = parse_duration, default_value = "200ms")]
-    pub(crate) warmup: Duration,
+    /// What is left out at the beginning of each run: 200ms unless given, or 100ms against a base
+    #[arg(long, value_name = "SPAN", value_parser = parse_duration)]
+    pub(crate) warmup: Option<Duration>,
     /// Runs, each in a process of its own
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), default_value_t = RUNS_DEFAULT)]
     pub(crate) runs: u16,

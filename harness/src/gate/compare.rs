@@ -5,13 +5,15 @@
 //! head does in a block is its mean less that of both bases; base against base again is the null control.
 //!
 //! ```text
-//!             ┌────────────── undecided, 6 more ─────────────┐
-//!   6 blocks ─┴→ look ─ FAIL? ─→ 6 fresh blocks ─→ FAIL again? ─→ FAIL
-//!                 └─ all PASS ─→ done
+//!              ┌────────────── undecided, 12 more ──────────────┐
+//!   12 blocks ─┴→ look ─ FAIL? ─→ 12 fresh blocks ─→ FAIL again? ─→ FAIL
+//!                  └─ all PASS ─→ done
 //! ```
 //!
-//! - Looks are taken at 6 and at 12 blocks, each with half of the chance of a wrong word: a 90 % two-sided interval in all,
+//! - Looks are taken at 12 and at 24 blocks, each with half of the chance of a wrong word: a 90 % two-sided interval in all,
 //!   95 % at each look (Pocock, *Group sequential methods*, Biometrika 64, 1977; halves, as Bonferroni).
+//! - Many short blocks rather than few long ones: what varies is the state of the host from one run to the next, not the
+//!   frames of a run. A tenth of the blocks is cut off on each side ([`Moments::trimmed`](super::stats::Moments::trimmed)).
 //! - FAIL: the interval lies above what is allowed, by Holm's correction over all spans that are judged, and the change itself
 //!   is more than can be told (50 ns, or two readings of the clock). A second, fresh set of blocks must fail as well; for the
 //!   spans that were undecided it is the second look.
@@ -38,7 +40,7 @@ use super::model::{END_TO_END, RunAnalysis, Verdict};
 pub const ALPHA: f64 = 0.05;
 
 /// Blocks from one look to the next, and of a set that confirms.
-pub const LOOK_BLOCKS: usize = 6;
+pub const LOOK_BLOCKS: usize = 12;
 
 /// How many looks there are.
 pub const LOOKS: usize = 2;

@@ -9,7 +9,7 @@ use super::{
 use crate::gate::budget::{RATE_MIN, TAINTED_MAX};
 use crate::gate::model::{Change, RunAnalysis, Verdict, Word};
 use crate::gate::outcome::{Said, percent, sort};
-use crate::gate::stats::{Interval, Moments, blocks_to_decide, holm, t_critical};
+use crate::gate::stats::{Interval, Moments, TRIMMED_IN, blocks_to_decide, holm, t_critical};
 
 /// The chance of a wrong word on each side at one look.
 const ALPHA_LOOK: f64 = ALPHA / LOOKS as f64;
@@ -126,13 +126,18 @@ struct Look {
 }
 
 fn moments(effects: &[Effect], value: fn(&Effect) -> f64) -> Moments {
-    Moments::of(&effects.iter().map(value).collect::<Vec<_>>())
+    Moments::trimmed(&effects.iter().map(value).collect::<Vec<_>>())
+}
+
+/// An interval with that chance of error on each side.
+fn interval(effects: &[Effect], value: fn(&Effect) -> f64, alpha: f64) -> Interval {
+    let moments = moments(effects, value);
+    moments.interval(t_critical(alpha, moments.n as f64 - 1.0))
 }
 
 impl Look {
     fn of(effects: &[Effect]) -> Look {
-        let critical = t_critical(ALPHA_LOOK, effects.len() as f64 - 1.0);
-        let of = |value| moments(effects, value).interval(critical);
+        let of = |value| interval(effects, value, ALPHA_LOOK);
         Look {
             head: of(|effect| effect.head),
             null: of(|effect| effect.null),
@@ -187,7 +192,8 @@ impl Track {
             .iter()
             .filter(|effect| effect.is_none())
             .count();
-        if empty > 0 || self.effects.is_empty() {
+        // As many as are cut off on each side anyway may be missing.
+        if empty > self.effects.len() / TRIMMED_IN || self.effects.is_empty() {
             let next = format!(
                 "{empty} of {} blocks had a run without a clean frame here: a quieter machine, or see that the load reaches this hop",
                 self.effects.len()
@@ -307,8 +313,7 @@ impl Comparison {
                 .exp()
                 .round() as u64
         };
-        let critical = t_critical(ALPHA, effects.len() as f64 - 1.0);
-        let logs = |value| moments(&effects, value).interval(critical);
+        let logs = |value| interval(&effects, value, ALPHA);
         let (head, base) = (
             logs(|effect| effect.head_log),
             logs(|effect| effect.base_log),
