@@ -12,7 +12,9 @@ pub mod regime;
 pub mod report;
 pub mod taint;
 
-pub use evidence::{Evidence, HopEvidence, LongSegment, LoopEvidence, Passage, Segment, Witness};
+pub use evidence::{
+    Evidence, HopEvidence, LongSegment, LoopEvidence, Passage, Segment, ShedNote, Witness,
+};
 pub use ledger::{Arrivals, HopCounters, IngressCounters, StageCounters};
 pub use limit::{Budget, BudgetError, Limit, Of, Quantile};
 pub use regime::{Regime, Regimes};

@@ -160,6 +160,18 @@ impl Gaps {
         (gap.start_ns < until_ns).then_some(*gap)
     }
 
+    /// Nanoseconds of extended gaps in a span.
+    #[must_use]
+    pub fn extended_in(&self, from_ns: u64, until_ns: u64) -> u64 {
+        let at = self.extended.partition_point(|gap| gap.end_ns <= from_ns);
+        let inside = self.extended[at..]
+            .iter()
+            .take_while(|gap| gap.start_ns < until_ns);
+        inside
+            .map(|gap| gap.end_ns.min(until_ns) - gap.start_ns.max(from_ns))
+            .sum()
+    }
+
     /// The gap, as it was seen, that a point in time lies in: the one that lasts longest.
     #[must_use]
     pub fn first_seen_at(&self, at_ns: u64) -> Option<Interval> {
@@ -351,6 +363,9 @@ mod tests {
         assert!(gaps.taint(&messages[0], 9_500));
         assert!(!gaps.taint(&messages[0], 9_000));
         assert_eq!(gaps.time_in(0, 15_000), 5_000);
+        let extended = [(0, 15_000), (11_000, 40_000), (24_000, 40_000)];
+        let extended = extended.map(|(from, until)| gaps.extended_in(from, until));
+        assert_eq!(extended, [5_000, 13_000, 0]);
     }
 
     #[test]
