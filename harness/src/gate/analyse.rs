@@ -4,6 +4,11 @@
 //!   Evidence ─→ gaps ─→ exposure G (from a first pass) ─→ taint ─→ spans of each hop, raw and clean ─→ RunAnalysis
 //! ```
 //!
+//! Counted from when a message was sent instead of from when it was due, what is over a limit from end to end is the same: a
+//! sender's lateness is never in that span. What comes by UDP is dated from its receipt, or from the kernel's stamp of it. A
+//! source that makes its messages in its own turn dates them by its schedule; but late it is by what its loop does meanwhile,
+//! which is the line's own doing, or by gaps, which taint. That it cannot make them fast enough shows in its rate.
+//!
 //! Invariant: the same evidence and options give the same analysis.
 
 use std::collections::BTreeMap;
@@ -15,16 +20,15 @@ use hopline::topology::Report;
 use super::blame::{self, Causes};
 use super::budget::JITTER;
 use super::model::{
-    END_TO_END, GeneratorAnalysis, LedgerAnalysis, LimitCounts, LoopAnalysis, RunAnalysis, SCHEMA,
-    Slice, SpanAnalysis,
+    END_TO_END, GeneratorAnalysis, IPDV, LINE, LedgerAnalysis, LimitCounts, LoopAnalysis,
+    RESIDENCE, RunAnalysis, SCHEMA, SpanAnalysis,
 };
 use super::spans::{encoded, exceedances, quantile, quantiles};
+use super::timeline::{Due, timeline};
+use super::ways::{Ways, ends};
 
 /// The least exposure, in nanoseconds, and the one of the first pass.
 pub const EXPOSURE_MIN_NS: u64 = 20_000;
-
-/// Slices of the timeline: a pixel or more each on any page.
-const SLICES: u64 = 200;
 
 /// What an analysis needs beside the evidence.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +41,10 @@ pub struct Given {
     pub exposure_ns: Option<u64>,
     /// Most that P99 may lie above P50 from end to end, in nanoseconds, if the case says so.
     pub jitter_ns: Option<u64>,
+    /// Most that P99 of [`IPDV`] may be, in nanoseconds, if the case says so.
+    pub ipdv_ns: Option<u64>,
+    /// UDP sources that date a datagram from its receipt: what it waited in the socket is in no span.
+    pub undated: Vec<String>,
     /// Gaps of the generators' own loops.
     pub generator_gaps: Vec<Interval>,
     /// What the generators say of themselves.
@@ -47,7 +55,10 @@ pub struct Given {
 #[derive(Clone, Copy, Debug)]
 struct Taken {
     ns: u64,
-    due_ns: u64,
+    /// What it would have taken if only gaps had held it up.
+    floor_ns: u64,
+    /// For how long a stretch that nobody sees could have made it longer.
+    exposed_ns: u64,
     is_tainted: bool,
 }
 
@@ -69,14 +80,14 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
         for of in Of::ALL {
             let taken: Vec<Taken> = passages
                 .iter()
-                .map(|passage| Taken {
-                    ns: match of {
+                .map(|passage| {
+                    let ns = match of {
                         Of::Wait => u64::from(passage.wait_ns),
                         Of::Service => u64::from(passage.service_ns),
                         Of::Sojourn => passage.sojourn_ns(),
-                    },
-                    due_ns: passage.t_offer_ns,
-                    is_tainted: gaps.taint(passage, exposure_ns),
+                    };
+                    let is_tainted = gaps.taint(passage, exposure_ns);
+                    floors.taken(ns, passage.t_offer_ns, is_tainted)
                 })
                 .collect();
             let budget = reported.budget.as_ref().filter(|budget| budget.of == of);
@@ -91,13 +102,15 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
             spans.push(span);
         }
     }
-    let left: Vec<&Passage> = leaving(evidence).filter(measured).collect();
+    let ways = Ways::new(evidence);
+    let left: Vec<(usize, &Passage)> = leaving(evidence)
+        .filter(|(_, passage)| measured(passage))
+        .collect();
     let taken: Vec<Taken> = left
         .iter()
-        .map(|passage| Taken {
-            ns: passage.end_to_end_ns(),
-            due_ns: passage.due_ns(),
-            is_tainted: gaps.taint(passage, exposure_ns),
+        .map(|(_, passage)| {
+            let is_tainted = gaps.taint(passage, exposure_ns);
+            floors.taken(passage.end_to_end_ns(), passage.due_ns(), is_tainted)
         })
         .collect();
     let objective = report.end_to_end.budget.as_ref();
@@ -108,6 +121,10 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
             .jitter_ns
             .map(|limit_ns| jitter(&taken, &whole, limit_ns)),
     );
+    for limit in &mut whole.limits {
+        // Never the sender's lateness: see above.
+        limit.from_send = Some(limit.clean);
+    }
     let dropped: u64 = report
         .ledger
         .sources
@@ -115,11 +132,47 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
         .map(|source| source.kernel_dropped)
         .sum();
     whole.shed = dropped + report.hops.iter().map(|hop| hop.shed_once()).sum::<u64>();
-    let worst = blame::worst(evidence, &causes, &left, from_ns);
+    let worst = blame::worst(&causes, &ways, &left, from_ns);
     for frame in &worst {
         *whole.blame.entry(frame.cause.clone()).or_default() += 1;
     }
     spans.push(whole);
+    let resident: Vec<Taken> = left
+        .iter()
+        .zip(&taken)
+        .filter_map(|((hop, passage), taken)| {
+            let way = ways.of(*hop, passage)?;
+            let since_ns = way.first()?.1.t_offer_ns;
+            let ns = passage.done_ns().saturating_sub(since_ns);
+            Some(floors.taken(ns, since_ns, taken.is_tainted))
+        })
+        .collect();
+    let lost_ways = left.len() - resident.len();
+    spans.push(floors.span((LINE, RESIDENCE), &resident, None));
+    let varied = variation(&left, &taken, evidence);
+    let limit = given.ipdv_ns.map(|ns| (Quantile::P99.name(), ns));
+    let limits = limit.map(|limit| BTreeMap::from([limit]));
+    spans.push(floors.span((LINE, IPDV), &varied, limits.as_ref()));
+    let mut notes = lost_words(evidence);
+    if lost_ways > 0 {
+        let of = left.len();
+        notes.push(format!(
+            "{lost_ways} of {of} messages that left could not be followed back to where they came in: residence is without them"
+        ));
+    }
+    if objective.is_some() || given.jitter_ns.is_some() || given.ipdv_ns.is_some() {
+        notes.extend(given.undated.iter().map(|source| {
+            format!(
+                "what the line owes from end to end begins at the receipt by \"{source}\": what a datagram waited in the socket before is not counted; timestamps = \"kernel\" in its [[source]] counts it"
+            )
+        }));
+    }
+    let due = left.iter().zip(&taken).map(|((_, passage), taken)| Due {
+        at_ns: passage.due_ns(),
+        took_ns: taken.ns,
+        is_tainted: taken.is_tainted,
+    });
+    let timeline = timeline(evidence, due, &gaps, from_ns, until_ns);
     RunAnalysis {
         schema: SCHEMA,
         line: report.line.name.clone(),
@@ -127,7 +180,7 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
         seed: given.seed,
         span_ns: until_ns - from_ns,
         exposure_ns,
-        loops: loops(report, evidence, from_ns, until_ns, exposure_ns),
+        loops: loops(report, evidence, &gaps, (from_ns, until_ns), exposure_ns),
         spans,
         generators: given.generators.clone(),
         source_held_back: report
@@ -136,8 +189,8 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
             .any(|stage| stage.role == "source" && stage.regimes_ns.held_back > 0),
         ledger: ledger(report),
         worst,
-        timeline: timeline(&taken, &gaps, from_ns, until_ns),
-        notes: lost_words(evidence),
+        timeline,
+        notes,
     }
 }
 
@@ -155,10 +208,37 @@ fn jitter(taken: &[Taken], whole: &SpanAnalysis, limit_ns: u64) -> LimitCounts {
     }
 }
 
-/// The messages that left the line, over all hops that end in a sink which counts.
-fn leaving(evidence: &Evidence) -> impl Iterator<Item = &Passage> {
-    let passages = evidence.hops.iter().flat_map(|hop| &hop.passages);
-    passages.filter(|passage| passage.has_left())
+/// By how much the spans from end to end of messages differ that left by one sink one after the other. Two are clean if
+/// both messages are.
+fn variation(left: &[(usize, &Passage)], taken: &[Taken], evidence: &Evidence) -> Vec<Taken> {
+    let mut by_sink: BTreeMap<&str, Vec<(u64, &Taken)>> = BTreeMap::new();
+    for ((hop, passage), taken) in left.iter().zip(taken) {
+        let (_, sink) = ends(&evidence.hops[*hop].name);
+        let sink = by_sink.entry(sink).or_default();
+        sink.push((passage.done_ns(), taken));
+    }
+    let mut varied = Vec::with_capacity(taken.len());
+    for sink in by_sink.values_mut() {
+        // Of each hop they are in order; a sink may have several.
+        sink.sort_by_key(|(done_ns, _)| *done_ns);
+        varied.extend(sink.windows(2).map(|pair| {
+            let (one, next) = (pair[0].1, pair[1].1);
+            Taken {
+                ns: next.ns.abs_diff(one.ns),
+                floor_ns: next.floor_ns.abs_diff(one.floor_ns),
+                exposed_ns: next.ns.saturating_add(one.ns),
+                is_tainted: next.is_tainted || one.is_tainted,
+            }
+        }));
+    }
+    varied
+}
+
+/// The messages that left the line, over all hops that end in a sink which counts, each with its hop.
+fn leaving(evidence: &Evidence) -> impl Iterator<Item = (usize, &Passage)> {
+    let hops = evidence.hops.iter().enumerate();
+    let passages = hops.flat_map(|(at, hop)| hop.passages.iter().map(move |one| (at, one)));
+    passages.filter(|(_, passage)| passage.has_left())
 }
 
 fn last_done_ns(evidence: &Evidence) -> u64 {
@@ -174,6 +254,7 @@ fn last_done_ns(evidence: &Evidence) -> u64 {
 /// are no likelier to be touched than a quick one's.
 fn exposure(evidence: &Evidence, gaps: &Gaps, from_ns: u64) -> u64 {
     let clean = leaving(evidence)
+        .map(|(_, passage)| passage)
         .filter(|passage| passage.due_ns() >= from_ns && !gaps.taint(passage, EXPOSURE_MIN_NS));
     let mut clean: Vec<u64> = clean.map(Passage::end_to_end_ns).collect();
     clean.sort_unstable();
@@ -214,17 +295,15 @@ impl<'a> Floors<'a> {
         }
     }
 
-    /// The quantiles of frames that cost nothing and are only held up by the gaps that they meet.
-    fn host(&self, taken: &[Taken]) -> Vec<u64> {
-        let mut floor: Vec<u64> = taken
-            .iter()
-            .map(|frame| {
-                let met = self.gaps.first_seen_at(frame.due_ns);
-                met.map_or(0, |gap| gap.end_ns - frame.due_ns)
-            })
-            .collect();
-        floor.sort_unstable();
-        floor
+    /// A frame that took so long from a point in time on.
+    fn taken(&self, ns: u64, since_ns: u64, is_tainted: bool) -> Taken {
+        let met = self.gaps.first_seen_at(since_ns);
+        Taken {
+            ns,
+            floor_ns: met.map_or(0, |gap| gap.end_ns - since_ns),
+            exposed_ns: ns,
+            is_tainted,
+        }
     }
 
     fn span(
@@ -234,13 +313,11 @@ impl<'a> Floors<'a> {
         limits: Option<&BTreeMap<&'static str, u64>>,
     ) -> SpanAnalysis {
         let raw: Vec<u64> = taken.iter().map(|frame| frame.ns).collect();
-        let clean: Vec<u64> = taken
-            .iter()
-            .filter(|frame| !frame.is_tainted)
-            .map(|frame| frame.ns)
-            .collect();
+        let clean = || taken.iter().filter(|frame| !frame.is_tainted);
         // A stretch makes a frame longer if it falls into the span itself.
-        let mean_ns = clean.iter().sum::<u64>() as f64 / clean.len().max(1) as f64;
+        let exposed_ns: u64 = clean().map(|frame| frame.exposed_ns).sum();
+        let clean: Vec<u64> = clean().map(|frame| frame.ns).collect();
+        let mean_ns = exposed_ns as f64 / clean.len().max(1) as f64;
         let halves = [&clean[..clean.len() / 2], &clean[clean.len() / 2..]].map(|half| {
             let mut half = half.to_vec();
             half.sort_unstable();
@@ -259,8 +336,10 @@ impl<'a> Floors<'a> {
         let limits = counts.collect();
         let (raw_histogram, clean_histogram) = (encoded(&raw), encoded(&clean));
         let (mut raw, mut clean) = (raw, clean);
+        let mut floor: Vec<u64> = taken.iter().map(|frame| frame.floor_ns).collect();
         raw.sort_unstable();
         clean.sort_unstable();
+        floor.sort_unstable();
         SpanAnalysis {
             hop: hop.to_owned(),
             of: of.to_owned(),
@@ -268,7 +347,7 @@ impl<'a> Floors<'a> {
             n_clean: clean.len() as u64,
             raw: quantiles(&raw),
             clean: quantiles(&clean),
-            host_floor: quantiles(&self.host(taken)),
+            host_floor: quantiles(&floor),
             clean_p50_halves: halves,
             contamination: (self.hidden_per_ns * (mean_ns + self.hidden_mean_ns)).min(1.0),
             limits,
@@ -283,8 +362,8 @@ impl<'a> Floors<'a> {
 fn loops(
     report: &Report,
     evidence: &Evidence,
-    from_ns: u64,
-    until_ns: u64,
+    found_gaps: &Gaps,
+    (from_ns, until_ns): (u64, u64),
     exposure_ns: u64,
 ) -> Vec<LoopAnalysis> {
     let span_ns = until_ns.saturating_sub(from_ns).max(1) as f64;
@@ -305,19 +384,20 @@ fn loops(
         let (mut gap_ns, mut own_ns) = (0u64, 0u64);
         let measured = |segment: &&hopline::budget::LongSegment| segment.start_ns >= from_ns;
         for segment in noted.segments.iter().filter(measured) {
-            if thresholds.is_gap(segment) {
+            let is_gap = thresholds.is_gap(segment);
+            let own = if is_gap && found_gaps.is_own(segment) {
+                Some(blame::SHOOTDOWN)
+            } else {
+                is_own(segment).then(|| blame::own_name(segment))
+            };
+            if let Some(name) = own {
+                *found.own_faults.entry(name.to_owned()).or_default() += 1;
+                own_ns += segment.len_ns + exposure_ns;
+            } else if is_gap {
                 found.gaps += 1;
                 gap_ns += segment.len_ns;
-                *found
-                    .gaps_by_kind
-                    .entry(segment.kind.name().to_owned())
-                    .or_default() += 1;
-            } else if is_own(segment) {
-                *found
-                    .own_faults
-                    .entry(blame::own_name(segment).to_owned())
-                    .or_default() += 1;
-                own_ns += segment.len_ns + exposure_ns;
+                let kind = segment.kind.name().to_owned();
+                *found.gaps_by_kind.entry(kind).or_default() += 1;
             }
         }
         found.gap_share = gap_ns as f64 / span_ns;
@@ -355,28 +435,6 @@ fn ledger(report: &Report) -> LedgerAnalysis {
     }
 }
 
-fn timeline(taken: &[Taken], gaps: &Gaps, from_ns: u64, until_ns: u64) -> Vec<Slice> {
-    let width_ns = ((until_ns - from_ns) / SLICES).max(1);
-    let mut slices: Vec<Slice> = (0..SLICES)
-        .map(|at| {
-            let begin_ns = from_ns + at * width_ns;
-            Slice {
-                at_ns: at * width_ns,
-                gap_ns: gaps.time_in(begin_ns, begin_ns + width_ns),
-                ..Slice::default()
-            }
-        })
-        .collect();
-    for frame in taken {
-        let at = ((frame.due_ns - from_ns) / width_ns).min(SLICES - 1) as usize;
-        let slice = &mut slices[at];
-        slice.frames += 1;
-        slice.max_ns = slice.max_ns.max(frame.ns);
-        slice.tainted += u64::from(frame.is_tainted);
-    }
-    slices
-}
-
 fn lost_words(evidence: &Evidence) -> Vec<String> {
     let lost = evidence.hops.iter().filter(|hop| hop.lost > 0);
     lost.map(|hop| {
@@ -400,3 +458,6 @@ pub fn of_quantile(quantiles: &super::model::Quantiles, quantile: Quantile) -> u
         Quantile::Max => quantiles.max,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,3 +17,5 @@ pub mod outcome;
 mod pooled;
 pub mod spans;
 pub mod stats;
+mod timeline;
+mod ways;

@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use hopline::base::limits::PASSAGES_DEFAULT;
 use hopline::budget::taint::Interval;
-use hopline::topology::Registry;
+use hopline::config::Feed;
+use hopline::topology::{Registry, Report};
 
 use super::analyse::{Given, analyse};
-use super::model::{LoopAnalysis, RunAnalysis};
+use super::model::{GeneratorAnalysis, LoopAnalysis, RunAnalysis};
 use crate::cli::Shape;
 use crate::exit::{Exit, Failure};
+use crate::load::made_in_turn;
 use crate::run::{Done, Options};
 use crate::sender::{GeneratorGaps, SenderReport};
 use crate::{case, out, run};
@@ -55,14 +57,21 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
         json: true,
         taps: Vec::new(),
     };
+    let feeds = std::mem::take(&mut ready.made_in_turn);
+    let undated = std::mem::take(&mut ready.undated);
     let Done { run, evidence } = run::measured(ready, &options, Some(PASSAGES_DEFAULT))?;
+    let mut generators: Vec<GeneratorAnalysis> =
+        run.senders.iter().map(SenderReport::analysis).collect();
+    generators.extend(in_turn(&feeds, &run.report)?);
     let given = Given {
         seed: once.seed.unwrap_or(0),
         warmup_ns: once.warmup.as_nanos() as u64,
         exposure_ns: once.exposure_ns,
         jitter_ns: run.jitter_budget_ns,
+        ipdv_ns: run.ipdv_budget_ns,
+        undated,
         generator_gaps: run.sender_gaps.as_ref().map(intervals).unwrap_or_default(),
-        generators: run.senders.iter().map(SenderReport::analysis).collect(),
+        generators,
     };
     let mut analysis = analyse(&run.report, &evidence, &given);
     analysis.notes.extend(run.notes.iter().cloned());
@@ -70,6 +79,24 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
         analysis.loops.push(generator_loop(gaps, analysis.span_ns));
     }
     Ok((analysis, Exit::of(&run.report)))
+}
+
+/// What sources that make their messages in their own turns were due to make until the drain began, and made.
+fn in_turn(feeds: &[Feed], report: &Report) -> Result<Vec<GeneratorAnalysis>, Failure> {
+    let drained_ns = report.drain.as_ref().map_or(0, |drain| drain.elapsed_ns);
+    let span_ns = report.line.elapsed_ns.saturating_sub(drained_ns);
+    let made = |feed: &Feed| {
+        let source = report.ledger.sources.get(&feed.source);
+        let made = source.map_or(0, |source| source.received);
+        made_in_turn(feed, made, span_ns).map_err(|error| {
+            let what = format!("the schedule of \"{}\": {error}", feed.source);
+            Failure::io(
+                what,
+                "the capture whose rhythm it follows must stay as it is during a run",
+            )
+        })
+    };
+    feeds.iter().map(made).collect()
 }
 
 /// The gaps of the thread that sent: its loop is this program's own, so all its long stretches are gaps.
