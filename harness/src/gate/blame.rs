@@ -302,6 +302,9 @@ pub(super) fn worst(
         WorstFrame {
             at_ns: passage.due_ns().saturating_sub(from_ns),
             took_ns: passage.end_to_end_ns(),
+            late_ns: way
+                .first()
+                .map_or(0, |(_, first)| u64::from(first.origin_ns)),
             cause,
             place,
             path: way.iter().map(stop).collect(),

@@ -189,6 +189,9 @@ pub struct WorstFrame {
     pub at_ns: u64,
     /// From its due time until it was done with.
     pub took_ns: u64,
+    /// From its due time until it was first offered to a hop, which is before its way begins.
+    #[serde(default)]
+    pub late_ns: u64,
     /// `queueing`, `service`, `held_back{CONSUMER}`, `host_gap`, `preempted`, `page_fault`, `blocked_in_handler`, `shootdown` or
     /// `interrupt_or_own`.
     pub cause: String,

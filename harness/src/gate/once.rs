@@ -9,17 +9,25 @@ use std::time::Duration;
 
 use hopline::base::limits::PASSAGES_DEFAULT;
 use hopline::budget::taint::Interval;
+use hopline::budget::{Evidence, Passage};
 use hopline::config::Feed;
 use hopline::topology::{Registry, Report};
 
 use super::analyse::{Given, analyse};
 use super::model::{GeneratorAnalysis, LoopAnalysis, RunAnalysis};
+use super::ways::ends;
 use crate::cli::Shape;
 use crate::exit::{Exit, Failure};
 use crate::load::made_in_turn;
 use crate::run::{Done, Options};
 use crate::sender::{GeneratorGaps, SenderReport};
 use crate::{case, out, run};
+
+/// A source that is as late as that is in time: no more than 0.2 % of the shortest run that shows anything.
+const IN_TIME_NS: u64 = 1_000_000;
+
+/// The last part of a run, one in so many, that may be left out of what a source was due to make.
+const NEAR_END: u64 = 10;
 
 /// What a run is to be like.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +70,7 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
     let Done { run, evidence } = run::measured(ready, &options, Some(PASSAGES_DEFAULT))?;
     let mut generators: Vec<GeneratorAnalysis> =
         run.senders.iter().map(SenderReport::analysis).collect();
-    generators.extend(in_turn(&feeds, &run.report)?);
+    generators.extend(in_turn(&feeds, &run.report, &evidence)?);
     let given = Given {
         seed: once.seed.unwrap_or(0),
         warmup_ns: once.warmup.as_nanos() as u64,
@@ -81,11 +89,20 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
     Ok((analysis, Exit::of(&run.report)))
 }
 
-/// What sources that make their messages in their own turns were due to make until the drain began, and made.
-fn in_turn(feeds: &[Feed], report: &Report) -> Result<Vec<GeneratorAnalysis>, Failure> {
+/// What sources that make their messages in their own turns were due to make, and made: until the drain began, or until they
+/// were last seen to be in time, if that was near the end. One that is caught by a gap of the host there is no slow source.
+fn in_turn(
+    feeds: &[Feed],
+    report: &Report,
+    evidence: &Evidence,
+) -> Result<Vec<GeneratorAnalysis>, Failure> {
     let drained_ns = report.drain.as_ref().map_or(0, |drain| drain.elapsed_ns);
-    let span_ns = report.line.elapsed_ns.saturating_sub(drained_ns);
+    let end_ns = report.line.elapsed_ns.saturating_sub(drained_ns);
     let made = |feed: &Feed| {
+        let in_time_ns = in_time_ns(evidence, &feed.source);
+        let span_ns = in_time_ns
+            .filter(|at_ns| *at_ns >= end_ns - end_ns / NEAR_END && *at_ns < end_ns)
+            .unwrap_or(end_ns);
         let source = report.ledger.sources.get(&feed.source);
         let made = source.map_or(0, |source| source.received);
         made_in_turn(feed, made, span_ns).map_err(|error| {
@@ -97,6 +114,20 @@ fn in_turn(feeds: &[Feed], report: &Report) -> Result<Vec<GeneratorAnalysis>, Fa
         })
     };
     feeds.iter().map(made).collect()
+}
+
+/// When the last message of a source was due, in nanoseconds from the start, that was taken off its first hop in time.
+fn in_time_ns(evidence: &Evidence, source: &str) -> Option<u64> {
+    let hops = evidence
+        .hops
+        .iter()
+        .filter(|hop| ends(&hop.name).0 == source);
+    let passages = hops.flat_map(|hop| &hop.passages);
+    // Of a message that waited for a source which was held back the wait counts from when it was due.
+    let in_time = passages
+        .filter(|one| u64::from(one.origin_ns) + u64::from(one.wait_ns) <= IN_TIME_NS)
+        .map(Passage::due_ns);
+    in_time.max()?.checked_sub(evidence.began_ns)
 }
 
 /// The gaps of the thread that sent: its loop is this program's own, so all its long stretches are gaps.
@@ -121,5 +152,70 @@ fn generator_loop(gaps: &GeneratorGaps, span_ns: u64) -> LoopAnalysis {
         gaps_by_kind: [("generator".to_owned(), gaps.count)].into(),
         log_lost: gaps.lost,
         ..LoopAnalysis::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hopline::budget::HopEvidence;
+    use hopline::config::Content;
+    use hopline::feed::{Arrivals, Shape as LoadShape};
+
+    use crate::view::summary::tests::a_run;
+
+    /// A source that makes a message each 100 us, and takes `each_ns` for one; from `stops_ns` on something stops it. A second
+    /// that ends with a drain of a millisecond.
+    fn achieved(each_ns: u64, stops_ns: u64) -> f64 {
+        let feed = Feed {
+            source: "in".to_owned(),
+            content: Content::Datagrams { bytes: 64 },
+            rate_per_s: 10_000.0,
+            shape: LoadShape::Of(Arrivals::Constant),
+            seed: 1,
+        };
+        let (began_ns, end_ns) = (5_000, 1_000_000_000);
+        let made = |nth: u64| (nth * 100_000, (nth * 100_000).max(nth * each_ns));
+        let made = (0..10_000).map(made);
+        let made = made.take_while(|(_, at_ns)| *at_ns < stops_ns.min(end_ns));
+        let passages = made.map(|(due_ns, at_ns)| Passage {
+            t_offer_ns: began_ns + at_ns,
+            origin_ns: (at_ns - due_ns) as u32,
+            ..Passage::default()
+        });
+        let passages: Vec<Passage> = passages.collect();
+        let mut report = a_run().report;
+        let (_, mut counted) = report.ledger.sources.pop_first().unwrap();
+        counted.received = passages.len() as u64;
+        report.ledger.sources = [("in".to_owned(), counted)].into();
+        report.line.elapsed_ns = end_ns + 1_000_000;
+        let mut drain = report.drain.clone().unwrap_or_default();
+        drain.elapsed_ns = 1_000_000;
+        report.drain = Some(drain);
+        let evidence = Evidence {
+            hops: vec![HopEvidence {
+                name: "in->stage".to_owned(),
+                passages,
+                lost: 0,
+            }],
+            began_ns,
+            ..Evidence::default()
+        };
+        let generators = in_turn(&[feed], &report, &evidence).unwrap();
+        generators[0].achieved_per_s / generators[0].offered_per_s
+    }
+
+    #[test]
+    fn a_source_that_cannot_make_its_messages_fast_enough_is_seen() {
+        assert!(achieved(50_000, u64::MAX) > 0.999);
+        let slow = achieved(105_000, u64::MAX);
+        assert!((slow - 1.0 / 1.05).abs() < 0.001, "{slow}");
+    }
+
+    #[test]
+    fn a_gap_near_the_end_is_no_slow_source_and_a_stop_before_is_one() {
+        assert!(achieved(50_000, 950_000_000) > 0.999);
+        let stopped = achieved(50_000, 800_000_000);
+        assert!((stopped - 0.8).abs() < 0.001, "{stopped}");
     }
 }

@@ -269,7 +269,10 @@ fn what_a_source_was_late_by_has_its_own_cause() {
             .map(|one| (0, one))
             .collect();
         let worst = worst(&causes, &ways, &left, 0);
-        assert_eq!(worst[0].took_ns, LONG_NS + 500);
+        assert_eq!(
+            (worst[0].took_ns, worst[0].late_ns),
+            (LONG_NS + 500, LONG_NS)
+        );
         assert_eq!(
             (&*worst[1].cause, &*worst[1].place),
             ("service", "in->stage")
