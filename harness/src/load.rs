@@ -87,8 +87,8 @@ impl LoadArgs {
 }
 
 /// What a source that makes its messages in its own turn was due to make within `span_ns` of its start,
-/// and what of that it made (`made` may count later ones too): as a gate asks it of a sender. How late each was is in the line's own spans, which
-/// begin at the due time, so that `lateness` is empty here.
+/// and what of that it made (`made` may count later ones too): as a gate asks it of a sender. How late
+/// each was is in the line's own spans, which begin at the due time, so that `lateness` is empty here.
 ///
 /// # Errors
 /// A capture whose rhythm it follows and that cannot be read any more.

@@ -163,7 +163,8 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
     if objective.is_some() || given.jitter_ns.is_some() || given.ipdv_ns.is_some() {
         notes.extend(given.undated.iter().map(|source| {
             format!(
-                "what the line owes from end to end begins at the receipt by \"{source}\": what a datagram waited in the socket before is not counted; timestamps = \"kernel\" in its [[source]] counts it"
+                "what is owed from end to end begins at the receipt by \"{source}\", not counting what a datagram \
+                 waited in the socket before: timestamps = \"kernel\" in its [[source]] counts that too"
             )
         }));
     }
