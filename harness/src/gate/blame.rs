@@ -5,11 +5,11 @@
 //! | part | first that holds | cause |
 //! |---|---|---|
 //! | any | the consumer faulted or waited in this frame's handler | `page_fault`, `blocked_in_handler` |
-//! | any | the processor was taken away in it | `preempted` |
 //! | wait | half of it is a gap that the program made itself on another core | `shootdown` |
 //! | wait | half of it is a gap of the host, or its backlog | `host_gap` |
 //! | wait | the hop's consumer, or its producer, had no room downstream | `held_back{CONSUMER}` |
 //! | wait | else | `queueing` |
+//! | service | for half of it the processor was taken away | `preempted` |
 //! | service | half of it is a gap on the consumer's loop: a sink had the frame queued | `host_gap` |
 //! | service | its sink had no room outside meanwhile | `held_back{outside}` |
 //! | service | more than twice the usual and a microsecond, and no witness explains it | `interrupt_or_own` |
@@ -50,6 +50,12 @@ pub(super) fn own_name(segment: &LongSegment) -> &'static str {
         Some(witness) if witness.voluntary > 0 => "blocked_in_handler",
         _ => "page_fault",
     }
+}
+
+/// Whether the thread was off the processor for half of a segment. What else was long in it was the program's.
+fn mostly_off(segment: &LongSegment) -> bool {
+    let off_ns = segment.witness.map_or(0, |witness| witness.off_cpu_ns);
+    off_ns.saturating_mul(2) >= segment.len_ns
 }
 
 /// A stretch that explains frames which overlap it, and what it is called.
@@ -95,7 +101,8 @@ impl<'a> Causes<'a> {
                 let cause = match thresholds.is_gap(segment) {
                     _ if is_own(segment) => own_name(segment),
                     true if gaps.is_own(segment) => SHOOTDOWN,
-                    true if is_handler => PREEMPTED,
+                    true if is_handler && mostly_off(segment) => PREEMPTED,
+                    true if is_handler => continue,
                     true => HOST_GAP,
                     false if segment.kind == Segment::HeldBack => HELD_BACK,
                     false => continue,
@@ -210,10 +217,11 @@ impl<'a> Causes<'a> {
         } = self.hops[hop];
         let (offer_ns, done_ns) = (passage.t_offer_ns, passage.done_ns());
         let dequeue_ns = dequeue_ns(passage);
-        if let Some(cause) = self.in_handler(to, dequeue_ns, done_ns) {
+        let in_handler = self.in_handler(to, dequeue_ns, done_ns);
+        let (service_ns, wait_ns) = (u64::from(passage.service_ns), u64::from(passage.wait_ns));
+        if let Some(cause) = in_handler.filter(|one| *one != PREEMPTED || wait_ns <= service_ns) {
             return cause.to_owned();
         }
-        let (service_ns, wait_ns) = (u64::from(passage.service_ns), u64::from(passage.wait_ns));
         if wait_ns > service_ns {
             return match self.of_wait(of_loop, offer_ns, dequeue_ns) {
                 Some(cause) => cause.to_owned(),

@@ -128,6 +128,23 @@ fn a_processor_taken_away_in_the_handler_is_preempted() {
     let mut evidence = line();
     in_handler(&mut evidence, Some(HOST));
     assert_eq!(found(&evidence), only("preempted"));
+    // One that was taken away for a little of it was long by itself.
+    let little = Witness {
+        off_cpu_ns: LONG_NS / 10,
+        ..HOST
+    };
+    evidence.loops[0].segments[0].witness = Some(little);
+    assert_eq!(found(&evidence), only("interrupt_or_own"));
+}
+
+#[test]
+fn a_processor_taken_away_in_the_handler_explains_no_longer_wait_before_it() {
+    let mut evidence = line();
+    in_handler(&mut evidence, Some(HOST));
+    let passage = &mut evidence.hops[0].passages[NTH as usize];
+    passage.t_offer_ns -= 2 * LONG_NS;
+    passage.wait_ns += 2 * LONG_NS as u32;
+    assert_eq!(found(&evidence), only("queueing"));
 }
 
 #[test]
