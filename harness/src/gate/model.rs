@@ -242,7 +242,8 @@ pub struct RunAnalysis {
     pub spans: Vec<SpanAnalysis>,
     /// Each generator.
     pub generators: Vec<GeneratorAnalysis>,
-    /// Whether the line held its sources back.
+    /// Whether the line held its sources back: hops had no room, or the loop of a source that makes its messages in its own turn
+    /// had no time for it.
     pub source_held_back: bool,
     /// What was counted.
     pub ledger: LedgerAnalysis,

@@ -29,6 +29,12 @@ const IN_TIME_NS: u64 = 1_000_000;
 /// The last part of a run, one in so many, that may be left out of what a source was due to make.
 const NEAR_END: u64 = 10;
 
+/// From which share of its time on a loop is busy all the time: the rest is what it takes to look for work.
+const BUSY_MIN: f64 = 0.95;
+
+/// The largest share of gaps with which a loop that has no time has none by its own doing.
+const GAPS_MAX: f64 = 0.10;
+
 /// What a run is to be like.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Once {
@@ -82,11 +88,32 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
         generators,
     };
     let mut analysis = analyse(&run.report, &evidence, &given);
+    // A source in a loop that has no time left for it is held back as well as one that finds no room.
+    let sources: Vec<&str> = feeds.iter().map(|feed| feed.source.as_str()).collect();
+    analysis.source_held_back |= has_no_time(&sources, &run.report, &analysis.loops);
     analysis.notes.extend(run.notes.iter().cloned());
     if let Some(gaps) = &run.sender_gaps {
         analysis.loops.push(generator_loop(gaps, analysis.span_ns));
     }
     Ok((analysis, Exit::of(&run.report)))
+}
+
+/// Whether a loop that runs one of these sources, which make their messages in their own turn, is busy all the time, mostly with
+/// something else than making them, and not because the host takes it.
+fn has_no_time(sources: &[&str], report: &Report, loops: &[LoopAnalysis]) -> bool {
+    let making_ns = |node: &String| {
+        let stage = report.stages.iter().find(|stage| stage.name == *node);
+        let stage = stage.filter(|stage| sources.contains(&stage.name.as_str()));
+        stage.map(|stage| stage.regimes_ns.io)
+    };
+    report.placement.iter().zip(loops).any(|(placed, found)| {
+        let made: Vec<u64> = placed.planned.nodes.iter().filter_map(making_ns).collect();
+        let busy_ns = placed.span_ns.saturating_sub(placed.regimes_ns.idle);
+        !made.is_empty()
+            && busy_ns as f64 >= BUSY_MIN * placed.span_ns.max(1) as f64
+            && found.gap_share <= GAPS_MAX
+            && 2 * made.iter().sum::<u64>() <= busy_ns
+    })
 }
 
 /// What sources that make their messages in their own turns were due to make, and made: until the drain began, or until they
@@ -210,6 +237,32 @@ mod tests {
         assert!(achieved(50_000, u64::MAX) > 0.999);
         let slow = achieved(105_000, u64::MAX);
         assert!((slow - 1.0 / 1.05).abs() < 0.001, "{slow}");
+    }
+
+    #[test]
+    fn a_loop_without_time_for_its_source_holds_it_back_unless_the_host_or_the_source_takes_it() {
+        let held = |idle, making, gap_share| {
+            let mut report = a_run().report;
+            report.placement.truncate(1);
+            report.placement[0].span_ns = 1_000_000;
+            report.placement[0].regimes_ns.idle = idle;
+            let stage = report.stages.iter_mut().find(|stage| stage.name == "btc");
+            stage.unwrap().regimes_ns.io = making;
+            let found = LoopAnalysis {
+                gap_share,
+                ..LoopAnalysis::default()
+            };
+            has_no_time(&["btc"], &report, &[found])
+        };
+        assert!(held(10_000, 100_000, 0.01));
+        assert!(!held(200_000, 100_000, 0.01), "it had time");
+        assert!(!held(10_000, 600_000, 0.01), "the source took it");
+        assert!(!held(10_000, 100_000, 0.4), "the host took it");
+        assert!(!has_no_time(
+            &["elsewhere"],
+            &a_run().report,
+            &[LoopAnalysis::default()]
+        ));
     }
 
     #[test]

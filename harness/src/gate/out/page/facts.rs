@@ -73,7 +73,13 @@ pub(super) fn ledger(report: &GateReport) -> String {
         for generator in &run.generators {
             // Of what a source makes in its own turn the line's spans have the lateness.
             let has_lateness = generator.lateness.max > 0;
-            let late = |ns: u64| has_lateness.then(|| span(ns)).unwrap_or("–".to_owned());
+            let late = |ns: u64| {
+                if has_lateness {
+                    span(ns)
+                } else {
+                    "–".to_owned()
+                }
+            };
             offered.push(vec![
                 name.clone(),
                 escape(&generator.source),
