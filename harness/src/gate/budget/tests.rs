@@ -184,6 +184,16 @@ fn no_samples_never_pass() {
         }),
         unclear("samples")
     );
+    let behind = |run: &mut RunAnalysis| {
+        empty(run);
+        run.generators[0].achieved_per_s = 5_000.0;
+    };
+    let verdict = judged(&runs(behind));
+    assert_eq!(verdict.reason, "samples");
+    assert!(
+        verdict.next_step.contains("25 % of the offered rate"),
+        "{verdict:?}"
+    );
     let mut one = runs(|_| ());
     empty(&mut one[0]);
     assert_eq!(judged(&one).reason, "samples", "one of three");
