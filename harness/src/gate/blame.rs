@@ -16,7 +16,8 @@
 //! | service | else | `service` |
 //!
 //! Interrupts inside a handler cannot be told from its own work: `interrupt_or_own`. A frame that waited because the handler of
-//! the one before it was preempted has met a gap: `host_gap`; if that one was slow by itself, it is `queueing`.
+//! the one before it was preempted has met a gap: `host_gap`; if that one was slow by itself, it is `queueing`. So it is where
+//! the gaps since the line was last empty are shorter than half of the wait: such a backlog is not theirs.
 //!
 //! Invariant: every frame gets exactly one cause, and a gap is none of what it cannot have lengthened.
 
@@ -77,6 +78,8 @@ pub(super) struct Causes<'a> {
     stretches: Vec<Stretch<'a>>,
     /// The longest of them: how far back one that still matters can have begun.
     longest_ns: u64,
+    /// The time of all gaps that were seen before each of them.
+    before_ns: Vec<u64>,
     hops: Vec<Hop<'a>>,
 }
 
@@ -131,11 +134,19 @@ impl<'a> Causes<'a> {
                 usual_ns: quantile(&service, 0.5),
             }
         });
+        let mut sum_ns = 0;
+        let before = gaps.seen.iter().map(|gap| {
+            sum_ns += gap.len_ns();
+            sum_ns - gap.len_ns()
+        });
+        let mut before_ns: Vec<u64> = before.collect();
+        before_ns.push(sum_ns);
         Causes {
             evidence,
             gaps,
             stretches,
             longest_ns,
+            before_ns,
             hops: hops.collect(),
         }
     }
@@ -176,10 +187,20 @@ impl<'a> Causes<'a> {
         if self.time_of(SHOOTDOWN, of_loop, from_ns, until_ns) >= half_ns {
             Some(SHOOTDOWN)
         } else if self.gaps.extended_in(from_ns, until_ns) >= half_ns {
-            Some(HOST_GAP)
+            let since_ns = self.gaps.first_in(from_ns, until_ns)?.start_ns;
+            (self.gap_time(since_ns, until_ns) >= half_ns).then_some(HOST_GAP)
         } else {
             None
         }
+    }
+
+    /// The time of all gaps that began in a span.
+    fn gap_time(&self, from_ns: u64, until_ns: u64) -> u64 {
+        let before = |at_ns: u64| {
+            let seen = &self.gaps.seen;
+            self.before_ns[seen.partition_point(|gap| gap.start_ns < at_ns)]
+        };
+        before(until_ns) - before(from_ns)
     }
 
     /// Who held one of these nodes back in a span, as a cause. A loop's chores cut what it notes of that into pieces, of

@@ -208,6 +208,28 @@ fn a_frame_behind_one_that_was_preempted_has_met_a_gap() {
 }
 
 #[test]
+fn a_backlog_that_outlasts_its_gap_by_far_is_not_the_hosts() {
+    let mut evidence = line();
+    // From the gap on the line is never empty again: more comes than it can do.
+    for passage in &mut evidence.hops[0].passages[NTH as usize..] {
+        passage.wait_ns = 3 * EVERY_NS as u32 / 2;
+    }
+    evidence.hops[0].passages[NTH as usize].wait_ns = 2 * LONG_NS as u32;
+    let gap = segment(offer_ns(NTH) - 1_000, Segment::Idle, 0, None);
+    evidence.loops[0].segments.push(gap);
+    for passage in &mut evidence.hops[1].passages {
+        passage.service_ns = EVERY_NS as u32;
+    }
+    let found = found(&evidence);
+    assert_eq!(found[0], (NTH, "host_gap".to_owned()));
+    let behind = found[1..].iter().all(|(_, cause)| cause == "queueing");
+    assert!(
+        behind && found.len() == (FRAMES - NTH) as usize,
+        "{found:?}"
+    );
+}
+
+#[test]
 fn a_wait_without_any_gap_is_queueing() {
     let mut evidence = line();
     waits(&mut evidence);
