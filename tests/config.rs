@@ -113,7 +113,7 @@ fn settings_become_what_they_say() {
         "name = \"mine\"\npin = \"require\"\nwait = \"yield\"\nthreads = 2\ndrain = \"1.5s\"\n",
         1,
     ) + "[[thread]]\nname = \"feeds\"\ncore = 1\nwait = \"spin\"\nrun = [\"btc\"]\n";
-    let budget = "[slo]\np99 = \"5ms\"\njitter = \"200us\"\n\
+    let budget = "[slo]\np99 = \"5ms\"\njitter = \"200us\"\nipdv = \"90us\"\n\
                   [hop.\"btc->book\"]\nof = \"wait\"\np50 = \"5us\"\np99 = \"20us\"\nlossless = true\n";
     let case = Case::parse("folder", files(&text, None, Some(budget))).unwrap();
     let draft = case.draft(&registry(), &Overrides::default()).unwrap();
@@ -140,7 +140,8 @@ fn settings_become_what_they_say() {
     assert_eq!(owed.limits_ns(), [5_000, 20_000]);
     assert!(owed.is_lossless() && draft.hops[1].hop.budget.is_none());
     assert_eq!(draft.objective.as_ref().unwrap().limits_ns(), [5_000_000]);
-    assert_eq!(case.slo().jitter_ns, Some(200_000));
+    let slo = case.slo();
+    assert_eq!((slo.jitter_ns, slo.ipdv_ns), (Some(200_000), Some(90_000)));
     let given = case.sources().next().unwrap();
     assert_eq!((given.name(), given.kind()), ("btc", "udp"));
     assert_eq!(given.setting("bind"), Some("127.0.0.1:26400"));

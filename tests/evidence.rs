@@ -6,6 +6,7 @@ use hopline::base::NoWhy;
 use hopline::budget::taint::{Gaps, Interval, is_own};
 use hopline::budget::{Evidence, LongSegment, Segment};
 use hopline::frame::View;
+use hopline::overload::WhenFull;
 use hopline::stage::{Context, Outcome, Port, Stage};
 use hopline::topology::{Hop, Line, Placement, Report, Running, Stop};
 use hopline::wait::Strategy;
@@ -148,6 +149,32 @@ fn a_log_that_is_full_says_so() {
             (100, reported.delivered - 100)
         );
     }
+}
+
+#[test]
+fn every_shed_message_is_noted_once_and_in_time() {
+    let mut line = Line::builder("sheds");
+    // As fast as it goes, more in a turn than the hop has room for.
+    line.source("in", Counting::new(COUNT, 0));
+    line.sink("out", Collect::default());
+    let full = Hop::depth(16).when_full(WhenFull::DropNewest);
+    line.connect("in", "out", full);
+    line.placement(Placement {
+        pin: hopline::host::Pin::Off,
+        threads_max: Some(1),
+        ..Placement::default()
+    });
+    let mut line = line.build().unwrap();
+    line.note_evidence(1 << 14);
+    let mut running: Running = line.start().unwrap();
+    let cause = running.watch(&Stop::after(Duration::from_secs(20)), |_| {});
+    let (report, evidence) = running.end_noted(cause);
+    let shed = report.ledger.shed;
+    assert!(shed > COUNT / 4, "{shed} of {COUNT} were shed");
+    let notes: Vec<_> = evidence.loops.iter().flat_map(|one| &one.sheds).collect();
+    assert_eq!(notes.iter().map(|note| note.messages).sum::<u64>(), shed);
+    assert!(notes.iter().all(|note| note.at_ns >= evidence.began_ns));
+    assert!(notes.is_sorted_by_key(|note| note.at_ns));
 }
 
 #[test]

@@ -89,6 +89,12 @@ pub(crate) struct Ready {
     pub(crate) is_made_up: bool,
     /// Most that P99 may lie above P50 from end to end, if the case says so.
     pub(crate) jitter_ns: Option<u64>,
+    /// Most that 99 of a hundred differences between successive messages' spans may be, likewise.
+    pub(crate) ipdv_ns: Option<u64>,
+    /// What its sources make in their own turns.
+    pub(crate) made_in_turn: Vec<Feed>,
+    /// Its UDP sources that date a datagram from its receipt.
+    pub(crate) undated: Vec<String>,
     pub(crate) notes: Vec<String>,
 }
 
@@ -236,6 +242,21 @@ fn load_as(
                 .sources()
                 .any(|source| source.setting("decode") == Some("binance")),
         jitter_ns: case.slo().jitter_ns,
+        ipdv_ns: case.slo().ipdv_ns,
+        made_in_turn: load
+            .filter(|_| via == Via::Direct)
+            .map(|load| load.feeds.iter().filter(|feed| !is_input(&feed.source)))
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect(),
+        undated: case
+            .sources()
+            .filter(|source| via == Via::Udp || shape.live && !is_input(source.name()))
+            .filter(|source| source.kind() == "udp")
+            .filter(|source| matches!(source.setting("timestamps"), None | Some("off")))
+            .map(|source| source.name().to_owned())
+            .collect(),
         notes,
     })
 }

@@ -202,6 +202,7 @@ fn derive(registry: &Registry, args: &DeriveArgs) -> Result<Exit, Failure> {
     let asked = gate::derive::Asked {
         slo: args.slo.clone(),
         jitter_ns: ready.jitter_ns,
+        ipdv_ns: ready.ipdv_ns,
         lossless: Vec::new(),
         margin: args.margin / 100.0,
     };

@@ -87,8 +87,8 @@ impl LoadArgs {
 }
 
 /// What a source that makes its messages in its own turn was due to make within `span_ns` of its start,
-/// and what it made: as a gate asks it of a sender. How late each was is in the line's own spans, which
-/// begin at the due time, so that `lateness` is empty here.
+/// and what of that it made (`made` may count later ones too): as a gate asks it of a sender. How late
+/// each was is in the line's own spans, which begin at the due time, so that `lateness` is empty here.
 ///
 /// # Errors
 /// A capture whose rhythm it follows and that cannot be read any more.
@@ -106,7 +106,7 @@ pub fn made_in_turn(
     Ok(GeneratorAnalysis {
         source: feed.source.clone(),
         offered_per_s: per_s(due),
-        achieved_per_s: per_s(made),
+        achieved_per_s: per_s(made.min(due)),
         missed: due.saturating_sub(made),
         ..GeneratorAnalysis::default()
     })

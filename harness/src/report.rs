@@ -24,6 +24,9 @@ pub struct RunReport {
     pub warmup_ns: u64,
     /// Most that P99 may lie above P50 from end to end, in nanoseconds, if the case says so.
     pub jitter_budget_ns: Option<u64>,
+    /// Most that 99 of a hundred differences between successive messages' spans may be, likewise. A run does not count
+    /// them; `gate` does.
+    pub ipdv_budget_ns: Option<u64>,
     /// What a person should know of how the threads were placed.
     pub notes: Vec<String>,
 }

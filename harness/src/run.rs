@@ -135,6 +135,7 @@ pub(crate) fn measured(
         listeners,
         warmup_ns,
         jitter_budget_ns: ready.jitter_ns,
+        ipdv_budget_ns: ready.ipdv_ns,
         notes,
     };
     Ok(Done { run, evidence })
@@ -171,6 +172,7 @@ pub(crate) fn inline(ready: Ready, options: &Options) -> Result<Exit, Failure> {
         listeners: Vec::new(),
         warmup_ns: 0,
         jitter_budget_ns: ready.jitter_ns,
+        ipdv_budget_ns: ready.ipdv_ns,
         notes: ready.notes,
     };
     print(&run, options, ready.is_made_up)

@@ -58,8 +58,17 @@ fn a_bench_says_what_every_span_took() {
     for run in runs {
         assert_eq!(run["ledger"]["closed"], true);
         let spans = run["spans"].as_array().unwrap();
-        // Three of each of six hops, and the whole.
-        assert_eq!(spans.len(), 3 * 6 + 1);
+        // Three of each of six hops, the whole, and two of the line.
+        assert_eq!(spans.len(), 3 * 6 + 3);
+        let of_line: Vec<&Value> = spans[19..].iter().map(|span| &span["of"]).collect();
+        assert_eq!(of_line, ["residence", "ipdv"]);
+        let fed: Vec<&Value> = run["generators"].as_array().unwrap().iter().collect();
+        let sources: Vec<&Value> = fed.iter().map(|one| &one["source"]).collect();
+        assert_eq!(
+            sources,
+            ["btc", "eth"],
+            "what sources make in their own turn"
+        );
         for span in spans {
             let of = |key: &str| span[key].as_u64().unwrap();
             assert!(of("n_clean") <= of("n"), "{span}");
@@ -105,6 +114,10 @@ fn messages_that_were_shed_are_a_loss_whatever_the_rest_took() {
         .iter()
         .find(|verdict| verdict["hop"] == "btc->book");
     assert_eq!(lost.unwrap()["word"], "LOSS");
+    let slices = report["runs"][0]["timeline"].as_array().unwrap();
+    let shed: u64 = slices.iter().filter_map(|one| one["shed"].as_u64()).sum();
+    let counted = &report["runs"][0]["ledger"]["shed"]["btc->book oversize"];
+    assert!(shed > 0 && counted.is_u64(), "{shed}, {counted}");
 }
 
 #[test]

@@ -129,6 +129,16 @@ pub struct Pace {
     pub took_ns: u32,
 }
 
+/// Messages that a loop's nodes shed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShedNote {
+    /// When it was noticed, in nanoseconds of the line's clock: with the loop's chores, a millisecond after the fact at most, or
+    /// a turn if that was longer.
+    pub at_ns: u64,
+    /// Messages that were shed since the note before.
+    pub messages: u64,
+}
+
 /// What a loop noted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoopEvidence {
@@ -148,6 +158,8 @@ pub struct LoopEvidence {
     pub paces: Vec<Pace>,
     /// Times for which the log had no room: how fast the core ran after the last of `paces` is not known.
     pub paces_lost: u64,
+    /// What its nodes shed on the hops that leave them, in the order of time.
+    pub sheds: Vec<ShedNote>,
 }
 
 /// A message over a hop.

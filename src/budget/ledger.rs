@@ -70,6 +70,12 @@ impl HopCounters {
         self.tx.shed_by_kind[kind_at.min(KINDS_PER_HOP_MAX - 1)][reason.index()].add(1);
     }
 
+    /// Messages shed so far, for whatever reason.
+    #[must_use]
+    pub fn shed_total(&self) -> u64 {
+        self.tx.shed.iter().map(Counter::get).sum()
+    }
+
     /// Counts a discarded message.
     #[inline]
     pub fn discard(&self, reason: Discard) {

@@ -14,7 +14,7 @@ pub mod report;
 pub mod taint;
 
 pub use evidence::{
-    Evidence, HopEvidence, LongSegment, LoopEvidence, Pace, Passage, Segment, Witness,
+    Evidence, HopEvidence, LongSegment, LoopEvidence, Pace, Passage, Segment, ShedNote, Witness,
 };
 pub use ledger::{Arrivals, HopCounters, IngressCounters, StageCounters};
 pub use limit::{Budget, BudgetError, Limit, Of, Quantile};

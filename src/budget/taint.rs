@@ -8,7 +8,9 @@
 //! ```
 //!
 //! A message is *tainted* if a gap, extended until the line is empty again, overlaps [due, max(done, due + G)]. G makes
-//! quick and slow programs equally likely to be exposed. The program's own doing taints nothing.
+//! quick and slow programs equally likely to be exposed. The program's own doing taints nothing: neither a segment in which a
+//! thread waited or faulted, nor a gap of another thread at the same time. Unmapping and protecting memory make the kernel
+//! interrupt all cores that the process runs on (TLB shootdown, 12 to 30 us), and touching memory again shows as faults.
 //!
 //! The method is hopline's own; `docs/GATE.md` has the measurements behind each rule. What is never seen: interrupts inside a
 //! handler, and gaps shorter than the threshold.
@@ -35,6 +37,15 @@ pub struct Interval {
 }
 
 impl Interval {
+    /// The time of a segment.
+    #[must_use]
+    pub const fn of(segment: &LongSegment) -> Interval {
+        Interval {
+            start_ns: segment.start_ns,
+            end_ns: segment.end_ns(),
+        }
+    }
+
     /// How long it is, in nanoseconds.
     #[must_use]
     pub const fn len_ns(&self) -> u64 {
@@ -83,8 +94,10 @@ pub fn is_own(segment: &LongSegment) -> bool {
 /// The gaps of all loops and what they touch.
 #[derive(Clone, Debug, Default)]
 pub struct Gaps {
-    /// As they were seen, of all loops, sorted; they may overlap.
+    /// As they were seen, of all loops, sorted; they may overlap. Those in `own` are not among them.
     pub seen: Vec<Interval>,
+    /// Gaps that the program made itself, sorted: while they lasted, another loop waited or faulted in a segment of its own.
+    pub own: Vec<Interval>,
     /// Extended until the line was empty again, disjoint and sorted.
     pub extended: Vec<Interval>,
 }
@@ -93,20 +106,22 @@ impl Gaps {
     /// The gaps of a run. `more` are those of others on the line's cores, such as generators.
     #[must_use]
     pub fn find(evidence: &Evidence, more: &[Interval]) -> Gaps {
-        let of_loop = |noted: &LoopEvidence| {
-            let thresholds = Thresholds::of(noted);
-            let gaps = noted
-                .segments
-                .iter()
-                .filter(move |segment| thresholds.is_gap(segment));
-            gaps.map(|gap| Interval {
-                start_ns: gap.start_ns,
-                end_ns: gap.end_ns(),
-            })
-            .collect::<Vec<_>>()
+        let doings = Doings::of(evidence);
+        let (mut own, mut seen) = (Vec::new(), Vec::new());
+        let mut sort = |gap: Interval, by: Option<usize>| {
+            if doings.of_others(&gap, by) {
+                own.push(gap);
+            } else {
+                seen.push(gap);
+            }
         };
-        let mut seen: Vec<Interval> = evidence.loops.iter().flat_map(of_loop).collect();
-        seen.extend_from_slice(more);
+        for (at, noted) in evidence.loops.iter().enumerate() {
+            let thresholds = Thresholds::of(noted);
+            let gaps = noted.segments.iter().filter(|one| thresholds.is_gap(one));
+            gaps.for_each(|gap| sort(Interval::of(gap), Some(at)));
+        }
+        more.iter().for_each(|gap| sort(*gap, None));
+        own.sort_unstable();
         seen.sort_unstable();
         // What waits outside shows only once it is received: the line is empty when a reception has had time to find nothing.
         let receptions = evidence
@@ -124,7 +139,14 @@ impl Gaps {
         Gaps {
             extended: union(seen.iter().map(extend).collect()),
             seen,
+            own,
         }
+    }
+
+    /// Whether a gap is the program's own doing on another loop.
+    #[must_use]
+    pub fn is_own(&self, gap: &LongSegment) -> bool {
+        self.own.binary_search(&Interval::of(gap)).is_ok()
     }
 
     /// Whether a gap touched a message that was exposed for `exposure_ns` at least.
@@ -141,6 +163,18 @@ impl Gaps {
         let at = self.extended.partition_point(|gap| gap.end_ns <= from_ns);
         let gap = self.extended.get(at)?;
         (gap.start_ns < until_ns).then_some(*gap)
+    }
+
+    /// Nanoseconds of extended gaps in a span.
+    #[must_use]
+    pub fn extended_in(&self, from_ns: u64, until_ns: u64) -> u64 {
+        let at = self.extended.partition_point(|gap| gap.end_ns <= from_ns);
+        let inside = self.extended[at..]
+            .iter()
+            .take_while(|gap| gap.start_ns < until_ns);
+        inside
+            .map(|gap| gap.end_ns.min(until_ns) - gap.start_ns.max(from_ns))
+            .sum()
     }
 
     /// The gap, as it was seen, that a point in time lies in: the one that lasts longest.
@@ -164,6 +198,43 @@ impl Gaps {
         };
         let before_end = self.seen.partition_point(|gap| gap.start_ns < until_ns);
         self.seen[..before_end].iter().map(inside).sum()
+    }
+}
+
+/// When each loop waited or faulted by its own doing.
+struct Doings {
+    /// With the place of the loop, by their beginnings.
+    sorted: Vec<(Interval, usize)>,
+    /// The longest of them: how far back one that still lasts can have begun.
+    longest_ns: u64,
+}
+
+impl Doings {
+    fn of(evidence: &Evidence) -> Doings {
+        let mut sorted = Vec::new();
+        for (at, noted) in evidence.loops.iter().enumerate() {
+            let own = noted.segments.iter().filter(|segment| is_own(segment));
+            sorted.extend(own.map(|segment| (Interval::of(segment), at)));
+        }
+        sorted.sort_unstable();
+        let longest = sorted.iter().map(|(doing, _)| doing.len_ns()).max();
+        Doings {
+            sorted,
+            longest_ns: longest.unwrap_or(0),
+        }
+    }
+
+    /// Whether another loop than `but` was at it during that gap.
+    fn of_others(&self, gap: &Interval, but: Option<usize>) -> bool {
+        let first_ns = gap.start_ns.saturating_sub(self.longest_ns);
+        let near = |(doing, _): &(Interval, usize)| doing.start_ns < first_ns;
+        let from = self.sorted.partition_point(near);
+        let meets = self.sorted[from..]
+            .iter()
+            .take_while(|(doing, _)| doing.start_ns < gap.end_ns);
+        meets
+            .filter(|(_, at)| Some(*at) != but)
+            .any(|(doing, _)| doing.end_ns > gap.start_ns)
     }
 }
 
@@ -298,6 +369,9 @@ mod tests {
         assert!(gaps.taint(&messages[0], 9_500));
         assert!(!gaps.taint(&messages[0], 9_000));
         assert_eq!(gaps.time_in(0, 15_000), 5_000);
+        let extended = [(0, 15_000), (11_000, 40_000), (24_000, 40_000)];
+        let extended = extended.map(|(from, until)| gaps.extended_in(from, until));
+        assert_eq!(extended, [5_000, 13_000, 0]);
     }
 
     #[test]
@@ -321,5 +395,59 @@ mod tests {
         assert_eq!(gaps.extended, [joined]);
         assert_eq!(gaps.seen.len(), 2, "what is below the threshold is none");
         assert_eq!(joined.len_ns(), 8_000);
+    }
+
+    #[test]
+    fn a_gap_during_the_programs_own_doing_on_another_core_is_not_the_hosts() {
+        let faults = |faults| {
+            Some(Witness {
+                faults,
+                ..Witness::default()
+            })
+        };
+        let noted = |segments: Vec<LongSegment>| LoopEvidence {
+            segments,
+            idle_p99_9_ns: 100,
+            ..LoopEvidence::default()
+        };
+        // One core faults from 10 to 40 us; on the other are gaps at the same time and later. A gap of the same loop ends
+        // where its own doing begins, and that of a sender is seen like any other's.
+        let evidence = Evidence {
+            loops: vec![
+                noted(vec![
+                    segment(8_000, 2_000, Segment::Idle, None),
+                    segment(10_000, 30_000, Segment::Handler, faults(3)),
+                    segment(60_000, 30_000, Segment::Handler, faults(0)),
+                ]),
+                noted(vec![
+                    segment(12_000, 15_000, Segment::Idle, None),
+                    segment(40_000, 15_000, Segment::Idle, None),
+                    segment(62_000, 15_000, Segment::Idle, None),
+                ]),
+            ],
+            hops: vec![HopEvidence {
+                passages: vec![passage(13_000, 28_000), passage(63_000, 78_000)],
+                ..HopEvidence::default()
+            }],
+            began_ns: 0,
+        };
+        let at = |start_ns, end_ns| Interval { start_ns, end_ns };
+        let gaps = Gaps::find(&evidence, &[at(39_000, 41_000), at(100_000, 101_000)]);
+        assert_eq!(gaps.own, [at(12_000, 27_000), at(39_000, 41_000)]);
+        let seen = [
+            at(8_000, 10_000),
+            at(40_000, 55_000),
+            at(62_000, 77_000),
+            at(100_000, 101_000),
+        ];
+        assert_eq!(gaps.seen, seen);
+        let is_own = |of: usize, nth: usize| gaps.is_own(&evidence.loops[of].segments[nth]);
+        assert!(is_own(1, 0) && !is_own(1, 1) && !is_own(0, 0));
+        let tainted = |at: usize| gaps.taint(&evidence.hops[0].passages[at], 0);
+        assert!(!tainted(0), "what the program did is not excused");
+        assert!(
+            tainted(1),
+            "a long handler without a fault is no doing of that kind"
+        );
     }
 }

@@ -18,6 +18,8 @@ pub struct Slo {
     pub budget: Option<Budget>,
     /// Most that P99 may lie above P50, in nanoseconds.
     pub jitter_ns: Option<u64>,
+    /// Most that 99 of a hundred differences between the spans of two successive messages may be, in nanoseconds.
+    pub ipdv_ns: Option<u64>,
 }
 
 /// What `budget.toml` says.
@@ -43,7 +45,8 @@ impl Owed {
             let budget = limits(&mut params, problems);
             owed.slo = Slo {
                 budget: Some(budget).filter(|budget| !budget.limits().is_empty()),
-                jitter_ns: noted(jitter_ns(&mut params), problems).flatten(),
+                jitter_ns: noted(of_p99(&mut params, "jitter"), problems).flatten(),
+                ipdv_ns: noted(of_p99(&mut params, "ipdv"), problems).flatten(),
             };
             problems.0.extend(params.unknown().0);
         }
@@ -105,12 +108,13 @@ fn limits(params: &mut Params, problems: &mut Problems) -> Budget {
     budget
 }
 
-fn jitter_ns(params: &mut Params) -> Result<Option<u64>, Problem> {
-    let jitter_ns = params.span_ns("jitter")?;
-    if jitter_ns == Some(0) {
-        return Err(refused(params, "jitter", &BudgetError::Zero(Quantile::P99)));
+/// A limit that is not on the span itself, but on what its P99 is made of.
+fn of_p99(params: &mut Params, key: &'static str) -> Result<Option<u64>, Problem> {
+    let limit_ns = params.span_ns(key)?;
+    if limit_ns == Some(0) {
+        return Err(refused(params, key, &BudgetError::Zero(Quantile::P99)));
     }
-    Ok(jitter_ns)
+    Ok(limit_ns)
 }
 
 /// Says what a budget's error says, split into what and help.

@@ -158,6 +158,7 @@ impl Reactor {
     pub fn run(&mut self) {
         self.turns();
         let names = self.nodes.iter().map(|node| node.name().to_owned());
+        self.log.note_sheds(self.clock.stamp());
         self.log.hand_over(names);
     }
 
@@ -348,6 +349,7 @@ impl Reactor {
         } else {
             self.log.refresh();
         }
+        self.log.note_sheds(now_ns);
         self.account(Regime::Housekeeping, self.clock.stamp());
         self.counters.span_ns.set(self.mark_ns - self.began_ns);
         self.housekeep_at_ns = self.mark_ns + HOUSEKEEPING_NS;

@@ -195,8 +195,17 @@ impl<H: Handler> Consumer<H> {
                 // It was waiting when the one before was done with: one stamp ends the one and
                 // begins the other, and what lies between counts as this one's service.
                 Some(before_ns) if envelope.t_offer_ns <= before_ns => before_ns,
-                // After the pop: a plain read of the counter could be speculated to before it.
-                _ => clock.stamp_after(),
+                before_ns => {
+                    // After the pop: a plain read of the counter could be speculated to before it.
+                    let now_ns = clock.stamp_after();
+                    let since_ns = before_ns.unwrap_or(turn.mark_ns).min(now_ns);
+                    // It came after the one before was done with: between them is only the pop, so that a long span is a gap.
+                    if taken > 0 && turn.log.is_long(Segment::Idle, now_ns - since_ns) {
+                        account_until(t_before_ns.take(), H::REGIME, counters, turn);
+                        turn.account_idle(now_ns);
+                    }
+                    now_ns
+                }
             };
             match self.held.take() {
                 Some(hop) => held_until(t_dequeue_ns, hop, counters, turn),

@@ -9,7 +9,9 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::base::limits::{GAP_LOG_SEGMENTS, IDLE_FLOOR_NS, PACE_LOG, PACE_NS, SUSPECT_NS};
-use crate::budget::{LongSegment, LoopEvidence, Pace, Passage, Segment, Witness};
+use crate::budget::{
+    HopCounters, LongSegment, LoopEvidence, Pace, Passage, Segment, ShedNote, Witness,
+};
 use crate::host::ThreadUse;
 
 /// Chores between two looks at what idle turns take: a scan of a thousand buckets takes half a microsecond.
@@ -20,6 +22,9 @@ const IDLE_TURNS_MIN: u64 = 10_000;
 
 /// The highest floor: the longest threshold of a gap is no lower.
 const IDLE_FLOOR_MAX_NS: u64 = 5_000;
+
+/// Most notes of sheds, at most one for each of the loop's chores: a minute of them. What comes later is added to the last.
+const SHED_NOTES: usize = 1 << 16;
 
 /// Where a log is left at the end.
 pub(crate) type Shelf<T> = Arc<OnceLock<T>>;
@@ -111,6 +116,10 @@ struct Noting {
     before: ThreadUse,
     /// Times that the loop did its chores.
     chores: u32,
+    /// The hops that the loop's nodes offer to, and what they had shed when it was last looked at.
+    offers: Vec<Arc<HopCounters>>,
+    shed: u64,
+    sheds: Vec<ShedNote>,
     shelf: Shelf<LoopEvidence>,
 }
 
@@ -141,8 +150,9 @@ impl LoopLog {
         }
     }
 
-    /// A log that is left on that shelf. Call it before the run: it allocates and touches its memory.
-    pub(crate) fn on(shelf: Shelf<LoopEvidence>) -> LoopLog {
+    /// A log that is left on that shelf, of a loop whose nodes offer to those hops. Call it before the run: it allocates and
+    /// touches its memory.
+    pub(crate) fn on(shelf: Shelf<LoopEvidence>, offers: Vec<Arc<HopCounters>>) -> LoopLog {
         let nothing = LongSegment {
             start_ns: 0,
             len_ns: 1,
@@ -152,6 +162,12 @@ impl LoopLog {
         };
         let mut segments = vec![nothing; GAP_LOG_SEGMENTS];
         segments.clear();
+        let none = ShedNote {
+            at_ns: 1,
+            messages: 1,
+        };
+        let mut sheds = vec![none; SHED_NOTES];
+        sheds.clear();
         LoopLog {
             floor_ns: IDLE_FLOOR_NS,
             suspect_ns: SUSPECT_NS,
@@ -165,6 +181,9 @@ impl LoopLog {
                 paces: Paces::new(),
                 before: ThreadUse::default(),
                 chores: 0,
+                offers,
+                shed: 0,
+                sheds,
                 shelf,
             })),
         }
@@ -237,15 +256,23 @@ impl LoopLog {
         let Some(noting) = &mut self.noting else {
             return;
         };
-        let now = ThreadUse::now();
-        let since = now.since(&noting.before);
-        noting.before = now;
-        let witness = (!kind.speaks_for_itself()).then(|| Witness {
-            off_cpu_ns: since.off_cpu_ns(),
-            voluntary: since.voluntary as u32,
-            involuntary: since.involuntary as u32,
-            faults: since.faults as u32,
-        });
+        // Three system calls: not for a stretch that speaks for itself, or the frame behind it would wait for them. One that
+        // is a gap by any threshold has held that frame up already, and what happened in it must not be the next one's.
+        let witness =
+            if !kind.speaks_for_itself() || end_ns.saturating_sub(start_ns) >= IDLE_FLOOR_MAX_NS {
+                let now = ThreadUse::now();
+                let since = now.since(&noting.before);
+                noting.before = now;
+                Some(Witness {
+                    off_cpu_ns: since.off_cpu_ns(),
+                    voluntary: since.voluntary as u32,
+                    involuntary: since.involuntary as u32,
+                    faults: since.faults as u32,
+                })
+            } else {
+                None
+            };
+        let witness = witness.filter(|_| !kind.speaks_for_itself());
         if noting.segments.len() == noting.segments.capacity() {
             noting.lost += 1;
             return;
@@ -274,6 +301,26 @@ impl LoopLog {
         noting.chores = noting.chores.wrapping_add(1);
     }
 
+    /// Notes what was shed since the last call: a few loads where nothing was. For the loop's housekeeping.
+    pub(crate) fn note_sheds(&mut self, now_ns: u64) {
+        let Some(noting) = &mut self.noting else {
+            return;
+        };
+        let shed = noting.offers.iter().map(|hop| hop.shed_total()).sum();
+        let messages = shed - core::mem::replace(&mut noting.shed, shed);
+        if messages == 0 {
+            return;
+        }
+        let is_full = noting.sheds.len() == noting.sheds.capacity();
+        match noting.sheds.last_mut().filter(|_| is_full) {
+            Some(last) => last.messages += messages,
+            None => noting.sheds.push(ShedNote {
+                at_ns: now_ns,
+                messages,
+            }),
+        }
+    }
+
     /// Leaves what was noted on the shelf.
     pub(crate) fn hand_over(&mut self, nodes: impl Iterator<Item = String>) {
         let Some(noting) = self.noting.take() else {
@@ -290,6 +337,7 @@ impl LoopLog {
             idle_turns: noting.idle.total,
             paces: noting.paces.log,
             paces_lost: noting.paces.lost,
+            sheds: noting.sheds,
         });
     }
 }
@@ -378,7 +426,7 @@ mod tests {
     #[test]
     fn only_long_segments_are_noted_and_some_with_a_witness() {
         let shelf = Shelf::default();
-        let mut log = LoopLog::on(shelf.clone());
+        let mut log = LoopLog::on(shelf.clone(), Vec::new());
         log.begin();
         assert!(!log.is_long(Segment::Idle, IDLE_FLOOR_NS - 1));
         assert!(log.is_long(Segment::Idle, IDLE_FLOOR_NS));
@@ -395,5 +443,35 @@ mod tests {
             .collect();
         assert_eq!(witnesses, [false, true]);
         assert_eq!((evidence.segments[1].len_ns, evidence.lost), (7_000, 0));
+    }
+
+    #[test]
+    fn sheds_are_noted_when_they_are_noticed_and_none_twice() {
+        use crate::base::Shed;
+
+        let shelf = Shelf::default();
+        let hops: Vec<Arc<HopCounters>> = (0..2).map(|_| Arc::default()).collect();
+        let mut log = LoopLog::on(shelf.clone(), hops.clone());
+        log.begin();
+        log.note_sheds(10);
+        hops[0].shed(0, Shed::Full);
+        hops[1].shed(0, Shed::Rejected);
+        log.note_sheds(20);
+        log.note_sheds(30);
+        for at_ns in 0..SHED_NOTES as u64 + 3 {
+            hops[1].shed(0, Shed::Full);
+            log.note_sheds(40 + at_ns);
+        }
+        log.hand_over(std::iter::empty());
+        let sheds = &shelf.get().unwrap().sheds;
+        let first = ShedNote {
+            at_ns: 20,
+            messages: 2,
+        };
+        assert_eq!((sheds[0], sheds[1].messages), (first, 1));
+        assert_eq!(
+            (sheds.len(), sheds[SHED_NOTES - 1].messages),
+            (SHED_NOTES, 5)
+        );
     }
 }

@@ -197,7 +197,16 @@ impl Line {
             let counters = Arc::new(LoopCounters::default());
             let shelf = Shelf::default();
             let log = if notes {
-                LoopLog::on(Shelf::clone(&shelf))
+                // A ring that several hops share has one offering side, which is the first one's.
+                let hops = planned
+                    .at
+                    .iter()
+                    .flat_map(|node| &node_views[*node].outputs);
+                let offers = hops
+                    .map(|hop| &hop_views[*hop])
+                    .filter(|hop| hop.shares.is_none())
+                    .map(|hop| hop.offers.clone());
+                LoopLog::on(Shelf::clone(&shelf), offers.collect())
             } else {
                 LoopLog::off()
             };

@@ -8,8 +8,7 @@ use crate::{LINE, build, files};
 
 const LOAD: &str =
     "rate = \"5k/s\"\narrivals = \"bursty\"\nseed = 7\n[[feed]]\nsource = \"btc\"\nburst = 5\n";
-const BUDGET: &str =
-    "[slo]\np99 = \"5ms\"\njitter = \"1ms\"\n[hop.\"btc->book\"]\nof = \"wait\"\np50 = \"5us\"\n";
+const BUDGET: &str = "[slo]\np99 = \"5ms\"\njitter = \"1ms\"\nipdv = \"1ms\"\n[hop.\"btc->book\"]\nof = \"wait\"\np50 = \"5us\"\n";
 
 /// A text with pieces cut out, doubled, or put in from a list of troublemakers.
 fn mutated(text: &'static str) -> impl Strategy<Value = String> {

@@ -514,7 +514,7 @@ fn budgets_that_cannot_be_are_told() {
     assert_eq!(
         said_of_budget(
             "[slo]\np50 = \"20\"\np90 = \"20 lightyears\"\np99 = \"0us\"\np99_9 = \"100s\"\n\
-             max = 5\njitter = \"0s\"\n"
+             max = 5\njitter = \"0s\"\nipdv = \"0ns\"\n"
         ),
         "budget.toml:2:1: \"p50\" = \"20\" cannot be read\n  \
          help: write a span of time with its unit, such as \"20us\", \"5ms\" or \"10s\"\n\
@@ -527,7 +527,14 @@ fn budgets_that_cannot_be_are_told() {
          budget.toml:6:1: \"max\" is a whole number\n  \
          help: write a span with its unit, such as \"20us\"\n\
          budget.toml:7:1: \"jitter\" is a budget of zero, which can never hold\n  \
+         help: write the span that you can accept, such as \"20us\"\n\
+         budget.toml:8:1: \"ipdv\" is a budget of zero, which can never hold\n  \
          help: write the span that you can accept, such as \"20us\""
+    );
+    assert_eq!(
+        said_of_budget("[slo]\nipdv = \"often\"\n"),
+        "budget.toml:2:1: \"ipdv\" = \"often\" cannot be read\n  \
+         help: write a span of time with its unit, such as \"20us\", \"5ms\" or \"10s\""
     );
     assert_eq!(
         said_of_budget(

@@ -4,6 +4,11 @@
 //!   Evidence ─→ gaps ─→ exposure G (from a first pass) ─→ taint ─→ spans of each hop, raw and clean ─→ RunAnalysis
 //! ```
 //!
+//! Counted from when a message was sent instead of from when it was due, what is over a limit from end to end is the same: a
+//! sender's lateness is never in that span. What comes by UDP is dated from its receipt, or from the kernel's stamp of it. A
+//! source that makes its messages in its own turn dates them by its schedule; but late it is by what its loop does meanwhile,
+//! which is the line's own doing, or by gaps, which taint. That it cannot make them fast enough shows in its rate.
+//!
 //! Invariant: the same evidence and options give the same analysis.
 
 use std::collections::BTreeMap;
@@ -16,16 +21,16 @@ use hopline::topology::Report;
 use super::blame::{self, Causes};
 use super::budget::JITTER;
 use super::model::{
-    END_TO_END, GeneratorAnalysis, LedgerAnalysis, LimitCounts, LoopAnalysis, RunAnalysis, SCHEMA,
-    Slice, SpanAnalysis,
+    END_TO_END, GeneratorAnalysis, IPDV, LINE, LedgerAnalysis, LimitCounts, LoopAnalysis,
+    RESIDENCE, RunAnalysis, SCHEMA, SpanAnalysis,
 };
 use super::spans::{encoded, exceedances, quantile, quantiles};
+use super::timeline::{Due, timeline};
+use super::touch::{Host, Touch, consumer_loop};
+use super::ways::{Ways, ends};
 
 /// The least exposure, in nanoseconds, and the one of the first pass.
 pub const EXPOSURE_MIN_NS: u64 = 20_000;
-
-/// Slices of the timeline: a pixel or more each on any page.
-const SLICES: u64 = 200;
 
 /// What an analysis needs beside the evidence.
 #[derive(Clone, Debug, Default)]
@@ -40,82 +45,25 @@ pub struct Given {
     pub usual_work_ns: Option<u64>,
     /// Most that P99 may lie above P50 from end to end, in nanoseconds, if the case says so.
     pub jitter_ns: Option<u64>,
+    /// Most that P99 of [`IPDV`] may be, in nanoseconds, if the case says so.
+    pub ipdv_ns: Option<u64>,
+    /// UDP sources that date a datagram from its receipt: what it waited in the socket is in no span.
+    pub undated: Vec<String>,
     /// Gaps of the generators' own loops.
     pub generator_gaps: Vec<Interval>,
     /// What the generators say of themselves.
     pub generators: Vec<GeneratorAnalysis>,
 }
 
-/// A frame of a span: what it took and whether a gap touched it.
+/// A frame of a span: what it took, and what the host did to it.
 #[derive(Clone, Copy, Debug)]
 struct Taken {
     ns: u64,
-    due_ns: u64,
+    /// What it would have taken if only gaps had held it up.
+    floor_ns: u64,
+    /// For how long a stretch that nobody sees could have made it longer.
+    exposed_ns: u64,
     touch: Touch,
-}
-
-impl Taken {
-    fn is_clean(&self) -> bool {
-        self.touch == Touch::None
-    }
-}
-
-/// What the host did to a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Touch {
-    None,
-    /// A gap touched it.
-    Gap,
-    /// No gap did, but a core on its way ran slowly meanwhile.
-    Slowed,
-}
-
-/// What the host did, and to which frames.
-struct Host<'a> {
-    gaps: &'a Gaps,
-    exposure_ns: u64,
-    /// By loop.
-    slowed: Vec<Slowed>,
-}
-
-impl<'a> Host<'a> {
-    fn new(
-        evidence: &Evidence,
-        gaps: &'a Gaps,
-        exposure_ns: u64,
-        from_ns: u64,
-        usual_work_ns: Option<u64>,
-    ) -> Host<'a> {
-        let loops = evidence.loops.iter();
-        let slowed = loops.map(|noted| Slowed::find(noted, from_ns, usual_work_ns));
-        Host {
-            gaps,
-            exposure_ns,
-            slowed: slowed.collect(),
-        }
-    }
-
-    /// What it did to a message since `from_ns`, on one loop or on any.
-    fn touch(&self, passage: &Passage, from_ns: u64, on: Option<usize>) -> Touch {
-        if self.gaps.taint(passage, self.exposure_ns) {
-            return Touch::Gap;
-        }
-        let done_ns = passage.done_ns();
-        let mut loops = self.slowed.iter().enumerate();
-        if loops
-            .any(|(at, slowed)| on.is_none_or(|on| on == at) && slowed.touches(from_ns, done_ns))
-        {
-            return Touch::Slowed;
-        }
-        Touch::None
-    }
-}
-
-/// The loop of a hop's consumer.
-fn consumer_loop(evidence: &Evidence, hop: &str) -> Option<usize> {
-    let (_, consumer) = hop.rsplit_once("->")?;
-    let runs_it = |noted: &LoopEvidence| noted.nodes.iter().any(|node| node == consumer);
-    evidence.loops.iter().position(runs_it)
 }
 
 /// Analyses a run.
@@ -143,14 +91,13 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
             let taken: Vec<Taken> = passages
                 .iter()
                 .zip(&touches)
-                .map(|(passage, touch)| Taken {
-                    ns: match of {
+                .map(|(passage, touch)| {
+                    let ns = match of {
                         Of::Wait => u64::from(passage.wait_ns),
                         Of::Service => u64::from(passage.service_ns),
                         Of::Sojourn => passage.sojourn_ns(),
-                    },
-                    due_ns: passage.t_offer_ns,
-                    touch: *touch,
+                    };
+                    floors.taken(ns, passage.t_offer_ns, *touch)
                 })
                 .collect();
             let budget = reported.budget.as_ref().filter(|budget| budget.of == of);
@@ -165,13 +112,16 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
             spans.push(span);
         }
     }
-    let left: Vec<&Passage> = leaving(evidence).filter(measured).collect();
+    let ways = Ways::new(evidence);
+    let left: Vec<(usize, &Passage)> = leaving(evidence)
+        .filter(|(_, passage)| measured(passage))
+        .collect();
     let taken: Vec<Taken> = left
         .iter()
-        .map(|passage| Taken {
-            ns: passage.end_to_end_ns(),
-            due_ns: passage.due_ns(),
-            touch: host.touch(passage, passage.due_ns(), None),
+        .map(|(_, passage)| {
+            let due_ns = passage.due_ns();
+            let touch = host.touch(passage, due_ns, None);
+            floors.taken(passage.end_to_end_ns(), due_ns, touch)
         })
         .collect();
     let objective = report.end_to_end.budget.as_ref();
@@ -182,6 +132,10 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
             .jitter_ns
             .map(|limit_ns| jitter(&taken, &whole, limit_ns)),
     );
+    for limit in &mut whole.limits {
+        // Never the sender's lateness: see above.
+        limit.from_send = Some(limit.clean);
+    }
     let dropped: u64 = report
         .ledger
         .sources
@@ -189,11 +143,48 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
         .map(|source| source.kernel_dropped)
         .sum();
     whole.shed = dropped + report.hops.iter().map(|hop| hop.shed_once()).sum::<u64>();
-    let worst = blame::worst(evidence, &causes, &left, from_ns);
+    let worst = blame::worst(&causes, &ways, &left, from_ns);
     for frame in &worst {
         *whole.blame.entry(frame.cause.clone()).or_default() += 1;
     }
     spans.push(whole);
+    let resident: Vec<Taken> = left
+        .iter()
+        .zip(&taken)
+        .filter_map(|((hop, passage), taken)| {
+            let way = ways.of(*hop, passage)?;
+            let since_ns = way.first()?.1.t_offer_ns;
+            let ns = passage.done_ns().saturating_sub(since_ns);
+            Some(floors.taken(ns, since_ns, taken.touch))
+        })
+        .collect();
+    let lost_ways = left.len() - resident.len();
+    spans.push(floors.span((LINE, RESIDENCE), &resident, None));
+    let varied = variation(&left, &taken, evidence);
+    let limit = given.ipdv_ns.map(|ns| (Quantile::P99.name(), ns));
+    let limits = limit.map(|limit| BTreeMap::from([limit]));
+    spans.push(floors.span((LINE, IPDV), &varied, limits.as_ref()));
+    let mut notes = lost_words(evidence);
+    if lost_ways > 0 {
+        let of = left.len();
+        notes.push(format!(
+            "{lost_ways} of {of} messages that left could not be followed back to where they came in: residence is without them"
+        ));
+    }
+    if objective.is_some() || given.jitter_ns.is_some() || given.ipdv_ns.is_some() {
+        notes.extend(given.undated.iter().map(|source| {
+            format!(
+                "what is owed from end to end begins at the receipt by \"{source}\", not counting what a datagram \
+                 waited in the socket before: timestamps = \"kernel\" in its [[source]] counts that too"
+            )
+        }));
+    }
+    let due = left.iter().zip(&taken).map(|((_, passage), taken)| Due {
+        at_ns: passage.due_ns(),
+        took_ns: taken.ns,
+        is_tainted: !taken.touch.is_clean(),
+    });
+    let timeline = timeline(evidence, due, &gaps, from_ns, until_ns);
     RunAnalysis {
         schema: SCHEMA,
         line: report.line.name.clone(),
@@ -201,7 +192,7 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
         seed: given.seed,
         span_ns: until_ns - from_ns,
         exposure_ns,
-        loops: loops(report, evidence, &host, from_ns, until_ns),
+        loops: loops(report, evidence, &host, (from_ns, until_ns)),
         spans,
         generators: given.generators.clone(),
         source_held_back: report
@@ -210,15 +201,15 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
             .any(|stage| stage.role == "source" && stage.regimes_ns.held_back > 0),
         ledger: ledger(report),
         worst,
-        timeline: timeline(&taken, &gaps, from_ns, until_ns),
-        notes: lost_words(evidence),
+        timeline,
+        notes,
     }
 }
 
 /// The limit on P99 less P50: frames that lie above the median by more than it.
 fn jitter(taken: &[Taken], whole: &SpanAnalysis, limit_ns: u64) -> LimitCounts {
     let all: Vec<u64> = taken.iter().map(|frame| frame.ns).collect();
-    let clean = taken.iter().filter(|frame| frame.is_clean());
+    let clean = taken.iter().filter(|frame| frame.touch.is_clean());
     let clean: Vec<u64> = clean.map(|frame| frame.ns).collect();
     LimitCounts {
         quantile: JITTER.to_owned(),
@@ -229,10 +220,37 @@ fn jitter(taken: &[Taken], whole: &SpanAnalysis, limit_ns: u64) -> LimitCounts {
     }
 }
 
-/// The messages that left the line, over all hops that end in a sink which counts.
-fn leaving(evidence: &Evidence) -> impl Iterator<Item = &Passage> {
-    let passages = evidence.hops.iter().flat_map(|hop| &hop.passages);
-    passages.filter(|passage| passage.has_left())
+/// By how much the spans from end to end of messages differ that left by one sink one after the other. Two are clean if
+/// both messages are.
+fn variation(left: &[(usize, &Passage)], taken: &[Taken], evidence: &Evidence) -> Vec<Taken> {
+    let mut by_sink: BTreeMap<&str, Vec<(u64, &Taken)>> = BTreeMap::new();
+    for ((hop, passage), taken) in left.iter().zip(taken) {
+        let (_, sink) = ends(&evidence.hops[*hop].name);
+        let sink = by_sink.entry(sink).or_default();
+        sink.push((passage.done_ns(), taken));
+    }
+    let mut varied = Vec::with_capacity(taken.len());
+    for sink in by_sink.values_mut() {
+        // Of each hop they are in order; a sink may have several.
+        sink.sort_by_key(|(done_ns, _)| *done_ns);
+        varied.extend(sink.windows(2).map(|pair| {
+            let (one, next) = (pair[0].1, pair[1].1);
+            Taken {
+                ns: next.ns.abs_diff(one.ns),
+                floor_ns: next.floor_ns.abs_diff(one.floor_ns),
+                exposed_ns: next.ns.saturating_add(one.ns),
+                touch: next.touch.worse(one.touch),
+            }
+        }));
+    }
+    varied
+}
+
+/// The messages that left the line, over all hops that end in a sink which counts, each with its hop.
+fn leaving(evidence: &Evidence) -> impl Iterator<Item = (usize, &Passage)> {
+    let hops = evidence.hops.iter().enumerate();
+    let passages = hops.flat_map(|(at, hop)| hop.passages.iter().map(move |one| (at, one)));
+    passages.filter(|(_, passage)| passage.has_left())
 }
 
 fn last_done_ns(evidence: &Evidence) -> u64 {
@@ -248,6 +266,7 @@ fn last_done_ns(evidence: &Evidence) -> u64 {
 /// are no likelier to be touched than a quick one's.
 fn exposure(evidence: &Evidence, gaps: &Gaps, from_ns: u64) -> u64 {
     let clean = leaving(evidence)
+        .map(|(_, passage)| passage)
         .filter(|passage| passage.due_ns() >= from_ns && !gaps.taint(passage, EXPOSURE_MIN_NS));
     let mut clean: Vec<u64> = clean.map(Passage::end_to_end_ns).collect();
     clean.sort_unstable();
@@ -288,17 +307,15 @@ impl<'a> Floors<'a> {
         }
     }
 
-    /// The quantiles of frames that cost nothing and are only held up by the gaps that they meet.
-    fn host(&self, taken: &[Taken]) -> Vec<u64> {
-        let mut floor: Vec<u64> = taken
-            .iter()
-            .map(|frame| {
-                let met = self.gaps.first_seen_at(frame.due_ns);
-                met.map_or(0, |gap| gap.end_ns - frame.due_ns)
-            })
-            .collect();
-        floor.sort_unstable();
-        floor
+    /// A frame that took so long from a point in time on.
+    fn taken(&self, ns: u64, since_ns: u64, touch: Touch) -> Taken {
+        let met = self.gaps.first_seen_at(since_ns);
+        Taken {
+            ns,
+            floor_ns: met.map_or(0, |gap| gap.end_ns - since_ns),
+            exposed_ns: ns,
+            touch,
+        }
     }
 
     fn span(
@@ -308,13 +325,11 @@ impl<'a> Floors<'a> {
         limits: Option<&BTreeMap<&'static str, u64>>,
     ) -> SpanAnalysis {
         let raw: Vec<u64> = taken.iter().map(|frame| frame.ns).collect();
-        let clean: Vec<u64> = taken
-            .iter()
-            .filter(|frame| frame.is_clean())
-            .map(|frame| frame.ns)
-            .collect();
+        let clean = || taken.iter().filter(|frame| frame.touch.is_clean());
         // A stretch makes a frame longer if it falls into the span itself.
-        let mean_ns = clean.iter().sum::<u64>() as f64 / clean.len().max(1) as f64;
+        let exposed_ns: u64 = clean().map(|frame| frame.exposed_ns).sum();
+        let clean: Vec<u64> = clean().map(|frame| frame.ns).collect();
+        let mean_ns = exposed_ns as f64 / clean.len().max(1) as f64;
         let halves = [&clean[..clean.len() / 2], &clean[clean.len() / 2..]].map(|half| {
             let mut half = half.to_vec();
             half.sort_unstable();
@@ -333,8 +348,10 @@ impl<'a> Floors<'a> {
         let limits = counts.collect();
         let (raw_histogram, clean_histogram) = (encoded(&raw), encoded(&clean));
         let (mut raw, mut clean) = (raw, clean);
+        let mut floor: Vec<u64> = taken.iter().map(|frame| frame.floor_ns).collect();
         raw.sort_unstable();
         clean.sort_unstable();
+        floor.sort_unstable();
         SpanAnalysis {
             hop: hop.to_owned(),
             of: of.to_owned(),
@@ -346,7 +363,7 @@ impl<'a> Floors<'a> {
                 .count() as u64,
             raw: quantiles(&raw),
             clean: quantiles(&clean),
-            host_floor: quantiles(&self.host(taken)),
+            host_floor: quantiles(&floor),
             clean_p50_halves: halves,
             contamination: (self.hidden_per_ns * (mean_ns + self.hidden_mean_ns)).min(1.0),
             limits,
@@ -362,8 +379,7 @@ fn loops(
     report: &Report,
     evidence: &Evidence,
     host: &Host<'_>,
-    from_ns: u64,
-    until_ns: u64,
+    (from_ns, until_ns): (u64, u64),
 ) -> Vec<LoopAnalysis> {
     let span_ns = until_ns.saturating_sub(from_ns).max(1) as f64;
     let of_loop =
@@ -383,19 +399,20 @@ fn loops(
             let (mut gap_ns, mut own_ns) = (0u64, 0u64);
             let measured = |segment: &&hopline::budget::LongSegment| segment.start_ns >= from_ns;
             for segment in noted.segments.iter().filter(measured) {
-                if thresholds.is_gap(segment) {
+                let is_gap = thresholds.is_gap(segment);
+                let own = if is_gap && host.gaps.is_own(segment) {
+                    Some(blame::SHOOTDOWN)
+                } else {
+                    is_own(segment).then(|| blame::own_name(segment))
+                };
+                if let Some(name) = own {
+                    *found.own_faults.entry(name.to_owned()).or_default() += 1;
+                    own_ns += segment.len_ns + host.exposure_ns;
+                } else if is_gap {
                     found.gaps += 1;
                     gap_ns += segment.len_ns;
-                    *found
-                        .gaps_by_kind
-                        .entry(segment.kind.name().to_owned())
-                        .or_default() += 1;
-                } else if is_own(segment) {
-                    *found
-                        .own_faults
-                        .entry(blame::own_name(segment).to_owned())
-                        .or_default() += 1;
-                    own_ns += segment.len_ns + host.exposure_ns;
+                    let kind = segment.kind.name().to_owned();
+                    *found.gaps_by_kind.entry(kind).or_default() += 1;
                 }
             }
             found.gap_share = gap_ns as f64 / span_ns;
@@ -434,28 +451,6 @@ fn ledger(report: &Report) -> LedgerAnalysis {
     }
 }
 
-fn timeline(taken: &[Taken], gaps: &Gaps, from_ns: u64, until_ns: u64) -> Vec<Slice> {
-    let width_ns = ((until_ns - from_ns) / SLICES).max(1);
-    let mut slices: Vec<Slice> = (0..SLICES)
-        .map(|at| {
-            let begin_ns = from_ns + at * width_ns;
-            Slice {
-                at_ns: at * width_ns,
-                gap_ns: gaps.time_in(begin_ns, begin_ns + width_ns),
-                ..Slice::default()
-            }
-        })
-        .collect();
-    for frame in taken {
-        let at = ((frame.due_ns - from_ns) / width_ns).min(SLICES - 1) as usize;
-        let slice = &mut slices[at];
-        slice.frames += 1;
-        slice.max_ns = slice.max_ns.max(frame.ns);
-        slice.tainted += u64::from(!frame.is_clean());
-    }
-    slices
-}
-
 fn lost_words(evidence: &Evidence) -> Vec<String> {
     let lost = evidence.hops.iter().filter(|hop| hop.lost > 0);
     lost.map(|hop| {
@@ -479,3 +474,6 @@ pub fn of_quantile(quantiles: &super::model::Quantiles, quantile: Quantile) -> u
         Quantile::Max => quantiles.max,
     }
 }
+
+#[cfg(test)]
+mod tests;

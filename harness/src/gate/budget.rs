@@ -9,7 +9,7 @@
 //!    a fifth of the allowed share.
 //! 3. PASS: the upper bound of the share of all frames is allowed. Noise only adds latency.
 //! 4. FAIL: at most 85 % are tainted, and the lower bound of the share of clean frames is not allowed; from end to end only if
-//!    that is so counted from the sends as well.
+//!    that is so without what a late sender adds as well.
 //! 5. PASS_CLEAN: likewise the upper bound is allowed, and no doing of the program's own could be among what was left out.
 //! 6. INCONCLUSIVE: else.
 //!
@@ -62,9 +62,9 @@ pub const JITTER: &str = "jitter";
 /// A limit that a span owes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owed {
-    /// `from->to`, or [`END_TO_END`](super::model::END_TO_END).
+    /// `from->to`, [`END_TO_END`](super::model::END_TO_END) or [`LINE`](super::model::LINE).
     pub hop: String,
-    /// `wait`, `service`, `sojourn`, or [`END_TO_END`](super::model::END_TO_END).
+    /// `wait`, `service`, `sojourn`, [`END_TO_END`](super::model::END_TO_END) or [`IPDV`](super::model::IPDV).
     pub of: String,
     /// `p50`, `p90`, `p99`, `p99_9`, `max` or [`JITTER`].
     pub quantile: String,

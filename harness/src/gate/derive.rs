@@ -40,6 +40,8 @@ pub struct Asked {
     pub slo: Vec<(Quantile, u64)>,
     /// Most that P99 may lie above P50 from end to end; copied into the file.
     pub jitter_ns: Option<u64>,
+    /// Most that P99 of the differences between successive messages' spans may be; copied into the file.
+    pub ipdv_ns: Option<u64>,
     /// The hops that may lose nothing; copied into the file.
     pub lossless: Vec<String>,
     /// The part of each limit that is kept back, from 0 to below 1.
@@ -406,6 +408,9 @@ impl Derived {
         }
         if let Some(jitter_ns) = self.asked.jitter_ns {
             line(format!("jitter = \"{}\"", exact(jitter_ns)));
+        }
+        if let Some(ipdv_ns) = self.asked.ipdv_ns {
+            line(format!("ipdv = \"{}\"", exact(ipdv_ns)));
         }
         for (hop, envelopes) in &self.hops {
             line(format!("\n[hop.\"{hop}\"]\nof = \"sojourn\""));

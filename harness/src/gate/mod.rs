@@ -17,3 +17,6 @@ pub mod outcome;
 mod pooled;
 pub mod spans;
 pub mod stats;
+mod timeline;
+mod touch;
+mod ways;

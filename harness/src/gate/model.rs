@@ -20,6 +20,16 @@ pub const SCHEMA: u32 = 2;
 /// The name of the span from the intended time of a message until its order has left, in place of a hop's.
 pub const END_TO_END: &str = "end_to_end";
 
+/// The name in place of a hop's for spans of the line as a whole that begin where it does, and for what it does to spacing.
+pub const LINE: &str = "line";
+
+/// On [`LINE`]: the span from the first offer of a message to a hop until it has left. Lateness of whoever sent it is not in it.
+pub const RESIDENCE: &str = "residence";
+
+/// On [`LINE`]: by how much the spans from end to end of two messages differ that left by one sink one after the other, which is
+/// the difference between their spacing at the end and when they were due (IPDV of RFC 5481, without its sign).
+pub const IPDV: &str = "ipdv";
+
 /// The percentiles of a span. All zero where there was no sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quantiles {
@@ -57,8 +67,7 @@ pub struct LimitCounts {
     pub raw: Exceedances,
     /// Those that no gap of the host touched.
     pub clean: Exceedances,
-    /// From end to end only: the clean ones counted from when they were sent instead of when they were due, so that a late
-    /// generator is not held against the line.
+    /// From end to end only: the clean ones without what a late generator added to them. A FAIL needs it.
     #[serde(default)]
     pub from_send: Option<Exceedances>,
 }
@@ -66,9 +75,9 @@ pub struct LimitCounts {
 /// A span of a hop, or the one from end to end, in one run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SpanAnalysis {
-    /// `from->to`, or [`END_TO_END`].
+    /// `from->to`, [`END_TO_END`] or [`LINE`].
     pub hop: String,
-    /// `wait`, `service`, `sojourn`, or [`END_TO_END`].
+    /// `wait`, `service`, `sojourn`; [`END_TO_END`]; [`RESIDENCE`] or [`IPDV`].
     pub of: String,
     /// Frames.
     pub n: u64,
@@ -126,7 +135,8 @@ pub struct LoopAnalysis {
     pub gap_share: f64,
     /// Gaps by the kind of segment that they were found in.
     pub gaps_by_kind: BTreeMap<String, u64>,
-    /// The program's own doing, by name: `page_fault`, `blocked_in_handler`.
+    /// The program's own doing, by name: `page_fault`, `blocked_in_handler`, and `shootdown` for gaps at the time of one of
+    /// these on another loop.
     pub own_faults: BTreeMap<String, u64>,
     /// The share of the time that those touch.
     pub own_fault_share: f64,
@@ -188,7 +198,11 @@ pub struct WorstFrame {
     pub at_ns: u64,
     /// From its due time until it was done with.
     pub took_ns: u64,
-    /// `queueing`, `service`, `held_back`, `host_gap`, `preempted`, `page_fault`, `blocked_in_handler` or `interrupt_or_own`.
+    /// From its due time until it was first offered to a hop, which is before its way begins.
+    #[serde(default)]
+    pub late_ns: u64,
+    /// `queueing`, `service`, `held_back{CONSUMER}`, `host_gap`, `preempted`, `page_fault`, `blocked_in_handler`, `shootdown` or
+    /// `interrupt_or_own`.
     pub cause: String,
     /// Where, if the cause has a place: a hop, a node or a loop.
     pub place: String,
@@ -209,9 +223,9 @@ pub struct Slice {
     pub tainted: u64,
     /// Time lost to gaps, over all loops.
     pub gap_ns: u64,
-    /// Messages shed.
+    /// Messages shed on hops: noticed in it, up to a millisecond after they were.
     pub shed: u64,
-    /// Most frames that waited on one hop.
+    /// Most messages that waited on one hop.
     pub depth_max: u64,
 }
 
@@ -237,7 +251,8 @@ pub struct RunAnalysis {
     pub spans: Vec<SpanAnalysis>,
     /// Each generator.
     pub generators: Vec<GeneratorAnalysis>,
-    /// Whether the line held its sources back.
+    /// Whether the line held its sources back: hops had no room, or the loop of a source that makes its messages in its own turn
+    /// had no time for it.
     pub source_held_back: bool,
     /// What was counted.
     pub ledger: LedgerAnalysis,

@@ -9,15 +9,31 @@ use std::time::Duration;
 
 use hopline::base::limits::PASSAGES_DEFAULT;
 use hopline::budget::taint::Interval;
-use hopline::topology::Registry;
+use hopline::budget::{Evidence, Passage};
+use hopline::config::Feed;
+use hopline::topology::{Registry, Report};
 
 use super::analyse::{Given, analyse};
-use super::model::{LoopAnalysis, RunAnalysis};
+use super::model::{GeneratorAnalysis, LoopAnalysis, RunAnalysis};
+use super::ways::ends;
 use crate::cli::Shape;
 use crate::exit::{Exit, Failure};
+use crate::load::made_in_turn;
 use crate::run::{Done, Options};
 use crate::sender::{GeneratorGaps, SenderReport};
 use crate::{case, out, run};
+
+/// A source that is as late as that is in time: no more than 0.2 % of the shortest run that shows anything.
+const IN_TIME_NS: u64 = 1_000_000;
+
+/// The last part of a run, one in so many, that may be left out of what a source was due to make.
+const NEAR_END: u64 = 10;
+
+/// From which share of its time on a loop is busy all the time: the rest is what it takes to look for work.
+const BUSY_MIN: f64 = 0.95;
+
+/// The largest share of gaps with which a loop that has no time has none by its own doing.
+const GAPS_MAX: f64 = 0.10;
 
 /// What a run is to be like.
 #[derive(Clone, Copy, Debug)]
@@ -84,22 +100,91 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
         taps: Vec::new(),
     };
     let passages = passages(ready.rate_per_s, once.warmup + once.span);
+    let feeds = std::mem::take(&mut ready.made_in_turn);
+    let undated = std::mem::take(&mut ready.undated);
     let Done { run, evidence } = run::measured(ready, &options, Some(passages))?;
+    let mut generators: Vec<GeneratorAnalysis> =
+        run.senders.iter().map(SenderReport::analysis).collect();
+    generators.extend(in_turn(&feeds, &run.report, &evidence)?);
     let given = Given {
         seed: once.seed.unwrap_or(0),
         warmup_ns: once.warmup.as_nanos() as u64,
         exposure_ns: once.exposure_ns,
         usual_work_ns: once.usual_work_ns,
         jitter_ns: run.jitter_budget_ns,
+        ipdv_ns: run.ipdv_budget_ns,
+        undated,
         generator_gaps: run.sender_gaps.as_ref().map(intervals).unwrap_or_default(),
-        generators: run.senders.iter().map(SenderReport::analysis).collect(),
+        generators,
     };
     let mut analysis = analyse(&run.report, &evidence, &given);
+    // A source in a loop that has no time left for it is held back as well as one that finds no room.
+    let sources: Vec<&str> = feeds.iter().map(|feed| feed.source.as_str()).collect();
+    analysis.source_held_back |= has_no_time(&sources, &run.report, &analysis.loops);
     analysis.notes.extend(run.notes.iter().cloned());
     if let Some(gaps) = &run.sender_gaps {
         analysis.loops.push(generator_loop(gaps, analysis.span_ns));
     }
     Ok((analysis, Exit::of(&run.report)))
+}
+
+/// Whether a loop that runs one of these sources, which make their messages in their own turn, is busy all the time, mostly with
+/// something else than making them, and not because the host takes it.
+fn has_no_time(sources: &[&str], report: &Report, loops: &[LoopAnalysis]) -> bool {
+    let making_ns = |node: &String| {
+        let stage = report.stages.iter().find(|stage| stage.name == *node);
+        let stage = stage.filter(|stage| sources.contains(&stage.name.as_str()));
+        stage.map(|stage| stage.regimes_ns.io)
+    };
+    report.placement.iter().zip(loops).any(|(placed, found)| {
+        let made: Vec<u64> = placed.planned.nodes.iter().filter_map(making_ns).collect();
+        let busy_ns = placed.span_ns.saturating_sub(placed.regimes_ns.idle);
+        !made.is_empty()
+            && busy_ns as f64 >= BUSY_MIN * placed.span_ns.max(1) as f64
+            && found.gap_share <= GAPS_MAX
+            && 2 * made.iter().sum::<u64>() <= busy_ns
+    })
+}
+
+/// What sources that make their messages in their own turns were due to make, and made: until the drain began, or until they
+/// were last seen to be in time, if that was near the end. One that is caught by a gap of the host there is no slow source.
+fn in_turn(
+    feeds: &[Feed],
+    report: &Report,
+    evidence: &Evidence,
+) -> Result<Vec<GeneratorAnalysis>, Failure> {
+    let drained_ns = report.drain.as_ref().map_or(0, |drain| drain.elapsed_ns);
+    let end_ns = report.line.elapsed_ns.saturating_sub(drained_ns);
+    let made = |feed: &Feed| {
+        let in_time_ns = in_time_ns(evidence, &feed.source);
+        let span_ns = in_time_ns
+            .filter(|at_ns| *at_ns >= end_ns - end_ns / NEAR_END && *at_ns < end_ns)
+            .unwrap_or(end_ns);
+        let source = report.ledger.sources.get(&feed.source);
+        let made = source.map_or(0, |source| source.received);
+        made_in_turn(feed, made, span_ns).map_err(|error| {
+            let what = format!("the schedule of \"{}\": {error}", feed.source);
+            Failure::io(
+                what,
+                "the capture whose rhythm it follows must stay as it is during a run",
+            )
+        })
+    };
+    feeds.iter().map(made).collect()
+}
+
+/// When the last message of a source was due, in nanoseconds from the start, that was taken off its first hop in time.
+fn in_time_ns(evidence: &Evidence, source: &str) -> Option<u64> {
+    let hops = evidence
+        .hops
+        .iter()
+        .filter(|hop| ends(&hop.name).0 == source);
+    let passages = hops.flat_map(|hop| &hop.passages);
+    // Of a message that waited for a source which was held back the wait counts from when it was due.
+    let in_time = passages
+        .filter(|one| u64::from(one.origin_ns) + u64::from(one.wait_ns) <= IN_TIME_NS)
+        .map(Passage::due_ns);
+    in_time.max()?.checked_sub(evidence.began_ns)
 }
 
 /// The gaps of the thread that sent: its loop is this program's own, so all its long stretches are gaps.
@@ -124,5 +209,96 @@ fn generator_loop(gaps: &GeneratorGaps, span_ns: u64) -> LoopAnalysis {
         gaps_by_kind: [("generator".to_owned(), gaps.count)].into(),
         log_lost: gaps.lost,
         ..LoopAnalysis::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hopline::budget::HopEvidence;
+    use hopline::config::Content;
+    use hopline::feed::{Arrivals, Shape as LoadShape};
+
+    use crate::view::summary::tests::a_run;
+
+    /// A source that makes a message each 100 us, and takes `each_ns` for one; from `stops_ns` on something stops it. A second
+    /// that ends with a drain of a millisecond.
+    fn achieved(each_ns: u64, stops_ns: u64) -> f64 {
+        let feed = Feed {
+            source: "in".to_owned(),
+            content: Content::Datagrams { bytes: 64 },
+            rate_per_s: 10_000.0,
+            shape: LoadShape::Of(Arrivals::Constant),
+            seed: 1,
+        };
+        let (began_ns, end_ns) = (5_000, 1_000_000_000);
+        let made = |nth: u64| (nth * 100_000, (nth * 100_000).max(nth * each_ns));
+        let made = (0..10_000).map(made);
+        let made = made.take_while(|(_, at_ns)| *at_ns < stops_ns.min(end_ns));
+        let passages = made.map(|(due_ns, at_ns)| Passage {
+            t_offer_ns: began_ns + at_ns,
+            origin_ns: (at_ns - due_ns) as u32,
+            ..Passage::default()
+        });
+        let passages: Vec<Passage> = passages.collect();
+        let mut report = a_run().report;
+        let (_, mut counted) = report.ledger.sources.pop_first().unwrap();
+        counted.received = passages.len() as u64;
+        report.ledger.sources = [("in".to_owned(), counted)].into();
+        report.line.elapsed_ns = end_ns + 1_000_000;
+        let mut drain = report.drain.clone().unwrap_or_default();
+        drain.elapsed_ns = 1_000_000;
+        report.drain = Some(drain);
+        let evidence = Evidence {
+            hops: vec![HopEvidence {
+                name: "in->stage".to_owned(),
+                passages,
+                lost: 0,
+            }],
+            began_ns,
+            ..Evidence::default()
+        };
+        let generators = in_turn(&[feed], &report, &evidence).unwrap();
+        generators[0].achieved_per_s / generators[0].offered_per_s
+    }
+
+    #[test]
+    fn a_source_that_cannot_make_its_messages_fast_enough_is_seen() {
+        assert!(achieved(50_000, u64::MAX) > 0.999);
+        let slow = achieved(105_000, u64::MAX);
+        assert!((slow - 1.0 / 1.05).abs() < 0.001, "{slow}");
+    }
+
+    #[test]
+    fn a_loop_without_time_for_its_source_holds_it_back_unless_the_host_or_the_source_takes_it() {
+        let held = |idle, making, gap_share| {
+            let mut report = a_run().report;
+            report.placement.truncate(1);
+            report.placement[0].span_ns = 1_000_000;
+            report.placement[0].regimes_ns.idle = idle;
+            let stage = report.stages.iter_mut().find(|stage| stage.name == "btc");
+            stage.unwrap().regimes_ns.io = making;
+            let found = LoopAnalysis {
+                gap_share,
+                ..LoopAnalysis::default()
+            };
+            has_no_time(&["btc"], &report, &[found])
+        };
+        assert!(held(10_000, 100_000, 0.01));
+        assert!(!held(200_000, 100_000, 0.01), "it had time");
+        assert!(!held(10_000, 600_000, 0.01), "the source took it");
+        assert!(!held(10_000, 100_000, 0.4), "the host took it");
+        assert!(!has_no_time(
+            &["elsewhere"],
+            &a_run().report,
+            &[LoopAnalysis::default()]
+        ));
+    }
+
+    #[test]
+    fn a_gap_near_the_end_is_no_slow_source_and_a_stop_before_is_one() {
+        assert!(achieved(50_000, 950_000_000) > 0.999);
+        let stopped = achieved(50_000, 800_000_000);
+        assert!((stopped - 0.8).abs() < 0.001, "{stopped}");
     }
 }

@@ -109,16 +109,17 @@ fn jitter(lines: &mut Lines<'_>, run: &RunReport) {
     if whole.sojourn_ns.count == 0 {
         return;
     }
-    let text = format!("{} from end to end (p99 - p50)", Span(whole.jitter_ns));
-    let Some(budget_ns) = run.jitter_budget_ns else {
-        return lines.add("jitter:", &text, Tone::Plain);
-    };
-    let tone = if whole.jitter_ns > budget_ns {
-        Tone::Warn
-    } else {
-        Tone::Plain
-    };
-    let text = format!("{text}, budget {}", limit(budget_ns));
+    let mut text = format!("{} from end to end (p99 - p50)", Span(whole.jitter_ns));
+    let mut tone = Tone::Plain;
+    if let Some(budget_ns) = run.jitter_budget_ns {
+        text += &format!(", budget {}", limit(budget_ns));
+        if whole.jitter_ns > budget_ns {
+            tone = Tone::Warn;
+        }
+    }
+    if let Some(budget_ns) = run.ipdv_budget_ns {
+        text += &format!("; ipdv: budget {}, gate judges it", limit(budget_ns));
+    }
     lines.add("jitter:", &text, tone);
 }
 
@@ -348,6 +349,7 @@ pub(crate) mod tests {
             listeners: Vec::new(),
             warmup_ns: 0,
             jitter_budget_ns: ready.jitter_ns,
+            ipdv_budget_ns: ready.ipdv_ns,
             notes: Vec::new(),
         }
     }

@@ -146,7 +146,8 @@ fn run(seed: u64, factor: f64) -> RunAnalysis {
         }
         let tainted = stall > 0;
         let struck = draw.next() as usize % HOPS.len();
-        let mut took = draw.span(2_100.0, 0.08);
+        let late_ns = draw.span(2_100.0, 0.08);
+        let mut took = late_ns;
         let mut path = Vec::new();
         for (at, (hop, wait, service, ..)) in HOPS.iter().enumerate() {
             if (at == 0 && frame % 2 == 1) || (at == 1 && frame % 2 == 0) {
@@ -196,6 +197,7 @@ fn run(seed: u64, factor: f64) -> RunAnalysis {
         worst.push(WorstFrame {
             at_ns: frame * 833_333,
             took_ns: took,
+            late_ns,
             cause: cause.to_owned(),
             place,
             path,

@@ -85,10 +85,14 @@ impl<'a> Evidence<'a> {
             ));
         }
         if self.n == 0 {
-            return Some(Said::inconclusive(
-                "samples",
-                "no frame was measured here: see that the load reaches this hop",
-            ));
+            let next = match self.sent_least().filter(|&sent| sent < RATE_MIN) {
+                Some(sent) => format!(
+                    "no frame that was due after the warm-up came here, with {} of the offered rate: a lower rate",
+                    percent(sent)
+                ),
+                None => "no frame was measured here: see that the load reaches this hop".to_owned(),
+            };
+            return Some(Said::inconclusive("samples", next));
         }
         let runs = self.found.iter().filter(|(_, span, _)| span.n > 0).count();
         if runs < self.runs.len() {
@@ -117,6 +121,12 @@ impl<'a> Evidence<'a> {
                 (2 * least).div_ceil(n.max(1))
             ),
         )
+    }
+
+    /// The least part of its offered rate that a generator sent in any run.
+    fn sent_least(&self) -> Option<f64> {
+        let sent = self.runs.iter().filter_map(RunAnalysis::sent_share);
+        sent.reduce(f64::min)
     }
 
     fn rate(&self) -> Option<Said> {

@@ -184,6 +184,16 @@ fn no_samples_never_pass() {
         }),
         unclear("samples")
     );
+    let behind = |run: &mut RunAnalysis| {
+        empty(run);
+        run.generators[0].achieved_per_s = 5_000.0;
+    };
+    let verdict = judged(&runs(behind));
+    assert_eq!(verdict.reason, "samples");
+    assert!(
+        verdict.next_step.contains("25 % of the offered rate"),
+        "{verdict:?}"
+    );
     let mut one = runs(|_| ());
     empty(&mut one[0]);
     assert_eq!(judged(&one).reason, "samples", "one of three");
@@ -329,7 +339,7 @@ fn a_limit_in_the_band_is_not_judged() {
 }
 
 #[test]
-fn from_end_to_end_a_fail_needs_the_sends_to_fail_too() {
+fn from_end_to_end_a_fail_stands_without_what_a_late_sender_adds() {
     let end_to_end = |from_send| {
         move |run: &mut RunAnalysis| {
             slow(run);
@@ -349,6 +359,30 @@ fn from_end_to_end_a_fail_needs_the_sends_to_fail_too() {
     );
     assert_eq!(word(None), unclear("generator"), "not counted at all");
     assert_eq!(word(Some(exceedances(9_000, 500, 1.0))).0, Word::Fail);
+    // All that is clean is the line's, as every run of this program has it.
+    let same = |run: &mut RunAnalysis| {
+        end_to_end(None)(run);
+        limit(run).from_send = Some(limit(run).clean);
+    };
+    let runs = runs(same);
+    let verdict = judge(&runs, &owed(&runs), &Options::default()).remove(0);
+    assert_eq!(verdict.word, Word::Fail);
+}
+
+#[test]
+fn variation_of_spacing_is_judged_as_any_span() {
+    use crate::gate::model::{IPDV, LINE};
+
+    let of_line = |run: &mut RunAnalysis| {
+        slow(run);
+        span(run).hop = LINE.into();
+        span(run).of = IPDV.into();
+    };
+    let runs = runs(of_line);
+    let owed = owed(&runs);
+    assert_eq!((&*owed[0].hop, &*owed[0].of), ("line", "ipdv"));
+    let verdict = judge(&runs, &owed, &Options::default()).remove(0);
+    assert_eq!((verdict.word, verdict.clean_ns), (Word::Fail, 30_000));
 }
 
 #[test]

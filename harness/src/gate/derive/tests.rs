@@ -49,6 +49,7 @@ fn asked(slo: &[(Quantile, u64)]) -> Asked {
     Asked {
         slo: slo.to_vec(),
         jitter_ns: Some(80_000),
+        ipdv_ns: Some(70_000),
         lossless: vec!["left->join".to_owned()],
         margin: MARGIN,
     }
@@ -104,7 +105,7 @@ fn the_text_is_a_budget_that_the_parser_takes() {
     )
     .unwrap();
     let slo = case.slo();
-    assert_eq!(slo.jitter_ns, Some(80_000));
+    assert_eq!((slo.jitter_ns, slo.ipdv_ns), (Some(80_000), Some(70_000)));
     let limits: Vec<u64> = slo
         .budget
         .iter()

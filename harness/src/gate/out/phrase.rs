@@ -290,6 +290,19 @@ mod tests {
     }
 
     #[test]
+    fn a_span_of_the_line_has_its_name_before_the_quantile() {
+        use crate::gate::model::{IPDV, LINE};
+
+        let verdict = Verdict {
+            hop: LINE.to_owned(),
+            of: IPDV.to_owned(),
+            quantile: "p99".to_owned(),
+            ..Verdict::default()
+        };
+        assert_eq!(place(&verdict), "line ipdv p99");
+    }
+
+    #[test]
     fn the_worst_word_is_first_and_then_the_farthest_over_its_budget() {
         let given = [
             verdict(Word::Pass, 10),

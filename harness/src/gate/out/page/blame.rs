@@ -11,12 +11,13 @@ use crate::gate::out::phrase::{escape, hop, span_of};
 use crate::view::text::grouped;
 
 /// The causes in the order of their bars: the program's own first, the host's last.
-const CAUSES: [(&str, &str); 8] = [
+const CAUSES: [(&str, &str); 9] = [
     ("queueing", "queueing"),
     ("service", "service"),
     ("held_back", "held back"),
     ("page_fault", "page fault"),
     ("blocked_in_handler", "blocked in handler"),
+    ("shootdown", "shootdown"),
     ("interrupt_or_own", "interrupt or own"),
     ("preempted", "preempted"),
     ("host_gap", "host gap"),
@@ -28,11 +29,18 @@ const LABEL_SHARE: f64 = 0.12;
 /// The place of a cause in the palette, and its words; what has a parameter, such as `held_back{book}`, is told by what
 /// stands before it.
 pub(super) fn cause(name: &str) -> (usize, String) {
-    let root = name.split(['{', '(']).next().unwrap_or(name);
-    match CAUSES.iter().position(|(cause, _)| *cause == root) {
-        Some(at) => (at, name.replacen(root, CAUSES[at].1, 1)),
-        None => (CAUSES.len(), name.replace('_', " ")),
-    }
+    let (root, of) = match name.strip_suffix('}').and_then(|name| name.split_once('{')) {
+        Some((root, of)) => (root, Some(of)),
+        None => (name, None),
+    };
+    let Some(at) = CAUSES.iter().position(|(cause, _)| *cause == root) else {
+        return (CAUSES.len(), name.replace('_', " "));
+    };
+    let words = CAUSES[at].1;
+    (
+        at,
+        of.map_or(words.to_owned(), |of| format!("{words} by {of}")),
+    )
 }
 
 /// The bars.
@@ -115,8 +123,11 @@ mod tests {
 
     #[test]
     fn a_cause_keeps_its_parameter_and_an_unknown_one_its_name() {
-        assert_eq!(cause("held_back{book}"), (2, "held back{book}".to_owned()));
-        assert_eq!(cause("host_gap"), (7, "host gap".to_owned()));
-        assert_eq!(cause("moon_phase"), (8, "moon phase".to_owned()));
+        assert_eq!(
+            cause("held_back{book}"),
+            (2, "held back by book".to_owned())
+        );
+        assert_eq!(cause("host_gap"), (8, "host gap".to_owned()));
+        assert_eq!(cause("moon_phase"), (9, "moon phase".to_owned()));
     }
 }

@@ -71,15 +71,24 @@ pub(super) fn ledger(report: &GateReport) -> String {
             }));
         }
         for generator in &run.generators {
+            // Of what a source makes in its own turn the line's spans have the lateness.
+            let has_lateness = generator.lateness.max > 0;
+            let late = |ns: u64| {
+                if has_lateness {
+                    span(ns)
+                } else {
+                    "–".to_owned()
+                }
+            };
             offered.push(vec![
                 name.clone(),
                 escape(&generator.source),
                 rate(generator.offered_per_s),
                 rate(generator.achieved_per_s),
                 grouped(generator.missed),
-                span(generator.lateness.p50),
-                span(generator.lateness.p99),
-                span(generator.lateness.max),
+                late(generator.lateness.p50),
+                late(generator.lateness.p99),
+                late(generator.lateness.max),
             ]);
         }
         if run.source_held_back {

@@ -42,7 +42,7 @@ pub(super) fn section(report: &GateReport) -> String {
 }
 
 const LEGEND: &str = "<p class=\"legend\"><span><i class=\"key bar clean\"></i>no gap touched a frame</span> \
-<span><i class=\"key bar gap\"></i>gaps of the host</span> <span><i class=\"key bar depth\"></i>frames waiting</span> \
+<span><i class=\"key bar gap\"></i>gaps of the host</span> <span><i class=\"key bar depth\"></i>messages waiting</span> \
 <span><i class=\"key bar shed\"></i>messages shed</span></p>\n";
 
 /// Slices joined to columns.
@@ -124,7 +124,7 @@ fn tracks(run: &RunAnalysis) -> String {
     out += &track(
         "low",
         "Depth of the fullest hop",
-        &format!("at most {} frames", grouped(deepest)),
+        &format!("at most {} messages", grouped(deepest)),
         &bars(
             columns
                 .iter()

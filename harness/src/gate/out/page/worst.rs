@@ -1,6 +1,7 @@
 //! The worst frames of all runs, each with its way through the line.
 //!
-//! Invariant: a stop's bar begins where the one before it ends, on the scale of its own frame.
+//! Invariant: a stop's bar begins where the one before it ends, on the scale of its own frame; what was before the first stop
+//! has a bar too.
 
 use super::blame::cause;
 use super::span;
@@ -30,7 +31,8 @@ pub(super) fn section(report: &GateReport) -> String {
         return String::new();
     }
     let mut out = String::from(
-        "<p class=\"legend\"><span><i class=\"key bar wait\"></i>waiting on the hop</span> \
+        "<p class=\"legend\"><span><i class=\"key bar late\"></i>due, and not yet offered by its source</span> \
+         <span><i class=\"key bar wait\"></i>waiting on the hop</span> \
          <span><i class=\"key bar service\"></i>in the handler</span></p>\n<div class=\"frames\">\n",
     );
     for (place, (run, frame)) in frames.iter().take(FRAMES_MAX).enumerate() {
@@ -67,12 +69,22 @@ fn way(frame: &WorstFrame) -> String {
         .clone()
         .map(|stop| stop.wait_ns.saturating_add(stop.service_ns))
         .fold(0, u64::saturating_add);
-    let all = frame.took_ns.max(of_path).max(1) as f64;
+    let of_all = of_path.saturating_add(frame.late_ns);
+    let all = frame.took_ns.max(of_all).max(1) as f64;
     let mut out = String::from(
         "<table class=\"way\"><thead><tr><th scope=\"col\">Hop</th><th scope=\"col\">On its way</th>\
          <th scope=\"col\" class=\"n\">Wait</th><th scope=\"col\" class=\"n\">Service</th></tr></thead><tbody>\n",
     );
-    let mut from = 0.0;
+    let mut from = frame.late_ns as f64 / all;
+    if frame.late_ns > 0 {
+        out += &format!(
+            "<tr><th scope=\"row\">before the first hop</th><td><svg class=\"stop\" aria-hidden=\"true\"><rect class=\"way\" x=\"0\" \
+             width=\"100%\" y=\"0\" height=\"100%\"/><rect class=\"late\" x=\"0\" width=\"{}\" y=\"0\" height=\"100%\"/></svg></td>\
+             <td class=\"n\">{}</td><td class=\"n\">–</td></tr>\n",
+            percent(seen(from)),
+            span(frame.late_ns)
+        );
+    }
     for stop in stops {
         let (wait, service) = (stop.wait_ns as f64 / all, stop.service_ns as f64 / all);
         out += &format!(
@@ -90,10 +102,10 @@ fn way(frame: &WorstFrame) -> String {
         from += wait + service;
     }
     out += "</tbody></table>\n";
-    let rest = frame.took_ns.saturating_sub(of_path);
+    let rest = frame.took_ns.saturating_sub(of_all);
     if rest > 0 {
         out += &format!(
-            "<p class=\"hint\">{} passed outside these hops: before the first or after the last.</p>\n",
+            "<p class=\"hint\">{} passed on no hop that is known.</p>\n",
             span(rest)
         );
     }
