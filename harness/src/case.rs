@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use hopline::base::limits::CONFIG_BYTES_MAX;
 use hopline::config::{
-    Case, CaseFiles, Content as Made, Feed, FeedMode, HopSetting, Load, Overrides, SourceText, Via,
+    Case, CaseFiles, Content as Made, Feed, FeedMode, HopSetting, Load, LoadChange, Overrides,
+    SourceText, Via,
 };
 use hopline::feed::synthetic::Mix;
 use hopline::feed::{Arrivals, Shape as LoadShape, SyntheticSpec};
@@ -73,6 +74,8 @@ pub(crate) struct Ready {
     pub(crate) nodes: usize,
     /// What senders send; empty where the line feeds itself or the world feeds it.
     pub(crate) lanes: Vec<LaneSpec>,
+    /// What sources make in their own turn.
+    pub(crate) feeds: Vec<Feed>,
     /// The captures that it replays, or whose rhythm it follows.
     pub(crate) inputs: Vec<PathBuf>,
     pub(crate) sink_log: Option<PathBuf>,
@@ -175,6 +178,10 @@ pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<R
     let made_up = case
         .sources()
         .any(|source| load.is_some() && !is_input(source.name()));
+    let feeds = load.filter(|_| via == Via::Direct);
+    let feeds = feeds.into_iter().flat_map(|load| &load.feeds);
+    let feeds = feeds.filter(|feed| !is_input(&feed.source)).cloned();
+    let feeds = feeds.collect();
     let nodes = draft.nodes.len();
     let pins = draft.placement.pin != Pin::Off;
     let line = draft.check()?;
@@ -182,6 +189,7 @@ pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<R
         line,
         nodes,
         lanes,
+        feeds,
         inputs: shape
             .inputs
             .iter()
@@ -208,6 +216,32 @@ pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<R
         jitter_ns: case.slo().jitter_ns,
         notes,
     })
+}
+
+/// The mean rates of the sources that the case's load feeds, in messages a second.
+///
+/// # Errors
+/// The case cannot be read, or its load has no rate that could be raised.
+pub(crate) fn rates(shape: &Shape) -> Result<Vec<f64>, Failure> {
+    let mut case = read(&shape.case)?;
+    shape.load.apply(&mut case, &shape.inputs)?;
+    let is_input = |name: &str| shape.inputs.iter().any(|input| input.source == name);
+    let feeds = case.load().into_iter().flat_map(|load| &load.feeds);
+    let fed = feeds.filter(|feed| !shape.live && !is_input(&feed.source));
+    let rates: Vec<f64> = fed.map(|feed| feed.rate_per_s).collect();
+    if rates.is_empty() {
+        return Err(Failure::usage(
+            "there is no rate to raise: no source of this case is fed by a load.toml",
+            "write a load.toml (rate = \"10k/s\" is enough), and leave out --live and captures",
+        ));
+    }
+    let same = LoadChange {
+        factor: Some(1.0),
+        ..LoadChange::default()
+    };
+    case.change_load(&same)
+        .map_err(|problem| Failure::usage(problem.what, problem.help))?;
+    Ok(rates)
 }
 
 /// The addresses that the case's sinks send to.

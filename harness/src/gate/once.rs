@@ -9,15 +9,21 @@ use std::time::Duration;
 
 use hopline::base::limits::PASSAGES_DEFAULT;
 use hopline::budget::taint::Interval;
+use hopline::config::Feed;
 use hopline::topology::Registry;
 
 use super::analyse::{Given, analyse};
-use super::model::{LoopAnalysis, RunAnalysis};
+use super::model::{GeneratorAnalysis, LoopAnalysis, RunAnalysis};
 use crate::cli::Shape;
 use crate::exit::{Exit, Failure};
+use crate::load::made_in_turn;
 use crate::run::{Done, Options};
 use crate::sender::{GeneratorGaps, SenderReport};
-use crate::{case, out, run};
+use crate::{case, out, run, signals};
+
+/// What a source that makes its messages in its own turn may still owe at the end of a run without having been too slow, in
+/// nanoseconds: the host may have stopped it just then, for a few of its slices.
+const CATCHING_UP_NS: u64 = 20_000_000;
 
 /// What a run is to be like.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +40,7 @@ pub(crate) struct Once {
 
 /// Runs a case once and prints its analysis.
 pub(crate) fn print(registry: &Registry, shape: &Shape, once: Once) -> Result<Exit, Failure> {
+    signals::end_with_parent()?;
     let (analysis, exit) = measure(registry, shape, once)?;
     let json = serde_json::to_string(&analysis).map_err(|error| Failure {
         exit: Exit::Defect,
@@ -55,21 +62,48 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
         json: true,
         taps: Vec::new(),
     };
-    let Done { run, evidence } = run::measured(ready, &options, Some(PASSAGES_DEFAULT))?;
+    let feeds = std::mem::take(&mut ready.feeds);
+    let done = run::measured(ready, &options, Some(PASSAGES_DEFAULT))?;
+    let Done { run, evidence, .. } = &done;
     let given = Given {
         seed: once.seed.unwrap_or(0),
         warmup_ns: once.warmup.as_nanos() as u64,
         exposure_ns: once.exposure_ns,
         jitter_ns: run.jitter_budget_ns,
         generator_gaps: run.sender_gaps.as_ref().map(intervals).unwrap_or_default(),
-        generators: run.senders.iter().map(SenderReport::analysis).collect(),
+        generators: generators(&done, &feeds)?,
     };
-    let mut analysis = analyse(&run.report, &evidence, &given);
+    let mut analysis = analyse(&run.report, evidence, &given);
+    analysis.clock_drift_ppm = done.clock_drift_ppm;
+    analysis.clock_cost_ns = done.clock_cost_ns;
     analysis.notes.extend(run.notes.iter().cloned());
     if let Some(gaps) = &run.sender_gaps {
         analysis.loops.push(generator_loop(gaps, analysis.span_ns));
     }
     Ok((analysis, Exit::of(&run.report)))
+}
+
+/// What was sent into the line: by senders, and by sources in their own turn.
+fn generators(done: &Done, feeds: &[Feed]) -> Result<Vec<GeneratorAnalysis>, Failure> {
+    let sent = done.run.senders.iter().map(SenderReport::analysis);
+    let mut all: Vec<GeneratorAnalysis> = sent.collect();
+    let span_ns = done.fed_ns.saturating_sub(CATCHING_UP_NS);
+    for feed in feeds {
+        let sources = &done.run.report.ledger.sources;
+        let made = sources
+            .get(&feed.source)
+            .map_or(0, |source| source.received);
+        all.push(made_in_turn(feed, made, span_ns).map_err(|error| {
+            Failure::io(
+                format!(
+                    "the rhythm of \"{}\" cannot be read again: {error}",
+                    feed.source
+                ),
+                "",
+            )
+        })?);
+    }
+    Ok(all)
 }
 
 /// The gaps of the thread that sent: its loop is this program's own, so all its long stretches are gaps.

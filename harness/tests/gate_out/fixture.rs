@@ -215,6 +215,8 @@ fn run(seed: u64, factor: f64) -> RunAnalysis {
         schema: SCHEMA,
         line: "tick-to-trade".to_owned(),
         clock: "tsc".to_owned(),
+        clock_drift_ppm: 12.0,
+        clock_cost_ns: 9.5,
         seed,
         span_ns: 5_000_000_000,
         exposure_ns: 20_000,
@@ -394,6 +396,7 @@ pub(crate) fn report(seed: u64, factor: f64) -> GateReport {
         exit_code: u8::from(word == Word::Fail),
         runs,
         base_runs: Vec::new(),
+        capacity: None,
         notes: vec!["a neighbour ran on core 1 during run 2: 34 % of its time was lost".to_owned()],
     }
 }
