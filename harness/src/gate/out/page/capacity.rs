@@ -19,16 +19,10 @@ pub(super) fn section(report: &GateReport) -> String {
         .map(|step| {
             let verdict = &step.decided_by;
             let some = |has: bool, ns: u64| if has { span(ns) } else { "–".to_owned() };
-            let why = if step.holds {
-                String::new()
-            } else {
-                metric_text(&advice(verdict))
-            };
             vec![
                 format!("{}/s", rate(step.rate_per_s)),
                 badge(step.word),
                 escape(&place(verdict)),
-                escape(&why),
                 verdict.budget_ns.map_or_else(|| "–".to_owned(), limit),
                 some(verdict.n > 0, verdict.raw_ns),
                 some(verdict.n_clean > 0, verdict.clean_ns),
@@ -40,13 +34,22 @@ pub(super) fn section(report: &GateReport) -> String {
         "Rate",
         "Verdict",
         "Decided by",
-        "Why",
         "Budget",
         "Raw",
         "Clean",
         "Runs",
     ];
-    let mut out = table("Rates that were tried", &titles, 4, &rows);
+    let mut out = table("Rates that were tried", &titles, 3, &rows);
+    let short = by_rate(capacity).into_iter().filter(|step| !step.holds);
+    let why: Vec<String> = short
+        .map(|step| {
+            let why = escape(&metric_text(&advice(&step.decided_by)));
+            format!("<li>{}/s: {why}</li>\n", rate(step.rate_per_s))
+        })
+        .collect();
+    if !why.is_empty() {
+        out += &format!("<ul>\n{}</ul>\n", why.concat());
+    }
     if capacity.holds_per_s.is_some() {
         out += "<p class=\"hint\">All that follows is of the highest rate that holds.</p>\n";
     }
