@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use hopline::base::limits::CONFIG_BYTES_MAX;
 use hopline::config::{
-    Case, CaseFiles, Content as Made, Feed, FeedMode, HopSetting, Load, Overrides, SourceText, Via,
+    Case, CaseFiles, Content as Made, Feed, FeedMode, HopSetting, Load, LoadChange, Overrides,
+    SourceText, Via,
 };
 use hopline::feed::synthetic::Mix;
 use hopline::feed::{Arrivals, Shape as LoadShape, SyntheticSpec};
@@ -254,7 +255,7 @@ fn load_as(
             .sources()
             .filter(|source| via == Via::Udp || shape.live && !is_input(source.name()))
             .filter(|source| source.kind() == "udp")
-            .filter(|source| matches!(source.setting("timestamps"), None | Some("off")))
+            .filter(|source| source.setting("timestamps") == Some("off"))
             .map(|source| source.name().to_owned())
             .collect(),
         notes,
@@ -272,6 +273,32 @@ fn rate_per_s(case: &Case, load: &Load, shape: &Shape) -> Option<f64> {
         .then_some(feed.rate_per_s)
     };
     case.sources().map(rate).sum()
+}
+
+/// The mean rates of the sources that the case's load feeds, in messages a second.
+///
+/// # Errors
+/// The case cannot be read, or its load has no rate that could be raised.
+pub(crate) fn rates(shape: &Shape) -> Result<Vec<f64>, Failure> {
+    let mut case = read(&shape.case)?;
+    shape.load.apply(&mut case, &shape.inputs)?;
+    let is_input = |name: &str| shape.inputs.iter().any(|input| input.source == name);
+    let feeds = case.load().into_iter().flat_map(|load| &load.feeds);
+    let fed = feeds.filter(|feed| !shape.live && !is_input(&feed.source));
+    let rates: Vec<f64> = fed.map(|feed| feed.rate_per_s).collect();
+    if rates.is_empty() {
+        return Err(Failure::usage(
+            "there is no rate to raise: no source of this case is fed by a load.toml",
+            "write a load.toml (rate = \"10k/s\" is enough), and leave out --live and captures",
+        ));
+    }
+    let same = LoadChange {
+        factor: Some(1.0),
+        ..LoadChange::default()
+    };
+    case.change_load(&same)
+        .map_err(|problem| Failure::usage(problem.what, problem.help))?;
+    Ok(rates)
 }
 
 /// The addresses that the case's sinks send to.

@@ -52,12 +52,28 @@ Examples:
 The first Ctrl-C (or SIGTERM) stops the sources, lets what is queued finish and prints the report;
 a second one ends at once.";
 
+const BENCH_HELP: &str = "\
+Examples:
+  hopline bench tick-to-trade                         what every span takes
+  hopline bench tick-to-trade --find-capacity         how much it can take within its budgets: about a minute
+
+A search judges each rate as a gate does, by three runs or more of 1s each. It ends 0 with a capacity; without one
+as its lowest rate: 1 FAIL, 2 INCONCLUSIVE, 3 loss. A signal ends it, and what was measured by then is written.";
+
 const GATE_HELP: &str = "\
+Examples:
+  hopline gate tick-to-trade --out verdicts           by its budgets, with a page and JUnit
+  hopline gate tick-to-trade --base ./hopline-main    slower than that binary?
+  hopline gate my-case --base-rev main                slower than what `main` builds?
+
 A budget holds if the share of frames over it is small enough, by exact counts and with 95 % confidence. Frames
 that the host touched are told from the others: PASS is by all frames, PASS_CLEAN by the untouched ones.
 Nothing else should run meanwhile; what runs all the same makes verdicts INCONCLUSIVE sooner than wrong.
 
-Exit codes: 0 PASS or PASS_CLEAN   1 FAIL   2 INCONCLUSIVE   3 loss";
+A base of a revision is built by cargo in a git worktree of its own, in the profile of the program that is judged,
+before anything is measured; other flags must come by cargo's configuration or environment, for both alike.
+
+Exit codes: 0 PASS or PASS_CLEAN   1 FAIL   2 INCONCLUSIVE   3 loss   130, 143 ended by a signal, with partial outputs";
 
 const FLOOR_HELP: &str = "\
 Clock, gaps, rings, sleep and wake, the turn of a loop, round trips over loopback. It keeps two cores
@@ -93,7 +109,8 @@ pub(crate) enum Command {
     /// List the cases that are built in
     Cases,
     /// Run a case several times and say what every span took, with and without what the host did to it
-    Bench(MeasureArgs),
+    #[command(after_help = BENCH_HELP)]
+    Bench(BenchArgs),
     /// Judge a case by its budgets: PASS, PASS_CLEAN, FAIL or INCONCLUSIVE for each of them
     #[command(after_help = GATE_HELP)]
     Gate(GateArgs),
@@ -132,7 +149,7 @@ pub(crate) struct RunArgs {
 pub(crate) struct MeasureArgs {
     #[command(flatten)]
     pub(crate) shape: Shape,
-    /// How long each run is measured, after its warm-up: 3s unless given, or 300ms against a base
+    /// How long each run is measured, after its warm-up: 3s unless given, 1s for a capacity, 300ms against a base
     #[arg(long = "for", value_name = "SPAN", value_parser = parse_duration)]
     pub(crate) span: Option<Duration>,
     /// What is left out at the beginning of each run: 200ms unless given, or 100ms against a base
@@ -161,6 +178,18 @@ pub(crate) struct MeasureArgs {
     pub(crate) one_run: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    pub(crate) measure: MeasureArgs,
+    /// Look for the highest rate whose budgets hold: all rates of the load are raised or lowered together
+    #[arg(long)]
+    pub(crate) find_capacity: bool,
+    /// How near the highest rate that holds and the lowest that does not are to come
+    #[arg(long, value_name = "PERCENT", requires = "find_capacity", default_value_t = 5.0, value_parser = parse_percent)]
+    pub(crate) within: f64,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum BudgetCommand {
     /// Share what a line owes from end to end out to its hops, by what they take now: prints a budget.toml
@@ -184,10 +213,16 @@ pub(crate) struct GateArgs {
     #[command(flatten)]
     pub(crate) measure: MeasureArgs,
     /// Judge this program against that one instead of by budgets: is it slower?
-    #[arg(long, value_name = "BIN")]
+    #[arg(long, value_name = "BIN", group = "against")]
     pub(crate) base: Option<PathBuf>,
+    /// Judge it against that revision of the git repository here, such as main or HEAD~1: built in a worktree of its own
+    #[arg(long, value_name = "REV", group = "against")]
+    pub(crate) base_rev: Option<String>,
+    /// The revision's binary, if it has not the name of the program that is judged
+    #[arg(long, value_name = "NAME", requires = "base_rev")]
+    pub(crate) base_bin: Option<String>,
     /// By how many percent it may be slower
-    #[arg(long, value_name = "PERCENT", requires = "base", default_value_t = 5.0, value_parser = parse_percent)]
+    #[arg(long, value_name = "PERCENT", requires = "against", default_value_t = 5.0, value_parser = parse_percent)]
     pub(crate) slower: f64,
     /// What INCONCLUSIVE does to the exit code: pass (0), fail (1) or neutral (0); 2 without this
     #[arg(long, value_name = "HOW", value_parser = parse_inconclusive)]

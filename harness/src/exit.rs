@@ -19,14 +19,15 @@ use hopline::topology::{Problems, Report, StartError};
 /// | 64 | [`Exit::Usage`] | the command line or a case is wrong; nothing has run |
 /// | 70 | [`Exit::Defect`] | a defect of this program |
 /// | 74 | [`Exit::Io`] | a file, socket, disk or the reader of the output failed |
-/// | 130 | [`Exit::Interrupted`] | a second signal ended a run, the last one SIGINT |
-/// | 143 | [`Exit::Terminated`] | a second signal ended a run, the last one SIGTERM |
+/// | 130 | [`Exit::Interrupted`] | a signal ended it, SIGINT: the second one for `run` |
+/// | 143 | [`Exit::Terminated`] | a signal ended it, SIGTERM: likewise |
 ///
 /// Over many verdicts the worst wins: 3, then 1, then 2, then 0.
 ///
-/// The numbers from 64 on are those of BSD's `sysexits.h`; 130 and 143 are the shell's 128 + signal. The
-/// other commands have nothing to drain and catch no signal: the first one kills them, which the
-/// shell shows by the same numbers.
+/// The numbers from 64 on are those of BSD's `sysexits.h`; 130 and 143 are the shell's 128 + signal. `run`
+/// drains at the first signal; `bench` and `gate` write what was measured by then, marked as partial. The
+/// other commands have nothing to show for a part and catch no signal: the first one kills them, which
+/// the shell shows by the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -44,9 +45,9 @@ pub enum Exit {
     Defect = 70,
     /// A file, a socket, the disk, or the reader of the output.
     Io = 74,
-    /// Ended by a second signal, SIGINT.
+    /// Ended by SIGINT.
     Interrupted = 130,
-    /// Ended by a second signal, SIGTERM.
+    /// Ended by SIGTERM.
     Terminated = 143,
 }
 

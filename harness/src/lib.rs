@@ -35,18 +35,18 @@ mod signals;
 mod view;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use hopline::host::Host;
 use hopline::topology::{Plan, Registry, StartError};
 
-use cli::{BudgetCommand, Command, DeriveArgs, MeasureArgs, RunArgs, Shape};
+use cli::{BenchArgs, BudgetCommand, Command, DeriveArgs, GateArgs, MeasureArgs, RunArgs, Shape};
 pub use exit::Exit;
 use exit::Failure;
-use gate::command::{Asked, Judging};
+use gate::command::{Asked, Base, Judging, What};
 use gate::once::Once;
+use gate::revision::Wanted;
 pub use listener::ListenerReport;
 pub use load::made_in_turn;
 pub use report::RunReport;
@@ -96,16 +96,8 @@ fn command(registry: &Registry) -> Exit {
         Some(Command::Check(args)) => check(registry, &args.shape),
         Some(Command::Plan(args)) => plan(registry, &args.shape, args.json),
         Some(Command::Cases) => cases(),
-        Some(Command::Bench(args)) => measure(registry, &args, None, None),
-        Some(Command::Gate(args)) => {
-            let judging = Judging {
-                strict: args.strict,
-                inconclusive: args.inconclusive.unwrap_or_default(),
-            };
-            let base = args.base.as_deref();
-            let base = base.map(|base| (base, args.slower / 100.0));
-            measure(registry, &args.measure, base, Some(judging))
-        }
+        Some(Command::Bench(args)) => bench(registry, &args),
+        Some(Command::Gate(args)) => gate(registry, &args),
         Some(Command::Budget(BudgetCommand::Derive(args))) => derive(registry, &args),
         Some(Command::Floor(args)) => floor::run(args.json, args.quick),
         Some(Command::Report(args)) => {
@@ -139,21 +131,56 @@ fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
 const ALONE: Duration = Duration::from_secs(3);
 const ALONE_WARMUP: Duration = Duration::from_millis(200);
 
+/// The same at each rate of a search for the highest.
+const AT_A_RATE: Duration = Duration::from_secs(1);
+
 /// The same against a base: a run is one number there, and more runs say more than longer ones.
 const AGAINST_BASE: Duration = Duration::from_millis(300);
 const AGAINST_BASE_WARMUP: Duration = Duration::from_millis(100);
 
-fn measure(
-    registry: &Registry,
-    args: &MeasureArgs,
-    base: Option<(&Path, f64)>,
-    gate: Option<Judging>,
-) -> Result<Exit, Failure> {
-    cli::check(&args.shape)?;
-    let (span, warmup) = if base.is_some() {
-        (AGAINST_BASE, AGAINST_BASE_WARMUP)
+fn bench(registry: &Registry, args: &BenchArgs) -> Result<Exit, Failure> {
+    let what = if args.find_capacity {
+        What::Capacity {
+            rates: case::rates(&args.measure.shape)?,
+            within: args.within / 100.0,
+        }
     } else {
-        (ALONE, ALONE_WARMUP)
+        What::Bench
+    };
+    measure(registry, &args.measure, what)
+}
+
+fn gate(registry: &Registry, args: &GateArgs) -> Result<Exit, Failure> {
+    let judging = Judging {
+        strict: args.strict,
+        inconclusive: args.inconclusive.unwrap_or_default(),
+    };
+    let slower = args.slower / 100.0;
+    let base = match (&args.base, &args.base_rev) {
+        (Some(program), _) => Some(Base::Program(program)),
+        (None, Some(revision)) => Some(Base::Revision(Wanted {
+            revision,
+            bin: args.base_bin.as_deref(),
+        })),
+        (None, None) => None,
+    };
+    let what = match base {
+        Some(base) => What::Against {
+            base,
+            slower,
+            judging,
+        },
+        None => What::Gate(judging),
+    };
+    measure(registry, &args.measure, what)
+}
+
+fn measure(registry: &Registry, args: &MeasureArgs, what: What<'_>) -> Result<Exit, Failure> {
+    cli::check(&args.shape)?;
+    let (span, warmup) = match what {
+        What::Bench | What::Gate(_) => (ALONE, ALONE_WARMUP),
+        What::Capacity { .. } => (AT_A_RATE, ALONE_WARMUP),
+        What::Against { .. } => (AGAINST_BASE, AGAINST_BASE_WARMUP),
     };
     let once = Once {
         span: args.span.unwrap_or(span),
@@ -180,8 +207,7 @@ fn measure(
         json: args.json,
         dir: args.dir.as_deref(),
         program: args.program.as_deref(),
-        base,
-        gate,
+        what,
     })
 }
 

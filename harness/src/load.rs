@@ -19,6 +19,9 @@ pub(crate) struct LoadArgs {
     /// Messages a second that are made up for each source, such as 20k or 1.2M
     #[arg(long, value_name = "RATE", allow_negative_numbers = true, conflicts_with = "live", value_parser = parse_rate_flag)]
     pub(crate) rate: Option<f64>,
+    /// A multiple of all rates, so that their proportion stays: how a search for the highest one asks
+    #[arg(long, value_name = "FACTOR", hide = true, conflicts_with = "live")]
+    pub(crate) rate_factor: Option<f64>,
     /// How they are spread in time: constant, poisson, bursty, bursts=100/1ms, ramp=10k..100k/10s,
     /// steps=10k..100k/10/1s, or recorded=FILE, the gaps of a capture scaled to the rate
     #[arg(long, value_name = "SHAPE", conflicts_with = "live", value_parser = parse_shape)]
@@ -52,6 +55,7 @@ impl LoadArgs {
     fn given(&self) -> Vec<&'static str> {
         let flags = [
             ("--rate", self.rate.is_some()),
+            ("--rate-factor", self.rate_factor.is_some()),
             ("--shape", self.shape.is_some()),
             ("--seed", self.seed.is_some()),
         ];
@@ -78,6 +82,7 @@ impl LoadArgs {
         }
         let change = LoadChange {
             rate_per_s: self.rate,
+            factor: self.rate_factor,
             shape: self.shape.clone(),
             seed: self.seed,
         };

@@ -22,6 +22,8 @@ use hopline::topology::{Inline, Plan, Report, Running, Stop};
 
 use crate::case::Ready;
 use crate::exit::{Exit, Failure};
+use crate::gate::drift::Both;
+use crate::gate::facts;
 use crate::listener::{ListenerReport, Listeners};
 use crate::report::RunReport;
 use crate::sender::{GeneratorGaps, SenderReport, Senders, Span};
@@ -58,6 +60,10 @@ pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> 
 pub(crate) struct Done {
     pub(crate) run: RunReport,
     pub(crate) evidence: Evidence,
+    /// By how much the line's clock ran faster than the system's, in parts per million.
+    pub(crate) clock_drift_ppm: f64,
+    /// What a reading of it costs.
+    pub(crate) clock_cost_ns: f64,
 }
 
 /// Runs the line on threads. With `passages` each hop notes its first so many messages.
@@ -69,10 +75,15 @@ pub(crate) fn measured(
     if let Some(messages) = passages {
         ready.line.note_evidence(messages);
     }
-    let signalled = signals::watch()?;
+    // A measured run has nothing to show for a part of itself: the first signal kills it.
+    let signalled = match passages {
+        Some(_) => Arc::new(AtomicBool::new(false)),
+        None => signals::watch()?,
+    };
     let host = Host::read();
     let plan = ready.line.plan(&host)?;
     let clock = Clock::calibrated();
+    let clock_cost_ns = facts::clock_cost_ns(&clock);
     let mut notes = ready.notes;
     notes.extend(plan.notes.iter().cloned());
     of_the_build(&mut notes);
@@ -103,6 +114,7 @@ pub(crate) fn measured(
             frames: 0,
         });
     }
+    let began = Both::read(&clock);
     let running = ready
         .line
         .start_as(plan, host, clock.clone(), &Driver::real)?;
@@ -127,6 +139,7 @@ pub(crate) fn measured(
         warmup_ns,
         taps,
     } = watch.run(running);
+    let clock_drift_ppm = Both::read(&clock).drift_ppm(&began);
     notes.extend(taps.into_iter().map(Tapped::words));
     let run = RunReport {
         report,
@@ -138,7 +151,12 @@ pub(crate) fn measured(
         ipdv_budget_ns: ready.ipdv_ns,
         notes,
     };
-    Ok(Done { run, evidence })
+    Ok(Done {
+        run,
+        evidence,
+        clock_drift_ppm,
+        clock_cost_ns,
+    })
 }
 
 /// Runs the line without threads, on virtual time and on a disk in memory that holds its inputs.

@@ -244,6 +244,8 @@ fn can_be(shape: &Shape, rate_per_s: f64) -> Result<(), (String, String)> {
 pub struct LoadChange {
     /// Another mean rate for each source, in messages a second.
     pub rate_per_s: Option<f64>,
+    /// A multiple of each source's mean rate, so that their proportion stays.
+    pub factor: Option<f64>,
     /// Another shape.
     pub shape: Option<Shape>,
     /// Another seed for the first source; the next has one more, and so on.
@@ -271,7 +273,8 @@ impl Load {
                 | (None, _) => {}
                 (Some(shape), _) => feed.shape = shape.clone(),
             }
-            if change.rate_per_s.is_some() && feed.shape.has_own_rate() {
+            let changes_rate = change.rate_per_s.is_some() || change.factor.is_some();
+            if changes_rate && feed.shape.has_own_rate() {
                 let shape = &feed.shape;
                 let what =
                     format!("a rate says nothing of \"{shape}\", which brings its own rates");
@@ -280,7 +283,8 @@ impl Load {
                     "leave the rate out, or choose another shape",
                 ));
             }
-            feed.rate_per_s = change.rate_per_s.unwrap_or(feed.rate_per_s);
+            let rate_per_s = change.rate_per_s.unwrap_or(feed.rate_per_s);
+            feed.rate_per_s = rate_per_s * change.factor.unwrap_or(1.0);
             feed.seed = change.seed.map_or(feed.seed, |seed| seed + place);
             can_be(&feed.shape, feed.rate_per_s).map_err(|(what, help)| {
                 let source = &feed.source;

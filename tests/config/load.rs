@@ -87,6 +87,7 @@ fn a_run_changes_rate_shape_and_seed() {
         rate_per_s,
         shape: shape.map(|text| Shape::parse(text).unwrap()),
         seed,
+        ..LoadChange::default()
     };
     // Bursty stays as bursty as the file has it.
     assert_eq!(
@@ -97,6 +98,26 @@ fn a_run_changes_rate_shape_and_seed() {
         changed(load, &change(Some("ramp=1..2/1s"), None, None)),
         Ok((shape("ramp=1..2/1s"), 5e3, 3))
     );
+}
+
+#[test]
+fn a_factor_keeps_the_proportion_of_the_sources() {
+    let line =
+        "[[source]]\nname = \"btc\"\nkind = \"udp\"\n[[source]]\nname = \"eth\"\nkind = \"udp\"\n";
+    let load = "rate = \"6k/s\"\n[[feed]]\nsource = \"eth\"\nrate = \"3k/s\"\n";
+    let mut case = Case::parse("folder", files(line, Some(load), None)).unwrap();
+    let factor = |factor| LoadChange {
+        factor: Some(factor),
+        ..LoadChange::default()
+    };
+    case.change_load(&factor(1.5)).unwrap();
+    let feeds = &case.load().unwrap().feeds;
+    let rates: Vec<f64> = feeds.iter().map(|feed| feed.rate_per_s).collect();
+    assert_eq!(rates, [9e3, 4.5e3]);
+    assert!(case.change_load(&factor(0.0)).is_err());
+    assert!(case.change_load(&factor(1e9)).is_err(), "above all rates");
+    let words = changed("arrivals = \"ramp=1..2/1s\"\n", &factor(2.0)).unwrap_err();
+    assert!(words.starts_with("a rate says nothing of"), "{words}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The commands `bench` and `gate`: several process runs of a case, and what they come to.
+//! The process runs of `bench` and `gate`: how each is started, and how what it says is read.
 //!
 //! ```text
 //!   this program ─ starts itself ─→ run 1 (settles the exposure) ─→ run 2 … run N ─→ verdicts ─→ report, outputs
@@ -8,44 +8,131 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command as Process, Stdio};
+use std::process::Command as Process;
 
+use super::child::{Children, Errors, Halt};
 use super::model::{RunAnalysis, SCHEMA};
 use super::once::Once;
 use crate::exit::{Exit, Failure};
+use crate::signals;
 
 /// Runs unless told otherwise: as few as show a spread.
 pub(crate) const RUNS_DEFAULT: u16 = 3;
 
-/// Starts a program for each run, with the words that this one was called by and how the run is to be.
+/// Flags with a value that a run is not called with: they say how runs are judged and shown, which an older program that is
+/// measured need not know, or each run is given its own.
+const JUDGING: [&str; 14] = [
+    "--base",
+    "--base-bin",
+    "--base-rev",
+    "--bin",
+    "--exposure",
+    "--for",
+    "--inconclusive",
+    "--out",
+    "--rate-factor",
+    "--runs",
+    "--seed",
+    "--slower",
+    "--warmup",
+    "--within",
+];
+
+/// The same for those without one.
+const JUDGING_BARE: [&str; 3] = ["--find-capacity", "--json", "--strict"];
+
+/// A program that is measured: its file, and the words that make it run the case.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    pub(crate) program: PathBuf,
+    words: Vec<OsString>,
+}
+
+impl Measured {
+    /// The given program, or this one if there is none, called as this one was.
+    pub(crate) fn new(program: Option<&Path>) -> Result<Measured, Failure> {
+        let own = || {
+            std::env::current_exe().map_err(|error| {
+                Failure::io(format!("this program's own file is not found: {error}"), "")
+            })
+        };
+        Ok(Measured {
+            program: program.map_or_else(own, |program| Ok(program.to_owned()))?,
+            words: of_a_run(std::env::args_os().skip(1)),
+        })
+    }
+
+    /// Another program, called in the same way.
+    pub(crate) fn another(&self, program: &Path) -> Measured {
+        Measured {
+            program: program.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The same at another multiple of the load's rates.
+    pub(crate) fn at_factor(&self, factor: f64) -> Measured {
+        let mut other = self.clone();
+        insert(&mut other.words, format!("--rate-factor={factor}"));
+        other
+    }
+}
+
+/// Puts a flag behind all others; what follows `--` is no flag.
+fn insert(words: &mut Vec<OsString>, flag: String) {
+    let end = words.iter().position(|word| word == "--");
+    words.insert(end.unwrap_or(words.len()), flag.into());
+}
+
+/// Those of a command line's words that say how a run is to be.
+fn of_a_run(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut kept = Vec::new();
+    let mut words = words.peekable();
+    while let Some(word) = words.next() {
+        if word == "--" {
+            kept.push(word);
+            kept.extend(words);
+            break;
+        }
+        let text = word.to_string_lossy();
+        let (name, has_value) = match text.split_once('=') {
+            Some((name, _)) => (name, true),
+            None => (&*text, false),
+        };
+        if JUDGING.contains(&name) {
+            if !has_value {
+                words.next();
+            }
+        } else if !JUDGING_BARE.contains(&name) {
+            kept.push(word);
+        }
+    }
+    kept
+}
+
+/// Runs the program so many times, and adds to `runs` what it says.
 pub(crate) fn runs(
-    program: &Path,
-    words: &[OsString],
+    children: &Children,
+    measured: &Measured,
     count: u16,
     first: Once,
-) -> Result<Vec<RunAnalysis>, Failure> {
-    let mut runs: Vec<RunAnalysis> = Vec::with_capacity(usize::from(count));
-    let mut known = first;
+    runs: &mut Vec<RunAnalysis>,
+) -> Result<(), Halt> {
+    let settled = runs.first().map(|run| run.exposure_ns);
+    let mut exposure_ns = settled.or(first.exposure_ns);
+    let mut known = runs.iter().fold(first, Once::after);
     for at in 0..u64::from(count) {
         let once = Once {
             seed: first.seed.map(|seed| seed + at),
-            exposure_ns: runs
-                .first()
-                .map(|run| run.exposure_ns)
-                .or(first.exposure_ns),
+            exposure_ns,
             ..known
         };
-        let run = undisturbed_run(program, words, once)?;
+        let run = undisturbed_run(children, measured, once)?;
         known = known.after(&run);
+        exposure_ns = exposure_ns.or(Some(run.exposure_ns));
         runs.push(run);
     }
-    Ok(runs)
-}
-
-/// This program's file.
-pub(crate) fn own_program() -> Result<PathBuf, Failure> {
-    std::env::current_exe()
-        .map_err(|error| Failure::io(format!("this program's own file is not found: {error}"), ""))
+    Ok(())
 }
 
 /// The least part of the frames that the host must have left untouched, or the run is made again: what is left of less
@@ -57,16 +144,16 @@ const AGAIN_MAX: usize = 3;
 
 /// A run in a process of its own, made again while the host touches nearly all of it; the last one counts whatever it was.
 pub(crate) fn undisturbed_run(
-    program: &Path,
-    words: &[OsString],
+    children: &Children,
+    measured: &Measured,
     once: Once,
-) -> Result<RunAnalysis, Failure> {
-    let mut run = run_of_its_own(program, words, once)?;
+) -> Result<RunAnalysis, Halt> {
+    let mut run = run_of_its_own(children, measured, once)?;
     for _ in 0..AGAIN_MAX {
         if kept(&run).is_none_or(|kept| kept >= KEPT_MIN) || !run.ledger.closed {
             break;
         }
-        run = run_of_its_own(program, words, once)?;
+        run = run_of_its_own(children, measured, once)?;
     }
     Ok(run)
 }
@@ -80,28 +167,34 @@ fn kept(run: &RunAnalysis) -> Option<f64> {
 }
 
 /// One run in a process of its own.
-pub(crate) fn run_of_its_own(
-    program: &Path,
-    words: &[OsString],
+fn run_of_its_own(
+    children: &Children,
+    measured: &Measured,
     once: Once,
-) -> Result<RunAnalysis, Failure> {
-    let mut process = Process::new(program);
-    process.args(words).arg("--one-run");
+) -> Result<RunAnalysis, Halt> {
+    let mut words = measured.words.clone();
+    insert(&mut words, "--one-run".to_owned());
     if let Some(seed) = once.seed {
-        process.arg(format!("--seed={seed}"));
+        insert(&mut words, format!("--seed={seed}"));
     }
     if let Some(exposure_ns) = once.exposure_ns {
-        process.arg(format!("--exposure={exposure_ns}ns"));
+        insert(&mut words, format!("--exposure={exposure_ns}ns"));
     }
     if let Some(usual_ns) = once.usual_work_ns {
-        process.arg(format!("--usual-work={usual_ns}ns"));
+        insert(&mut words, format!("--usual-work={usual_ns}ns"));
     }
+    insert(&mut words, format!("--for={}ns", once.span.as_nanos()));
+    insert(&mut words, format!("--warmup={}ns", once.warmup.as_nanos()));
+    let name = measured.program.display().to_string();
     // Its words on standard error are for the same reader.
-    let process = process.stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = process
-        .output()
-        .map_err(|error| Failure::io(format!("cannot start {}: {error}", program.display()), ""))?;
-    let code = output.status.code();
+    let ended = children.run(
+        Process::new(&measured.program)
+            .args(words)
+            .env(signals::HELD, "1"),
+        &name,
+        Errors::Shown,
+    )?;
+    let code = ended.status.code();
     let ended_well = [Exit::Good, Exit::Loss].map(|exit| Some(i32::from(exit.code())));
     if !ended_well.contains(&code) {
         let exit = match code {
@@ -110,28 +203,93 @@ pub(crate) fn run_of_its_own(
             _ => Exit::Defect,
         };
         let how = code.map_or("by a signal".to_owned(), |code| format!("with {code}"));
-        return Err(Failure {
+        return Err(Halt::Failed(Failure {
             exit,
-            what: format!(
-                "a measured run of {} ended {how}, and nothing is judged",
-                program.display()
-            ),
+            what: format!("a measured run of {name} ended {how}, and nothing is judged"),
             help: "its own words stand above; the case runs alone with `run`".to_owned(),
-        });
+        }));
     }
-    let alien = |what: String| {
-        let what = format!("{} {what}", program.display());
-        Failure::usage(what, "build it from a revision that has this gate")
-    };
-    let run: RunAnalysis = serde_json::from_slice(&output.stdout)
-        .map_err(|error| alien(format!("said something that is no analysis: {error}")))?;
-    if run.schema != SCHEMA {
-        return Err(alien(format!("speaks schema {}, not {SCHEMA}", run.schema)));
-    }
-    Ok(run)
+    Ok(read(&name, &ended.output)?)
 }
 
-/// The words by which this program was called, without its own name.
-pub(crate) fn words() -> Vec<OsString> {
-    std::env::args_os().skip(1).collect()
+/// What a run said.
+fn read(name: &str, output: &[u8]) -> Result<RunAnalysis, Failure> {
+    let alien = |what: String| {
+        Failure::usage(
+            format!("{name} {what}"),
+            "build it from a revision that has this gate",
+        )
+    };
+    // The schema first: fields of another version would be refused for the wrong reason.
+    let value: serde_json::Value = serde_json::from_slice(output)
+        .map_err(|error| alien(format!("said something that is no analysis: {error}")))?;
+    match &value["schema"] {
+        schema if *schema == SCHEMA => {}
+        serde_json::Value::Null => {
+            return Err(alien(
+                "said something that is no analysis: it has no field \"schema\"".to_owned(),
+            ));
+        }
+        schema => return Err(alien(format!("speaks schema {schema}, not {SCHEMA}"))),
+    }
+    serde_json::from_value(value)
+        .map_err(|error| alien(format!("said something that is no analysis: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(line: &str) -> String {
+        let words = of_a_run(line.split(' ').map(OsString::from));
+        let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap()).collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn a_run_is_called_without_what_only_its_judge_knows() {
+        for (line, expected) in [
+            (
+                "gate c --base x --slower=7 --for 1s --pin off",
+                "gate c --pin off",
+            ),
+            ("gate --json c --out dir --rate 5k", "gate c --rate 5k"),
+            ("gate --base-rev HEAD~1 --base-bin=b c", "gate c"),
+            (
+                "bench c --find-capacity --within 2 --hop a->b:depth=2",
+                "bench c --hop a->b:depth=2",
+            ),
+            ("gate --strict --runs 5 -- --json", "gate -- --json"),
+            ("gate c --warmup=1s --seed=1 --bin", "gate c --warmup=1s"),
+        ] {
+            assert_eq!(kept(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_flag_stands_before_what_is_none() {
+        let mut words: Vec<OsString> = ["gate", "--", "c"].map(OsString::from).into();
+        insert(&mut words, "--one-run".to_owned());
+        assert_eq!(words, ["gate", "--one-run", "--", "c"]);
+        insert(&mut words, "--seed=1".to_owned());
+        assert_eq!(words, ["gate", "--one-run", "--seed=1", "--", "c"]);
+    }
+
+    #[test]
+    fn what_is_no_analysis_is_told_from_one_of_another_schema() {
+        let words = |output: &str| read("base", output.as_bytes()).unwrap_err().what;
+        assert!(words("hello").starts_with("base said something that is no analysis: "));
+        assert!(words("").contains("no analysis"));
+        assert!(words("{\"a\": 1}").contains("no field \"schema\""));
+        assert_eq!(words("{\"schema\": 2}"), "base speaks schema 2, not 1");
+        assert!(words("{\"schema\": 1}").contains("no analysis: missing field"));
+        let run = serde_json::to_string(&RunAnalysis {
+            schema: SCHEMA,
+            ..RunAnalysis::default()
+        });
+        assert_eq!(
+            read("base", run.unwrap().as_bytes()).unwrap().schema,
+            SCHEMA
+        );
+    }
 }

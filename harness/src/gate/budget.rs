@@ -4,7 +4,8 @@
 //! a histogram's buckets never touches a verdict. In order, and the first that applies is said:
 //!
 //! 1. LOSS: an open ledger, or a loss where none may be.
-//! 2. INCONCLUSIVE: a log of segments that was cut; no or too few frames or runs; less than 99 % of the rate (FAIL if the line
+//! 2. INCONCLUSIVE: a log of segments that was cut; no or too few frames or runs; a clock that did not keep time, or cannot tell
+//!    so little; less than 99 % of the rate (FAIL if the line
 //!    itself held it back); medians of the two halves of a run that differ by more than 5 %; more gaps too short to be seen than
 //!    a fifth of the allowed share.
 //! 3. PASS: the upper bound of the share of all frames is allowed. Noise only adds latency.
@@ -43,8 +44,12 @@ pub const RATE_MIN: f64 = 0.99;
 /// Most that the clean medians of a run's halves may differ by.
 pub const HALVES_MAX: f64 = 0.05;
 
-/// Differences of medians below this are not told from the grain of a clock: a stamp costs about as much.
-pub const HALVES_GRAIN_NS: u64 = 20;
+/// What a clock cannot tell apart: a step of the stamp counter on most machines, and about what a stamp costs. A limit below it
+/// is not judged, nor below what a reading of the clock cost in the runs.
+pub const CLOCK_GRAIN_NS: u64 = 20;
+
+/// Differences of medians up to this are none.
+pub const HALVES_GRAIN_NS: u64 = CLOCK_GRAIN_NS;
 
 /// The largest tainted share with which clean frames are judged. Verdicts stayed right at 0.77; beyond, what is left comes from
 /// few quiet moments.

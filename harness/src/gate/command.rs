@@ -2,19 +2,22 @@
 //!
 //! Invariant: a gate that is cut short, or whose runs say nothing, never ends 0.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hopline::base::units::Span;
 use hopline::clock::Clock;
 use hopline::host::Host;
 
-use super::bench::{self, own_program, undisturbed_run, words};
+use super::bench::{self, Measured};
 use super::budget::{self, Options};
+use super::capacity::{self, Finder, Look};
+use super::child::{Children, Halt};
 use super::compare::{self, Arm, Comparison, Next};
-use super::model::{GateReport, RunAnalysis, SCHEMA, Verdict, Word};
+use super::model::{Capacity, GateReport, RunAnalysis, SCHEMA, Verdict, Word};
 use super::once::Once;
 use super::out::terminal;
-use super::outcome::{Inconclusive, overall};
+use super::outcome::{Inconclusive, cut_short, overall};
+use super::revision::{self, Wanted};
 use super::{facts, out as outputs};
 use crate::exit::{Exit, Failure};
 use crate::out;
@@ -37,10 +40,39 @@ pub(crate) struct Asked<'a> {
     pub(crate) dir: Option<&'a Path>,
     /// The program that is measured, if it is not this one.
     pub(crate) program: Option<&'a Path>,
-    /// The binary that this one is judged against, and by how much it may be slower: 0.05 for 5 %.
-    pub(crate) base: Option<(&'a Path, f64)>,
-    /// How a gate judges; none for a bench.
-    pub(crate) gate: Option<Judging>,
+    pub(crate) what: What<'a>,
+}
+
+/// What is asked of the runs.
+#[derive(Clone, Debug)]
+pub(crate) enum What<'a> {
+    /// What every span took.
+    Bench,
+    /// The highest rate whose budgets hold.
+    Capacity {
+        /// The mean rates of the case's sources.
+        rates: Vec<f64>,
+        /// How near to it: 0.05 for 5 %.
+        within: f64,
+    },
+    /// Whether the budgets hold.
+    Gate(Judging),
+    /// Whether it is slower than a base.
+    Against {
+        base: Base<'a>,
+        /// By how much it may be: 0.05 for 5 %.
+        slower: f64,
+        judging: Judging,
+    },
+}
+
+/// What a program is judged against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Base<'a> {
+    /// A program.
+    Program(&'a Path),
+    /// A revision of the repository, which is built first.
+    Revision(Wanted<'a>),
 }
 
 /// How a gate judges.
@@ -50,79 +82,82 @@ pub(crate) struct Judging {
     pub(crate) inconclusive: Inconclusive,
 }
 
-/// Runs, judges if asked to, prints, and writes what is to be written.
+/// What was seen so far.
+#[derive(Debug, Default)]
+struct Seen {
+    /// What head is judged against, as people name it.
+    base: Option<String>,
+    runs: Vec<RunAnalysis>,
+    base_runs: Vec<RunAnalysis>,
+    verdicts: Vec<Verdict>,
+    capacity: Option<Capacity>,
+    notes: Vec<String>,
+}
+
+/// Runs, judges if asked to, prints, and writes what is to be written: what there was by then, if a signal came first.
 pub(crate) fn run(asked: &Asked<'_>) -> Result<Exit, Failure> {
-    let clock = Clock::os();
-    let (began_ns, began_unix_s) = (clock.now_ns(), unix_s());
-    let Measured {
-        runs: seen,
-        base_runs,
-        verdicts,
-    } = match asked.base {
-        Some((base, slower)) => against(asked, base, slower, &clock)?,
-        None => by_budgets(asked)?,
+    let children = Children::watch()?;
+    let head = Measured::new(asked.program)?;
+    let mut work = Work {
+        asked,
+        children: &children,
+        began_ns: Clock::os().now_ns(),
+        began_unix_s: unix_s(),
+        clock_cost_ns: facts::clock_cost_ns(&Clock::calibrated()),
+        seen: Seen::default(),
+        head,
     };
-    let (word, exit) = match asked.gate {
-        Some(gate) => overall(&verdicts, gate.inconclusive),
-        None if seen
-            .iter()
-            .all(|run| run.ledger.closed && run.ledger.losses.is_empty()) =>
-        {
-            (Word::Inconclusive, Exit::Good)
-        }
-        None => (Word::Loss, Exit::Loss),
-    };
-    let notes = notes(&seen);
-    let report = GateReport {
-        schema: SCHEMA,
-        command: if asked.gate.is_some() {
-            "gate"
-        } else {
-            "bench"
-        }
-        .to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        case: asked.case.to_owned(),
-        began_unix_s,
-        took_s: clock.now_ns().saturating_sub(began_ns) as f64 / 1e9,
-        host: facts::of(&Host::read(), clock_of(&seen)),
-        head: measured_program(asked.program)?.display().to_string(),
-        base: asked.base.map(|(base, _)| base.display().to_string()),
-        partial: false,
-        verdicts,
-        word,
-        exit_code: exit.code(),
-        runs: seen,
-        base_runs,
-        notes,
-    };
-    if asked.json {
-        let json = outputs::json::to_json(&report).map_err(|error| Failure {
-            exit: Exit::Defect,
-            what: error.to_string(),
-            help: String::new(),
-        })?;
-        out::print(&(json + "\n"))?;
-    } else {
-        let (width, paint) = (out::columns(), Paint(out::has_colour()));
-        let mut lines = if asked.gate.is_some() {
-            terminal::lines(&report, width, paint)
-        } else {
-            Vec::new()
-        };
-        if asked.gate.is_none() {
-            lines.extend(spans(&report.runs).lines(width, paint));
-            lines.extend(loops(&report.runs).lines(width, paint));
-            lines.extend(report.notes.iter().map(|note| format!("  note: {note}")));
-        }
-        out::print(&(lines.join("\n") + "\n"))?;
+    if let Some(dir) = asked.dir {
+        let note = "The gate had not ended when this was written: it still runs, or it was killed.";
+        outputs::begin(&work.report(Some((Exit::Inconclusive, note))).0, dir)?;
     }
+    let (report, exit) = match work.measure() {
+        Ok(()) => work.report(None),
+        Err(Halt::Stopped(exit)) => {
+            let note = "A signal ended it: what is here is what was there by then.";
+            work.report(Some((exit, note)))
+        }
+        Err(Halt::Failed(failure)) => {
+            if let Some(dir) = asked.dir {
+                let (report, _) = work.report(Some((failure.exit, &failure.what)));
+                // Of the two, the failure is what the user has to hear of.
+                let _ = outputs::write_all(&report, dir);
+            }
+            return Err(failure);
+        }
+    };
+    show(asked, &report)?;
     if let Some(dir) = asked.dir {
         for file in outputs::write_all(&report, dir)? {
             out::say(format_args!("wrote {}", file.display()));
         }
     }
     Ok(exit)
+}
+
+/// Prints a report.
+fn show(asked: &Asked<'_>, report: &GateReport) -> Result<(), Failure> {
+    if asked.json {
+        let json = outputs::json::to_json(report).map_err(|error| Failure {
+            exit: Exit::Defect,
+            what: error.to_string(),
+            help: String::new(),
+        })?;
+        return out::print(&(json + "\n"));
+    }
+    let (width, paint) = (out::columns(), Paint(out::has_colour()));
+    let mut lines = Vec::new();
+    if matches!(asked.what, What::Bench) {
+        if report.partial {
+            lines.push("  partial: the bench was cut short".to_owned());
+        }
+        lines.extend(spans(&report.runs).lines(width, paint));
+        lines.extend(loops(&report.runs).lines(width, paint));
+        lines.extend(report.notes.iter().map(|note| format!("  note: {note}")));
+    } else {
+        lines = terminal::lines(report, width, paint);
+    }
+    out::print(&(lines.join("\n") + "\n"))
 }
 
 /// Measures, and prints a budget.toml for what is asked.
@@ -132,7 +167,10 @@ pub(crate) fn derive(
     first: Once,
     asked: &super::derive::Asked,
 ) -> Result<Exit, Failure> {
-    let runs = bench::runs(&measured_program(program)?, &words(), count, first)?;
+    let children = Children::watch()?;
+    let mut runs = Vec::new();
+    bench::runs(&children, &Measured::new(program)?, count, first, &mut runs)
+        .map_err(Halt::into_failure)?;
     let derived = super::derive::derive(&runs, asked)
         .map_err(|error| Failure::usage(error.to_string(), "nothing was written"))?;
     out::print(&derived.to_toml())?;
@@ -147,119 +185,250 @@ pub(crate) fn derive(
     Ok(Exit::Good)
 }
 
-/// What was measured, and what it comes to.
-struct Measured {
-    runs: Vec<RunAnalysis>,
-    base_runs: Vec<RunAnalysis>,
-    verdicts: Vec<Verdict>,
+/// A bench or gate under way.
+struct Work<'a> {
+    asked: &'a Asked<'a>,
+    children: &'a Children,
+    head: Measured,
+    began_ns: u64,
+    began_unix_s: u64,
+    clock_cost_ns: f64,
+    seen: Seen,
 }
 
-/// Runs of this program, judged by the case's budgets if that is asked for.
-fn by_budgets(asked: &Asked<'_>) -> Result<Measured, Failure> {
-    let words = words();
-    let program = measured_program(asked.program)?;
-    let mut runs = bench::runs(&program, &words, asked.runs, asked.first)?;
-    let mut verdicts = Vec::new();
-    if let Some(gate) = asked.gate {
+impl Work<'_> {
+    fn measure(&mut self) -> Result<(), Halt> {
+        match &self.asked.what {
+            What::Bench => self.add_runs(self.asked.first),
+            What::Capacity { rates, within } => self.capacity(rates, *within),
+            What::Gate(judging) => self.by_budgets(*judging),
+            What::Against { base, slower, .. } => self.against(*base, *slower),
+        }
+    }
+
+    fn add_runs(&mut self, first: Once) -> Result<(), Halt> {
+        let (count, runs) = (self.asked.runs, &mut self.seen.runs);
+        bench::runs(self.children, &self.head, count, first, runs)
+    }
+
+    /// Runs judged by the case's budgets.
+    fn by_budgets(&mut self, judging: Judging) -> Result<(), Halt> {
         let options = Options {
-            strict: gate.strict,
+            strict: judging.strict,
             looks: LOOKS,
         };
-        verdicts = budget::judge(&runs, &budget::owed(&runs), &options);
-        if budget::more_runs_help(&verdicts) {
-            say(asked, "undecided: as many runs again");
-            let more = Once {
-                seed: asked.first.seed.map(|seed| seed + u64::from(asked.runs)),
-                exposure_ns: runs.first().map(|run| run.exposure_ns),
-                ..runs.iter().fold(asked.first, Once::after)
-            };
-            runs.extend(bench::runs(&program, &words, asked.runs, more)?);
-            verdicts = budget::judge(&runs, &budget::owed(&runs), &options);
+        let judge = |runs: &[RunAnalysis]| budget::judge(runs, &budget::owed(runs), &options);
+        let first = self.asked.first;
+        let mut measured = self.add_runs(first);
+        self.seen.verdicts = judge(&self.seen.runs);
+        if measured.is_ok() && budget::more_runs_help(&self.seen.verdicts) {
+            self.say("undecided: as many runs again");
+            measured = self.add_runs(Once {
+                seed: first.seed.map(|seed| seed + u64::from(self.asked.runs)),
+                ..first
+            });
+            self.seen.verdicts = judge(&self.seen.runs);
         }
+        measured
     }
-    Ok(Measured {
-        runs,
-        base_runs: Vec::new(),
-        verdicts,
-    })
-}
 
-/// Runs of this program and of another one in turn, until the comparison has seen enough.
-fn against(
-    asked: &Asked<'_>,
-    base: &Path,
-    slower: f64,
-    clock: &Clock,
-) -> Result<Measured, Failure> {
-    let (words, head) = (words(), measured_program(asked.program)?);
-    // Both sides get the exposure that base has, or the quicker one would look cleaner.
-    let settling = undisturbed_run(base, &words, asked.first)?;
-    let metrics = compare::metrics(&settling, slower);
-    let mut known = asked.first.after(&settling);
-    let began_ns = clock.now_ns();
-    let mut measured = Measured {
-        runs: Vec::new(),
-        base_runs: Vec::new(),
-        verdicts: Vec::new(),
-    };
-    let mut comparison = Comparison::new(metrics.clone(), compare::Options::default());
-    loop {
-        let blocks = match comparison.next() {
-            Next::Done(verdicts) => {
-                measured.verdicts = verdicts;
-                return Ok(measured);
-            }
-            Next::RunBlocks(blocks) => blocks,
-            Next::Confirm(blocks) => {
-                say(
-                    asked,
-                    "slower at first sight: a fresh set of blocks is to confirm it",
-                );
-                blocks
-            }
-        };
-        for _ in 0..blocks {
-            let number = comparison.blocks();
-            let once = Once {
-                seed: asked.first.seed.map(|seed| seed + number as u64),
-                exposure_ns: Some(settling.exposure_ns),
-                ..asked.first
-            };
-            let mut block = Vec::with_capacity(compare::BLOCK_RUNS);
-            for arm in compare::order(number) {
-                let program = if arm == Arm::Head { &head } else { base };
-                let usual_work_ns = known.usual_work_ns;
-                let run = undisturbed_run(
-                    program,
-                    &words,
-                    Once {
-                        usual_work_ns,
-                        ..once
-                    },
-                )?;
-                known = known.after(&run);
-                block.push((arm, run));
-            }
-            comparison.block(&block);
-            for (arm, run) in block {
-                let side = match arm {
-                    Arm::Head => &mut measured.runs,
-                    Arm::Base | Arm::BaseAgain => &mut measured.base_runs,
+    /// The case at one rate after the other, until the highest that holds is known.
+    fn capacity(&mut self, rates: &[f64], within: f64) -> Result<(), Halt> {
+        let mut finder = Finder::new(rates, within);
+        let found = self.search(&mut finder);
+        let (capacity, runs, verdicts) = finder.found();
+        self.seen.capacity = Some(capacity);
+        (self.seen.runs, self.seen.verdicts) = (runs, verdicts);
+        found
+    }
+
+    fn search(&self, finder: &mut Finder) -> Result<(), Halt> {
+        let count = self.asked.runs.max(capacity::RUNS);
+        while let Some(factor) = finder.next() {
+            let program = self.head.at_factor(factor);
+            let mut runs = Vec::new();
+            for look in 1..=capacity::LOOKS {
+                let seen = runs.len() as u64;
+                let once = Once {
+                    seed: self.asked.first.seed.map(|seed| seed + seen),
+                    ..self.asked.first
                 };
-                // Figures of all, pictures of some: histograms of hundreds of runs would fill megabytes.
-                if side.len() < RUNS_KEPT {
-                    side.push(run);
+                bench::runs(self.children, &program, count, once, &mut runs)?;
+                let is_last = look == capacity::LOOKS;
+                if finder.look(factor, &runs, is_last)? == Look::Done {
+                    break;
                 }
             }
-            let spent_s = clock.now_ns().saturating_sub(began_ns) as f64 / 1e9;
-            comparison.block_takes(spent_s / comparison.blocks() as f64);
+            self.say(&finder.last_step());
+        }
+        Ok(())
+    }
+
+    /// Runs of this program and of another one in turn, until the comparison has seen enough.
+    fn against(&mut self, base: Base<'_>, slower: f64) -> Result<(), Halt> {
+        // Held until the last run: its binary goes with it.
+        let built;
+        let base = match base {
+            Base::Program(program) => {
+                self.seen.base = Some(program.display().to_string());
+                self.head.another(program)
+            }
+            Base::Revision(wanted) => {
+                self.seen.base = Some(wanted.revision.to_owned());
+                self.say(&format!("building the base {}", wanted.revision));
+                built = revision::build(self.children, wanted, &self.head.program)?;
+                self.seen.base = Some(built.name.clone());
+                self.seen.notes.push(built.note.clone());
+                self.head.another(&built.program)
+            }
+        };
+        // Both sides get the exposure that base has, or the quicker one would look cleaner.
+        let settling = self.run_of_base(&base, self.asked.first)?;
+        let options = compare::Options {
+            clock_cost_ns: self.clock_cost_ns,
+            ..compare::Options::default()
+        };
+        let mut comparison = Comparison::new(compare::metrics(&settling, slower), options);
+        let compared = self.blocks(&base, &settling, &mut comparison);
+        self.seen.verdicts = comparison.verdicts();
+        compared
+    }
+
+    fn blocks(
+        &mut self,
+        base: &Measured,
+        settling: &RunAnalysis,
+        comparison: &mut Comparison,
+    ) -> Result<(), Halt> {
+        let began_ns = Clock::os().now_ns();
+        let mut known = Once {
+            exposure_ns: Some(settling.exposure_ns),
+            ..self.asked.first.after(settling)
+        };
+        loop {
+            let blocks = match comparison.next() {
+                Next::Done(_) => return Ok(()),
+                Next::RunBlocks(blocks) => blocks,
+                Next::Confirm(blocks) => {
+                    self.say("slower at first sight: a fresh set of blocks is to confirm it");
+                    blocks
+                }
+            };
+            for _ in 0..blocks {
+                let number = comparison.blocks();
+                let seed = self.asked.first.seed;
+                let mut block = Vec::with_capacity(compare::BLOCK_RUNS);
+                for arm in compare::order(number) {
+                    let once = Once {
+                        seed: seed.map(|seed| seed + number as u64),
+                        ..known
+                    };
+                    let run = match arm {
+                        Arm::Head => bench::undisturbed_run(self.children, &self.head, once)?,
+                        Arm::Base | Arm::BaseAgain => self.run_of_base(base, once)?,
+                    };
+                    known = known.after(&run);
+                    block.push((arm, run));
+                }
+                comparison.block(&block);
+                for (arm, run) in block {
+                    let side = match arm {
+                        Arm::Head => &mut self.seen.runs,
+                        Arm::Base | Arm::BaseAgain => &mut self.seen.base_runs,
+                    };
+                    // Figures of all, pictures of some: histograms of hundreds of runs would fill megabytes.
+                    if side.len() < RUNS_KEPT {
+                        side.push(run);
+                    }
+                }
+                let spent_s = Clock::os().now_ns().saturating_sub(began_ns) as f64 / 1e9;
+                comparison.block_takes(spent_s / comparison.blocks() as f64);
+            }
         }
     }
-}
 
-/// The program that is measured.
-fn measured_program(given: Option<&Path>) -> Result<PathBuf, Failure> {
-    given.map_or_else(own_program, |program| Ok(program.to_owned()))
+    /// A run of base; what is wrong with it is said of it by its name.
+    fn run_of_base(&self, base: &Measured, once: Once) -> Result<RunAnalysis, Halt> {
+        bench::undisturbed_run(self.children, base, once).map_err(|halt| match halt {
+            Halt::Failed(failure) => Halt::Failed(Failure {
+                what: format!(
+                    "base {}: {}",
+                    self.seen.base.as_deref().unwrap_or_default(),
+                    failure.what
+                ),
+                ..failure
+            }),
+            stopped => stopped,
+        })
+    }
+
+    /// The report by what was seen so far. `cut` is for one that was cut short: how it ends, and what is to be known of that.
+    fn report(&self, cut: Option<(Exit, &str)>) -> (GateReport, Exit) {
+        let (seen, asked) = (&self.seen, self.asked);
+        let mut verdicts = seen.verdicts.clone();
+        if cut.is_some() {
+            cut_short(&mut verdicts);
+        }
+        let (word, exit) = match cut {
+            Some((exit, _)) => (overall(&verdicts, Inconclusive::Shown).0, exit),
+            None => self.end(&verdicts),
+        };
+        let note = cut.map(|(_, note)| note.to_owned());
+        let mut notes = all_notes(&seen.runs);
+        notes.splice(0..0, note.into_iter().chain(seen.notes.iter().cloned()));
+        let report = GateReport {
+            schema: SCHEMA,
+            command: match asked.what {
+                What::Bench => "bench",
+                What::Capacity { .. } => "bench --find-capacity",
+                What::Gate(_) => "gate",
+                What::Against {
+                    base: Base::Program(_),
+                    ..
+                } => "gate --base",
+                What::Against { .. } => "gate --base-rev",
+            }
+            .to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            case: asked.case.to_owned(),
+            began_unix_s: self.began_unix_s,
+            took_s: Clock::os().now_ns().saturating_sub(self.began_ns) as f64 / 1e9,
+            host: facts::of(&Host::read(), clock_of(&seen.runs), self.clock_cost_ns),
+            head: self.head.program.display().to_string(),
+            base: seen.base.clone(),
+            partial: cut.is_some(),
+            verdicts,
+            word,
+            exit_code: exit.code(),
+            runs: seen.runs.clone(),
+            base_runs: seen.base_runs.clone(),
+            capacity: seen.capacity.clone(),
+            notes,
+        };
+        (report, exit)
+    }
+
+    /// The word for all of it, and how it ends if nothing cuts it short.
+    fn end(&self, verdicts: &[Verdict]) -> (Word, Exit) {
+        let lossless = |run: &RunAnalysis| run.ledger.closed && run.ledger.losses.is_empty();
+        match &self.asked.what {
+            What::Gate(judging) | What::Against { judging, .. } => {
+                overall(verdicts, judging.inconclusive)
+            }
+            What::Capacity { .. } => {
+                let found = self.seen.capacity.as_ref();
+                found.map_or((Word::Inconclusive, Exit::Inconclusive), capacity::end)
+            }
+            What::Bench if self.seen.runs.iter().all(lossless) => (Word::Inconclusive, Exit::Good),
+            What::Bench => (Word::Loss, Exit::Loss),
+        }
+    }
+
+    fn say(&self, what: &str) {
+        if !self.asked.json {
+            out::say(what);
+        }
+    }
 }
 
 /// The date, for people.
@@ -270,18 +439,12 @@ fn unix_s() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-fn say(asked: &Asked<'_>, what: &str) {
-    if !asked.json {
-        out::say(what);
-    }
-}
-
 fn clock_of(runs: &[RunAnalysis]) -> &str {
     runs.first().map_or("", |run| run.clock.as_str())
 }
 
 /// What all runs say, each once.
-fn notes(runs: &[RunAnalysis]) -> Vec<String> {
+fn all_notes(runs: &[RunAnalysis]) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for note in runs.iter().flat_map(|run| &run.notes) {
         if !all.contains(note) {

@@ -239,6 +239,12 @@ pub struct RunAnalysis {
     /// The line's clock: `tsc` or `os`.
     #[serde(default)]
     pub clock: String,
+    /// By how much the line's clock ran faster than the system's over the run, in parts per million; below 0 if slower.
+    #[serde(default)]
+    pub clock_drift_ppm: f64,
+    /// What a reading of the line's clock cost.
+    #[serde(default)]
+    pub clock_cost_ns: f64,
     /// What the generators drew from.
     pub seed: u64,
     /// What was measured, after the warm-up.
@@ -364,12 +370,44 @@ pub struct Verdict {
     pub reported_only: bool,
 }
 
+/// A rate at which the budget was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CapacityStep {
+    /// Messages a second, all sources together.
+    pub rate_per_s: f64,
+    /// The multiple of the case's own rates that this is.
+    pub factor: f64,
+    /// Process runs.
+    pub runs: u32,
+    /// The word for all budgets together.
+    pub word: Word,
+    /// Whether they were shown to hold.
+    pub holds: bool,
+    /// The verdict that decided: the worst, or of those that pass the one nearest to its budget.
+    pub decided_by: Verdict,
+}
+
+/// The highest rate whose budgets hold.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// The highest rate that was shown to hold them, in messages a second, all sources together; none if none was.
+    pub holds_per_s: Option<f64>,
+    /// The lowest rate above it that was not shown to; none if every rate was.
+    pub fails_per_s: Option<f64>,
+    /// How near to each other the two were to come: 0.05 for 5 %.
+    pub within: f64,
+    /// What it came to, in a sentence.
+    pub answer: String,
+    /// Every rate that was tried, in the order of the search.
+    pub steps: Vec<CapacityStep>,
+}
+
 /// What a gate, a bench or a comparison came to: `gate.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GateReport {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// `bench`, `gate` or `gate --base`.
+    /// `bench`, `bench --find-capacity`, `gate`, `gate --base` or `gate --base-rev`.
     pub command: String,
     /// The program's version.
     pub version: String,
@@ -379,12 +417,12 @@ pub struct GateReport {
     pub began_unix_s: u64,
     /// How long it took.
     pub took_s: f64,
-    /// Facts of the machine by name: `cpu`, `cores`, `kernel`, `governor`, `virtual`, `clock`, and `fingerprint`, which is
+    /// Facts of the machine by name: `cpu`, `cores`, `kernel`, `governor`, `virtual`, `clock`, `clock_cost_ns`, and `fingerprint`, which is
     /// the same for the same kind of machine.
     pub host: BTreeMap<String, String>,
-    /// What was judged: a revision or the path of a binary.
+    /// What was judged: the path of a binary.
     pub head: String,
-    /// What it was judged against.
+    /// What it was judged against: the path of a binary, or a revision as it was asked for with the commit that it was.
     pub base: Option<String>,
     /// Whether the gate was cut short: what is here is what was there by then.
     pub partial: bool,
@@ -398,6 +436,9 @@ pub struct GateReport {
     pub runs: Vec<RunAnalysis>,
     /// Those of base.
     pub base_runs: Vec<RunAnalysis>,
+    /// The highest rate whose budgets hold, where that was asked for; `runs` and `verdicts` are then those of that rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
     /// What a person should know.
     pub notes: Vec<String>,
 }

@@ -21,7 +21,7 @@ use crate::exit::{Exit, Failure};
 use crate::load::made_in_turn;
 use crate::run::{Done, Options};
 use crate::sender::{GeneratorGaps, SenderReport};
-use crate::{case, out, run};
+use crate::{case, out, run, signals};
 
 /// A source that is as late as that is in time: no more than 0.2 % of the shortest run that shows anything.
 const IN_TIME_NS: u64 = 1_000_000;
@@ -64,6 +64,7 @@ impl Once {
 
 /// Runs a case once and prints its analysis.
 pub(crate) fn print(registry: &Registry, shape: &Shape, once: Once) -> Result<Exit, Failure> {
+    signals::end_with_parent()?;
     let (analysis, exit) = measure(registry, shape, once)?;
     let json = serde_json::to_string(&analysis).map_err(|error| Failure {
         exit: Exit::Defect,
@@ -102,10 +103,11 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
     let passages = passages(ready.rate_per_s, once.warmup + once.span);
     let feeds = std::mem::take(&mut ready.made_in_turn);
     let undated = std::mem::take(&mut ready.undated);
-    let Done { run, evidence } = run::measured(ready, &options, Some(passages))?;
+    let done = run::measured(ready, &options, Some(passages))?;
+    let Done { run, evidence, .. } = &done;
     let mut generators: Vec<GeneratorAnalysis> =
         run.senders.iter().map(SenderReport::analysis).collect();
-    generators.extend(in_turn(&feeds, &run.report, &evidence)?);
+    generators.extend(in_turn(&feeds, &run.report, evidence)?);
     let given = Given {
         seed: once.seed.unwrap_or(0),
         warmup_ns: once.warmup.as_nanos() as u64,
@@ -117,10 +119,12 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
         generator_gaps: run.sender_gaps.as_ref().map(intervals).unwrap_or_default(),
         generators,
     };
-    let mut analysis = analyse(&run.report, &evidence, &given);
+    let mut analysis = analyse(&run.report, evidence, &given);
     // A source in a loop that has no time left for it is held back as well as one that finds no room.
     let sources: Vec<&str> = feeds.iter().map(|feed| feed.source.as_str()).collect();
     analysis.source_held_back |= has_no_time(&sources, &run.report, &analysis.loops);
+    analysis.clock_drift_ppm = done.clock_drift_ppm;
+    analysis.clock_cost_ns = done.clock_cost_ns;
     analysis.notes.extend(run.notes.iter().cloned());
     if let Some(gaps) = &run.sender_gaps {
         analysis.loops.push(generator_loop(gaps, analysis.span_ns));

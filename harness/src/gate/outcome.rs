@@ -67,6 +67,18 @@ pub fn sort(verdicts: &mut [Verdict]) {
     verdicts.sort_by_key(|verdict| (verdict.reported_only, std::cmp::Reverse(verdict.word)));
 }
 
+/// Takes back what was said by a part of what was to be measured: only a loss stays, since more runs could not undo it.
+pub(super) fn cut_short(verdicts: &mut [Verdict]) {
+    for verdict in verdicts.iter_mut().filter(|one| one.word != Word::Loss) {
+        let said = Said::inconclusive(
+            "cut short",
+            "the gate was ended before all runs were made: run it again",
+        );
+        said.put_into(verdict);
+    }
+    sort(verdicts);
+}
+
 /// A word with its reason and what to do, before it is put beside its figures.
 #[derive(Clone, Debug)]
 pub(super) struct Said {
@@ -190,6 +202,19 @@ mod tests {
         assert!(both[1].reported_only);
         let alone = overall(&[reported], Inconclusive::Shown);
         assert_eq!(alone, (Word::Inconclusive, Exit::Inconclusive));
+    }
+
+    #[test]
+    fn what_is_cut_short_neither_passes_nor_fails() {
+        use Word::{Fail, Inconclusive as Unclear, Loss, Pass, PassClean};
+        let mut verdicts = [Pass, PassClean, Unclear, Fail].map(verdict);
+        cut_short(&mut verdicts);
+        for verdict in &verdicts {
+            assert_eq!((verdict.word, &*verdict.reason), (Unclear, "cut short"));
+        }
+        let mut lost = [verdict(Pass), verdict(Loss)];
+        cut_short(&mut lost);
+        assert_eq!(lost.map(|verdict| verdict.word), [Loss, Unclear]);
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use hopline_harness::gate::model::GateReport;
-use hopline_harness::gate::out::json::to_json;
+use hopline_harness::gate::out::json::{from_json, to_json};
 use hopline_harness::gate::out::{
-    GATE_JSON, OutError, REPORT_HTML, TREND_CSV, TREND_JSONL, write_all,
+    GATE_JSON, OutError, REPORT_HTML, TREND_CSV, TREND_JSONL, begin, write_all,
 };
 
 use crate::{fixture, report};
@@ -18,11 +18,45 @@ fn a_partial_report_says_so_everywhere_and_is_not_in_the_trend() {
     partial.partial = true;
     let files = write_all(&partial, dir.path()).unwrap();
     assert_eq!(files.len(), 6);
+    // It marks the folder before anything else of it is there.
+    assert_eq!(files[0], dir.path().join(GATE_JSON));
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap().to_lowercase();
         assert!(text.contains("partial"), "{}", file.display());
     }
     assert!(!dir.path().join(TREND_JSONL).exists());
+}
+
+#[test]
+fn a_gate_that_begins_leaves_nothing_that_looks_finished() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut compared = report().clone();
+    compared.base_runs = compared.runs.clone();
+    let whole = write_all(&compared, dir.path()).unwrap();
+    let began = GateReport {
+        schema: compared.schema,
+        case: compared.case.clone(),
+        partial: true,
+        ..GateReport::default()
+    };
+    begin(&began, dir.path()).unwrap();
+    for path in whole {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        match std::fs::read_to_string(&path) {
+            // What the nights before came to is no result of this one.
+            _ if name.starts_with("trend") || name == "otava.yaml" => {}
+            Ok(text) => assert!(text.to_lowercase().contains("partial"), "{name}"),
+            Err(_) => assert_eq!(name, "base.hlog"),
+        }
+    }
+    let read = std::fs::read_to_string(dir.path().join(GATE_JSON)).unwrap();
+    assert!(from_json("gate.json", &read).unwrap().partial);
+    std::fs::write(dir.path().join(TREND_JSONL), "{\"schema\":9}\n").unwrap();
+    let refused = begin(&began, dir.path());
+    assert!(
+        matches!(refused, Err(OutError::Trend { .. })),
+        "{refused:?}"
+    );
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -39,7 +73,10 @@ fn all_files_are_written_and_the_history_grows() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("a/b");
     for _ in 0..2 {
-        assert_eq!(write_all(report(), &out).unwrap()[0], out.join(GATE_JSON));
+        let files = write_all(report(), &out).unwrap();
+        let at = files.iter().position(|file| *file == out.join(GATE_JSON));
+        // Behind all that is made for this gate; the history was there before.
+        assert_eq!(at, Some(files.len() - 1));
     }
     let mut next = report().clone();
     next.began_unix_s += 86_400;
@@ -87,7 +124,7 @@ fn what_stood_there_stays_when_a_file_cannot_be_written() {
     let OutError::File { written, path, .. } = &error else {
         panic!("{error}");
     };
-    assert_eq!((*written, path.clone()), (1, dir.path().join(REPORT_HTML)));
+    assert_eq!((*written, path.clone()), (0, dir.path().join(REPORT_HTML)));
     assert_eq!(
         names(dir.path()),
         ["gate.json", "report.html"],

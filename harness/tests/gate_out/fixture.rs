@@ -217,6 +217,8 @@ fn run(seed: u64, factor: f64) -> RunAnalysis {
         schema: SCHEMA,
         line: "tick-to-trade".to_owned(),
         clock: "tsc".to_owned(),
+        clock_drift_ppm: 12.0,
+        clock_cost_ns: 9.5,
         seed,
         span_ns: 5_000_000_000,
         exposure_ns: 20_000,
@@ -248,6 +250,8 @@ fn run(seed: u64, factor: f64) -> RunAnalysis {
                 .into(),
                 own_faults: [("page_fault".to_owned(), 3)].into(),
                 own_fault_share: 0.000_04,
+                usual_work_ns: 110,
+                slowed_share: 0.08,
                 log_lost: 0,
             },
         ],
@@ -396,6 +400,7 @@ pub(crate) fn report(seed: u64, factor: f64) -> GateReport {
         exit_code: u8::from(word == Word::Fail),
         runs,
         base_runs: Vec::new(),
+        capacity: None,
         notes: vec!["a neighbour ran on core 1 during run 2: 34 % of its time was lost".to_owned()],
     }
 }

@@ -6,13 +6,14 @@ use hopline::base::units::Span;
 
 use super::evidence::{Evidence, Side};
 use super::{
-    CONTAMINATION_MAX, HALVES_GRAIN_NS, HALVES_MAX, RATE_MIN, RUNS_MIN, TAINTED_MAX, share,
+    CLOCK_GRAIN_NS, CONTAMINATION_MAX, HALVES_GRAIN_NS, HALVES_MAX, RATE_MIN, RUNS_MIN,
+    TAINTED_MAX, share,
 };
 use crate::gate::model::{
     Exceedances, LimitCounts, LoopAnalysis, RunAnalysis, SpanAnalysis, Verdict, Word,
 };
 use crate::gate::outcome::{Said, percent};
-use crate::gate::stats;
+use crate::gate::{drift, stats};
 
 impl<'a> Evidence<'a> {
     /// The word with its figures.
@@ -94,6 +95,12 @@ impl<'a> Evidence<'a> {
             };
             return Some(Said::inconclusive("samples", next));
         }
+        if let Some(off_ns) = self.runs.iter().find_map(RunAnalysis::clock_is_off_ns) {
+            return Some(Said::inconclusive("clock", drift::words(off_ns)));
+        }
+        if let Some(said) = self.below_the_clock() {
+            return Some(said);
+        }
         let runs = self.found.iter().filter(|(_, span, _)| span.n > 0).count();
         if runs < self.runs.len() {
             let next = format!(
@@ -110,6 +117,23 @@ impl<'a> Evidence<'a> {
         }
         let least = stats::frames_min(quantile, self.alpha())?;
         (self.raw.n < least).then(|| self.too_few("frames", self.raw.n, least))
+    }
+
+    /// A limit that no clock of this machine could tell a frame to be over or not.
+    fn below_the_clock(&self) -> Option<Said> {
+        let costs_ns = self.runs.iter().map(|run| run.clock_cost_ns);
+        let told_ns = costs_ns.fold(CLOCK_GRAIN_NS as f64, f64::max);
+        let is_below = (self.owed.limit_ns as f64) < told_ns || told_ns.is_nan();
+        is_below.then(|| {
+            Said::inconclusive(
+                "resolution",
+                format!(
+                    "{} is less than this machine's clock can tell, {}: a budget above that",
+                    self.limit(),
+                    Span(told_ns.ceil() as u64)
+                ),
+            )
+        })
     }
 
     fn too_few(&self, what: &str, n: u64, least: u64) -> Said {

@@ -256,6 +256,46 @@ fn a_rate_that_was_not_reached_is_no_verdict_and_a_line_that_holds_back_fails() 
 }
 
 #[test]
+fn a_clock_that_did_not_keep_time_judges_nothing() {
+    let clock = |drift_ppm: f64| {
+        said(move |run| {
+            run.span_ns = 3_000_000_000;
+            run.clock_drift_ppm = drift_ppm;
+        })
+    };
+    assert_eq!(clock(500.0).0, Word::Pass);
+    // 1000 ppm of three seconds and a millisecond are 4 ms.
+    assert_eq!(clock(1_300.0).0, Word::Pass);
+    for drift_ppm in [1_400.0, -1_400.0, 1e6, -5e5, f64::NAN] {
+        assert_eq!(clock(drift_ppm), unclear("clock"), "{drift_ppm}");
+    }
+    // One run is enough, and a FAIL is no better than a pass.
+    let mut one = runs(slow);
+    assert_eq!(judged(&one).word, Word::Fail);
+    (one[2].clock_drift_ppm, one[2].span_ns) = (1e5, 1_000_000_000);
+    assert_eq!(judged(&one).reason, "clock");
+}
+
+#[test]
+fn a_limit_below_what_the_clock_can_tell_has_no_word() {
+    let judged = |limit_ns: u64, cost_ns: f64| {
+        let planted = |run: &mut RunAnalysis| {
+            limit(run).limit_ns = limit_ns;
+            run.clock_cost_ns = cost_ns;
+        };
+        let runs = runs(planted);
+        let verdict = judge(&runs, &owed(&runs), &Options::default()).remove(0);
+        (verdict.reason == "resolution").then_some(verdict)
+    };
+    for (limit_ns, cost_ns) in [(1, 9.0), (CLOCK_GRAIN_NS - 1, 0.0), (900, 901.0)] {
+        let verdict = judged(limit_ns, cost_ns).expect("no word");
+        assert_eq!(verdict.word, Word::Inconclusive);
+        assert!(verdict.next_step.contains("clock can tell"), "{verdict:?}");
+    }
+    assert!(judged(CLOCK_GRAIN_NS, 9.0).is_none() && judged(900, 900.0).is_none());
+}
+
+#[test]
 fn halves_that_drift_are_a_warm_up() {
     let drift = |run: &mut RunAnalysis| span(run).clean_p50_halves = [4_300, 4_000];
     assert_eq!(said(drift), unclear("warmup"));

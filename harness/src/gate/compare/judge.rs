@@ -7,6 +7,7 @@ use super::{
     Metric, NULL_PART, Sample, State, Track, frames_beyond,
 };
 use crate::gate::budget::{RATE_MIN, TAINTED_MAX};
+use crate::gate::drift;
 use crate::gate::model::{Change, RunAnalysis, Verdict, Word};
 use crate::gate::outcome::{Said, percent, sort};
 use crate::gate::stats::{Interval, Moments, TRIMMED_IN, blocks_to_decide, holm, t_critical};
@@ -26,6 +27,8 @@ struct SideFaults {
     runs: usize,
     lost: Option<String>,
     log_lost: u64,
+    /// By how much the clock was off in the first run in which it was.
+    clock_off_ns: Option<f64>,
     slow: usize,
     held_back: usize,
     /// The least part of the offered rate that was sent.
@@ -45,6 +48,7 @@ impl SideFaults {
             };
         }
         self.log_lost += run.loops.iter().map(|one| one.log_lost).sum::<u64>();
+        self.clock_off_ns = self.clock_off_ns.or_else(|| run.clock_is_off_ns());
         if let Some(sent) = run.sent_share().filter(|&sent| sent < RATE_MIN) {
             self.slow += 1;
             self.held_back += usize::from(run.source_held_back);
@@ -69,7 +73,7 @@ impl Faults {
     pub(super) fn hopeless(&self) -> bool {
         [&self.head, &self.base]
             .iter()
-            .any(|side| side.lost.is_some() || side.log_lost > 0)
+            .any(|side| side.lost.is_some() || side.log_lost > 0 || side.clock_off_ns.is_some())
     }
 
     fn said(&self) -> Option<Said> {
@@ -96,6 +100,9 @@ impl Faults {
             ));
         }
         let sides = [&self.head, &self.base];
+        if let Some(off_ns) = sides.iter().find_map(|side| side.clock_off_ns) {
+            return Some(Said::inconclusive("clock", drift::words(off_ns)));
+        }
         let sent = sides.iter().filter_map(|side| side.sent).reduce(f64::min)?;
         if self.head.mostly_held_back() && self.base.held_back == 0 {
             return Some(Said::bad(

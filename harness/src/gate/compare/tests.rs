@@ -298,6 +298,18 @@ fn lost_frames_and_cut_logs_end_it_at_once() {
     assert_eq!(one(&[hop("a->b", 1.0)], open).word, Word::Loss);
     let cut = |_: usize, _: Arm, run: &mut RunAnalysis| run.loops[0].log_lost = 1;
     assert_eq!(one(&[hop("a->b", 1.0)], cut).reason, "log");
+    for side in [Arm::Head, Arm::BaseAgain] {
+        let stepped = move |_: usize, arm: Arm, run: &mut RunAnalysis| {
+            if arm == side {
+                (run.span_ns, run.clock_drift_ppm) = (500_000_000, -4_000.0);
+            }
+        };
+        let verdict = one(&[hop("a->b", 1.0)], stepped);
+        assert_eq!(
+            (verdict.word, &*verdict.reason),
+            (Word::Inconclusive, "clock")
+        );
+    }
 }
 
 #[test]

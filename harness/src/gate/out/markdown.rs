@@ -8,8 +8,9 @@ use super::phrase::{
     advice, change, headline, hop, is_pass, is_shown_only, kept, letters, moment, place, quantile,
     sign, span_of, standing, worst_first,
 };
+use crate::gate::capacity::by_rate;
 use crate::gate::model::{GateReport, Verdict, Word};
-use crate::view::text::limit;
+use crate::view::text::{limit, rate};
 
 /// Longest page: GitHub refuses a summary of more than 1 MiB, and so all of it; the rest is for what others add.
 pub const SUMMARY_BYTES_MAX: usize = (1 << 20) - (16 << 10);
@@ -86,6 +87,7 @@ pub fn step_summary(report: &GateReport) -> String {
         out += "> **Partial:** the gate was cut short. What is missing did not pass.\n\n";
     }
     out += &format!("{}\n\n", plain(&headline(report)));
+    out += &capacity(report);
     if !report.verdicts.is_empty() {
         out += "| verdict | hop | span | quantile | budget | raw | clean | host floor | kept |\n";
         out += "|---|---|---|---|---:|---:|---:|---:|---:|\n";
@@ -112,6 +114,28 @@ pub fn step_summary(report: &GateReport) -> String {
         out += line;
     }
     out
+}
+
+/// The rates that were tried, where a capacity was looked for.
+fn capacity(report: &GateReport) -> String {
+    let Some(capacity) = &report.capacity else {
+        return String::new();
+    };
+    let mut out = "| rate | verdict | decided by | budget | clean | runs |\n".to_owned();
+    out += "|---:|---|---|---:|---:|---:|\n";
+    for step in by_rate(capacity) {
+        let verdict = &step.decided_by;
+        let cells = [
+            format!("{}/s", rate(step.rate_per_s)),
+            format!("{} {}", sign(step.word), plain(letters(step.word))),
+            plain(&place(verdict)),
+            verdict.budget_ns.map_or_else(|| "–".to_owned(), limit),
+            span(verdict.clean_ns),
+            step.runs.to_string(),
+        ];
+        out += &format!("| {} |\n", cells.join(" | "));
+    }
+    out + "\nWhat follows is of the highest rate that holds, or of the lowest that was tried.\n\n"
 }
 
 /// What to do, notes, where and what.

@@ -11,7 +11,8 @@
 //! | `trend.jsonl` | the history: kept from night to night, each gate adds a line |
 //! | `trend.csv`, `otava.yaml` | Apache Otava: the history of this case on this host |
 //!
-//! A report that is partial says so in every file, and adds no line to the history.
+//! A report that is partial says so in every file, and adds no line to the history; nor does a search for a capacity. A gate
+//! begins its folder with such a report ([`begin`]), so that one which is killed leaves nothing that looks finished.
 //!
 //! Invariant: an output is a pure function of reports; only [`write_all`] and [`write_comparison`] touch the disk, and what
 //! stands under a file's name is whole.
@@ -35,6 +36,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 pub(crate) use command::run;
+pub(crate) use phrase::{advice as advice_of, place as place_of, worst_of};
+pub(crate) use terminal::word as word_cell;
 
 use self::compare::Comparison;
 use self::hlog::HlogError;
@@ -54,6 +57,9 @@ pub const TREND_JSONL: &str = "trend.jsonl";
 
 /// The table for Otava.
 pub const TREND_CSV: &str = "trend.csv";
+
+/// The histogram log of base.
+pub const BASE_HLOG: &str = "base.hlog";
 
 /// The page of two reports.
 pub const COMPARE_HTML: &str = "compare.html";
@@ -84,6 +90,14 @@ pub enum OutError {
         written: usize,
         /// Files that there should be.
         all: usize,
+    },
+    /// What an earlier gate left cannot be removed.
+    #[error("cannot remove {}, which an earlier gate left: {}", path.display(), cause(source))]
+    Stale {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// The history cannot be read from the disk.
     #[error("cannot read {}: {source}", path.display())]
@@ -127,12 +141,13 @@ impl From<OutError> for Failure {
     fn from(error: OutError) -> Failure {
         let what = error.to_string();
         match error {
-            OutError::Folder { .. } | OutError::File { .. } | OutError::History { .. } => {
-                Failure::io(
-                    what,
-                    "name a folder with room that can be written, with --out",
-                )
-            }
+            OutError::Folder { .. }
+            | OutError::File { .. }
+            | OutError::Stale { .. }
+            | OutError::History { .. } => Failure::io(
+                what,
+                "name a folder with room that can be written, with --out",
+            ),
             OutError::Trend { .. } => Failure::usage(
                 what,
                 "mend or move the file: the history is never written over",
@@ -150,13 +165,14 @@ impl From<OutError> for Failure {
 }
 
 /// Writes all outputs of a report into a folder, which is made if need be. Each file is written under a name of its own
-/// and then renamed, so that what stands under its name is whole at any time. Gives the files, `gate.json` first.
+/// and then renamed, so that what stands under its name is whole at any time. A report that is partial is written `gate.json`
+/// first and a whole one `gate.json` last, so that nothing looks finished that is not. Gives the files in that order.
 ///
 /// # Errors
 /// See [`OutError`]: everything is made before anything is written, so most errors leave the folder as it was.
 pub fn write_all(report: &GateReport, dir: &Path) -> Result<Vec<PathBuf>, OutError> {
+    let whole = (GATE_JSON, json::to_json(report)?);
     let mut files: Vec<(&str, String)> = vec![
-        (GATE_JSON, json::to_json(report)?),
         (REPORT_HTML, page::page(report)),
         ("junit.xml", junit::junit(report)),
         ("annotations.txt", annotations::annotations(report)),
@@ -164,7 +180,7 @@ pub fn write_all(report: &GateReport, dir: &Path) -> Result<Vec<PathBuf>, OutErr
         ("head.hlog", hlog::hlog(report, &report.runs)?),
     ];
     if !report.base_runs.is_empty() {
-        files.push(("base.hlog", hlog::hlog(report, &report.base_runs)?));
+        files.push((BASE_HLOG, hlog::hlog(report, &report.base_runs)?));
     }
     if let Some(entry) = Entry::of(report) {
         let history = trend::with(history(&dir.join(TREND_JSONL))?, entry.clone());
@@ -172,7 +188,30 @@ pub fn write_all(report: &GateReport, dir: &Path) -> Result<Vec<PathBuf>, OutErr
         files.push((TREND_CSV, trend::csv(&history, &entry)));
         files.push(("otava.yaml", trend::otava_yaml(&history, &entry, TREND_CSV)));
     }
-    write(dir, &files)
+    files.insert(if report.partial { 0 } else { files.len() }, whole);
+    let written = write(dir, &files)?;
+    if report.base_runs.is_empty() {
+        // That of an earlier gate would be taken for this one's.
+        let path = dir.join(BASE_HLOG);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                return Err(OutError::Stale { path, source });
+            }
+            _ => {}
+        }
+    }
+    Ok(written)
+}
+
+/// Begins a folder for a gate that has not ended: all that an earlier one left in it is replaced by `report`, which is partial
+/// and has no figures yet. A gate that is killed leaves that, and a folder that cannot be written is found before anything
+/// is measured.
+///
+/// # Errors
+/// See [`OutError`]; a history that cannot be continued is one of them.
+pub fn begin(report: &GateReport, dir: &Path) -> Result<(), OutError> {
+    history(&dir.join(TREND_JSONL))?;
+    write_all(report, dir).map(drop)
 }
 
 /// Writes the page of two reports into a folder, which is made if need be.

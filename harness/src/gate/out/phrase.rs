@@ -181,6 +181,13 @@ pub(crate) fn worst_first(verdicts: &[Verdict]) -> Vec<&Verdict> {
     sorted
 }
 
+/// The verdict that decides: the worst that counts, and of those that pass the one nearest to what is allowed.
+pub(crate) fn worst_of(verdicts: &[Verdict]) -> Option<&Verdict> {
+    let sorted = worst_first(verdicts);
+    let counts = sorted.iter().find(|verdict| !is_shown_only(verdict));
+    counts.or(sorted.first()).copied()
+}
+
 /// The verdicts hop by hop: end to end first, then in the order of the line, each in the order of spans and quantiles.
 pub(crate) fn by_hop(report: &GateReport) -> Vec<&Verdict> {
     let mut line: Vec<&str> = vec![END_TO_END];
@@ -223,6 +230,9 @@ pub(crate) fn count_shown_only(report: &GateReport) -> usize {
 
 /// What it came to in one sentence.
 pub(crate) fn headline(report: &GateReport) -> String {
+    if let Some(capacity) = &report.capacity {
+        return format!("{}.", capacity.answer);
+    }
     let all = report.verdicts.len();
     if all == 0 {
         return "Nothing was judged.".to_owned();

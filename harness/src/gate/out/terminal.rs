@@ -8,7 +8,8 @@ use super::phrase::{
     advice, change, headline, hop, is_pass, is_shown_only, kept, letters, quantile, sign, span_of,
     times, tone,
 };
-use crate::gate::model::{GateReport, Verdict};
+use crate::gate::capacity;
+use crate::gate::model::{GateReport, Verdict, Word};
 use crate::view::table::{Cell, Table, numbers, words};
 use crate::view::text::{Paint, Tone, limit, wrap};
 
@@ -34,7 +35,10 @@ pub(crate) fn lines(report: &GateReport, width: usize, paint: Paint) -> Vec<Stri
         );
     }
     add(&mut out, &headline(report), Tone::Plain);
-    let table = verdicts(report);
+    let table = match &report.capacity {
+        Some(capacity) => capacity::table(capacity),
+        None => verdicts(report),
+    };
     if !table.is_empty() {
         out.push(String::new());
         out.extend(table.lines(width, paint));
@@ -103,7 +107,6 @@ fn row(verdict: &Verdict) -> Vec<Cell> {
             "-".to_owned()
         }
     };
-    let word = format!("{} {}", sign(verdict.word), letters(verdict.word));
     vec![
         hop(&verdict.hop).into(),
         span_of(&verdict.of).into(),
@@ -127,6 +130,12 @@ fn row(verdict: &Verdict) -> Vec<Cell> {
             .unwrap_or_default()
             .into(),
         crate::view::text::grouped(verdict.n).into(),
-        Cell::new(word, tone(verdict.word)),
+        word(verdict.word),
     ]
+}
+
+/// A word with its sign, as a cell.
+pub(crate) fn word(word: Word) -> Cell {
+    let text = format!("{} {}", sign(word), letters(word));
+    Cell::new(text, tone(word))
 }

@@ -66,7 +66,8 @@ pub struct HistoryError {
 }
 
 impl Entry {
-    /// The gate as an entry; `None` if it is partial or has no clean figure.
+    /// The gate as an entry; `None` if it is partial, has no clean figure, or looked for a capacity: its figures are of another
+    /// rate each time.
     #[must_use]
     pub fn of(report: &GateReport) -> Option<Entry> {
         let metrics: BTreeMap<String, Metric> = report
@@ -85,7 +86,7 @@ impl Entry {
                 )
             })
             .collect();
-        if report.partial || metrics.is_empty() {
+        if report.partial || report.capacity.is_some() || metrics.is_empty() {
             return None;
         }
         let fingerprint = report.host.get("fingerprint");

@@ -8,7 +8,12 @@ use crate::gate::out::phrase::escape;
 use crate::view::text::{grouped, rate};
 
 /// A table with its head; `rows` are cells that are escaped already, those from column `numbers` on are numbers.
-fn table(caption: &str, titles: &[&str], numbers: usize, rows: &[Vec<String>]) -> String {
+pub(super) fn table(
+    caption: &str,
+    titles: &[&str],
+    numbers: usize,
+    rows: &[Vec<String>],
+) -> String {
     let class = |at: usize| if at >= numbers { " class=\"n\"" } else { "" };
     let mut out = format!(
         "<div class=\"scroll\" role=\"region\" aria-label=\"{caption}\" tabindex=\"0\">\
@@ -71,14 +76,10 @@ pub(super) fn ledger(report: &GateReport) -> String {
             }));
         }
         for generator in &run.generators {
-            // Of what a source makes in its own turn the line's spans have the lateness.
-            let has_lateness = generator.lateness.max > 0;
-            let late = |ns: u64| {
-                if has_lateness {
-                    span(ns)
-                } else {
-                    "–".to_owned()
-                }
+            // A source that makes its messages itself is late in the line's own spans.
+            let late = |ns: u64| match generator.lateness.max {
+                0 => "–".to_owned(),
+                _ => span(ns),
             };
             offered.push(vec![
                 name.clone(),
@@ -223,10 +224,21 @@ fn quoted(word: &str) -> String {
     }
 }
 
+/// The commit of a base that is a revision, `REV (commit)`: the revision itself may be another one by then.
+fn commit(base: &str) -> &str {
+    let inner = base.rsplit_once(" (").map(|(_, commit)| commit);
+    inner
+        .and_then(|commit| commit.strip_suffix(')'))
+        .unwrap_or(base)
+}
+
 /// The commands that do it again, and what was drawn from which seed.
 pub(super) fn reproduce(report: &GateReport) -> String {
     let (command, against) = match (report.command.as_str(), &report.base) {
         ("gate --base", Some(base)) => ("gate", format!(" --base {}", quoted(base))),
+        ("gate --base-rev", Some(base)) => {
+            ("gate", format!(" --base-rev {}", quoted(commit(base))))
+        }
         (command, _) => (command, String::new()),
     };
     let line = format!(
@@ -269,6 +281,23 @@ pub(super) fn reproduce(report: &GateReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_revision_is_repeated_by_its_commit() {
+        assert_eq!(commit("main (0123456789ab)"), "0123456789ab");
+        assert_eq!(commit("main"), "main");
+        let report = GateReport {
+            command: "gate --base-rev".to_owned(),
+            case: "mine".to_owned(),
+            base: Some("HEAD~1 (0123456789ab)".to_owned()),
+            ..GateReport::default()
+        };
+        let words = reproduce(&report);
+        assert!(
+            words.contains("hopline gate mine --base-rev 0123456789ab "),
+            "{words}"
+        );
+    }
 
     #[test]
     fn a_command_can_be_pasted() {

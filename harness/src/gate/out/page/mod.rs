@@ -5,6 +5,7 @@
 //! Invariant: every figure in a picture stands in a table or in words too, and colour never speaks alone.
 
 mod blame;
+mod capacity;
 mod compared;
 mod facts;
 mod percentiles;
@@ -36,6 +37,7 @@ struct Section {
 #[must_use]
 pub fn page(report: &GateReport) -> String {
     let sections: Vec<Section> = [
+        ("capacity", "Capacity", capacity::section(report)),
         ("next", "What to do", verdicts::advice_list(report)),
         ("verdicts", "Verdicts", verdicts::table(report)),
         ("percentiles", "Percentiles", percentiles::section(report)),
