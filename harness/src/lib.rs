@@ -42,7 +42,7 @@ use std::time::Duration;
 use hopline::host::Host;
 use hopline::topology::{Plan, Registry, StartError};
 
-use cli::{BudgetCommand, Command, DeriveArgs, MeasureArgs, RunArgs, Shape};
+use cli::{BudgetCommand, CleanArg, Command, DeriveArgs, MeasureArgs, RunArgs, Shape};
 pub use exit::Exit;
 use exit::Failure;
 use gate::command::{Asked, Judging};
@@ -89,6 +89,7 @@ fn command(registry: &Registry) -> Exit {
                 duration: Some(cli::DEMONSTRATION_SPAN),
                 json: false,
                 taps: Vec::new(),
+                clean: CleanArg::Auto,
                 inline: false,
             },
         ),
@@ -127,6 +128,7 @@ fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
         most: args.duration.or(ready.most),
         json: args.json,
         taps: args.taps.clone(),
+        clean: args.clean,
     };
     if args.inline {
         run::inline(ready, &options)

@@ -3,14 +3,24 @@
 //! Both are bounded and their memory is touched before the run, so that noting neither allocates nor faults. What has no
 //! room is counted: a run whose logs were too small is not judged.
 //!
+//! ```text
+//!   kept: a vector, left on a shelf at the end ─→ judged afterwards
+//!   told: a bounded ring, read while it runs   ─→ a live view, which decides with a delay
+//! ```
+//!
 //! Invariant: a log that is off costs a comparison that is never true; one that is on is written by its loop alone, and
-//! handed over once, at the end.
+//! handed over once, at the end, or piece by piece to one reader, for whom it never waits.
 
 use std::sync::{Arc, OnceLock};
 
-use crate::base::limits::{GAP_LOG_SEGMENTS, IDLE_FLOOR_NS, SUSPECT_NS};
+use crate::base::Counter;
+use crate::base::limits::{
+    GAP_LOG_SEGMENTS, IDLE_FLOOR_NS, PASSAGES_TOLD, SEGMENTS_TOLD, SUSPECT_NS,
+};
+use crate::budget::taint::{Interval, Thresholds};
 use crate::budget::{LongSegment, LoopEvidence, Passage, Segment, Witness};
 use crate::host::ThreadUse;
+use crate::ring::spsc;
 
 /// Chores between two looks at what idle turns take: a scan of a thousand buckets takes half a microsecond.
 const CHORES_PER_FLOOR: u32 = 16;
@@ -23,6 +33,127 @@ const IDLE_FLOOR_MAX_NS: u64 = 5_000;
 
 /// Where a log is left at the end.
 pub(crate) type Shelf<T> = Arc<OnceLock<T>>;
+
+/// Whether and how the loops and hops of a line note what a verdict is made from.
+#[derive(Debug, Default)]
+pub(crate) enum Notes {
+    /// Nothing is noted.
+    #[default]
+    Nothing,
+    /// Each hop keeps its first so many messages, each loop its long segments, for the end.
+    Kept(usize),
+    /// All of it is told to one who reads while the line runs; beside the line's own loops these tell.
+    Told(Vec<Ear<Told>>),
+}
+
+/// What a loop tells of itself while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// A long segment.
+    Long(LongSegment),
+    /// Time that is a gap, whatever the thresholds say.
+    Gap(Interval),
+    /// All long segments that ended before `at_ns` have been told, and what turns take so far.
+    Until { at_ns: u64, usual: Thresholds },
+}
+
+/// The writing end of a log that is told: what has no room is counted.
+#[derive(Debug)]
+struct Mouth<T: Send> {
+    ring: spsc::Producer<T>,
+    lost: Arc<Counter>,
+}
+
+impl<T: Send> Mouth<T> {
+    #[inline]
+    fn tell(&mut self, what: T) {
+        if self.ring.push(what).is_err() {
+            self.lost.add(1);
+        }
+    }
+}
+
+/// The reading end of a log that is told.
+#[derive(Debug)]
+pub(crate) struct Ear<T: Send> {
+    pub(crate) ring: spsc::Consumer<T>,
+    lost: Arc<Counter>,
+    lost_before: u64,
+}
+
+impl<T: Send> Ear<T> {
+    /// How many found no room since the last time that this was asked.
+    pub(crate) fn newly_lost(&mut self) -> u64 {
+        let lost = self.lost.get();
+        lost - core::mem::replace(&mut self.lost_before, lost)
+    }
+}
+
+/// A log that is told, with its memory touched. Such a ring has the depth that it was given, a power of two.
+fn told<T: Send + Copy>(depth: usize, touch: T) -> Option<(Mouth<T>, Ear<T>)> {
+    let (mut producer, mut consumer) = spsc::ring(depth).ok()?;
+    for _ in 0..depth {
+        // It has room for that many.
+        let _ = producer.push(touch);
+    }
+    consumer.drain(depth, drop);
+    consumer.return_credits();
+    let lost = Arc::new(Counter::default());
+    let mouth = Mouth {
+        ring: producer,
+        lost: Arc::clone(&lost),
+    };
+    let ear = Ear {
+        ring: consumer,
+        lost,
+        lost_before: 0,
+    };
+    Some((mouth, ear))
+}
+
+/// The log of a loop that is not the line's own and disturbs it all the same, such as a generator's: it tells a live view
+/// its gaps. Dropping it says that there will be no more.
+///
+/// ```
+/// use hopline::budget::taint::Interval;
+/// use hopline::topology::Line;
+/// # use hopline::adapter::{blackhole, synthetic, datagrams};
+/// # use hopline::topology::Hop;
+/// # let mut builder = Line::builder("x");
+/// # builder.source("in", synthetic("none", 1e3).decode(datagrams()));
+/// # builder.sink("out", blackhole());
+/// # builder.connect("in", "out", Hop::depth(16));
+/// # let mut line = builder.build().unwrap();
+/// line.watch_clean();
+/// let mut meter = line.meter().expect("it is watched");
+/// meter.gap(Interval { start_ns: 1_000, end_ns: 9_000 });
+/// meter.known_until(9_000);
+/// ```
+#[derive(Debug)]
+pub struct Meter(Mouth<Told>);
+
+impl Meter {
+    pub(crate) fn pair() -> Option<(Meter, Ear<Told>)> {
+        let (mouth, ear) = told(SEGMENTS_TOLD, Told::Gap(Interval::default()))?;
+        Some((Meter(mouth), ear))
+    }
+
+    /// Time that the loop did not have, in nanoseconds of the line's clock.
+    pub fn gap(&mut self, gap: Interval) {
+        self.0.tell(Told::Gap(gap));
+    }
+
+    /// All gaps that ended before `at_ns` have been told, and those that come begin no earlier. Nothing is decided beyond it:
+    /// say it every millisecond or so.
+    pub fn known_until(&mut self, at_ns: u64) {
+        let usual = Thresholds {
+            idle_ns: u64::MAX,
+            receive_ns: u64::MAX,
+        };
+        // The next one says more: this one may be lost.
+        let _ = self.0.ring.push(Told::Until { at_ns, usual });
+    }
+}
 
 /// A histogram of short spans: buckets of the same width, the last one for all that is longer.
 #[derive(Debug)]
@@ -67,15 +198,27 @@ impl Short {
 /// What a loop that is judged has.
 #[derive(Debug)]
 struct Noting {
-    segments: Vec<LongSegment>,
-    lost: u64,
+    to: Listener,
     idle: Short,
     receive: Short,
     /// The thread at the end of the last segment that was looked into.
     before: ThreadUse,
     /// Times that the loop did its chores.
     chores: u32,
-    shelf: Shelf<LoopEvidence>,
+    /// What is told of its turns, and how often that was.
+    usual: Thresholds,
+    tellings: u32,
+}
+
+/// Who gets a loop's long segments.
+#[derive(Debug)]
+enum Listener {
+    Shelf {
+        segments: Vec<LongSegment>,
+        lost: u64,
+        shelf: Shelf<LoopEvidence>,
+    },
+    Ear(Mouth<Told>),
 }
 
 /// The log of a loop's long segments.
@@ -113,18 +256,32 @@ impl LoopLog {
         };
         let mut segments = vec![nothing; GAP_LOG_SEGMENTS];
         segments.clear();
+        LoopLog::to(Listener::Shelf {
+            segments,
+            lost: 0,
+            shelf,
+        })
+    }
+
+    /// A log that is told while it runs. None if there is no ring of that depth.
+    pub(crate) fn told() -> Option<(LoopLog, Ear<Told>)> {
+        let (mouth, ear) = told(SEGMENTS_TOLD, Told::Gap(Interval::default()))?;
+        Some((LoopLog::to(Listener::Ear(mouth)), ear))
+    }
+
+    fn to(to: Listener) -> LoopLog {
         LoopLog {
             floor_ns: IDLE_FLOOR_NS,
             suspect_ns: SUSPECT_NS,
             node: 0,
             noting: Some(Box::new(Noting {
-                segments,
-                lost: 0,
+                to,
                 idle: Short::new(),
                 receive: Short::new(),
                 before: ThreadUse::default(),
                 chores: 0,
-                shelf,
+                usual: Thresholds::by(0, 0),
+                tellings: 0,
             })),
         }
     }
@@ -138,8 +295,10 @@ impl LoopLog {
     /// Begins, on the loop's own thread: what went before is forgotten.
     pub(crate) fn begin(&mut self) {
         if let Some(noting) = &mut self.noting {
-            noting.segments.clear();
-            noting.lost = 0;
+            if let Listener::Shelf { segments, lost, .. } = &mut noting.to {
+                segments.clear();
+                *lost = 0;
+            }
             noting.idle = Short::new();
             noting.receive = Short::new();
             noting.before = ThreadUse::now();
@@ -190,17 +349,20 @@ impl LoopLog {
             involuntary: since.involuntary as u32,
             faults: since.faults as u32,
         });
-        if noting.segments.len() == noting.segments.capacity() {
-            noting.lost += 1;
-            return;
-        }
-        noting.segments.push(LongSegment {
+        let segment = LongSegment {
             start_ns,
             len_ns: end_ns.saturating_sub(start_ns),
             kind,
             node,
             witness,
-        });
+        };
+        match &mut noting.to {
+            Listener::Ear(mouth) => mouth.tell(Told::Long(segment)),
+            Listener::Shelf { segments, lost, .. } if segments.len() == segments.capacity() => {
+                *lost += 1;
+            }
+            Listener::Shelf { segments, .. } => segments.push(segment),
+        }
     }
 
     /// Sets what the kernel says from now on apart from what it said before, and from time to time the floor by what turns
@@ -218,68 +380,127 @@ impl LoopLog {
         noting.chores = noting.chores.wrapping_add(1);
     }
 
+    /// Tells that all long segments that ended before `at_ns` have been told, if somebody listens. For the end of the loop's
+    /// housekeeping.
+    pub(crate) fn tell_until(&mut self, at_ns: u64) {
+        if let Some(noting) = &mut self.noting
+            && let Listener::Ear(mouth) = &mut noting.to
+        {
+            if noting.tellings.is_multiple_of(CHORES_PER_FLOOR) {
+                noting.usual =
+                    Thresholds::by(noting.idle.quantile(0.999), noting.receive.quantile(0.99));
+            }
+            noting.tellings = noting.tellings.wrapping_add(1);
+            let usual = noting.usual;
+            // The next one says more: this one may be lost.
+            let _ = mouth.ring.push(Told::Until { at_ns, usual });
+        }
+    }
+
     /// Leaves what was noted on the shelf.
     pub(crate) fn hand_over(&mut self, nodes: impl Iterator<Item = String>) {
         let Some(noting) = self.noting.take() else {
             return;
         };
         *self = LoopLog::off();
-        // The shelf is the log's own: nobody else has put anything there.
-        let _ = noting.shelf.set(LoopEvidence {
-            nodes: nodes.collect(),
-            segments: noting.segments,
-            lost: noting.lost,
-            idle_p99_9_ns: noting.idle.quantile(0.999),
-            receive_p99_ns: noting.receive.quantile(0.99),
-            idle_turns: noting.idle.total,
-        });
+        // An ear hears that its mouth is gone.
+        if let Listener::Shelf {
+            segments,
+            lost,
+            shelf,
+        } = noting.to
+        {
+            // The shelf is the log's own: nobody else has put anything there.
+            let _ = shelf.set(LoopEvidence {
+                nodes: nodes.collect(),
+                segments,
+                lost,
+                idle_p99_9_ns: noting.idle.quantile(0.999),
+                receive_p99_ns: noting.receive.quantile(0.99),
+                idle_turns: noting.idle.total,
+            });
+        }
     }
 }
 
-/// The log of a hop's messages. Dropping it leaves it on its shelf.
+/// The log of a hop's messages. Dropping it leaves it on its shelf, if it has one.
 #[derive(Debug, Default)]
-pub(crate) struct HopLog {
-    passages: Vec<Passage>,
-    lost: u64,
-    shelf: Option<Shelf<(Vec<Passage>, u64)>>,
+pub(crate) enum HopLog {
+    /// It notes nothing.
+    #[default]
+    Off,
+    /// The first so many messages.
+    Kept {
+        passages: Vec<Passage>,
+        lost: u64,
+        shelf: Shelf<(Vec<Passage>, u64)>,
+    },
+    /// All of them, to one who reads while it runs.
+    Told(Telling),
 }
+
+/// The writing end of a hop's log that is told.
+#[derive(Debug)]
+pub(crate) struct Telling(Mouth<Passage>);
+
+const TOUCHED: Passage = Passage {
+    t_offer_ns: 1,
+    origin_ns: 0,
+    wait_ns: 0,
+    service_ns: 0,
+    source: 0,
+    flags: 0,
+};
 
 impl HopLog {
     /// A log with room for so many messages. Call it before the run: it allocates and touches its memory.
     pub(crate) fn on(messages: usize, shelf: Shelf<(Vec<Passage>, u64)>) -> HopLog {
-        let touched = Passage {
-            t_offer_ns: 1,
-            ..Passage::default()
-        };
-        let mut passages = vec![touched; messages];
+        let mut passages = vec![TOUCHED; messages];
         passages.clear();
-        HopLog {
+        HopLog::Kept {
             passages,
             lost: 0,
-            shelf: Some(shelf),
+            shelf,
         }
+    }
+
+    /// A log that is told while it runs, likewise. None if there is no ring of that depth.
+    pub(crate) fn told() -> Option<(HopLog, Ear<Passage>)> {
+        let (mouth, ear) = told(PASSAGES_TOLD, TOUCHED)?;
+        Some((HopLog::Told(Telling(mouth)), ear))
     }
 
     #[inline(always)]
     pub(crate) const fn is_on(&self) -> bool {
-        self.shelf.is_some()
+        !matches!(self, HopLog::Off)
     }
 
     #[inline]
     pub(crate) fn note(&mut self, passage: Passage) {
-        if self.passages.len() < self.passages.capacity() {
-            self.passages.push(passage);
-        } else {
-            self.lost += 1;
+        match self {
+            HopLog::Off => {}
+            HopLog::Kept { passages, lost, .. } => {
+                if passages.len() < passages.capacity() {
+                    passages.push(passage);
+                } else {
+                    *lost += 1;
+                }
+            }
+            HopLog::Told(Telling(mouth)) => mouth.tell(passage),
         }
     }
 }
 
 impl Drop for HopLog {
     fn drop(&mut self) {
-        if let Some(shelf) = self.shelf.take() {
+        if let HopLog::Kept {
+            passages,
+            lost,
+            shelf,
+        } = self
+        {
             // The shelf is the log's own: nobody else has put anything there.
-            let _ = shelf.set((core::mem::take(&mut self.passages), self.lost));
+            let _ = shelf.set((core::mem::take(passages), *lost));
         }
     }
 }

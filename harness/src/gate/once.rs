@@ -13,7 +13,7 @@ use hopline::topology::Registry;
 
 use super::analyse::{Given, analyse};
 use super::model::{LoopAnalysis, RunAnalysis};
-use crate::cli::Shape;
+use crate::cli::{CleanArg, Shape};
 use crate::exit::{Exit, Failure};
 use crate::run::{Done, Options};
 use crate::sender::{GeneratorGaps, SenderReport};
@@ -54,6 +54,7 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
         most: Some(once.warmup + once.span),
         json: true,
         taps: Vec::new(),
+        clean: CleanArg::Never,
     };
     let Done { run, evidence } = run::measured(ready, &options, Some(PASSAGES_DEFAULT))?;
     let given = Given {

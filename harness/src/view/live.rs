@@ -17,7 +17,7 @@ use crossterm::terminal::{
     EndSynchronizedUpdate,
 };
 use hopline::base::primitive::{AtomicBool, Ordering};
-use hopline::topology::Report;
+use hopline::topology::{CleanReport, Report};
 
 use super::rows::{self, Detail, Since};
 use super::text::{Paint, Tone, grouped, seconds};
@@ -92,11 +92,14 @@ impl Live {
     }
 
     /// Draws a frame over the last one.
-    pub(crate) fn draw(&mut self, report: Report, progress: Progress) {
+    pub(crate) fn draw(&mut self, report: Report, clean: Option<CleanReport>, progress: Progress) {
         let size = crossterm::terminal::size().unwrap_or((80, 24));
         let lines = frame(
-            &report,
-            self.last.as_ref(),
+            Seen {
+                report: &report,
+                clean: clean.as_ref(),
+                last: self.last.as_ref(),
+            },
             progress,
             // Clearing behind a line that fills its last column would take that column away.
             (usize::from(size.0).saturating_sub(1), usize::from(size.1)),
@@ -155,14 +158,22 @@ impl Drop for Live {
     }
 }
 
+/// What a frame shows.
+#[derive(Clone, Copy, Debug)]
+struct Seen<'a> {
+    report: &'a Report,
+    clean: Option<&'a CleanReport>,
+    /// The report of the last frame.
+    last: Option<&'a Report>,
+}
+
 /// The lines of a frame: at most `size.1 - 1` of them, so that the terminal never scrolls.
-fn frame(
-    report: &Report,
-    last: Option<&Report>,
-    progress: Progress,
-    size: (usize, usize),
-    paint: Paint,
-) -> Vec<String> {
+fn frame(seen: Seen<'_>, progress: Progress, size: (usize, usize), paint: Paint) -> Vec<String> {
+    let Seen {
+        report,
+        clean,
+        last,
+    } = seen;
     let (width, height) = size;
     let before_ns = last.map_or(0, |last| last.line.elapsed_ns);
     let since = Since {
@@ -170,13 +181,17 @@ fn frame(
         span_ns: report.line.elapsed_ns.saturating_sub(before_ns),
     };
     let mut lines = vec![head(report, progress, width, paint), String::new()];
-    lines.extend(rows::hops(report, since, Detail::Live).lines(width, paint));
+    lines.extend(rows::hops(report, clean, since, Detail::Live).lines(width, paint));
+    let doubts = clean.and_then(|clean| doubts(clean, paint));
     let stages = rows::stages(report, since, Detail::Live).lines(width, paint);
     let most = height.saturating_sub(1).max(1);
     if lines.len() + 1 + stages.len() < most {
         lines.push(String::new());
         lines.extend(stages);
         lines.push(loss(report, paint));
+    }
+    if lines.len() < most {
+        lines.extend(doubts);
     }
     if lines.len() > most {
         lines.truncate(most.saturating_sub(1));
@@ -238,6 +253,12 @@ fn loss(report: &Report, paint: Paint) -> String {
     paint.paint(&text, Tone::Warn)
 }
 
+/// What the clean figures leave out.
+fn doubts(clean: &CleanReport, paint: Paint) -> Option<String> {
+    let text = super::clean::doubts(clean)?;
+    Some(paint.paint(&format!("  {text}"), Tone::Warn))
+}
+
 /// The same in one plain line, for a log.
 pub(crate) fn status(report: &Report, progress: Progress) -> String {
     let whole = &report.end_to_end.sojourn_ns;
@@ -273,12 +294,20 @@ mod tests {
         draining: false,
     };
 
+    fn seen(report: &Report) -> Seen<'_> {
+        Seen {
+            report,
+            clean: None,
+            last: None,
+        }
+    }
+
     #[test]
     fn a_frame_fits_its_terminal() {
         let report = a_run().report;
         for width in [80, 100, 160] {
             for height in [5, 10, 24, 40] {
-                let lines = frame(&report, None, PROGRESS, (width, height), Paint(false));
+                let lines = frame(seen(&report), PROGRESS, (width, height), Paint(false));
                 assert!(lines.len() < height, "{} lines in {height}", lines.len());
                 for line in lines {
                     assert!(line.chars().count() <= width, "{width}: {line:?}");
@@ -290,9 +319,9 @@ mod tests {
     #[test]
     fn a_low_window_loses_the_stages_first() {
         let report = a_run().report;
-        let low = frame(&report, None, PROGRESS, (100, 14), Paint(false)).join("\n");
+        let low = frame(seen(&report), PROGRESS, (100, 14), Paint(false)).join("\n");
         assert!(low.contains("end to end") && !low.contains("held back"));
-        let high = frame(&report, None, PROGRESS, (100, 40), Paint(false)).join("\n");
+        let high = frame(seen(&report), PROGRESS, (100, 40), Paint(false)).join("\n");
         assert!(high.contains("end to end") && high.contains("held back"));
     }
 
@@ -302,7 +331,11 @@ mod tests {
         let last = report.clone();
         report.line.elapsed_ns += 100_000_000;
         report.hops[0].delivered += 50;
-        let text = frame(&report, Some(&last), PROGRESS, (160, 40), Paint(false)).join("\n");
+        let both = Seen {
+            last: Some(&last),
+            ..seen(&report)
+        };
+        let text = frame(both, PROGRESS, (160, 40), Paint(false)).join("\n");
         let line = text
             .lines()
             .find(|line| line.contains("btc->book"))
