@@ -225,7 +225,8 @@ impl Clean {
         }
     }
 
-    /// Takes what has been told. `now_ns` is the time of the line's clock.
+    /// Takes what has been told, and decides what can be decided. `now_ns` is the time of the line's clock. A little and often:
+    /// whoever listens may take a core from a loop for as long.
     pub(crate) fn listen(&mut self, now_ns: u64) {
         let mut lost = 0;
         for one in &mut self.loops {
@@ -263,10 +264,10 @@ impl Clean {
             self.lost += lost;
             self.delay.lost(now_ns);
         }
+        self.settle();
     }
 
-    /// Decides what can be decided.
-    pub(crate) fn settle(&mut self) {
+    fn settle(&mut self) {
         let known_ns = self.loops.iter().map(|one| one.until_ns).min();
         let (hops, end_to_end, from_ns) = (&mut self.hops, &mut self.end_to_end, self.from_ns);
         self.delay

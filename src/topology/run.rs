@@ -301,8 +301,7 @@ impl Running {
     /// [`Line::watch_clean`]: super::Line::watch_clean
     pub fn clean(&mut self) -> Option<CleanReport> {
         self.listen();
-        let clean = self.clean.as_mut()?;
-        clean.settle();
+        let clean = self.clean.as_ref()?;
         Some(clean.report(&self.hops))
     }
 

@@ -128,6 +128,7 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
         span_ns: until_ns - from_ns,
         exposure_ns,
         loops: loops(report, evidence, from_ns, until_ns, exposure_ns),
+        wake_probe: None,
         spans,
         generators: given.generators.clone(),
         source_held_back: report

@@ -15,7 +15,7 @@ use super::model::{GateReport, RunAnalysis, SCHEMA, Verdict, Word};
 use super::once::Once;
 use super::out::terminal;
 use super::outcome::{Inconclusive, overall};
-use super::{facts, out as outputs};
+use super::{facts, out as outputs, wake};
 use crate::exit::{Exit, Failure};
 use crate::out;
 use crate::view::table::{Cell, Table, numbers, words as texts};
@@ -113,6 +113,7 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Exit, Failure> {
         if asked.gate.is_none() {
             lines.extend(spans(&report.runs).lines(width, paint));
             lines.extend(loops(&report.runs).lines(width, paint));
+            lines.extend(wake::row(&report.runs).map(|row| format!("  {row}")));
             lines.extend(report.notes.iter().map(|note| format!("  note: {note}")));
         }
         out::print(&(lines.join("\n") + "\n"))?;

@@ -17,3 +17,4 @@ pub mod outcome;
 mod pooled;
 pub mod spans;
 pub mod stats;
+pub(crate) mod wake;

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use hopline::base::limits::PASSAGES_DEFAULT;
 use hopline::budget::taint::Interval;
+use hopline::host::Host;
 use hopline::topology::Registry;
 
 use super::analyse::{Given, analyse};
 use super::model::{LoopAnalysis, RunAnalysis};
+use super::wake::Probe;
 use crate::cli::{CleanArg, Shape};
 use crate::exit::{Exit, Failure};
 use crate::run::{Done, Options};
@@ -56,7 +58,10 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
         taps: Vec::new(),
         clean: CleanArg::Never,
     };
+    let mut probe = Probe::of(&ready.line.plan(&Host::read())?);
+    probe.measure();
     let Done { run, evidence } = run::measured(ready, &options, Some(PASSAGES_DEFAULT))?;
+    probe.measure();
     let given = Given {
         seed: once.seed.unwrap_or(0),
         warmup_ns: once.warmup.as_nanos() as u64,
@@ -67,6 +72,7 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
     };
     let mut analysis = analyse(&run.report, &evidence, &given);
     analysis.notes.extend(run.notes.iter().cloned());
+    probe.put_into(&mut analysis);
     if let Some(gaps) = &run.sender_gaps {
         analysis.loops.push(generator_loop(gaps, analysis.span_ns));
     }

@@ -20,7 +20,7 @@ use hopline::base::primitive::{AtomicBool, Ordering};
 use hopline::topology::{CleanReport, Report};
 
 use super::rows::{self, Detail, Since};
-use super::text::{Paint, Tone, grouped, seconds};
+use super::text::{Paint, Tone, grouped, seconds, wrap};
 
 /// Time between two frames.
 pub(crate) const FRAME: Duration = Duration::from_millis(200);
@@ -182,17 +182,15 @@ fn frame(seen: Seen<'_>, progress: Progress, size: (usize, usize), paint: Paint)
     };
     let mut lines = vec![head(report, progress, width, paint), String::new()];
     lines.extend(rows::hops(report, clean, since, Detail::Live).lines(width, paint));
-    let doubts = clean.and_then(|clean| doubts(clean, paint));
+    let doubts = clean.map_or_else(Vec::new, |clean| doubts(clean, width, paint));
     let stages = rows::stages(report, since, Detail::Live).lines(width, paint);
     let most = height.saturating_sub(1).max(1);
-    if lines.len() + 1 + stages.len() < most {
+    if lines.len() + 1 + stages.len() + doubts.len() < most {
         lines.push(String::new());
         lines.extend(stages);
         lines.push(loss(report, paint));
     }
-    if lines.len() < most {
-        lines.extend(doubts);
-    }
+    lines.extend(doubts);
     if lines.len() > most {
         lines.truncate(most.saturating_sub(1));
         lines.push(paint.paint("  … the window is too low for the rest", Tone::Dim));
@@ -254,9 +252,12 @@ fn loss(report: &Report, paint: Paint) -> String {
 }
 
 /// What the clean figures leave out.
-fn doubts(clean: &CleanReport, paint: Paint) -> Option<String> {
-    let text = super::clean::doubts(clean)?;
-    Some(paint.paint(&format!("  {text}"), Tone::Warn))
+fn doubts(clean: &CleanReport, width: usize, paint: Paint) -> Vec<String> {
+    let text = super::clean::doubts(clean).unwrap_or_default();
+    let lines = wrap(&text, width.saturating_sub(2)).into_iter();
+    lines
+        .map(|line| format!("  {}", paint.paint(&line, Tone::Warn)))
+        .collect()
 }
 
 /// The same in one plain line, for a log.
@@ -284,6 +285,8 @@ pub(crate) fn status(report: &Report, progress: Progress) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hopline::topology::clean::CleanSpan;
+
     use super::super::summary::tests::a_run;
     use super::*;
 
@@ -314,6 +317,59 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// All of a report's messages but every fifth, and doubts.
+    fn told_apart(report: &Report) -> CleanReport {
+        let span = |all: &hopline::budget::report::Percentiles| CleanSpan {
+            clean: all.count - all.count / 5,
+            tainted: all.count / 5,
+            not_judged: 70,
+            sojourn_ns: hopline::budget::report::Percentiles { p99: 1_230, ..*all },
+            ..CleanSpan::default()
+        };
+        let hops = report.hops.iter();
+        CleanReport {
+            hops: hops
+                .map(|hop| (hop.name.clone(), span(&hop.sojourn_ns)))
+                .collect(),
+            end_to_end: span(&report.end_to_end.sojourn_ns),
+            lost: 3,
+            overdue: 2,
+            ..CleanReport::default()
+        }
+    }
+
+    #[test]
+    fn clean_figures_stand_beside_raw_ones_on_any_terminal_and_so_do_doubts() {
+        let report = a_run().report;
+        let clean = told_apart(&report);
+        let both = Seen {
+            clean: Some(&clean),
+            ..seen(&report)
+        };
+        for (width, height) in [(79, 24), (119, 40), (200, 60)] {
+            let lines = frame(both, PROGRESS, (width, height), Paint(false));
+            assert!(lines.len() < height);
+            assert!(lines.iter().all(|line| line.chars().count() <= width));
+            let text = lines.join("\n");
+            let hop = text.lines().find(|line| line.contains("btc->book"));
+            let hop: Vec<&str> = hop.unwrap().split_whitespace().collect();
+            assert!(
+                hop.contains(&"1.23us") && hop.contains(&"80%"),
+                "{width}: {hop:?}"
+            );
+            for words in [
+                "clean p99",
+                "kept",
+                "70 messages not judged",
+                "2 took over 250ms",
+            ] {
+                assert!(text.contains(words), "{width}: {words}: {text}");
+            }
+        }
+        let raw = frame(seen(&report), PROGRESS, (119, 40), Paint(false)).join("\n");
+        assert!(!raw.contains("clean") && !raw.contains("kept"));
     }
 
     #[test]

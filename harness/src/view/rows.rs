@@ -130,10 +130,11 @@ pub(crate) fn hops(
         numbers("p50"),
         numbers("p90").may_go(2),
         numbers("p99"),
-        numbers("p99.9"),
+        // Beside a clean P99 the raw one further out is worth least.
+        numbers("p99.9").may_go(u8::from(live && clean.is_some())),
         numbers("max"),
         numbers("clean p99"),
-        numbers("kept").may_go(1),
+        numbers("kept"),
         words("budget"),
         numbers("over"),
         numbers("shed"),

@@ -9,6 +9,7 @@ use super::phrase::{
     times, tone,
 };
 use crate::gate::model::{GateReport, Verdict};
+use crate::gate::wake;
 use crate::view::table::{Cell, Table, numbers, words};
 use crate::view::text::{Paint, Tone, limit, wrap};
 
@@ -38,6 +39,10 @@ pub(crate) fn lines(report: &GateReport, width: usize, paint: Paint) -> Vec<Stri
     if !table.is_empty() {
         out.push(String::new());
         out.extend(table.lines(width, paint));
+    }
+    if let Some(row) = wake::row(&report.runs) {
+        out.push(String::new());
+        add(&mut out, &row, Tone::Dim);
     }
     let ledgers = report.runs.iter().enumerate();
     let mut said: Vec<String> = Vec::new();
