@@ -218,7 +218,7 @@ enum Listener {
         lost: u64,
         shelf: Shelf<LoopEvidence>,
     },
-    Ear(Mouth<Told>),
+    Ear(Box<Mouth<Told>>),
 }
 
 /// The log of a loop's long segments.
@@ -266,7 +266,7 @@ impl LoopLog {
     /// A log that is told while it runs. None if there is no ring of that depth.
     pub(crate) fn told() -> Option<(LoopLog, Ear<Told>)> {
         let (mouth, ear) = told(SEGMENTS_TOLD, Told::Gap(Interval::default()))?;
-        Some((LoopLog::to(Listener::Ear(mouth)), ear))
+        Some((LoopLog::to(Listener::Ear(Box::new(mouth))), ear))
     }
 
     fn to(to: Listener) -> LoopLog {
@@ -441,7 +441,7 @@ pub(crate) enum HopLog {
 
 /// The writing end of a hop's log that is told.
 #[derive(Debug)]
-pub(crate) struct Telling(Mouth<Passage>);
+pub(crate) struct Telling(Box<Mouth<Passage>>);
 
 const TOUCHED: Passage = Passage {
     t_offer_ns: 1,
@@ -467,7 +467,7 @@ impl HopLog {
     /// A log that is told while it runs, likewise. None if there is no ring of that depth.
     pub(crate) fn told() -> Option<(HopLog, Ear<Passage>)> {
         let (mouth, ear) = told(PASSAGES_TOLD, TOUCHED)?;
-        Some((HopLog::Told(Telling(mouth)), ear))
+        Some((HopLog::Told(Telling(Box::new(mouth))), ear))
     }
 
     #[inline(always)]

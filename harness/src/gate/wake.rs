@@ -63,7 +63,7 @@ impl Probe {
             .iter()
             .filter_map(|thread| thread.core)
             .collect();
-        let Some(cores) = pair(core, &others, &allowed_cores()) else {
+        let Some(cores) = pair(core, &others, allowed_cores()) else {
             return Probe::Cannot("there is a single core".to_owned());
         };
         let clock = Clock::calibrated();
@@ -209,8 +209,7 @@ mod tests {
 
     #[test]
     fn wakes_are_counted_on_both_sides_of_a_run() {
-        let allowed = allowed_cores();
-        let Some(cores) = pair(None, &[], &allowed) else {
+        let Some(cores) = pair(None, &[], allowed_cores()) else {
             return;
         };
         let clock = Clock::calibrated();
