@@ -117,12 +117,12 @@ fn told<T: Send + Copy>(depth: usize, touch: T) -> Option<(Mouth<T>, Ear<T>)> {
 /// ```
 /// use hopline::budget::taint::Interval;
 /// use hopline::topology::Line;
-/// # use hopline::adapter::{blackhole, synthetic, datagrams};
+/// # use hopline::adapter::{Content, blackhole, datagrams, synthetic};
 /// # use hopline::topology::Hop;
 /// # let mut builder = Line::builder("x");
-/// # builder.source("in", synthetic("none", 1e3).decode(datagrams()));
+/// # builder.source("in", synthetic("X", 1e3).content(Content::Datagrams { bytes: 64 }).decode(datagrams()));
 /// # builder.sink("out", blackhole());
-/// # builder.connect("in", "out", Hop::depth(16));
+/// # builder.connect("in", "out", Hop::depth(1024));
 /// # let mut line = builder.build().unwrap();
 /// line.watch_clean();
 /// let mut meter = line.meter().expect("it is watched");
