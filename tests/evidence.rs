@@ -1,14 +1,16 @@
-//! What loops note of themselves: the program's own doing is told from the host's, and every message has its passage.
+//! What loops note of themselves: the program's own doing is told from the host's, and every message has its passage,
+//! whether nodes share a loop or have one each.
 
 use std::time::Duration;
 
 use hopline::base::NoWhy;
+use hopline::base::limits::SEGMENTS_TOLD;
 use hopline::budget::taint::{Gaps, Interval, is_own};
-use hopline::budget::{Evidence, LongSegment, Segment};
+use hopline::budget::{Evidence, LongSegment, LoopEvidence, Segment};
 use hopline::frame::View;
 use hopline::overload::WhenFull;
 use hopline::stage::{Context, Outcome, Port, Stage};
-use hopline::topology::{Hop, Line, Placement, Report, Running, Stop};
+use hopline::topology::{CleanReport, Hop, Line, Placement, Report, Running, Stop, ThreadSpec};
 use hopline::wait::Strategy;
 
 #[path = "common/numbers.rs"]
@@ -66,34 +68,78 @@ impl Stage for Misbehaves {
     }
 }
 
-fn run(does: Does, noted: Option<usize>) -> (Report, Evidence) {
+/// All nodes on one loop that spins, or a loop for each, which yield since there may be fewer cores.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Placed {
+    Fused,
+    Dedicated,
+}
+
+const PLACED: [Placed; 2] = [Placed::Fused, Placed::Dedicated];
+
+fn line(does: Does, placed: Placed) -> Line {
     let mut line = Line::builder("evidence");
     line.source("in", Counting::new(COUNT, 20_000));
     line.stage("stage", move || Misbehaves { does, touched: 0 });
     line.sink("out", Collect::default());
     line.connect("in", "stage", Hop::depth(1024));
     line.connect("stage", "out", Hop::depth(1024));
+    // Named threads may be more than there are cores.
+    let thread = |name: &str| ThreadSpec {
+        name: name.to_owned(),
+        core: None,
+        wait: Some(Strategy::YIELD),
+        nodes: vec![name.to_owned()],
+        place: None,
+    };
+    let (threads, wait) = match placed {
+        Placed::Fused => (Vec::new(), Strategy::Spin),
+        Placed::Dedicated => (["in", "stage", "out"].map(thread).into(), Strategy::YIELD),
+    };
     line.placement(Placement {
         pin: hopline::host::Pin::Off,
-        wait: Some(Strategy::Spin),
-        threads_max: Some(1),
+        wait: Some(wait),
+        threads_max: threads.is_empty().then_some(1),
+        threads,
         ..Placement::default()
     });
-    let mut line = line.build().unwrap();
-    if let Some(messages) = noted {
-        line.note_evidence(messages);
-    }
-    let mut running: Running = line.start().unwrap();
-    let cause = running.watch(&Stop::after(Duration::from_secs(20)), |_| {});
+    line.build().unwrap()
+}
+
+fn ended(running: Running, cause: &'static str) -> (Report, Evidence) {
     let (report, evidence) = running.end_noted(cause);
     assert!(report.is_good(), "{:?}", report.ledger);
     (report, evidence)
 }
 
+fn run_placed(does: Does, placed: Placed, noted: Option<usize>) -> (Report, Evidence) {
+    let mut line = line(does, placed);
+    if let Some(messages) = noted {
+        line.note_evidence(messages);
+    }
+    let mut running: Running = line.start().unwrap();
+    let cause = running.watch(&Stop::after(Duration::from_secs(20)), |_| {});
+    ended(running, cause)
+}
+
+fn run(does: Does, noted: Option<usize>) -> (Report, Evidence) {
+    run_placed(does, Placed::Fused, noted)
+}
+
+/// The loop that the stage is on, and its place there as segments have it.
+fn of_stage(evidence: &Evidence) -> (&LoopEvidence, u16) {
+    let on = |noted: &LoopEvidence| noted.nodes.iter().position(|name| name == "stage");
+    let found = evidence
+        .loops
+        .iter()
+        .find_map(|noted| Some((noted, on(noted)?)));
+    let (noted, at) = found.unwrap();
+    (noted, at as u16 + 1)
+}
+
 /// The handler's segments of the stage, and how many of them hold.
 fn share(evidence: &Evidence, holds: impl Fn(&LongSegment) -> bool) -> (usize, usize) {
-    let noted = &evidence.loops[0];
-    let stage = noted.nodes.iter().position(|name| name == "stage").unwrap() as u16 + 1;
+    let (noted, stage) = of_stage(evidence);
     let handler = noted
         .segments
         .iter()
@@ -195,14 +241,33 @@ fn a_run_that_is_not_to_be_judged_notes_nothing() {
 }
 
 #[test]
+fn a_loop_for_each_node_notes_what_one_for_all_does() {
+    let (report, evidence) = run_placed(Does::Nothing, Placed::Dedicated, Some(1 << 14));
+    assert_eq!(report.placement.len(), 3);
+    let nodes: Vec<usize> = evidence
+        .loops
+        .iter()
+        .map(|noted| noted.nodes.len())
+        .collect();
+    assert_eq!(nodes, [1, 1, 1]);
+    for (hop, reported) in evidence.hops.iter().zip(&report.hops) {
+        assert_eq!(hop.passages.len() as u64, reported.delivered);
+    }
+    assert!(evidence.loops.iter().all(|noted| noted.idle_turns > 0));
+}
+
+#[test]
 fn its_own_sleep_and_its_own_faults_are_never_the_hosts() {
-    for does in [Does::Sleeps, Does::Faults] {
-        let (_, evidence) = run(does, Some(1 << 14));
+    for (placed, does) in PLACED
+        .into_iter()
+        .flat_map(|placed| [Does::Sleeps, Does::Faults].map(|does| (placed, does)))
+    {
+        let (_, evidence) = run_placed(does, placed, Some(1 << 14));
         let (own, all) = share(&evidence, is_own);
         let planted = (COUNT / EVERY) as usize;
         assert!(
             own >= planted * 95 / 100,
-            "{does:?}: {own} of {planted}, {all} long"
+            "{placed:?} {does:?}: {own} of {planted}, {all} long"
         );
         let by_name = |one: &LongSegment| {
             one.witness.is_some_and(|seen| match does {
@@ -213,29 +278,122 @@ fn its_own_sleep_and_its_own_faults_are_never_the_hosts() {
         let (named, _) = share(&evidence, by_name);
         assert!(
             named >= planted * 90 / 100,
-            "{does:?}: {named} of {planted} by their name"
+            "{placed:?} {does:?}: {named} of {planted} by their name"
         );
+        // What was its own doing is no gap, on whatever loop.
+        let gaps = Gaps::find(&evidence, &[]);
+        let (noted, _) = of_stage(&evidence);
+        let own = noted.segments.iter().filter(|one| is_own(one));
+        let excused = own.filter(|one| gaps.seen.contains(&Interval::of(one)));
+        assert_eq!(excused.count(), 0, "{placed:?} {does:?}");
     }
 }
 
 #[test]
 fn its_own_spin_is_noted_and_not_excused() {
-    let (_, evidence) = run(Does::Spins, Some(1 << 14));
-    let gaps = Gaps::find(&evidence, &[]);
-    let (long, _) = share(&evidence, |one| one.len_ns >= SPIN_NS);
-    let planted = (COUNT / EVERY) as usize;
-    assert!(long >= planted, "{long} of {planted} spins were noted");
-    // The host may take its slice inside a spin of 20 us, and then that one is its gap.
-    let excused = |one: &LongSegment| {
-        let whole = Interval {
-            start_ns: one.start_ns,
-            end_ns: one.end_ns(),
-        };
-        one.len_ns >= SPIN_NS && gaps.seen.contains(&whole)
+    for placed in PLACED {
+        let (_, evidence) = run_placed(Does::Spins, placed, Some(1 << 14));
+        let gaps = Gaps::find(&evidence, &[]);
+        let (long, _) = share(&evidence, |one| one.len_ns >= SPIN_NS);
+        let planted = (COUNT / EVERY) as usize;
+        assert!(
+            long >= planted,
+            "{placed:?}: {long} of {planted} spins were noted"
+        );
+        // The host may take its slice inside a spin of 20 us, and then that one is its gap.
+        let excused =
+            |one: &LongSegment| one.len_ns >= SPIN_NS && gaps.seen.contains(&Interval::of(one));
+        let (excused, _) = share(&evidence, excused);
+        assert!(
+            excused <= planted / 2,
+            "{placed:?}: {excused} of {planted} spins were excused"
+        );
+    }
+}
+
+/// A watched run, looked at all the time or never, with gaps of another loop.
+fn watched(looks: bool, gaps: &[Interval], count: u64) -> (Report, CleanReport) {
+    let mut line = line(Does::Nothing, Placed::Fused);
+    line.watch_clean();
+    let mut meter = line.meter().unwrap();
+    let mut running = line.start().unwrap();
+    gaps.iter().for_each(|gap| meter.gap(*gap));
+    // Nothing more from there.
+    drop(meter);
+    let stop = Stop::after(Duration::from_secs(20));
+    let cause = running.watch(&stop, |running| {
+        if looks {
+            running.clean();
+        }
+    });
+    running.drain(cause);
+    let clean = running.clean().unwrap();
+    let (report, evidence) = ended(running, cause);
+    assert_eq!(report.hops[0].delivered, count);
+    assert!(evidence.hops.iter().all(|hop| hop.passages.is_empty()));
+    (report, clean)
+}
+
+#[test]
+fn every_message_of_a_watched_run_is_clean_or_touched_in_the_end() {
+    for looks in [true, false] {
+        let (report, clean) = watched(looks, &[], COUNT);
+        assert_eq!(clean.held, 0);
+        for hop in &report.hops {
+            let seen = &clean.hops[&hop.name];
+            assert_eq!(seen.judged() + seen.not_judged, hop.delivered);
+            // The host may keep the view away for long.
+            assert!(seen.not_judged == 0 || clean.lost > 0);
+            assert_eq!(seen.sojourn_ns.count, seen.clean);
+            assert!(seen.sojourn_ns.max <= hop.sojourn_ns.max);
+        }
+        let whole = &clean.end_to_end;
+        assert_eq!(whole.judged() + whole.not_judged, COUNT);
+    }
+}
+
+#[test]
+fn a_gap_of_another_loop_over_the_whole_run_touches_all_of_it() {
+    let whole = Interval {
+        start_ns: 0,
+        end_ns: u64::MAX,
     };
-    let (excused, _) = share(&evidence, excused);
-    assert!(
-        excused <= planted / 2,
-        "{excused} of {planted} spins were excused"
-    );
+    let (_, clean) = watched(true, &[whole], COUNT);
+    for seen in clean.hops.values().chain([&clean.end_to_end]) {
+        assert_eq!((seen.clean, seen.tainted + seen.not_judged), (0, COUNT));
+        assert!(seen.not_judged == 0 || clean.lost > 0);
+    }
+}
+
+#[test]
+fn a_view_that_is_late_says_what_it_did_not_judge() {
+    let mut line = line(Does::Nothing, Placed::Fused);
+    line.watch_clean();
+    let mut meter = line.meter().unwrap();
+    let mut running = line.start().unwrap();
+    // More than there is room for, before anybody looks.
+    let gap = Interval {
+        start_ns: 1,
+        end_ns: 2,
+    };
+    (0..=SEGMENTS_TOLD).for_each(|_| meter.gap(gap));
+    drop(meter);
+    assert!(running.wait(Duration::from_secs(20)), "it ends by itself");
+    let clean = running.clean().unwrap();
+    let (report, _) = ended(running, "finished");
+    assert!(clean.lost >= 1);
+    for hop in &report.hops {
+        let seen = &clean.hops[&hop.name];
+        assert_eq!((seen.judged(), seen.not_judged), (0, hop.delivered));
+    }
+}
+
+#[test]
+fn a_run_that_is_not_watched_has_no_clean_figures_and_no_place_for_gaps() {
+    let mut line = line(Does::Nothing, Placed::Fused);
+    assert!(line.meter().is_none());
+    let mut running = line.start().unwrap();
+    assert!(running.clean().is_none());
+    running.watch(&Stop::after(Duration::from_secs(20)), |_| {});
+    ended(running, "finished");
 }

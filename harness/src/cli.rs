@@ -139,9 +139,24 @@ pub(crate) struct RunArgs {
     /// Watch a hop by a lossy copy that can hold nothing up, and count what comes; may be given several times
     #[arg(long = "tap", value_name = "HOP")]
     pub(crate) taps: Vec<String>,
+    /// Tell what the host did from what the line did, and show clean figures beside raw ones: auto does it where the live view
+    /// is drawn
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(crate) clean: CleanArg,
     /// Run without threads, on virtual time: the same report every time
-    #[arg(long = "virtual", conflicts_with_all = ["live", "via", "threads", "pin", "wait", "taps"])]
+    #[arg(long = "virtual", conflicts_with_all = ["live", "via", "threads", "pin", "wait", "taps", "clean"])]
     pub(crate) inline: bool,
+}
+
+/// When a run tells what the host touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CleanArg {
+    /// Where the live view is drawn on a terminal, and no loop parks
+    Auto,
+    /// In any run on threads
+    Always,
+    /// In none
+    Never,
 }
 
 /// How runs are measured.

@@ -41,7 +41,9 @@ use std::time::Duration;
 use hopline::host::Host;
 use hopline::topology::{Plan, Registry, StartError};
 
-use cli::{BenchArgs, BudgetCommand, Command, DeriveArgs, GateArgs, MeasureArgs, RunArgs, Shape};
+use cli::{
+    BenchArgs, BudgetCommand, CleanArg, Command, DeriveArgs, GateArgs, MeasureArgs, RunArgs, Shape,
+};
 pub use exit::Exit;
 use exit::Failure;
 use gate::command::{Asked, Base, Judging, What};
@@ -89,6 +91,7 @@ fn command(registry: &Registry) -> Exit {
                 duration: Some(cli::DEMONSTRATION_SPAN),
                 json: false,
                 taps: Vec::new(),
+                clean: CleanArg::Auto,
                 inline: false,
             },
         ),
@@ -119,6 +122,7 @@ fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
         most: args.duration.or(ready.most),
         json: args.json,
         taps: args.taps.clone(),
+        clean: args.clean,
     };
     if args.inline {
         run::inline(ready, &options)

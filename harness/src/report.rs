@@ -2,7 +2,7 @@
 //!
 //! Invariant: what the line itself reports stays as it is; only keys beside it are added.
 
-use hopline::topology::Report;
+use hopline::topology::{CleanReport, Report};
 use serde::Serialize;
 
 use crate::listener::ListenerReport;
@@ -20,6 +20,9 @@ pub struct RunReport {
     pub sender_gaps: Option<GeneratorGaps>,
     /// What listened where the line's sinks send to, since nobody else did.
     pub listeners: Vec<ListenerReport>,
+    /// What the host did not touch, if the line was watched for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clean: Option<CleanReport>,
     /// Nanoseconds at the start whose latencies are not in the histograms; counters have them.
     pub warmup_ns: u64,
     /// Most that P99 may lie above P50 from end to end, in nanoseconds, if the case says so.

@@ -18,9 +18,10 @@ use hopline::clock::Clock;
 use hopline::host::Host;
 use hopline::io::{Driver, VirtualNet};
 use hopline::stage::tap::Tap;
-use hopline::topology::{Inline, Plan, Report, Running, Stop};
+use hopline::topology::{CleanReport, Inline, Plan, PlannedThread, Report, Running, Stop};
 
 use crate::case::Ready;
+use crate::cli::CleanArg;
 use crate::exit::{Exit, Failure};
 use crate::gate::drift::Both;
 use crate::gate::facts;
@@ -47,6 +48,19 @@ pub(crate) struct Options {
     pub(crate) json: bool,
     /// Hops to tap.
     pub(crate) taps: Vec<String>,
+    /// When clean figures are told from raw ones.
+    pub(crate) clean: CleanArg,
+}
+
+impl Options {
+    /// Whether clean figures are wanted of a run that is not judged afterwards.
+    fn wants_clean(&self) -> bool {
+        match self.clean {
+            CleanArg::Auto => !self.json && out::is_terminal(),
+            CleanArg::Always => true,
+            CleanArg::Never => false,
+        }
+    }
 }
 
 /// Runs the line on threads, and prints what came of it.
@@ -87,6 +101,17 @@ pub(crate) fn measured(
     let mut notes = ready.notes;
     notes.extend(plan.notes.iter().cloned());
     of_the_build(&mut notes);
+    if passages.is_none() && options.wants_clean() {
+        match plan.threads.iter().find(|thread| parks(thread)) {
+            None => ready.line.watch_clean(),
+            // One that sleeps cannot see what it sleeps through.
+            Some(thread) if options.clean == CleanArg::Always => notes.push(format!(
+                "no clean figures: {} parks and sees no gaps; --wait spin or --wait yield has them",
+                thread.name
+            )),
+            Some(_) => {}
+        }
+    }
     let most_ns = options.most.map(nanoseconds);
     let senders = if ready.lanes.is_empty() {
         None
@@ -102,7 +127,8 @@ pub(crate) fn measured(
             most_ns,
             warmup_ns: ready.warmup_ns,
         };
-        Some(Senders::open(lanes, core, clock.clone(), span)?)
+        let meter = ready.line.meter();
+        Some(Senders::open(lanes, core, clock.clone(), span, meter)?)
     };
     let listeners = Listeners::open(&ready.sends_to);
     let mut taps = Vec::new();
@@ -132,6 +158,7 @@ pub(crate) fn measured(
     };
     let Watched {
         report,
+        clean,
         evidence,
         senders,
         sender_gaps,
@@ -146,6 +173,7 @@ pub(crate) fn measured(
         senders,
         sender_gaps,
         listeners,
+        clean,
         warmup_ns,
         jitter_budget_ns: ready.jitter_ns,
         ipdv_budget_ns: ready.ipdv_ns,
@@ -188,12 +216,17 @@ pub(crate) fn inline(ready: Ready, options: &Options) -> Result<Exit, Failure> {
         senders: Vec::new(),
         sender_gaps: None,
         listeners: Vec::new(),
+        clean: None,
         warmup_ns: 0,
         jitter_budget_ns: ready.jitter_ns,
         ipdv_budget_ns: ready.ipdv_ns,
         notes: ready.notes,
     };
     print(&run, options, ready.is_made_up)
+}
+
+fn parks(thread: &PlannedThread) -> bool {
+    thread.wait == "park"
 }
 
 fn nanoseconds(span: Duration) -> u64 {
@@ -260,6 +293,7 @@ struct Watch {
 /// What came of a run.
 struct Watched {
     report: Report,
+    clean: Option<CleanReport>,
     evidence: Evidence,
     senders: Vec<SenderReport>,
     sender_gaps: Option<GeneratorGaps>,
@@ -354,7 +388,8 @@ impl Watch {
             ..self.progress(&running)
         };
         screen.last(&mut running, progress);
-        let (report, evidence) = running.end_noted(cause);
+        running.drain(cause);
+        let (clean, (report, evidence)) = (running.clean(), running.end_noted(cause));
         drop(screen);
         let (senders, sender_gaps) = match self.senders.map(Senders::finish) {
             Some((senders, gaps)) => (senders, Some(gaps)),
@@ -362,6 +397,7 @@ impl Watch {
         };
         Watched {
             report,
+            clean,
             evidence,
             senders,
             sender_gaps,
@@ -438,7 +474,7 @@ impl Screen {
         match self {
             Screen::Live(live, drawn) if now.saturating_sub(*drawn) >= FRAME => {
                 *drawn = now;
-                live.draw(running.report(), progress);
+                live.draw(running.report(), running.clean(), progress);
             }
             Screen::Lines(said) if now.saturating_sub(*said) >= STATUS => {
                 *said += STATUS;
@@ -451,7 +487,7 @@ impl Screen {
     /// A word that the drain begins, so that one that takes long is seen to be one.
     fn last(&mut self, running: &mut Running, progress: Progress) {
         match self {
-            Screen::Live(live, _) => live.draw(running.report(), progress),
+            Screen::Live(live, _) => live.draw(running.report(), running.clean(), progress),
             Screen::Lines(_) => out::say(format_args!("{}: draining", running.name())),
             Screen::Silent => {}
         }

@@ -230,3 +230,31 @@ fn wrong_words_cost_no_run() {
         );
     }
 }
+
+#[test]
+fn a_loop_that_parks_has_a_bare_wake_beside_it() {
+    let probe_of = |wait: &str| {
+        let args = [
+            "bench", "udp-echo", "--runs", "1", "--json", "--for", "100ms",
+        ];
+        let output = hopline(&[&args[..], &["--wait", wait]].concat());
+        ends(&output, 0);
+        let report = json(&output);
+        (report["runs"][0]["wake_probe"].clone(), report)
+    };
+    assert_eq!(probe_of("yield").0, Value::Null);
+    let (probe, report) = probe_of("park");
+    if hopline::host::allowed_cores().len() < 2 {
+        let notes = report["notes"].to_string();
+        assert!(notes.contains("a bare wake"), "{notes}");
+        return;
+    }
+    let late = |key: &str| probe["late"][key].as_u64().unwrap();
+    assert!(late("p50") > 0 && late("p50") <= late("p99"), "{probe}");
+    assert!(
+        late("p99") <= late("p99_9") && late("p99_9") <= late("max"),
+        "{probe}"
+    );
+    assert!(probe["wakes"].as_u64().unwrap() >= 1_000, "{probe}");
+    assert_ne!(probe["cores"][0], probe["cores"][1]);
+}

@@ -177,6 +177,27 @@ pub const SUSPECT_MESSAGE_NS: u64 = 1_000;
 /// Messages that a judged hop notes unless told otherwise: 10 s at 100,000 a second, 24 B each.
 pub const PASSAGES_DEFAULT: usize = 1 << 20;
 
+/// How long a live view holds a message before it says whether the host touched it, in nanoseconds. What takes longer than
+/// that may keep the line busy unseen, so it is more than a host takes a core away for (100 ms, where a group's quota is
+/// spent) and than a parked loop sleeps.
+pub const DELAY_NS: u64 = 250_000_000;
+
+/// Messages that a live view holds at once, over all hops: 8 hops at 100,000 a second for [`DELAY_NS`] and what is on its
+/// way, 6 MiB. Beyond it they are let go and counted as not judged.
+pub const DELAY_HELD_MAX: usize = 1 << 18;
+
+/// Gaps that a live view holds at once: twice [`DELAY_NS`] of the most that were seen on a shared machine, 17,000 a second,
+/// seven times over.
+pub const DELAY_GAPS_MAX: usize = 1 << 16;
+
+/// Messages that a hop has told a live view and that it has not yet taken: the view looks fifty times a second, so 100,000 a
+/// second need 2,000, and a view that is late by a quarter of a second 25,000; 1 MiB a hop.
+pub const PASSAGES_TOLD: usize = 1 << 15;
+
+/// Long segments likewise, 900 KiB a loop: the most that was seen is 340 between two looks, but until a loop knows what its
+/// turns take it may note each of the first ten thousand.
+pub const SEGMENTS_TOLD: usize = 1 << 14;
+
 /// Longest name of a node or line, in bytes: the table has columns.
 pub const NAME_BYTES_MAX: usize = 48;
 
@@ -200,6 +221,8 @@ const _: () = assert!(HIST_MAX_NS > u32::MAX as u64);
 const _: () = assert!(PARK_MIN_NS < PARK_MAX_NS && PARK_MAX_NS < IDLE_SPAN_MAX_NS);
 const _: () = assert!(HOUSEKEEPING_NS < PARK_MAX_NS && PARK_MAX_NS < DRAIN_DEADLINE_NS);
 const _: () = assert!(GIVE_UP_GRACE_NS < DRAIN_DEADLINE_NS && PARK_MAX_NS < STALL_NS);
+const _: () = assert!(DELAY_NS > 2 * (PARK_MAX_NS + HOUSEKEEPING_NS));
+const _: () = assert!(PASSAGES_TOLD <= DEPTH_MAX && SEGMENTS_TOLD <= DEPTH_MAX);
 const _: () = assert!(CLAIM_OPEN_NS > PARK_MAX_NS && CLAIM_OPEN_NS < DRAIN_DEADLINE_NS);
 const _: () = assert!(HOPS_MAX >= NODES_MAX && HOPS_PER_NODE_MAX < HOPS_MAX);
 // A set of readers is a word of bits; a node's outputs may all be readers of one ring.

@@ -5,6 +5,7 @@
 //!
 //! Invariant: values only; they are written on the loop and read after its end.
 
+use super::limit::Of;
 use super::regime::Regime;
 
 /// What a loop did in a stretch of its time.
@@ -200,6 +201,16 @@ impl Passage {
     #[must_use]
     pub const fn sojourn_ns(&self) -> u64 {
         self.wait_ns as u64 + self.service_ns as u64
+    }
+
+    /// One of its three spans on the hop.
+    #[must_use]
+    pub const fn span_ns(&self, of: Of) -> u64 {
+        match of {
+            Of::Wait => self.wait_ns as u64,
+            Of::Service => self.service_ns as u64,
+            Of::Sojourn => self.sojourn_ns(),
+        }
     }
 
     /// From its due time until it was done with.

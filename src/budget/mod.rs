@@ -5,6 +5,7 @@
 //!
 //! Invariant: values and counters only; nobody is called from here and nothing is timed here.
 
+pub mod delay;
 pub mod evidence;
 pub mod ledger;
 pub mod limit;

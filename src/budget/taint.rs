@@ -51,6 +51,14 @@ impl Interval {
     pub const fn len_ns(&self) -> u64 {
         self.end_ns.saturating_sub(self.start_ns)
     }
+
+    /// The same, until the end of the busy span that is under way, or begins, when it ends.
+    pub(super) fn until_empty(&self, busy: &[Interval]) -> Interval {
+        let at = busy.partition_point(|span| span.start_ns <= self.end_ns);
+        let under_way = at.checked_sub(1).map(|before| busy[before]);
+        let end_ns = under_way.map_or(self.end_ns, |span| span.end_ns.max(self.end_ns));
+        Interval { end_ns, ..*self }
+    }
 }
 
 /// From how long on a loop's segments are gaps, in nanoseconds.
@@ -66,10 +74,16 @@ impl Thresholds {
     /// The thresholds of a loop, from what its turns took.
     #[must_use]
     pub fn of(noted: &LoopEvidence) -> Thresholds {
-        let idle_ns = (6 * noted.idle_p99_9_ns).clamp(IDLE_FLOOR_NS, GAP_FROM_MAX_NS);
+        Thresholds::by(noted.idle_p99_9_ns, noted.receive_p99_ns)
+    }
+
+    /// The thresholds by what 999 of a thousand idle turns and 99 of a hundred receptions take.
+    #[must_use]
+    pub fn by(idle_p99_9_ns: u64, receive_p99_ns: u64) -> Thresholds {
+        let idle_ns = (6 * idle_p99_9_ns).clamp(IDLE_FLOOR_NS, GAP_FROM_MAX_NS);
         Thresholds {
             idle_ns,
-            receive_ns: idle_ns.max(2 * noted.receive_p99_ns),
+            receive_ns: idle_ns.max(2 * receive_p99_ns),
         }
     }
 
@@ -122,24 +136,28 @@ impl Gaps {
         }
         more.iter().for_each(|gap| sort(*gap, None));
         own.sort_unstable();
-        seen.sort_unstable();
         // What waits outside shows only once it is received: the line is empty when a reception has had time to find nothing.
         let receptions = evidence
             .loops
             .iter()
             .map(|noted| Thresholds::of(noted).receive_ns);
         let busy = busy_spans(evidence, receptions.max().unwrap_or(0));
-        let extend = |gap: &Interval| {
-            // The busy span that is under way, or begins, when the gap ends.
-            let at = busy.partition_point(|span| span.start_ns <= gap.end_ns);
-            let under_way = at.checked_sub(1).map(|before| busy[before]);
-            let end_ns = under_way.map_or(gap.end_ns, |span| span.end_ns.max(gap.end_ns));
-            Interval { end_ns, ..*gap }
-        };
+        Gaps {
+            own,
+            ..Gaps::lasting(seen, &busy)
+        }
+    }
+
+    /// Gaps as they were seen, each lasting until the line is empty again. `busy` are the spans in which it is not, disjoint
+    /// and sorted.
+    #[must_use]
+    pub(super) fn lasting(mut seen: Vec<Interval>, busy: &[Interval]) -> Gaps {
+        seen.sort_unstable();
+        let extend = |gap: &Interval| gap.until_empty(busy);
         Gaps {
             extended: union(seen.iter().map(extend).collect()),
             seen,
-            own,
+            own: Vec::new(),
         }
     }
 
@@ -153,8 +171,8 @@ impl Gaps {
     #[must_use]
     pub fn taint(&self, passage: &Passage, exposure_ns: u64) -> bool {
         let due_ns = passage.due_ns();
-        let until_ns = passage.done_ns().max(due_ns.saturating_add(exposure_ns));
-        self.first_in(due_ns, until_ns).is_some()
+        self.first_in(due_ns, exposed_until_ns(passage, exposure_ns))
+            .is_some()
     }
 
     /// The first extended gap that overlaps a span.
@@ -238,6 +256,12 @@ impl Doings {
     }
 }
 
+/// Until when a message is exposed.
+pub(super) fn exposed_until_ns(passage: &Passage, exposure_ns: u64) -> u64 {
+    let least_ns = passage.due_ns().saturating_add(exposure_ns);
+    passage.done_ns().max(least_ns)
+}
+
 /// The spans in which at least one message was, or within `pause_ns` had been, between its due time and the end of its last
 /// hop, disjoint and sorted; each begins that much earlier, so that a gap's end lies in the one that its backlog makes.
 fn busy_spans(evidence: &Evidence, pause_ns: u64) -> Vec<Interval> {
@@ -253,7 +277,7 @@ fn busy_spans(evidence: &Evidence, pause_ns: u64) -> Vec<Interval> {
 }
 
 /// The same time in disjoint intervals, sorted. Those that touch become one.
-fn union(mut intervals: Vec<Interval>) -> Vec<Interval> {
+pub(super) fn union(mut intervals: Vec<Interval>) -> Vec<Interval> {
     intervals.sort_unstable();
     let mut joined: Vec<Interval> = Vec::with_capacity(intervals.len().min(1 << 16));
     for one in intervals {

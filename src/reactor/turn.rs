@@ -350,6 +350,7 @@ impl Reactor {
             self.log.refresh();
         }
         self.log.note_sheds(now_ns);
+        self.log.tell_until(now_ns);
         self.account(Regime::Housekeeping, self.clock.stamp());
         self.counters.span_ns.set(self.mark_ns - self.began_ns);
         self.housekeep_at_ns = self.mark_ns + HOUSEKEEPING_NS;

@@ -3,16 +3,26 @@
 //! Both are bounded and their memory is touched before the run, so that noting neither allocates nor faults. What has no
 //! room is counted: a run whose logs were too small is not judged.
 //!
+//! ```text
+//!   kept: a vector, left on a shelf at the end ─→ judged afterwards
+//!   told: a bounded ring, read while it runs   ─→ a live view, which decides with a delay
+//! ```
+//!
 //! Invariant: a log that is off costs a comparison that is never true; one that is on is written by its loop alone, and
-//! handed over once, at the end.
+//! handed over once, at the end, or piece by piece to one reader, for whom it never waits.
 
 use std::sync::{Arc, OnceLock};
 
-use crate::base::limits::{GAP_LOG_SEGMENTS, IDLE_FLOOR_NS, PACE_LOG, PACE_NS, SUSPECT_NS};
+use crate::base::Counter;
+use crate::base::limits::{
+    GAP_LOG_SEGMENTS, IDLE_FLOOR_NS, PACE_LOG, PACE_NS, PASSAGES_TOLD, SEGMENTS_TOLD, SUSPECT_NS,
+};
+use crate::budget::taint::{Interval, Thresholds};
 use crate::budget::{
     HopCounters, LongSegment, LoopEvidence, Pace, Passage, Segment, ShedNote, Witness,
 };
 use crate::host::ThreadUse;
+use crate::ring::spsc;
 
 /// Chores between two looks at what idle turns take: a scan of a thousand buckets takes half a microsecond.
 const CHORES_PER_FLOOR: u32 = 16;
@@ -28,6 +38,127 @@ const SHED_NOTES: usize = 1 << 16;
 
 /// Where a log is left at the end.
 pub(crate) type Shelf<T> = Arc<OnceLock<T>>;
+
+/// Whether and how the loops and hops of a line note what a verdict is made from.
+#[derive(Debug, Default)]
+pub(crate) enum Notes {
+    /// Nothing is noted.
+    #[default]
+    Nothing,
+    /// Each hop keeps its first so many messages, each loop its long segments, for the end.
+    Kept(usize),
+    /// All of it is told to one who reads while the line runs; beside the line's own loops these tell.
+    Told(Vec<Ear<Told>>),
+}
+
+/// What a loop tells of itself while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// A long segment.
+    Long(LongSegment),
+    /// Time that is a gap, whatever the thresholds say.
+    Gap(Interval),
+    /// All long segments that ended before `at_ns` have been told, and what turns take so far.
+    Until { at_ns: u64, usual: Thresholds },
+}
+
+/// The writing end of a log that is told: what has no room is counted.
+#[derive(Debug)]
+struct Mouth<T: Send> {
+    ring: spsc::Producer<T>,
+    lost: Arc<Counter>,
+}
+
+impl<T: Send> Mouth<T> {
+    #[inline]
+    fn tell(&mut self, what: T) {
+        if self.ring.push(what).is_err() {
+            self.lost.add(1);
+        }
+    }
+}
+
+/// The reading end of a log that is told.
+#[derive(Debug)]
+pub(crate) struct Ear<T: Send> {
+    pub(crate) ring: spsc::Consumer<T>,
+    lost: Arc<Counter>,
+    lost_before: u64,
+}
+
+impl<T: Send> Ear<T> {
+    /// How many found no room since the last time that this was asked.
+    pub(crate) fn newly_lost(&mut self) -> u64 {
+        let lost = self.lost.get();
+        lost - core::mem::replace(&mut self.lost_before, lost)
+    }
+}
+
+/// A log that is told, with its memory touched. Such a ring has the depth that it was given, a power of two.
+fn told<T: Send + Copy>(depth: usize, touch: T) -> Option<(Mouth<T>, Ear<T>)> {
+    let (mut producer, mut consumer) = spsc::ring(depth).ok()?;
+    for _ in 0..depth {
+        // It has room for that many.
+        let _ = producer.push(touch);
+    }
+    consumer.drain(depth, drop);
+    consumer.return_credits();
+    let lost = Arc::new(Counter::default());
+    let mouth = Mouth {
+        ring: producer,
+        lost: Arc::clone(&lost),
+    };
+    let ear = Ear {
+        ring: consumer,
+        lost,
+        lost_before: 0,
+    };
+    Some((mouth, ear))
+}
+
+/// The log of a loop that is not the line's own and disturbs it all the same, such as a generator's: it tells a live view
+/// its gaps. Dropping it says that there will be no more.
+///
+/// ```
+/// use hopline::budget::taint::Interval;
+/// use hopline::topology::Line;
+/// # use hopline::adapter::{Content, blackhole, datagrams, synthetic};
+/// # use hopline::topology::Hop;
+/// # let mut builder = Line::builder("x");
+/// # builder.source("in", synthetic("X", 1e3).content(Content::Datagrams { bytes: 64 }).decode(datagrams()));
+/// # builder.sink("out", blackhole());
+/// # builder.connect("in", "out", Hop::depth(1024));
+/// # let mut line = builder.build().unwrap();
+/// line.watch_clean();
+/// let mut meter = line.meter().expect("it is watched");
+/// meter.gap(Interval { start_ns: 1_000, end_ns: 9_000 });
+/// meter.known_until(9_000);
+/// ```
+#[derive(Debug)]
+pub struct Meter(Mouth<Told>);
+
+impl Meter {
+    pub(crate) fn pair() -> Option<(Meter, Ear<Told>)> {
+        let (mouth, ear) = told(SEGMENTS_TOLD, Told::Gap(Interval::default()))?;
+        Some((Meter(mouth), ear))
+    }
+
+    /// Time that the loop did not have, in nanoseconds of the line's clock.
+    pub fn gap(&mut self, gap: Interval) {
+        self.0.tell(Told::Gap(gap));
+    }
+
+    /// All gaps that ended before `at_ns` have been told, and those that come begin no earlier. Nothing is decided beyond it:
+    /// say it every millisecond or so.
+    pub fn known_until(&mut self, at_ns: u64) {
+        let usual = Thresholds {
+            idle_ns: u64::MAX,
+            receive_ns: u64::MAX,
+        };
+        // The next one says more: this one may be lost.
+        let _ = self.0.ring.push(Told::Until { at_ns, usual });
+    }
+}
 
 /// A histogram of short spans: buckets of the same width, the last one for all that is longer.
 #[derive(Debug)]
@@ -107,20 +238,36 @@ impl Paces {
 /// What a loop that is judged has.
 #[derive(Debug)]
 struct Noting {
-    segments: Vec<LongSegment>,
-    lost: u64,
+    to: Listener,
     idle: Short,
     receive: Short,
-    paces: Paces,
     /// The thread at the end of the last segment that was looked into.
     before: ThreadUse,
     /// Times that the loop did its chores.
     chores: u32,
+    /// What is told of its turns, and how often that was.
+    usual: Thresholds,
+    tellings: u32,
+}
+
+/// What is kept for the end of a run.
+#[derive(Debug)]
+struct Kept {
+    segments: Vec<LongSegment>,
+    lost: u64,
+    paces: Paces,
     /// The hops that the loop's nodes offer to, and what they had shed when it was last looked at.
     offers: Vec<Arc<HopCounters>>,
     shed: u64,
     sheds: Vec<ShedNote>,
     shelf: Shelf<LoopEvidence>,
+}
+
+/// Who gets a loop's long segments.
+#[derive(Debug)]
+enum Listener {
+    Shelf(Box<Kept>),
+    Ear(Box<Mouth<Told>>),
 }
 
 /// The log of a loop's long segments.
@@ -169,22 +316,39 @@ impl LoopLog {
         let mut sheds = vec![none; SHED_NOTES];
         sheds.clear();
         LoopLog {
-            floor_ns: IDLE_FLOOR_NS,
-            suspect_ns: SUSPECT_NS,
-            node: 0,
             pace_at_ns: 0,
-            noting: Some(Box::new(Noting {
+            ..LoopLog::to(Listener::Shelf(Box::new(Kept {
                 segments,
                 lost: 0,
-                idle: Short::new(),
-                receive: Short::new(),
                 paces: Paces::new(),
-                before: ThreadUse::default(),
-                chores: 0,
                 offers,
                 shed: 0,
                 sheds,
                 shelf,
+            })))
+        }
+    }
+
+    /// A log that is told while it runs. None if there is no ring of that depth.
+    pub(crate) fn told() -> Option<(LoopLog, Ear<Told>)> {
+        let (mouth, ear) = told(SEGMENTS_TOLD, Told::Gap(Interval::default()))?;
+        Some((LoopLog::to(Listener::Ear(Box::new(mouth))), ear))
+    }
+
+    fn to(to: Listener) -> LoopLog {
+        LoopLog {
+            floor_ns: IDLE_FLOOR_NS,
+            suspect_ns: SUSPECT_NS,
+            node: 0,
+            pace_at_ns: u64::MAX,
+            noting: Some(Box::new(Noting {
+                to,
+                idle: Short::new(),
+                receive: Short::new(),
+                before: ThreadUse::default(),
+                chores: 0,
+                usual: Thresholds::by(0, 0),
+                tellings: 0,
             })),
         }
     }
@@ -198,11 +362,13 @@ impl LoopLog {
     /// Begins, on the loop's own thread: what went before is forgotten.
     pub(crate) fn begin(&mut self) {
         if let Some(noting) = &mut self.noting {
-            noting.segments.clear();
-            noting.lost = 0;
+            if let Listener::Shelf(kept) = &mut noting.to {
+                kept.segments.clear();
+                kept.lost = 0;
+                kept.paces.clear();
+            }
             noting.idle = Short::new();
             noting.receive = Short::new();
-            noting.paces.clear();
             noting.before = ThreadUse::now();
         }
     }
@@ -224,8 +390,8 @@ impl LoopLog {
     /// The core did [its piece of work](crate::host::pace_work) between two stamps.
     pub(crate) fn note_pace(&mut self, from_ns: u64, done_ns: u64) {
         self.pace_at_ns = done_ns + PACE_NS;
-        if let Some(noting) = &mut self.noting {
-            noting.paces.note(done_ns, done_ns.saturating_sub(from_ns));
+        if let Some(Listener::Shelf(kept)) = self.noting.as_mut().map(|noting| &mut noting.to) {
+            kept.paces.note(done_ns, done_ns.saturating_sub(from_ns));
         }
     }
 
@@ -273,17 +439,20 @@ impl LoopLog {
                 None
             };
         let witness = witness.filter(|_| !kind.speaks_for_itself());
-        if noting.segments.len() == noting.segments.capacity() {
-            noting.lost += 1;
-            return;
-        }
-        noting.segments.push(LongSegment {
+        let segment = LongSegment {
             start_ns,
             len_ns: end_ns.saturating_sub(start_ns),
             kind,
             node,
             witness,
-        });
+        };
+        match &mut noting.to {
+            Listener::Ear(mouth) => mouth.tell(Told::Long(segment)),
+            Listener::Shelf(kept) if kept.segments.len() == kept.segments.capacity() => {
+                kept.lost += 1;
+            }
+            Listener::Shelf(kept) => kept.segments.push(segment),
+        }
     }
 
     /// Sets what the kernel says from now on apart from what it said before, and from time to time the floor by what turns
@@ -303,21 +472,38 @@ impl LoopLog {
 
     /// Notes what was shed since the last call: a few loads where nothing was. For the loop's housekeeping.
     pub(crate) fn note_sheds(&mut self, now_ns: u64) {
-        let Some(noting) = &mut self.noting else {
+        let Some(Listener::Shelf(kept)) = self.noting.as_mut().map(|noting| &mut noting.to) else {
             return;
         };
-        let shed = noting.offers.iter().map(|hop| hop.shed_total()).sum();
-        let messages = shed - core::mem::replace(&mut noting.shed, shed);
+        let shed = kept.offers.iter().map(|hop| hop.shed_total()).sum();
+        let messages = shed - core::mem::replace(&mut kept.shed, shed);
         if messages == 0 {
             return;
         }
-        let is_full = noting.sheds.len() == noting.sheds.capacity();
-        match noting.sheds.last_mut().filter(|_| is_full) {
+        let is_full = kept.sheds.len() == kept.sheds.capacity();
+        match kept.sheds.last_mut().filter(|_| is_full) {
             Some(last) => last.messages += messages,
-            None => noting.sheds.push(ShedNote {
+            None => kept.sheds.push(ShedNote {
                 at_ns: now_ns,
                 messages,
             }),
+        }
+    }
+
+    /// Tells that all long segments that ended before `at_ns` have been told, if somebody listens. For the end of the loop's
+    /// housekeeping.
+    pub(crate) fn tell_until(&mut self, at_ns: u64) {
+        if let Some(noting) = &mut self.noting
+            && let Listener::Ear(mouth) = &mut noting.to
+        {
+            if noting.tellings.is_multiple_of(CHORES_PER_FLOOR) {
+                noting.usual =
+                    Thresholds::by(noting.idle.quantile(0.999), noting.receive.quantile(0.99));
+            }
+            noting.tellings = noting.tellings.wrapping_add(1);
+            let usual = noting.usual;
+            // The next one says more: this one may be lost.
+            let _ = mouth.ring.push(Told::Until { at_ns, usual });
         }
     }
 
@@ -327,65 +513,102 @@ impl LoopLog {
             return;
         };
         *self = LoopLog::off();
-        // The shelf is the log's own: nobody else has put anything there.
-        let _ = noting.shelf.set(LoopEvidence {
-            nodes: nodes.collect(),
-            segments: noting.segments,
-            lost: noting.lost,
-            idle_p99_9_ns: noting.idle.quantile(0.999),
-            receive_p99_ns: noting.receive.quantile(0.99),
-            idle_turns: noting.idle.total,
-            paces: noting.paces.log,
-            paces_lost: noting.paces.lost,
-            sheds: noting.sheds,
-        });
+        // An ear hears that its mouth is gone.
+        if let Listener::Shelf(kept) = noting.to {
+            // The shelf is the log's own: nobody else has put anything there.
+            let _ = kept.shelf.set(LoopEvidence {
+                nodes: nodes.collect(),
+                segments: kept.segments,
+                lost: kept.lost,
+                idle_p99_9_ns: noting.idle.quantile(0.999),
+                receive_p99_ns: noting.receive.quantile(0.99),
+                idle_turns: noting.idle.total,
+                paces: kept.paces.log,
+                paces_lost: kept.paces.lost,
+                sheds: kept.sheds,
+            });
+        }
     }
 }
 
-/// The log of a hop's messages. Dropping it leaves it on its shelf.
+/// The log of a hop's messages. Dropping it leaves it on its shelf, if it has one.
 #[derive(Debug, Default)]
-pub(crate) struct HopLog {
-    passages: Vec<Passage>,
-    lost: u64,
-    shelf: Option<Shelf<(Vec<Passage>, u64)>>,
+pub(crate) enum HopLog {
+    /// It notes nothing.
+    #[default]
+    Off,
+    /// The first so many messages.
+    Kept {
+        passages: Vec<Passage>,
+        lost: u64,
+        shelf: Shelf<(Vec<Passage>, u64)>,
+    },
+    /// All of them, to one who reads while it runs.
+    Told(Telling),
 }
+
+/// The writing end of a hop's log that is told.
+#[derive(Debug)]
+pub(crate) struct Telling(Box<Mouth<Passage>>);
+
+const TOUCHED: Passage = Passage {
+    t_offer_ns: 1,
+    origin_ns: 0,
+    wait_ns: 0,
+    service_ns: 0,
+    source: 0,
+    flags: 0,
+};
 
 impl HopLog {
     /// A log with room for so many messages. Call it before the run: it allocates and touches its memory.
     pub(crate) fn on(messages: usize, shelf: Shelf<(Vec<Passage>, u64)>) -> HopLog {
-        let touched = Passage {
-            t_offer_ns: 1,
-            ..Passage::default()
-        };
-        let mut passages = vec![touched; messages];
+        let mut passages = vec![TOUCHED; messages];
         passages.clear();
-        HopLog {
+        HopLog::Kept {
             passages,
             lost: 0,
-            shelf: Some(shelf),
+            shelf,
         }
+    }
+
+    /// A log that is told while it runs, likewise. None if there is no ring of that depth.
+    pub(crate) fn told() -> Option<(HopLog, Ear<Passage>)> {
+        let (mouth, ear) = told(PASSAGES_TOLD, TOUCHED)?;
+        Some((HopLog::Told(Telling(Box::new(mouth))), ear))
     }
 
     #[inline(always)]
     pub(crate) const fn is_on(&self) -> bool {
-        self.shelf.is_some()
+        !matches!(self, HopLog::Off)
     }
 
     #[inline]
     pub(crate) fn note(&mut self, passage: Passage) {
-        if self.passages.len() < self.passages.capacity() {
-            self.passages.push(passage);
-        } else {
-            self.lost += 1;
+        match self {
+            HopLog::Off => {}
+            HopLog::Kept { passages, lost, .. } => {
+                if passages.len() < passages.capacity() {
+                    passages.push(passage);
+                } else {
+                    *lost += 1;
+                }
+            }
+            HopLog::Told(Telling(mouth)) => mouth.tell(passage),
         }
     }
 }
 
 impl Drop for HopLog {
     fn drop(&mut self) {
-        if let Some(shelf) = self.shelf.take() {
+        if let HopLog::Kept {
+            passages,
+            lost,
+            shelf,
+        } = self
+        {
             // The shelf is the log's own: nobody else has put anything there.
-            let _ = shelf.set((core::mem::take(&mut self.passages), self.lost));
+            let _ = shelf.set((core::mem::take(passages), *lost));
         }
     }
 }

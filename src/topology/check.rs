@@ -10,6 +10,7 @@ use crate::base::limits::{
 use crate::budget::Budget;
 use crate::frame::KindInfo;
 use crate::overload::WhenFull;
+use crate::stage::log::Notes;
 use crate::stage::tap::Desk;
 use crate::stage::{Descriptor, Role};
 
@@ -53,8 +54,8 @@ pub struct Line {
     pub(crate) placement: Placement,
     pub(crate) objective: Option<Budget>,
     pub(crate) drain_ns: u64,
-    /// Messages that each hop notes, if the run is to be judged.
-    pub(crate) passages: Option<usize>,
+    /// What is noted for those who judge.
+    pub(crate) notes: Notes,
 }
 
 impl std::fmt::Debug for Line {
@@ -75,7 +76,7 @@ impl Line {
     /// [`Running::end_noted`](super::Running::end_noted). Takes 24 B a message and hop, touched before the run, and in a run a few
     /// nanoseconds a message and a stamp for each idle turn.
     pub fn note_evidence(&mut self, messages: usize) {
-        self.passages = Some(messages);
+        self.notes = Notes::Kept(messages);
     }
 
     /// Begins a line in code.
@@ -165,7 +166,7 @@ fn reorder(
         placement,
         objective,
         drain_ns,
-        passages: None,
+        notes: Notes::Nothing,
     }
 }
 

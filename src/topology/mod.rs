@@ -11,6 +11,7 @@
 //! as parts.
 
 pub mod check;
+pub mod clean;
 pub mod draft;
 mod fan;
 pub mod inline;
@@ -26,6 +27,7 @@ mod tap;
 mod wire;
 
 pub use check::Line;
+pub use clean::CleanReport;
 pub use draft::{Builder, Draft, Hop, Names, Placement, ThreadSpec, p50, p90, p99, p99_9};
 pub use inline::Inline;
 pub use params::{Params, Value};

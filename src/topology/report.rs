@@ -194,7 +194,7 @@ pub fn percentiles(totals: &Totals) -> Percentiles {
     }
 }
 
-fn over_budget(budget: Option<&Budget>, totals: &Totals) -> BTreeMap<&'static str, u64> {
+pub(crate) fn over_budget(budget: Option<&Budget>, totals: &Totals) -> BTreeMap<&'static str, u64> {
     let limits = budget.map(Budget::limits).unwrap_or_default();
     limits
         .iter()

@@ -20,6 +20,7 @@ use crate::io::Waker;
 use crate::reactor::{Command, Control, LoopCounters};
 use crate::stage::log::Shelf;
 
+use super::clean::{Clean, CleanReport};
 use super::plan::PlannedThread;
 use super::report::{DrainReport, LineReport, LoopReport, Parts, Report, is_over, left};
 use super::wire::{HopView, NodeView};
@@ -126,6 +127,8 @@ pub struct Running {
     pub(super) resident_bytes: Option<u64>,
     pub(super) memory: MemoryReport,
     pub(super) drain: Option<DrainReport>,
+    /// What is heard and decided of messages while it runs, if that was asked for.
+    pub(super) clean: Option<Clean>,
 }
 
 impl Drop for Running {
@@ -196,6 +199,7 @@ impl Running {
                 };
             }
             look(self);
+            self.listen();
             // Once the counter has run for long enough, its scale is known better.
             self.clock.refine();
             if self.has_failed() {
@@ -281,6 +285,24 @@ impl Running {
         for spans in self.nodes.iter_mut().flat_map(NodeView::spans_mut) {
             spans.observe();
         }
+        self.listen();
+    }
+
+    /// Hears what the loops tell, if the line is watched for clean figures.
+    fn listen(&mut self) {
+        if let Some(clean) = &mut self.clean {
+            clean.listen(self.clock.stamp());
+        }
+    }
+
+    /// Which messages the host did not touch, as far as that can be said by now, where [`Line::watch_clean`] asked for it: of
+    /// those of the last quarter of a second nothing is said yet, unless the line has ended.
+    ///
+    /// [`Line::watch_clean`]: super::Line::watch_clean
+    pub fn clean(&mut self) -> Option<CleanReport> {
+        self.listen();
+        let clean = self.clean.as_ref()?;
+        Some(clean.report(&self.hops))
     }
 
     /// Forgets the latencies so far, those of a warm-up: percentiles and counts over budget begin
@@ -293,6 +315,10 @@ impl Running {
         }
         for spans in self.nodes.iter_mut().flat_map(NodeView::spans_mut) {
             spans.forget();
+        }
+        let now_ns = self.clock.stamp();
+        if let Some(clean) = &mut self.clean {
+            clean.forget(now_ns);
         }
     }
 

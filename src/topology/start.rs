@@ -16,10 +16,11 @@ use crate::host::{self, Host, MemoryReport, MemoryWish, Pin, Pinned};
 use crate::io::{Driver, IoError, Waker};
 use crate::reactor::{Command, Control, LoopCounters, OpenError, Reactor};
 use crate::stage::hop::Doorbell;
-use crate::stage::log::{LoopLog, Shelf};
+use crate::stage::log::{LoopLog, Notes, Shelf};
 use crate::wait::{Sleeper, Strategy, announce};
 
 use super::check::Line;
+use super::clean::Clean;
 use super::plan::Plan;
 use super::problem::Problems;
 use super::report::Report;
@@ -131,7 +132,7 @@ impl Line {
     /// # Errors
     /// What could not be placed, pinned or opened; nothing has run then.
     pub fn start_as(
-        self,
+        mut self,
         plan: Plan,
         host: Host,
         clock: Clock,
@@ -141,7 +142,11 @@ impl Line {
         let objective = self.objective.clone();
         let planned_bytes = plan.memory_bytes;
         let wish = self.placement.memory;
-        let notes = self.passages.is_some();
+        let kept = matches!(self.notes, Notes::Kept(_));
+        let meters = match &mut self.notes {
+            Notes::Told(meters) => Some(std::mem::take(meters)),
+            _ => None,
+        };
 
         // Drivers are made here, so that the bells of other loops can hold their wakers.
         let mut drivers = Vec::new();
@@ -171,7 +176,7 @@ impl Line {
         let wakers: Vec<Waker> = drivers.iter().map(Driver::waker).collect();
         let Wired {
             nodes,
-            hop_views,
+            mut hop_views,
             node_views,
             ring_spans,
         } = wire(self, &clock, bell)?;
@@ -182,6 +187,7 @@ impl Line {
         let mut slots: Vec<Option<Box<dyn crate::stage::Node>>> =
             nodes.into_iter().map(Some).collect();
         let mut loops = Vec::new();
+        let mut ears = meters;
         for (at, ((planned, driver), sleeper)) in plan
             .threads
             .into_iter()
@@ -196,7 +202,8 @@ impl Line {
                 .collect();
             let counters = Arc::new(LoopCounters::default());
             let shelf = Shelf::default();
-            let log = if notes {
+            let mut log = LoopLog::off();
+            if kept {
                 // A ring that several hops share has one offering side, which is the first one's.
                 let hops = planned
                     .at
@@ -206,10 +213,13 @@ impl Line {
                     .map(|hop| &hop_views[*hop])
                     .filter(|hop| hop.shares.is_none())
                     .map(|hop| hop.offers.clone());
-                LoopLog::on(Shelf::clone(&shelf), offers.collect())
-            } else {
-                LoopLog::off()
-            };
+                log = LoopLog::on(Shelf::clone(&shelf), offers.collect());
+            } else if let Some(ears) = &mut ears
+                && let Some((told, ear)) = LoopLog::told()
+            {
+                ears.push(ear);
+                log = told;
+            }
             let reactor = Reactor::new(
                 nodes,
                 driver,
@@ -248,6 +258,8 @@ impl Line {
         }
         drop(ended_tx);
         drop(opened_tx);
+        let clean =
+            ears.map(|ears| Clean::new(ears, &mut hop_views, &node_views, objective.as_ref()));
         let mut running = Running {
             name,
             host,
@@ -266,6 +278,7 @@ impl Line {
             resident_bytes: None,
             memory: MemoryReport::default(),
             drain: None,
+            clean,
         };
         running.wait_for_open(&opened)?;
         running.arrange(wish, &ring_spans)?;

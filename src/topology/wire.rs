@@ -11,7 +11,7 @@ use crate::ring::hop;
 use crate::ring::multicast::{Graph, GraphError, ReaderId};
 use crate::stage::context::Outputs;
 use crate::stage::hop::{Doorbell, HopRx, HopTx};
-use crate::stage::log::{HopLog, Shelf};
+use crate::stage::log::{Ear, HopLog, Notes, Shelf};
 use crate::stage::ring::{RxRing, TxRing};
 use crate::stage::tap::Desk;
 use crate::stage::{Node, NodeCounters, Role, Wiring};
@@ -80,6 +80,8 @@ pub(crate) struct HopView {
     pub(crate) spans: Collected<3>,
     /// Where the log of its messages is left at the end.
     pub(crate) shelf: Shelf<(Vec<Passage>, u64)>,
+    /// Where it is told, until a view of clean figures takes it.
+    pub(crate) ear: Option<Ear<Passage>>,
 }
 
 impl HopView {
@@ -131,7 +133,7 @@ pub(crate) fn wire(
         nodes,
         hops,
         objective,
-        passages,
+        notes,
         ..
     } = line;
     debug_assert!(nodes.len() <= NODES_MAX && hops.len() <= HOPS_MAX);
@@ -181,11 +183,21 @@ pub(crate) fn wire(
             let rx = HopRx::new(name, rx, counters.clone(), recorder, bells.collect());
             let mut rx = rx.tapped_at(hop.desk.clone());
             let shelf = Shelf::default();
-            if let Some(messages) = passages {
-                let leaves = nodes[hop.to].descriptor.in_objective
-                    && nodes[hop.to].descriptor.role == Role::Sink;
-                let mark = if leaves { Passage::LEFT } else { 0 };
-                rx = rx.logged(HopLog::on(messages, Shelf::clone(&shelf)), mark);
+            let leaves = nodes[hop.to].descriptor.in_objective
+                && nodes[hop.to].descriptor.role == Role::Sink;
+            let mark = if leaves { Passage::LEFT } else { 0 };
+            let mut ear = None;
+            match notes {
+                Notes::Nothing => {}
+                Notes::Kept(messages) => {
+                    rx = rx.logged(HopLog::on(messages, Shelf::clone(&shelf)), mark);
+                }
+                Notes::Told(_) => {
+                    if let Some((log, hears)) = HopLog::told() {
+                        rx = rx.logged(log, mark);
+                        ear = Some(hears);
+                    }
+                }
             }
             inputs[hop.to].push(rx);
             leaving[hop.from].push((hop.port, at));
@@ -206,6 +218,7 @@ pub(crate) fn wire(
                 desk: hop.desk.clone(),
                 spans: Collected::new(observer),
                 shelf,
+                ear,
             });
         }
     }

@@ -16,7 +16,7 @@ pub mod report;
 mod rings;
 mod turns;
 mod view;
-mod wake;
+pub(crate) mod wake;
 mod wire;
 
 use std::time::Duration;

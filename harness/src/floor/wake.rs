@@ -15,7 +15,7 @@ use hopline::wait::{Alarm, announce};
 use super::Trouble;
 use super::clock::cost;
 use super::report::{Timer, WakeReport};
-use crate::measure::{Percentiles, Plan, Spans};
+use crate::measure::{Plan, Spans};
 
 /// From the announcement until the sleeper is taken to be asleep: a sleep takes some microseconds
 /// to begin, and a processor that is left to itself some more to slow down.
@@ -81,13 +81,33 @@ pub(super) fn between_cores(plan: &Plan, times: u64, to: &mut WakeReport) -> Res
     let driver = Driver::real()?;
     let (sleeper, alarm) = announce::pair();
     let waker = driver.waker();
-    let (park, cost) = wakes(plan, times, Parked { driver, sleeper }, |_| {
+    let pair = Pair {
+        cores: plan.cores,
+        clock: &plan.clock,
+        clock_step_ns: plan.clock_step_ns,
+    };
+    let all = |spans: &Spans| Some(spans.percentiles(1.0));
+    let (park, cost) = wakes(pair, times, Parked { driver, sleeper }, |_| {
         ring(&alarm, &waker);
     })?;
-    (to.park, to.waker) = (Some(park), Some(cost));
-    let (park, cost) = wakes(plan, times, Bare, Thread::unpark)?;
-    (to.bare_park, to.bare_waker) = (Some(park), Some(cost));
+    (to.park, to.waker) = (all(&park), all(&cost));
+    let (park, cost) = bare(pair, times)?;
+    (to.bare_park, to.bare_waker) = (all(&park), all(&cost));
     Ok(())
+}
+
+/// Where somebody is woken, and by what clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pair<'a> {
+    /// The cores of the waker and the sleeper.
+    pub(crate) cores: [usize; 2],
+    pub(crate) clock: &'a Clock,
+    pub(crate) clock_step_ns: u64,
+}
+
+/// From the wake until a thread runs that slept in a futex, and what the wake took.
+pub(crate) fn bare(pair: Pair<'_>, times: u64) -> Result<(Spans, Spans), Trouble> {
+    wakes(pair, times, Bare, Thread::unpark)
 }
 
 fn ring(alarm: &Alarm, waker: &Waker) {
@@ -99,18 +119,18 @@ fn ring(alarm: &Alarm, waker: &Waker) {
 
 /// From the wake until the sleeper runs, and what the wake took.
 fn wakes(
-    plan: &Plan,
+    pair: Pair<'_>,
     times: u64,
     mut way: impl Way,
     wake: impl Fn(&Thread) + Send,
-) -> Result<(Percentiles, Percentiles), Trouble> {
+) -> Result<(Spans, Spans), Trouble> {
     let between = Arc::new(Between::default());
-    let clock = &plan.clock;
+    let clock = pair.clock;
     let theirs = between.clone();
     std::thread::scope(|scope| {
         let sleeper = scope.spawn(move || {
-            let pinned = pin(plan.cores[1], Pin::Require);
-            let mut late = Spans::new(plan.clock_step_ns);
+            let pinned = pin(pair.cores[1], Pin::Require);
+            let mut late = Spans::new(pair.clock_step_ns);
             let mut slept = || {
                 pinned
                     .as_ref()
@@ -140,8 +160,8 @@ fn wakes(
         });
         let thread = sleeper.thread().clone();
         let waker = scope.spawn(move || {
-            pin(plan.cores[0], Pin::Require)?;
-            let mut took = Spans::new(plan.clock_step_ns);
+            pin(pair.cores[0], Pin::Require)?;
+            let mut took = Spans::new(pair.clock_step_ns);
             let mut nth = 1;
             loop {
                 let turn = between.turn.load(Ordering::Acquire);
@@ -176,7 +196,7 @@ fn wakes(
             side.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
         let (took, late) = (join(waker.join()), join(sleeper.join()));
-        Ok((late?.percentiles(1.0), took?.percentiles(1.0)))
+        Ok((late?, took?))
     })
 }
 

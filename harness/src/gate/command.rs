@@ -18,7 +18,7 @@ use super::once::Once;
 use super::out::terminal;
 use super::outcome::{Inconclusive, cut_short, overall};
 use super::revision::{self, Wanted};
-use super::{facts, out as outputs};
+use super::{facts, out as outputs, wake};
 use crate::exit::{Exit, Failure};
 use crate::out;
 use crate::view::table::{Cell, Table, numbers, words as texts};
@@ -153,6 +153,7 @@ fn show(asked: &Asked<'_>, report: &GateReport) -> Result<(), Failure> {
         }
         lines.extend(spans(&report.runs).lines(width, paint));
         lines.extend(loops(&report.runs).lines(width, paint));
+        lines.extend(wake::row(&report.runs).map(|row| format!("  {row}")));
         lines.extend(report.notes.iter().map(|note| format!("  note: {note}")));
     } else {
         lines = terminal::lines(report, width, paint);

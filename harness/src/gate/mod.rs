@@ -23,4 +23,5 @@ pub mod spans;
 pub mod stats;
 mod timeline;
 mod touch;
+pub(crate) mod wake;
 mod ways;

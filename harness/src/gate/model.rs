@@ -150,6 +150,19 @@ pub struct LoopAnalysis {
     pub log_lost: u64,
 }
 
+/// What a bare wake takes on a run's cores, right before and after it: the reference for loops that park, which see no gaps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WakeProbe {
+    /// The loop that parks, for which it stands.
+    pub of: String,
+    /// The core that woke, and the one that was woken.
+    pub cores: [usize; 2],
+    /// How often.
+    pub wakes: u64,
+    /// From the wake until the thread ran.
+    pub late: Quantiles,
+}
+
 /// What was sent into the line by its own generators.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GeneratorAnalysis {
@@ -253,6 +266,9 @@ pub struct RunAnalysis {
     pub exposure_ns: u64,
     /// Each loop.
     pub loops: Vec<LoopAnalysis>,
+    /// What a bare wake takes, where a loop parks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wake_probe: Option<WakeProbe>,
     /// Each span of each hop, and the one from end to end.
     pub spans: Vec<SpanAnalysis>,
     /// Each generator.

@@ -11,12 +11,14 @@ use hopline::base::limits::PASSAGES_DEFAULT;
 use hopline::budget::taint::Interval;
 use hopline::budget::{Evidence, Passage};
 use hopline::config::Feed;
+use hopline::host::Host;
 use hopline::topology::{Registry, Report};
 
 use super::analyse::{Given, analyse};
 use super::model::{GeneratorAnalysis, LoopAnalysis, RunAnalysis};
+use super::wake::Probe;
 use super::ways::ends;
-use crate::cli::Shape;
+use crate::cli::{CleanArg, Shape};
 use crate::exit::{Exit, Failure};
 use crate::load::made_in_turn;
 use crate::run::{Done, Options};
@@ -99,11 +101,15 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
         most: Some(once.warmup + once.span),
         json: true,
         taps: Vec::new(),
+        clean: CleanArg::Never,
     };
     let passages = passages(ready.rate_per_s, once.warmup + once.span);
     let feeds = std::mem::take(&mut ready.made_in_turn);
     let undated = std::mem::take(&mut ready.undated);
+    let mut probe = Probe::of(&ready.line.plan(&Host::read())?);
+    probe.measure();
     let done = run::measured(ready, &options, Some(passages))?;
+    probe.measure();
     let Done { run, evidence, .. } = &done;
     let mut generators: Vec<GeneratorAnalysis> =
         run.senders.iter().map(SenderReport::analysis).collect();
@@ -126,6 +132,7 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
     analysis.clock_drift_ppm = done.clock_drift_ppm;
     analysis.clock_cost_ns = done.clock_cost_ns;
     analysis.notes.extend(run.notes.iter().cloned());
+    probe.put_into(&mut analysis);
     if let Some(gaps) = &run.sender_gaps {
         analysis.loops.push(generator_loop(gaps, analysis.span_ns));
     }

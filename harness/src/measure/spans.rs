@@ -52,6 +52,18 @@ impl Spans {
         self.histogram.len()
     }
 
+    /// Adds those of another; beyond `u32::MAX` spans of one length they are no more counted.
+    pub fn add(&mut self, other: &Spans) {
+        let added = self.histogram.add(&other.histogram);
+        debug_assert!(added.is_ok(), "all of them have one range");
+    }
+
+    /// The longest, to three digits; 0 if there is none.
+    #[must_use]
+    pub fn max(&self) -> u64 {
+        self.histogram.max()
+    }
+
     /// The span at `quantile` (0..1), 0 if there is none.
     ///
     /// Equal spans are spread over the step of the clock that made them equal: where the counter
@@ -117,6 +129,13 @@ mod tests {
         let far = spans(10, &[(120, 50), (500, 50)]);
         assert!((far.quantile(1.0) - 505.0).abs() < 1e-9);
         assert!(spans(10, &[]).quantile(0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn two_are_added_up() {
+        let mut all = spans(1, &[(100, 3)]);
+        all.add(&spans(1, &[(500, 1)]));
+        assert_eq!((all.count(), all.max()), (4, 500));
     }
 
     #[test]

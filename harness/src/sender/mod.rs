@@ -23,6 +23,7 @@ use hopline::base::primitive::{Arc, AtomicBool, AtomicU64, Ordering, spin_hint};
 use hopline::clock::Clock;
 use hopline::host::{self, Pin};
 use hopline::io::Driver;
+use hopline::stage::log::Meter;
 
 use crate::exit::Failure;
 pub use lane::SenderReport;
@@ -74,12 +75,14 @@ pub(crate) struct Senders {
 }
 
 impl Senders {
-    /// Opens everything and waits for [`Senders::start`]. Without `core` the thread is not pinned.
+    /// Opens everything and waits for [`Senders::start`]. Without `core` the thread is not pinned. Its gaps are told to
+    /// `meter` as well, for a live view.
     pub(crate) fn open(
         lanes: Vec<LaneSpec>,
         core: Option<usize>,
         clock: Clock,
         span: Span,
+        meter: Option<Meter>,
     ) -> Result<Senders, Failure> {
         let sources: Vec<String> = lanes.iter().map(|lane| lane.source.clone()).collect();
         let shared = Arc::new(Shared {
@@ -95,7 +98,7 @@ impl Senders {
                 let core = pinned.and_then(Result::ok).and_then(|pinned| pinned.got);
                 let loops = Loop::open(lanes, core, clock, span, theirs);
                 let (result, sender) = match loops {
-                    Ok(sender) => (Ok(()), Some(sender)),
+                    Ok(sender) => (Ok(()), Some(sender.metered(meter))),
                     Err(failure) => (Err(failure), None),
                 };
                 // The channel has a place for this one word.
@@ -181,6 +184,11 @@ impl Loop {
             shared,
             inbox: vec![0; MESSAGE_BYTES_MAX].into_boxed_slice(),
         })
+    }
+
+    fn metered(mut self, meter: Option<Meter>) -> Loop {
+        self.segments.tell(meter);
+        self
     }
 
     fn run(mut self) -> (Vec<SenderReport>, GeneratorGaps) {
@@ -434,6 +442,7 @@ mod tests {
             None,
             clock.clone(),
             Span::default(),
+            None,
         )
         .unwrap();
         senders.start(clock.stamp());
@@ -464,6 +473,7 @@ mod tests {
             None,
             clock.clone(),
             until(950_000),
+            None,
         )
         .unwrap();
         senders.start(clock.stamp());
@@ -500,7 +510,7 @@ mod tests {
         t0_ns: impl FnOnce(u64) -> u64,
     ) -> (SenderReport, GeneratorGaps) {
         let clock = Clock::calibrated();
-        let senders = Senders::open(lanes, None, clock.clone(), span).unwrap();
+        let senders = Senders::open(lanes, None, clock.clone(), span, None).unwrap();
         senders.start(t0_ns(clock.stamp()));
         while !senders.is_done() {
             std::thread::yield_now();
@@ -570,7 +580,7 @@ mod tests {
         // Behind by half a second from the start on, at a rate that no sender keeps: what it may still
         // send after the stop is a small part of what it owes.
         let lanes = vec![lane(to, datagrams(2e7, Arrivals::Constant))];
-        let senders = Senders::open(lanes, None, clock.clone(), Span::default()).unwrap();
+        let senders = Senders::open(lanes, None, clock.clone(), Span::default(), None).unwrap();
         let t0_ns = clock.stamp().saturating_sub(500_000_000);
         senders.start(t0_ns);
         while senders.sent().map(|(_, sent)| sent).sum::<u64>() < 1_000 {
@@ -635,7 +645,7 @@ mod tests {
         let (mut driver, socket, to) = listening();
         let clock = Clock::calibrated();
         let lanes = vec![lane(to, datagrams(50_000.0, Arrivals::Poisson))];
-        let senders = Senders::open(lanes, None, clock.clone(), until(50_000_000)).unwrap();
+        let senders = Senders::open(lanes, None, clock.clone(), until(50_000_000), None).unwrap();
         let t0_ns = clock.stamp();
         senders.start(t0_ns);
         while !senders.is_done() {
@@ -676,6 +686,7 @@ mod tests {
             None,
             Clock::calibrated(),
             Span::default(),
+            None,
         )
         .unwrap_err();
         assert_eq!(failure.exit, crate::exit::Exit::Io);

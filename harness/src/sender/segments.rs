@@ -18,6 +18,9 @@
 //!
 //! Invariant: memory is taken at the start; what the log has no room for is counted as lost.
 
+use hopline::base::limits::HOUSEKEEPING_NS;
+use hopline::budget::taint::Interval;
+use hopline::stage::log::Meter;
 use serde::Serialize;
 
 /// From how long on a stretch of the loop is a gap, in nanoseconds: what the longest clean turn with a
@@ -104,6 +107,9 @@ pub(super) struct Segments {
     lone: Lengths,
     batches: Lengths,
     gaps: GeneratorGaps,
+    /// Who is told of the gaps at once, and when it is told next how far this is: as often as the line's loops say it.
+    meter: Option<Meter>,
+    tell_at_ns: u64,
 }
 
 impl Segments {
@@ -122,6 +128,23 @@ impl Segments {
                 log: Vec::with_capacity(GAPS_MAX),
                 ..GeneratorGaps::default()
             },
+            meter: None,
+            tell_at_ns: 0,
+        }
+    }
+
+    /// Tells the gaps to one who wants to know them at once, too.
+    pub(super) fn tell(&mut self, meter: Option<Meter>) {
+        self.meter = meter;
+    }
+
+    #[inline]
+    fn known_until(&mut self, now_ns: u64) {
+        if now_ns >= self.tell_at_ns
+            && let Some(meter) = &mut self.meter
+        {
+            meter.known_until(now_ns);
+            self.tell_at_ns = now_ns + HOUSEKEEPING_NS;
         }
     }
 
@@ -134,6 +157,7 @@ impl Segments {
     /// The load is over: what follows is no gap.
     pub(super) fn close(&mut self) {
         self.closed = true;
+        self.meter = None;
     }
 
     /// The loop has that much time until it is wanted, and rests or reads ahead.
@@ -153,6 +177,7 @@ impl Segments {
         if length_ns >= GAP_FROM_NS {
             self.note(began_ns, length_ns);
         }
+        self.known_until(now_ns);
     }
 
     /// A send begins of messages of which the first was due at `due_ns`.
@@ -178,6 +203,7 @@ impl Segments {
             self.note(self.since_ns, length_ns);
         }
         self.since_ns = now_ns;
+        self.known_until(now_ns);
     }
 
     /// The last gap lasts until now.
@@ -201,6 +227,12 @@ impl Segments {
         self.gap_until_ns = began_ns.saturating_add(length_ns);
         if self.closed {
             return;
+        }
+        if let Some(meter) = &mut self.meter {
+            meter.gap(Interval {
+                start_ns: began_ns,
+                end_ns: began_ns.saturating_add(length_ns),
+            });
         }
         let gaps = &mut self.gaps;
         gaps.count += 1;

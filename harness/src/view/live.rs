@@ -17,10 +17,10 @@ use crossterm::terminal::{
     EndSynchronizedUpdate,
 };
 use hopline::base::primitive::{AtomicBool, Ordering};
-use hopline::topology::Report;
+use hopline::topology::{CleanReport, Report};
 
 use super::rows::{self, Detail, Since};
-use super::text::{Paint, Tone, grouped, seconds};
+use super::text::{Paint, Tone, grouped, seconds, wrap};
 
 /// Time between two frames.
 pub(crate) const FRAME: Duration = Duration::from_millis(200);
@@ -92,11 +92,14 @@ impl Live {
     }
 
     /// Draws a frame over the last one.
-    pub(crate) fn draw(&mut self, report: Report, progress: Progress) {
+    pub(crate) fn draw(&mut self, report: Report, clean: Option<CleanReport>, progress: Progress) {
         let size = crossterm::terminal::size().unwrap_or((80, 24));
         let lines = frame(
-            &report,
-            self.last.as_ref(),
+            Seen {
+                report: &report,
+                clean: clean.as_ref(),
+                last: self.last.as_ref(),
+            },
             progress,
             // Clearing behind a line that fills its last column would take that column away.
             (usize::from(size.0).saturating_sub(1), usize::from(size.1)),
@@ -155,14 +158,22 @@ impl Drop for Live {
     }
 }
 
+/// What a frame shows.
+#[derive(Clone, Copy, Debug)]
+struct Seen<'a> {
+    report: &'a Report,
+    clean: Option<&'a CleanReport>,
+    /// The report of the last frame.
+    last: Option<&'a Report>,
+}
+
 /// The lines of a frame: at most `size.1 - 1` of them, so that the terminal never scrolls.
-fn frame(
-    report: &Report,
-    last: Option<&Report>,
-    progress: Progress,
-    size: (usize, usize),
-    paint: Paint,
-) -> Vec<String> {
+fn frame(seen: Seen<'_>, progress: Progress, size: (usize, usize), paint: Paint) -> Vec<String> {
+    let Seen {
+        report,
+        clean,
+        last,
+    } = seen;
     let (width, height) = size;
     let before_ns = last.map_or(0, |last| last.line.elapsed_ns);
     let since = Since {
@@ -170,14 +181,16 @@ fn frame(
         span_ns: report.line.elapsed_ns.saturating_sub(before_ns),
     };
     let mut lines = vec![head(report, progress, width, paint), String::new()];
-    lines.extend(rows::hops(report, since, Detail::Live).lines(width, paint));
+    lines.extend(rows::hops(report, clean, since, Detail::Live).lines(width, paint));
+    let doubts = clean.map_or_else(Vec::new, |clean| doubts(clean, width, paint));
     let stages = rows::stages(report, since, Detail::Live).lines(width, paint);
     let most = height.saturating_sub(1).max(1);
-    if lines.len() + 1 + stages.len() < most {
+    if lines.len() + 1 + stages.len() + doubts.len() < most {
         lines.push(String::new());
         lines.extend(stages);
         lines.push(loss(report, paint));
     }
+    lines.extend(doubts);
     if lines.len() > most {
         lines.truncate(most.saturating_sub(1));
         lines.push(paint.paint("  … the window is too low for the rest", Tone::Dim));
@@ -238,6 +251,15 @@ fn loss(report: &Report, paint: Paint) -> String {
     paint.paint(&text, Tone::Warn)
 }
 
+/// What the clean figures leave out.
+fn doubts(clean: &CleanReport, width: usize, paint: Paint) -> Vec<String> {
+    let text = super::clean::doubts(clean).unwrap_or_default();
+    let lines = wrap(&text, width.saturating_sub(2)).into_iter();
+    lines
+        .map(|line| format!("  {}", paint.paint(&line, Tone::Warn)))
+        .collect()
+}
+
 /// The same in one plain line, for a log.
 pub(crate) fn status(report: &Report, progress: Progress) -> String {
     let whole = &report.end_to_end.sojourn_ns;
@@ -263,6 +285,8 @@ pub(crate) fn status(report: &Report, progress: Progress) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hopline::topology::clean::CleanSpan;
+
     use super::super::summary::tests::a_run;
     use super::*;
 
@@ -273,12 +297,20 @@ mod tests {
         draining: false,
     };
 
+    fn seen(report: &Report) -> Seen<'_> {
+        Seen {
+            report,
+            clean: None,
+            last: None,
+        }
+    }
+
     #[test]
     fn a_frame_fits_its_terminal() {
         let report = a_run().report;
         for width in [80, 100, 160] {
             for height in [5, 10, 24, 40] {
-                let lines = frame(&report, None, PROGRESS, (width, height), Paint(false));
+                let lines = frame(seen(&report), PROGRESS, (width, height), Paint(false));
                 assert!(lines.len() < height, "{} lines in {height}", lines.len());
                 for line in lines {
                     assert!(line.chars().count() <= width, "{width}: {line:?}");
@@ -287,12 +319,65 @@ mod tests {
         }
     }
 
+    /// All of a report's messages but every fifth, and doubts.
+    fn told_apart(report: &Report) -> CleanReport {
+        let span = |all: &hopline::budget::report::Percentiles| CleanSpan {
+            clean: all.count - all.count / 5,
+            tainted: all.count / 5,
+            not_judged: 70,
+            sojourn_ns: hopline::budget::report::Percentiles { p99: 1_230, ..*all },
+            ..CleanSpan::default()
+        };
+        let hops = report.hops.iter();
+        CleanReport {
+            hops: hops
+                .map(|hop| (hop.name.clone(), span(&hop.sojourn_ns)))
+                .collect(),
+            end_to_end: span(&report.end_to_end.sojourn_ns),
+            lost: 3,
+            overdue: 2,
+            ..CleanReport::default()
+        }
+    }
+
+    #[test]
+    fn clean_figures_stand_beside_raw_ones_on_any_terminal_and_so_do_doubts() {
+        let report = a_run().report;
+        let clean = told_apart(&report);
+        let both = Seen {
+            clean: Some(&clean),
+            ..seen(&report)
+        };
+        for (width, height) in [(79, 24), (119, 40), (200, 60)] {
+            let lines = frame(both, PROGRESS, (width, height), Paint(false));
+            assert!(lines.len() < height);
+            assert!(lines.iter().all(|line| line.chars().count() <= width));
+            let text = lines.join("\n");
+            let hop = text.lines().find(|line| line.contains("btc->book"));
+            let hop: Vec<&str> = hop.unwrap().split_whitespace().collect();
+            assert!(
+                hop.contains(&"1.23us") && hop.contains(&"80%"),
+                "{width}: {hop:?}"
+            );
+            for words in [
+                "clean p99",
+                "kept",
+                "70 messages not judged",
+                "2 took over 250ms",
+            ] {
+                assert!(text.contains(words), "{width}: {words}: {text}");
+            }
+        }
+        let raw = frame(seen(&report), PROGRESS, (119, 40), Paint(false)).join("\n");
+        assert!(!raw.contains("clean") && !raw.contains("kept"));
+    }
+
     #[test]
     fn a_low_window_loses_the_stages_first() {
         let report = a_run().report;
-        let low = frame(&report, None, PROGRESS, (100, 14), Paint(false)).join("\n");
+        let low = frame(seen(&report), PROGRESS, (100, 14), Paint(false)).join("\n");
         assert!(low.contains("end to end") && !low.contains("held back"));
-        let high = frame(&report, None, PROGRESS, (100, 40), Paint(false)).join("\n");
+        let high = frame(seen(&report), PROGRESS, (100, 40), Paint(false)).join("\n");
         assert!(high.contains("end to end") && high.contains("held back"));
     }
 
@@ -302,7 +387,11 @@ mod tests {
         let last = report.clone();
         report.line.elapsed_ns += 100_000_000;
         report.hops[0].delivered += 50;
-        let text = frame(&report, Some(&last), PROGRESS, (160, 40), Paint(false)).join("\n");
+        let both = Seen {
+            last: Some(&last),
+            ..seen(&report)
+        };
+        let text = frame(both, PROGRESS, (160, 40), Paint(false)).join("\n");
         let line = text
             .lines()
             .find(|line| line.contains("btc->book"))

@@ -7,8 +7,10 @@ use hopline::budget::Quantile;
 use hopline::budget::report::{
     BudgetReport, ByReason, HopReport, Percentiles, RegimeReport, SourceReport, StageReport,
 };
-use hopline::topology::Report;
+use hopline::topology::clean::CleanSpan;
+use hopline::topology::{CleanReport, Report};
 
+use super::clean::{clean_cell, clean_cells};
 use super::table::{Cell, Table, numbers, words};
 use super::text::{Tone, bytes, grouped, limit, rate, seconds, share};
 use crate::report::RunReport;
@@ -104,7 +106,12 @@ impl Since<'_> {
 }
 
 /// Hop by hop, and the whole line.
-pub(crate) fn hops(report: &Report, since: Since<'_>, detail: Detail) -> Table {
+pub(crate) fn hops(
+    report: &Report,
+    clean: Option<&CleanReport>,
+    since: Since<'_>,
+    detail: Detail,
+) -> Table {
     let live = detail == Detail::Live;
     let mut table = Table::new(vec![
         words("hop"),
@@ -123,12 +130,16 @@ pub(crate) fn hops(report: &Report, since: Since<'_>, detail: Detail) -> Table {
         numbers("p50"),
         numbers("p90").may_go(2),
         numbers("p99"),
-        numbers("p99.9"),
+        // Beside a clean P99 the raw one further out is worth least.
+        numbers("p99.9").may_go(u8::from(live && clean.is_some())),
         numbers("max"),
+        numbers("clean p99"),
+        numbers("kept"),
         words("budget"),
         numbers("over"),
         numbers("shed"),
     ]);
+    let none = CleanSpan::default();
     for (at, hop) in report.hops.iter().enumerate() {
         let shed: u64 = hop.shed.values().sum();
         let depth = if live {
@@ -148,10 +159,20 @@ pub(crate) fn hops(report: &Report, since: Since<'_>, detail: Detail) -> Table {
         if live {
             limits.truncate(1);
         }
-        let spans = [
-            ("", &hop.sojourn_ns),
-            ("  wait", &hop.wait_ns),
-            ("  service", &hop.service_ns),
+        let clean = clean.map(|clean| clean.hops.get(&hop.name).unwrap_or(&none));
+        let part = |of: fn(&CleanSpan) -> &Percentiles| {
+            clean.map_or_else(Default::default, |clean| {
+                [clean_cell(of(clean)), Cell::default()]
+            })
+        };
+        let spans: [Row<'_>; 3] = [
+            ("", &hop.sojourn_ns, clean_cells(clean)),
+            ("  wait", &hop.wait_ns, part(|clean| &clean.wait_ns)),
+            (
+                "  service",
+                &hop.service_ns,
+                part(|clean| &clean.service_ns),
+            ),
         ];
         let shown = if live { 1 } else { spans.len() };
         block(
@@ -165,16 +186,19 @@ pub(crate) fn hops(report: &Report, since: Since<'_>, detail: Detail) -> Table {
             hop_remarks(&mut table, hop);
         }
     }
-    end_to_end(&mut table, report, detail);
+    end_to_end(&mut table, report, clean, detail);
     table
 }
+
+/// A span: its name, what it took, and the cells of its clean part.
+type Row<'a> = (&'a str, &'a Percentiles, [Cell; 2]);
 
 /// One thing that has spans and limits: its first line, the other spans under it, and as many
 /// lines more as its limits need.
 fn block(
     table: &mut Table,
     head: Vec<Cell>,
-    spans: &[(&str, &Percentiles)],
+    spans: &[Row<'_>],
     limits: Vec<[Cell; 2]>,
     shed: Cell,
 ) {
@@ -191,15 +215,18 @@ fn block(
         }
         let is_first = first.is_some();
         let mut cells = first.unwrap_or_else(|| {
-            let name = span.map_or("", |(name, _)| name);
+            let name = span.map_or("", |(name, ..)| name);
             let mut cells = vec![Cell::new(name, Tone::Dim)];
             cells.resize(width, Cell::default());
             cells
         });
         let tone = if is_first { Tone::Plain } else { Tone::Dim };
         match span {
-            Some((_, spans)) => cells.extend(percentile_cells(spans, tone)),
-            None => cells.extend(std::iter::repeat_n(Cell::default(), 5)),
+            Some((_, spans, clean)) => {
+                cells.extend(percentile_cells(spans, tone));
+                cells.extend(clean.clone());
+            }
+            None => cells.extend(std::iter::repeat_n(Cell::default(), 7)),
         }
         cells.extend(limit.unwrap_or_default());
         cells.extend(shed.take());
@@ -240,7 +267,7 @@ fn hop_remarks(table: &mut Table, hop: &HopReport) {
     }
 }
 
-fn end_to_end(table: &mut Table, report: &Report, detail: Detail) {
+fn end_to_end(table: &mut Table, report: &Report, clean: Option<&CleanReport>, detail: Detail) {
     let whole = &report.end_to_end;
     let head = |name: &str, tone: Tone, count: u64| {
         let mut cells = vec![Cell::new(name, tone), Cell::from(grouped(count))];
@@ -250,7 +277,7 @@ fn end_to_end(table: &mut Table, report: &Report, detail: Detail) {
     for (name, source) in &report.ledger.sources {
         if let Some(wire) = &source.wire {
             let first = head(&format!("wire->{name}"), Tone::Dim, wire.span_ns.count);
-            let spans = [("", &wire.span_ns)];
+            let spans = [("", &wire.span_ns, Default::default())];
             block(table, first, &spans, Vec::new(), Cell::default());
             if detail == Detail::Full {
                 table.remark(format!("by {}", wire.clock), Tone::Dim);
@@ -262,13 +289,15 @@ fn end_to_end(table: &mut Table, report: &Report, detail: Detail) {
         }
     }
     let limits = limits(whole.budget.as_ref(), &whole.over_budget, 0);
-    let spans = [("", &whole.sojourn_ns)];
+    let clean = clean_cells(clean.map(|clean| &clean.end_to_end));
+    let spans = [("", &whole.sojourn_ns, clean)];
     let first = head("end to end", Tone::Strong, whole.sojourn_ns.count);
     block(table, first, &spans, limits, Cell::default());
     if detail == Detail::Full && whole.sinks.len() > 1 {
         for (name, sink) in &whole.sinks {
             let first = head(&format!("  to {name}"), Tone::Dim, sink.count);
-            block(table, first, &[("", sink)], Vec::new(), Cell::default());
+            let spans = [("", sink, Default::default())];
+            block(table, first, &spans, Vec::new(), Cell::default());
         }
     }
 }

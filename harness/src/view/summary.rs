@@ -6,7 +6,7 @@ use hopline::host::Wish;
 use hopline::topology::Report;
 
 use super::rows::{self, Detail, Since};
-use super::text::{Paint, Tone, bytes, grouped, limit, rate, seconds, wrap};
+use super::text::{Paint, Tone, bytes, grouped, limit, rate, seconds, share, wrap};
 use crate::report::RunReport;
 
 /// Width of the words that lead the lines below the tables.
@@ -45,7 +45,7 @@ pub(crate) fn lines(run: &RunReport, next: &[String], width: usize, paint: Paint
     };
     let mut out = vec![String::new(), title(report, paint), String::new()];
     let tables = [
-        rows::hops(report, since, Detail::Full),
+        rows::hops(report, run.clean.as_ref(), since, Detail::Full),
         rows::stages(report, since, Detail::Full),
         rows::sources(&report.ledger.sources),
         rows::senders(&run.senders),
@@ -64,6 +64,7 @@ pub(crate) fn lines(run: &RunReport, next: &[String], width: usize, paint: Paint
         paint,
     };
     jitter(&mut lines, run);
+    clean(&mut lines, run);
     ledger(&mut lines, report);
     drain(&mut lines, report);
     for fault in &report.faults {
@@ -121,6 +122,24 @@ fn jitter(lines: &mut Lines<'_>, run: &RunReport) {
         text += &format!("; ipdv: budget {}, gate judges it", limit(budget_ns));
     }
     lines.add("jitter:", &text, tone);
+}
+
+/// What the host touched, and what of it is not known.
+fn clean(lines: &mut Lines<'_>, run: &RunReport) {
+    let Some(clean) = &run.clean else {
+        return;
+    };
+    let whole = &clean.end_to_end;
+    if whole.judged() > 0 {
+        let text = format!(
+            "the host touched {} of the messages; the figures of the others stand under clean",
+            share(whole.tainted, whole.judged())
+        );
+        lines.add("clean:", &text, Tone::Plain);
+    }
+    if let Some(text) = super::clean::doubts(clean) {
+        lines.add("", &text, Tone::Warn);
+    }
 }
 
 fn ledger(lines: &mut Lines<'_>, report: &Report) {
@@ -347,6 +366,7 @@ pub(crate) mod tests {
             sender_gaps: None,
             senders: Vec::new(),
             listeners: Vec::new(),
+            clean: None,
             warmup_ns: 0,
             jitter_budget_ns: ready.jitter_ns,
             ipdv_budget_ns: ready.ipdv_ns,

@@ -255,6 +255,18 @@ fn run(seed: u64, factor: f64) -> RunAnalysis {
                 log_lost: 0,
             },
         ],
+        wake_probe: Some(WakeProbe {
+            of: "line".to_owned(),
+            cores: [0, 1],
+            wakes: 2_000,
+            late: Quantiles {
+                p50: 5_210,
+                p90: 6_030,
+                p99: 38_100,
+                p99_9: 91_000,
+                max: 240_000,
+            },
+        }),
         spans,
         generators: vec![GeneratorAnalysis {
             source: "btc".to_owned(),

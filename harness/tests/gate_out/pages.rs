@@ -165,3 +165,15 @@ fn the_page_shows_every_verdict_with_its_word_sign_and_figures() {
         .count();
     assert_eq!(plots, 5 * 2 + 1);
 }
+
+#[test]
+fn what_a_bare_wake_takes_stands_beside_the_loops_where_one_was_measured() {
+    let text = page(report());
+    for words in ["Bare wakes", "0 wakes 1", "2,000", "38.1"] {
+        assert!(text.contains(words), "{words}");
+    }
+    let mut none = report().clone();
+    let runs = none.runs.iter_mut().chain(&mut none.base_runs);
+    runs.for_each(|run| run.wake_probe = None);
+    assert!(!page(&none).contains("Bare wakes"));
+}

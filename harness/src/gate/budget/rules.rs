@@ -13,7 +13,7 @@ use crate::gate::model::{
     Exceedances, LimitCounts, LoopAnalysis, RunAnalysis, SpanAnalysis, Verdict, Word,
 };
 use crate::gate::outcome::{Said, percent};
-use crate::gate::{drift, stats};
+use crate::gate::{drift, stats, wake};
 
 impl<'a> Evidence<'a> {
     /// The word with its figures.
@@ -238,16 +238,40 @@ impl<'a> Evidence<'a> {
             .filter(move |one| span.loops.is_empty() || span.loops.contains(&one.name))
     }
 
+    /// A loop that sleeps cannot see what it sleeps through; what a bare wake takes here is the reference.
+    fn parked(&self) -> Said {
+        const PARKS: &str = "a loop on its path parks and sees no gaps";
+        const AWAKE: &str = "wait = \"spin\" or \"yield\"";
+        let probes = self.runs.iter().filter_map(|run| run.wake_probe.as_ref());
+        let Some(typical) = wake::typical(probes) else {
+            return Said::inconclusive(
+                "parked",
+                format!("{PARKS}: {AWAKE}, or judge by raw figures"),
+            );
+        };
+        // A limit on each frame, or on P99 less P50, is held against the P99: nothing higher is known as well.
+        let (name, takes_ns) = match self.owed.quantile.as_str() {
+            "p50" => ("P50", typical.p50),
+            "p90" => ("P90", typical.p90),
+            "p99_9" => ("P99.9", typical.p99_9),
+            _ => ("P99", typical.p99),
+        };
+        let takes = format!("{PARKS}; a bare wake takes {name} {} here", Span(takes_ns));
+        let next = if self.owed.limit_ns < takes_ns {
+            format!("{takes}, and no line that is woken for its frames can hold less: {AWAKE}")
+        } else {
+            format!("{takes}: {AWAKE}, or judge by raw figures")
+        };
+        Said::inconclusive("parked", next)
+    }
+
     /// Why clean frames say nothing here.
     fn no_clean(&self) -> Option<Said> {
         let parks = |(run, span, _): &(&'a RunAnalysis, &'a SpanAnalysis, _)| {
             Self::loops(run, span).any(|one| one.wait == "park")
         };
         if self.found.iter().any(parks) {
-            return Some(Said::inconclusive(
-                "parked",
-                "a loop on its path parks and sees no gaps: wait = \"spin\" or \"yield\", or judge by raw figures",
-            ));
+            return Some(self.parked());
         }
         let tainted = self.tainted_share();
         (tainted > TAINTED_MAX).then(|| {

@@ -8,7 +8,7 @@ use super::*;
 use crate::Exit;
 use crate::gate::model::{
     END_TO_END, Exceedances, GeneratorAnalysis, LedgerAnalysis, LimitCounts, LoopAnalysis,
-    SpanAnalysis,
+    SpanAnalysis, WakeProbe,
 };
 use crate::gate::outcome::{Inconclusive, overall};
 use crate::gate::pooled::tests::text;
@@ -461,6 +461,36 @@ fn a_loop_that_parks_sees_no_gaps() {
     };
     assert_eq!(said(parked), unclear("parked"));
     assert_eq!(said(|run| run.loops[0].wait = "park".into()).0, Word::Pass);
+}
+
+#[test]
+fn what_a_parked_loop_can_hold_is_said_by_a_bare_wake() {
+    let next = |p99: u64| {
+        let runs = runs(|run| {
+            noisy(run);
+            run.loops[0].wait = "park".into();
+            run.wake_probe = Some(WakeProbe {
+                late: Quantiles {
+                    p50: 1_000,
+                    p99,
+                    ..Quantiles::default()
+                },
+                ..WakeProbe::default()
+            });
+        });
+        let verdict = judged(&runs);
+        assert_eq!(
+            (verdict.word, &*verdict.reason),
+            (Word::Inconclusive, "parked")
+        );
+        verdict.next_step
+    };
+    let (below, above) = (next(LIMIT_NS), next(LIMIT_NS + 1_000_000));
+    assert!(
+        below.contains("a bare wake takes P99") && below.contains("raw figures"),
+        "{below}"
+    );
+    assert!(above.contains("no line that is woken"), "{above}");
 }
 
 #[test]

@@ -8,8 +8,8 @@ use super::phrase::{
     advice, change, headline, hop, is_pass, is_shown_only, kept, letters, quantile, sign, span_of,
     times, tone,
 };
-use crate::gate::capacity;
 use crate::gate::model::{GateReport, Verdict, Word};
+use crate::gate::{capacity, wake};
 use crate::view::table::{Cell, Table, numbers, words};
 use crate::view::text::{Paint, Tone, limit, wrap};
 
@@ -42,6 +42,10 @@ pub(crate) fn lines(report: &GateReport, width: usize, paint: Paint) -> Vec<Stri
     if !table.is_empty() {
         out.push(String::new());
         out.extend(table.lines(width, paint));
+    }
+    if let Some(row) = wake::row(&report.runs) {
+        out.push(String::new());
+        add(&mut out, &row, Tone::Dim);
     }
     let ledgers = report.runs.iter().enumerate();
     let mut said: Vec<String> = Vec::new();

@@ -196,6 +196,36 @@ pub(super) fn loops(report: &GateReport) -> String {
     ];
     "<p class=\"hint\">Each loop times all its segments, and is the meter of the host’s gaps on its core.</p>\n".to_owned()
         + &table("Loops", &titles, 6, &rows)
+        + &wakes(report)
+}
+
+/// What a bare wake takes, where a loop parks.
+fn wakes(report: &GateReport) -> String {
+    let row = |(name, run): (String, &RunAnalysis)| {
+        let probe = run.wake_probe.as_ref()?;
+        let [waker, sleeper] = probe.cores;
+        let late = &probe.late;
+        let spans = [late.p50, late.p90, late.p99, late.p99_9, late.max];
+        let mut cells = vec![
+            name,
+            escape(&probe.of),
+            format!("{waker} wakes {sleeper}"),
+            grouped(probe.wakes),
+        ];
+        cells.extend(spans.map(span));
+        Some(cells)
+    };
+    let rows: Vec<Vec<String>> = named(report).filter_map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let titles = [
+        "Run", "For loop", "Cores", "Wakes", "p50", "p90", "p99", "p99.9", "max",
+    ];
+    "<p class=\"hint\">A loop that parks sees no gaps. What a thread takes that is woken out of a bare sleep, on the same cores \
+     right before and after the run, is what any such loop takes at the least.</p>\n"
+        .to_owned()
+        + &table("Bare wakes", &titles, 3, &rows)
 }
 
 /// Facts of the machine.
