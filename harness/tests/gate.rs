@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use hopline_harness::gate::model::SCHEMA;
 use serde_json::Value;
 
 fn hopline(args: &[&str]) -> Output {
@@ -47,7 +48,7 @@ fn a_bench_says_what_every_span_took() {
     let report = json(&output);
     assert_eq!(
         (&report["schema"], &report["command"]),
-        (&1.into(), &"bench".into())
+        (&SCHEMA.into(), &"bench".into())
     );
     let runs = report["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 2);

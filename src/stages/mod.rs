@@ -14,6 +14,7 @@
 //! | `encode` | [`Order`] | [`Datagrams`] | writes the order as the text that leaves |
 //! | `fault` | [`Top`] | [`Top`] | passes on, and misbehaves when told to |
 //! | `forward` | [`Datagrams`] | [`Datagrams`] | passes on |
+//! | `work` | [`Datagrams`] | [`Datagrams`] | passes on, after a time that is known beforehand |
 //!
 //! [`Market`]: crate::feed::market::Market
 //! [`Left`]: crate::feed::market::Left
@@ -29,6 +30,7 @@ pub mod forward;
 pub mod frames;
 pub mod risk;
 pub mod signal;
+pub mod work;
 
 pub use book::{Book, BookSpec};
 pub use encode::Encode;
@@ -37,6 +39,7 @@ pub use forward::{Forward, Pass};
 pub use frames::{BookState, Order, Side, Signal, Top};
 pub use risk::{KillSwitch, Risk, RiskSpec};
 pub use signal::{Lean, LeanSpec};
+pub use work::{Work, WorkSpec};
 
 use crate::base::units::UnitError;
 use crate::feed::{Datagrams, Symbols};
@@ -52,7 +55,7 @@ const SYMBOLS_DEFAULT: [&str; 2] = ["BTCUSDT", "ETHUSDT"];
 /// use hopline::topology::Registry;
 /// let registry = stages::register(Registry::new());
 /// let kinds: Vec<&str> = registry.kinds().map(|(kind, _)| kind).collect();
-/// assert_eq!(kinds, ["book", "encode", "fault", "forward", "risk", "signal"]);
+/// assert_eq!(kinds, ["book", "encode", "fault", "forward", "risk", "signal", "work"]);
 /// ```
 #[must_use]
 pub fn register(registry: Registry) -> Registry {
@@ -78,6 +81,9 @@ pub fn register_with(registry: Registry, switch: &KillSwitch) -> Registry {
             Ok(Fault::new(FaultSpec::from_params(params)?))
         })
         .stage("forward", |_| Ok(Forward::<Datagrams>::new()))
+        .stage("work", |params| {
+            Ok(Work::new(WorkSpec::from_params(params)?))
+        })
 }
 
 /// The setting `symbols`: the line's table, in the order of its numbers.

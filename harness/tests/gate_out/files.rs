@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use hopline_harness::gate::model::GateReport;
+use hopline_harness::gate::model::{GateReport, SCHEMA};
 use hopline_harness::gate::out::json::{from_json, to_json};
 use hopline_harness::gate::out::{
     GATE_JSON, OutError, REPORT_HTML, TREND_CSV, TREND_JSONL, begin, write_all,
@@ -244,14 +244,14 @@ fn what_cannot_be_read_or_written_ends_with_its_code() {
     let cut = write("cut.json", &whole[..whole.len() / 3]);
     let foreign = write(
         "foreign.json",
-        &whole.replacen("\"schema\": 1", "\"schema\": 2", 1),
+        &whole.replacen(&format!("\"schema\": {SCHEMA}"), "\"schema\": 77", 1),
     );
     let missing = dir.path().join("missing.json");
     for (args, code, words) in [
         (vec![missing.as_path()], 74, "cannot read"),
         (vec![dir.path()], 74, "cannot read"),
         (vec![&cut], 64, "is cut"),
-        (vec![&foreign], 64, "speaks schema 2"),
+        (vec![&foreign], 64, "speaks schema 77"),
         (vec![&good, &cut], 64, "is cut"),
         (
             vec![&good, "--out".as_ref(), &cut],

@@ -179,8 +179,8 @@ fn a_gap_while_a_frame_waits_is_the_hosts() {
 fn a_gap_that_is_a_small_part_of_a_wait_explains_none_of_it() {
     let mut evidence = line();
     let at_ns = waits(&mut evidence);
-    // Before the frame came; the line was empty when it ended.
-    let gap = segment(at_ns - LONG_NS - 100, Segment::Idle, 0, None);
+    // Long before the frame came; the line was empty after it.
+    let gap = segment(at_ns - LONG_NS - 30_000, Segment::Idle, 0, None);
     evidence.loops[0].segments.push(gap);
     assert_eq!(found(&evidence), only("queueing"));
 }
