@@ -171,6 +171,10 @@ pub const PACE_LOG: usize = 1 << 19;
 /// From how long on the kernel is asked about a handler, a send or a chore, in nanoseconds: a question costs 1.5 us.
 pub const SUSPECT_NS: u64 = 3_000;
 
+/// From how long on what the log itself takes is a gap of the host, in nanoseconds: three system calls and a scan of a thousand
+/// buckets take 2 us, on a core that is shared 4. Preemption likes the end of a system call.
+pub const BLAME_FROM_NS: u64 = 10_000;
+
 /// Most that a message of a batch adds to [`SUSPECT_NS`], in nanoseconds: batches are timed as a whole.
 pub const SUSPECT_MESSAGE_NS: u64 = 1_000;
 

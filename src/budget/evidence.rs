@@ -23,17 +23,20 @@ pub enum Segment {
     HeldBack,
     /// Paced chores.
     Housekeeping,
+    /// It noted a segment and asked the kernel about it.
+    Blame,
 }
 
 impl Segment {
     /// All of them.
-    pub const ALL: [Segment; 6] = [
+    pub const ALL: [Segment; 7] = [
         Segment::Idle,
         Segment::Receive,
         Segment::Handler,
         Segment::Send,
         Segment::HeldBack,
         Segment::Housekeeping,
+        Segment::Blame,
     ];
 
     /// The word that reports use.
@@ -46,6 +49,7 @@ impl Segment {
             Segment::Send => "send",
             Segment::HeldBack => "held_back",
             Segment::Housekeeping => "housekeeping",
+            Segment::Blame => "blame",
         }
     }
 
@@ -64,7 +68,7 @@ impl Segment {
     /// Whether its length alone says that the host took the time: the loop's own share of it is short and always the same.
     #[must_use]
     pub const fn speaks_for_itself(self) -> bool {
-        matches!(self, Segment::Idle | Segment::Receive)
+        matches!(self, Segment::Idle | Segment::Receive | Segment::Blame)
     }
 }
 

@@ -17,7 +17,7 @@
 //!
 //! Invariant: decided after the fact, from the logs of all loops together; the same evidence gives the same answer.
 
-use crate::base::limits::IDLE_FLOOR_NS;
+use crate::base::limits::{BLAME_FROM_NS, IDLE_FLOOR_NS};
 
 use super::evidence::{Evidence, LongSegment, LoopEvidence, Passage, Segment};
 
@@ -97,6 +97,7 @@ impl Thresholds {
         match (segment.kind, &segment.witness) {
             (Segment::Idle, _) => segment.len_ns >= self.idle_ns,
             (Segment::Receive, _) => segment.len_ns >= self.receive_ns,
+            (Segment::Blame, _) => segment.len_ns >= BLAME_FROM_NS,
             (_, Some(witness)) => witness.is_host(),
             (_, None) => false,
         }

@@ -284,6 +284,7 @@ impl Reactor {
             self.account(Regime::Idle, now_ns);
             self.log.note(Segment::Idle, since_ns, now_ns);
             let noted_ns = self.clock.stamp();
+            self.log.took(now_ns, noted_ns);
             self.account(Regime::Housekeeping, noted_ns);
         }
         if !held_back && self.log.wants_pace(now_ns) {
@@ -306,7 +307,9 @@ impl Reactor {
         {
             self.log.note(Segment::Idle, from_ns, done_ns);
         }
-        self.account(Regime::Housekeeping, self.clock.stamp());
+        let noted_ns = self.clock.stamp();
+        self.log.took(done_ns, noted_ns);
+        self.account(Regime::Housekeeping, noted_ns);
     }
 
     /// Accounts for time in which nothing was done, and does the chores that have become due. The
@@ -350,8 +353,11 @@ impl Reactor {
             self.log.refresh();
         }
         self.log.note_sheds(now_ns);
+        let done_ns = self.clock.stamp();
+        self.log.took(now_ns, done_ns);
+        // After all that the loop has to say of the time before.
         self.log.tell_until(now_ns);
-        self.account(Regime::Housekeeping, self.clock.stamp());
+        self.account(Regime::Housekeeping, done_ns);
         self.counters.span_ns.set(self.mark_ns - self.began_ns);
         self.housekeep_at_ns = self.mark_ns + HOUSEKEEPING_NS;
     }

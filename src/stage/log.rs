@@ -15,7 +15,8 @@ use std::sync::{Arc, OnceLock};
 
 use crate::base::Counter;
 use crate::base::limits::{
-    GAP_LOG_SEGMENTS, IDLE_FLOOR_NS, PACE_LOG, PACE_NS, PASSAGES_TOLD, SEGMENTS_TOLD, SUSPECT_NS,
+    BLAME_FROM_NS, GAP_LOG_SEGMENTS, IDLE_FLOOR_NS, PACE_LOG, PACE_NS, PASSAGES_TOLD,
+    SEGMENTS_TOLD, SUSPECT_NS,
 };
 use crate::budget::taint::{Interval, Thresholds};
 use crate::budget::{
@@ -23,6 +24,8 @@ use crate::budget::{
 };
 use crate::host::ThreadUse;
 use crate::ring::spsc;
+
+use super::short::Short;
 
 /// Chores between two looks at what idle turns take: a scan of a thousand buckets takes half a microsecond.
 const CHORES_PER_FLOOR: u32 = 16;
@@ -160,46 +163,6 @@ impl Meter {
     }
 }
 
-/// A histogram of short spans: buckets of the same width, the last one for all that is longer.
-#[derive(Debug)]
-struct Short {
-    counts: Box<[u32; Short::BUCKETS]>,
-    total: u64,
-}
-
-impl Short {
-    const BUCKETS: usize = 1024;
-    /// Up to 20 us: an idle turn with a system call or two takes one or two.
-    const WIDTH_NS: u64 = 20;
-
-    fn new() -> Short {
-        Short {
-            counts: Box::new([0; Short::BUCKETS]),
-            total: 0,
-        }
-    }
-
-    #[inline(always)]
-    fn record(&mut self, ns: u64) {
-        let at = ((ns / Short::WIDTH_NS) as usize).min(Short::BUCKETS - 1);
-        self.counts[at] = self.counts[at].saturating_add(1);
-        self.total += 1;
-    }
-
-    /// The upper end of the bucket that holds that share of the spans; 0 of none.
-    fn quantile(&self, share: f64) -> u64 {
-        let rank = (self.total as f64 * share).ceil() as u64;
-        let mut seen = 0u64;
-        for (at, count) in self.counts.iter().enumerate() {
-            seen += u64::from(*count);
-            if seen >= rank.max(1) {
-                return (at as u64 + 1) * Short::WIDTH_NS;
-            }
-        }
-        0
-    }
-}
-
 /// How fast the core runs, looked at every [`PACE_NS`].
 #[derive(Debug)]
 struct Paces {
@@ -248,6 +211,18 @@ struct Noting {
     /// What is told of its turns, and how often that was.
     usual: Thresholds,
     tellings: u32,
+}
+
+impl Noting {
+    fn push(&mut self, segment: LongSegment) {
+        match &mut self.to {
+            Listener::Ear(mouth) => mouth.tell(Told::Long(segment)),
+            Listener::Shelf(kept) if kept.segments.len() == kept.segments.capacity() => {
+                kept.lost += 1;
+            }
+            Listener::Shelf(kept) => kept.segments.push(segment),
+        }
+    }
 }
 
 /// What is kept for the end of a run.
@@ -439,19 +414,31 @@ impl LoopLog {
                 None
             };
         let witness = witness.filter(|_| !kind.speaks_for_itself());
-        let segment = LongSegment {
+        noting.push(LongSegment {
             start_ns,
             len_ns: end_ns.saturating_sub(start_ns),
             kind,
             node,
             witness,
-        };
-        match &mut noting.to {
-            Listener::Ear(mouth) => mouth.tell(Told::Long(segment)),
-            Listener::Shelf(kept) if kept.segments.len() == kept.segments.capacity() => {
-                kept.lost += 1;
-            }
-            Listener::Shelf(kept) => kept.segments.push(segment),
+        });
+    }
+
+    /// What noting or refreshing took: whatever is much longer than that is the host's, like anything in an idle turn.
+    #[inline]
+    pub(crate) fn took(&mut self, from_ns: u64, until_ns: u64) {
+        let len_ns = until_ns.saturating_sub(from_ns);
+        if len_ns < BLAME_FROM_NS {
+            return;
+        }
+        let node = self.node;
+        if let Some(noting) = &mut self.noting {
+            noting.push(LongSegment {
+                start_ns: from_ns,
+                len_ns,
+                kind: Segment::Blame,
+                node,
+                witness: None,
+            });
         }
     }
 
@@ -630,20 +617,6 @@ mod tests {
         drop(log);
         let (passages, lost) = shelf.get().unwrap();
         assert_eq!((passages.len(), passages[1].t_offer_ns, *lost), (2, 1, 3));
-    }
-
-    #[test]
-    fn quantiles_of_short_spans_are_the_upper_ends_of_their_buckets() {
-        let mut short = Short::new();
-        assert_eq!(short.quantile(0.5), 0);
-        (0..1000).for_each(|_| short.record(105));
-        assert_eq!(short.quantile(0.999), 120);
-        (0..10).for_each(|_| short.record(1_000_000));
-        assert_eq!(short.quantile(0.5), 120);
-        assert_eq!(
-            short.quantile(0.999),
-            Short::BUCKETS as u64 * Short::WIDTH_NS
-        );
     }
 
     #[test]

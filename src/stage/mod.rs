@@ -29,6 +29,7 @@ pub mod node;
 pub mod outcome;
 pub mod port;
 pub mod ring;
+mod short;
 mod source;
 pub mod tap;
 mod typed;

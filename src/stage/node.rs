@@ -238,6 +238,7 @@ impl Turn<'_> {
     pub(crate) fn note(&mut self, kind: Segment, since_ns: u64, until_ns: u64) {
         self.log.note(kind, since_ns, until_ns);
         let now_ns = self.clock.stamp();
+        self.log.took(until_ns, now_ns);
         let span_ns = now_ns.saturating_sub(self.mark_ns);
         self.idle.add(Regime::Housekeeping, span_ns);
         self.rest_ns += span_ns;

@@ -13,7 +13,7 @@
 //! - Looks are taken at 12 and at 24 blocks, each with half of the chance of a wrong word: a 90 % two-sided interval in all,
 //!   95 % at each look (Pocock, *Group sequential methods*, Biometrika 64, 1977; halves, as Bonferroni).
 //! - Many short blocks rather than few long ones: what varies is the state of the host from one run to the next, not the
-//!   frames of a run. A tenth of the blocks is cut off on each side ([`Moments::trimmed`](super::stats::Moments::trimmed)).
+//!   frames of a run. A fifth of the blocks is cut off on each side ([`Moments::trimmed`](super::stats::Moments::trimmed)).
 //! - FAIL: the interval lies above what is allowed, by Holm's correction over all spans that are judged, and the change itself
 //!   is more than can be told (50 ns, or two readings of the clock). A second, fresh set of blocks must fail as well; for the
 //!   spans that were undecided it is the second look.
