@@ -68,7 +68,7 @@ impl Interval {
 /// From how long on a loop's segments are gaps, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thresholds {
-    /// Idle segments: six times what 999 of a thousand idle turns take, between 0.5 and 5 us.
+    /// Idle segments: three times what 999 of a thousand idle turns take, between 0.5 and 5 us.
     pub idle_ns: u64,
     /// Receptions: as idle ones, and at least twice what 99 of a hundred take.
     pub receive_ns: u64,
@@ -84,7 +84,7 @@ impl Thresholds {
     /// The thresholds by what 999 of a thousand idle turns and 99 of a hundred receptions take.
     #[must_use]
     pub fn by(idle_p99_9_ns: u64, receive_p99_ns: u64) -> Thresholds {
-        let idle_ns = (6 * idle_p99_9_ns).clamp(IDLE_FLOOR_NS, GAP_FROM_MAX_NS);
+        let idle_ns = (3 * idle_p99_9_ns).clamp(IDLE_FLOOR_NS, GAP_FROM_MAX_NS);
         Thresholds {
             idle_ns,
             receive_ns: idle_ns.max(2 * receive_p99_ns),
@@ -344,8 +344,8 @@ mod tests {
             (thresholds.idle_ns, thresholds.receive_ns)
         };
         assert_eq!(of(20, 0), (500, 500));
-        assert_eq!(of(300, 400), (1_800, 1_800));
-        assert_eq!(of(300, 2_000), (1_800, 4_000));
+        assert_eq!(of(300, 400), (900, 900));
+        assert_eq!(of(300, 2_000), (900, 4_000));
         assert_eq!(of(9_000, 100), (5_000, 5_000));
     }
 
