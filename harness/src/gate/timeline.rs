@@ -11,7 +11,7 @@ use super::ways::dequeue_ns;
 /// Slices of the timeline: a pixel or more each on any page.
 const SLICES: u64 = 200;
 
-/// A frame on the timeline: when it was due, what it took from then, and whether a gap touched it.
+/// A frame on the timeline: when it was due, what it took from then, and whether the host touched it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Due {
     pub(super) at_ns: u64,

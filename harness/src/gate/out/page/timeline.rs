@@ -41,8 +41,8 @@ pub(super) fn section(report: &GateReport) -> String {
     out + &left_out(RUNS_MAX, runs.len(), "runs")
 }
 
-const LEGEND: &str = "<p class=\"legend\"><span><i class=\"key bar clean\"></i>no gap touched a frame</span> \
-<span><i class=\"key bar gap\"></i>gaps of the host</span> <span><i class=\"key bar depth\"></i>messages waiting</span> \
+const LEGEND: &str = "<p class=\"legend\"><span><i class=\"key bar clean\"></i>the host touched no frame</span> \
+<span><i class=\"key bar gap\"></i>a gap of the host, or a core that ran slowly</span> <span><i class=\"key bar depth\"></i>messages waiting</span> \
 <span><i class=\"key bar shed\"></i>messages shed</span></p>\n";
 
 /// Slices joined to columns.
@@ -163,7 +163,7 @@ fn tracks(run: &RunAnalysis) -> String {
         .map(|column| column.tainted)
         .fold(0, u64::saturating_add);
     out += &format!(
-        "</p>\n<p class=\"hint\">{} frames were due, gaps touched {} ({}).</p>\n</div>\n",
+        "</p>\n<p class=\"hint\">{} frames were due, the host touched {} ({}).</p>\n</div>\n",
         grouped(frames),
         grouped(tainted),
         share(tainted, frames)
