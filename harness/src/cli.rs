@@ -26,17 +26,17 @@ pub(crate) const DEMONSTRATION_SPAN: Duration = Duration::from_secs(10);
 
 const EXAMPLES: &str = "\
 Examples:
-  hopline                                     tick-to-trade on a made-up feed, 10 s
+  hopline                                     tick-to-trade on a feed made up
   hopline run tick-to-trade --input btc=btc.gz --input eth=eth.gz --speed 100x
   hopline run my-case --for 30s --json > report.json
-  hopline check my-case                       all that is wrong with it, by place
+  hopline check my-case                       all that is wrong with it
   hopline gate my-case --out verdicts         do its budgets hold?
   hopline plan tick-to-trade --threads 2      threads, cores and bytes
   hopline floor                               what this machine can do
   hopline report gate/gate.json --out again   a gate's page and logs, made again
 
 Exit codes:
-  0 good   3 loss or a broken invariant   64 usage or config   70 a defect of this program
+  0 good   3 loss or a broken invariant   64 usage or config   70 a defect
   74 file, socket, disk or reader of the output
   130, 143 ended by a signal: the second one for run, which drains at the first;
   the first for all others";

@@ -299,9 +299,9 @@ pub(super) fn reproduce(report: &GateReport) -> String {
     }
     let mut notes: Vec<String> = named(report)
         .flat_map(|(name, run)| {
-            run.notes
-                .iter()
-                .map(move |note| format!("<li>{name}: {}</li>\n", escape(note)))
+            // What all runs say stands at the head of the page.
+            let own = run.notes.iter().filter(|note| !report.notes.contains(note));
+            own.map(move |note| format!("<li>{name}: {}</li>\n", escape(note)))
         })
         .collect();
     notes.truncate(ROWS_MAX);

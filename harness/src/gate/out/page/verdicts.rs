@@ -3,7 +3,7 @@
 //! Invariant: raw stands beside clean in every row, and the share kept beside both.
 
 use super::svg::{LogScale, percent};
-use super::{ROWS_MAX, badge, class, is_quiet, left_out, limit, metric_text, span};
+use super::{ROWS_MAX, badge, class, is_quiet, left_out, limit, metric_text, prose, span};
 use crate::gate::model::{GateReport, Verdict, Word};
 use crate::gate::out::phrase::{
     advice, by_hop, change, escape, figures, hop, is_pass, is_shown_only, kept, letters, place,
@@ -26,12 +26,12 @@ pub(super) fn advice_list(report: &GateReport) -> String {
             "<li class=\"{}\"><p>{} <strong>{}</strong></p><p>{}</p>",
             class(verdict.word),
             badge(verdict.word),
-            escape(&place(verdict)),
-            escape(&metric_text(&figures(verdict))),
+            prose(&place(verdict)),
+            prose(&figures(verdict)),
         );
         let advice = advice(verdict);
         if !advice.is_empty() {
-            out += &format!("<p class=\"step\">{}</p>", escape(&metric_text(&advice)));
+            out += &format!("<p class=\"step\">{}</p>", prose(&advice));
         }
         out += "</li>\n";
     }
