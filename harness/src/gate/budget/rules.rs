@@ -277,6 +277,11 @@ impl<'a> Evidence<'a> {
         if self.found.iter().any(parks) {
             return Some(self.parked());
         }
+        self.dirty()
+    }
+
+    /// Whether the host touched nearly all of it.
+    fn dirty(&self) -> Option<Said> {
         let tainted = self.tainted_share();
         (tainted > TAINTED_MAX).then(|| {
             Said::inconclusive(
@@ -324,7 +329,8 @@ impl<'a> Evidence<'a> {
                         percent(allowed)
                     ),
                 ),
-                _ => self.band(),
+                // Where the host touched nearly all of it, what varies is the host.
+                _ => self.dirty().unwrap_or_else(|| self.band()),
             };
         }
         // What hides among clean frames only adds to them: it may spoil what they say, and not a pass by all frames.

@@ -106,7 +106,8 @@ pub fn step_summary(report: &GateReport) -> String {
         out += &format!("\n{left_out} more verdicts had no room here; report.html has them.\n");
     }
     out += "\n*raw* is all frames; *clean* those that the host did not touch, and *kept* is their share; ";
-    out += "*slowed* are those that no gap touched, but whose core a neighbour used meanwhile; the *host floor* is what a hop that costs nothing would have had.\n";
+    out += "*slowed* are those that no gap touched, but whose core a neighbour used meanwhile; ";
+    out += "the *host floor* is what a hop that costs nothing would have had.\n";
     let tail = tail(report);
     for line in tail.split_inclusive('\n') {
         if out.len() + line.len() > SUMMARY_BYTES_MAX {

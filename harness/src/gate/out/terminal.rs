@@ -90,7 +90,14 @@ fn verdicts(report: &GateReport) -> Table {
     for verdict in &report.verdicts {
         table.row(row(verdict));
         if is_shown_only(verdict) {
-            table.remark("reported only: no part of the whole word", Tone::Dim);
+            let advice = advice(verdict);
+            let advice = advice.strip_prefix("reported: ").unwrap_or(&advice);
+            let why = if advice.is_empty() {
+                "no part of the whole word"
+            } else {
+                advice
+            };
+            table.remark(format!("reported only: {why}"), Tone::Dim);
         } else if !is_pass(verdict.word) {
             let advice = advice(verdict);
             if !advice.is_empty() {

@@ -42,7 +42,8 @@ pub(super) fn section(report: &GateReport) -> String {
 }
 
 const LEGEND: &str = "<p class=\"legend\"><span><i class=\"key bar clean\"></i>the host touched no frame</span> \
-<span><i class=\"key bar gap\"></i>a gap of the host, or a core that ran slowly</span> <span><i class=\"key bar depth\"></i>messages waiting</span> \
+<span><i class=\"key bar gap\"></i>a gap of the host, or a core that ran slowly</span> \
+<span><i class=\"key bar depth\"></i>messages waiting</span> \
 <span><i class=\"key bar shed\"></i>messages shed</span></p>\n";
 
 /// Slices joined to columns.

@@ -104,8 +104,8 @@ pub(super) fn table(report: &GateReport) -> String {
 }
 
 /// What the marks of the small pictures mean.
-const LEGEND: &str = "<p class=\"legend\"><span><i class=\"key clean\"></i>clean: frames that the host did not touch; <em>kept</em> is their share, \
-<em>slowed</em> that of frames no gap touched but whose core ran slowly</span> \
+const LEGEND: &str = "<p class=\"legend\"><span><i class=\"key clean\"></i>clean: frames that the host did not touch; \
+<em>kept</em> is their share, <em>slowed</em> that of frames no gap touched but whose core ran slowly</span> \
 <span><i class=\"key raw\"></i>raw: all frames</span> <span><i class=\"key floor\"></i>host floor: what a hop that costs nothing \
 would have had</span> \
 <span><i class=\"key budget\"></i>budget</span></p>\n";
