@@ -234,6 +234,9 @@ pub struct Slice {
     pub max_ns: u64,
     /// Those that the host touched: by a gap, or since their core ran slowly.
     pub tainted: u64,
+    /// Those of them that no gap touched.
+    #[serde(default)]
+    pub slowed: u64,
     /// Time lost to gaps, over all loops.
     pub gap_ns: u64,
     /// Messages shed on hops: noticed in it, up to a millisecond after they were.
