@@ -3,13 +3,14 @@
 //! ```text
 //! cargo run --release --example own_stage -- run tick-to-trade --for 2s
 //! cargo run --release --example own_stage -- check CASE
+//! cargo run --release --example own_stage -- gate CASE --out verdicts
 //! ```
 //! In the case's line.toml the stage stands by its name, like the ready-made ones:
 //! ```toml
 //! [[stage]]
 //! name = "cheap"
 //! kind = "cheap"
-//! most = "60000"
+//! most = "1000000"
 //! [[hop]]
 //! from = "book"
 //! to = "cheap"

@@ -182,7 +182,7 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
     let due = left.iter().zip(&taken).map(|((_, passage), taken)| Due {
         at_ns: passage.due_ns(),
         took_ns: taken.ns,
-        is_tainted: !taken.touch.is_clean(),
+        touch: taken.touch,
     });
     let timeline = timeline(evidence, due, &gaps, from_ns, until_ns);
     RunAnalysis {

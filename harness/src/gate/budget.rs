@@ -6,13 +6,16 @@
 //! 1. LOSS: an open ledger, or a loss where none may be.
 //! 2. INCONCLUSIVE: a log of segments that was cut; no or too few frames or runs; a clock that did not keep time, or cannot tell
 //!    so little; less than 99 % of the rate (FAIL if the line
-//!    itself held it back); medians of the two halves of a run that differ by more than 5 %; more gaps too short to be seen than
+//!    itself held it back); medians of the two halves of a run that differ by more than 5 %, unless nearly all
+//!    frames are tainted; more gaps too short to be seen than
 //!    a fifth of the allowed share.
 //! 3. PASS: the upper bound of the share of all frames is allowed. Noise only adds latency.
 //! 4. FAIL: at most 85 % are tainted, and the lower bound of the share of clean frames is not allowed; from end to end only if
 //!    that is so without what a late sender adds as well.
 //! 5. PASS_CLEAN: likewise the upper bound is allowed, and no doing of the program's own could be among what was left out.
 //! 6. INCONCLUSIVE: else.
+//!
+//! Tainted is a frame that the host touched: by a gap, or by a core that ran slowly meanwhile.
 //!
 //! 3 to 5 need a limit that lies outside what the quantile varies by between process runs (two standard deviations, at least
 //! 10 %): layout of memory and what neighbours leave of the caches differ between them, and more frames of the same process say

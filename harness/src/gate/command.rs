@@ -22,7 +22,7 @@ use super::{facts, out as outputs, wake};
 use crate::exit::{Exit, Failure};
 use crate::out;
 use crate::view::table::{Cell, Table, numbers, words as texts};
-use crate::view::text::Paint;
+use crate::view::text::{Paint, grouped, share};
 
 /// Looks at the same budget: the first, and one more with as many runs again.
 const LOOKS: u32 = 2;
@@ -478,6 +478,7 @@ fn spans(runs: &[RunAnalysis]) -> Table {
         numbers("clean p99.9").may_go(1),
         numbers("host p99").may_go(4),
         numbers("kept"),
+        numbers("slowed").may_go(5),
     ]);
     let Some(first) = runs.first() else {
         return table;
@@ -488,44 +489,45 @@ fn spans(runs: &[RunAnalysis]) -> Table {
         } else {
             format!("{} {}", span.hop, span.of)
         };
-        let (n, clean) = (
-            middle(runs, at, |span| span.n),
-            middle(runs, at, |span| span.n_clean),
-        );
+        let n = middle(runs, at, |span| span.n);
+        let part = |of: fn(&super::model::SpanAnalysis) -> u64| share(middle(runs, at, of), n);
         let ns =
             |of: fn(&super::model::SpanAnalysis) -> u64| Span(middle(runs, at, of)).to_string();
-        let cells: [Cell; 9] = [
+        let cells: [Cell; 10] = [
             name.into(),
-            n.to_string().into(),
+            grouped(n).into(),
             ns(|span| span.raw.p50).into(),
             ns(|span| span.raw.p99).into(),
             ns(|span| span.clean.p50).into(),
             ns(|span| span.clean.p99).into(),
             ns(|span| span.clean.p99_9).into(),
             ns(|span| span.host_floor.p99).into(),
-            format!("{:.0} %", clean as f64 * 100.0 / n.max(1) as f64).into(),
+            part(|span| span.n_clean).into(),
+            part(|span| span.n_slowed).into(),
         ];
         table.row(cells.into());
     }
     table
 }
 
-/// What the host took from each loop of the last run.
+/// What the host did to each loop of the last run.
 fn loops(runs: &[RunAnalysis]) -> Table {
     let mut table = Table::new(vec![
         texts("loop"),
         numbers("gap from"),
         numbers("gaps"),
-        numbers("time lost"),
+        numbers("in gaps"),
+        numbers("slowed"),
         numbers("own faults"),
     ]);
     for one in runs.last().into_iter().flat_map(|run| &run.loops) {
         let own: u64 = one.own_faults.values().sum();
-        let cells: [Cell; 5] = [
+        let cells: [Cell; 6] = [
             one.name.as_str().into(),
             Span(one.gap_from_ns).to_string().into(),
             one.gaps.to_string().into(),
-            format!("{:.2} %", one.gap_share * 100.0).into(),
+            format!("{:.2}%", one.gap_share * 100.0).into(),
+            format!("{:.2}%", one.slowed_share * 100.0).into(),
             own.to_string().into(),
         ];
         table.row(cells.into());

@@ -65,7 +65,7 @@ pub struct LimitCounts {
     pub limit_ns: u64,
     /// All frames.
     pub raw: Exceedances,
-    /// Those that no gap of the host touched.
+    /// Those that the host did not touch.
     pub clean: Exceedances,
     /// From end to end only: the clean ones without what a late generator added to them. A FAIL needs it.
     #[serde(default)]
@@ -232,8 +232,11 @@ pub struct Slice {
     pub frames: u64,
     /// The slowest of them, from end to end.
     pub max_ns: u64,
-    /// Those that gaps touched.
+    /// Those that the host touched: by a gap, or since their core ran slowly.
     pub tainted: u64,
+    /// Those of them that no gap touched.
+    #[serde(default)]
+    pub slowed: u64,
     /// Time lost to gaps, over all loops.
     pub gap_ns: u64,
     /// Messages shed on hops: noticed in it, up to a millisecond after they were.
@@ -309,7 +312,7 @@ impl RunAnalysis {
 pub enum Word {
     /// Raw figures hold the budget, or head is no slower than allowed.
     Pass,
-    /// Only without the frames that gaps touched.
+    /// Only without the frames that the host touched.
     PassClean,
     /// No word can be said; the reason says why, the next step what would decide.
     #[default]
@@ -356,6 +359,9 @@ pub struct Verdict {
     pub n: u64,
     /// Clean ones.
     pub n_clean: u64,
+    /// Those that no gap touched, but whose core ran slowly.
+    #[serde(default)]
+    pub n_slowed: u64,
     /// One less the share of clean ones.
     pub tainted_share: f64,
     /// The quantile of all frames: the geometric mean of the runs' ones; of `max`, the largest.

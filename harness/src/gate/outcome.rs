@@ -124,10 +124,30 @@ pub(super) fn percent(share: f64) -> String {
     let hundredths = share * 100.0;
     match hundredths.abs() {
         0.0 => "0 %".to_owned(),
+        // Nearly all is not all.
+        at if (99.5..100.0).contains(&at) => {
+            format!("{:.2} %", (hundredths * 100.0).trunc() / 100.0)
+        }
         at if at >= 9.95 => format!("{hundredths:.0} %"),
         at if at >= 0.995 => format!("{hundredths:.1} %"),
         at if at >= 0.0995 => format!("{hundredths:.2} %"),
         _ => format!("{hundredths:.4} %"),
+    }
+}
+
+/// What the host touched of so many frames, and by what.
+pub(super) fn touched(n: u64, n_clean: u64, n_slowed: u64) -> String {
+    let of_all = |part: u64| percent(part as f64 / n.max(1) as f64);
+    let dirty = n.saturating_sub(n_clean);
+    let all = format!("{} of the frames", of_all(dirty));
+    match (n_slowed.min(dirty), dirty.saturating_sub(n_slowed)) {
+        (0, _) => format!("{all}, by gaps"),
+        (_, 0) => format!("{all}, by a core that ran slowly"),
+        (slowed, by_gaps) => format!(
+            "{all}, {} by gaps and {} by a core that ran slowly",
+            of_all(by_gaps),
+            of_all(slowed)
+        ),
     }
 }
 
@@ -219,7 +239,25 @@ mod tests {
 
     #[test]
     fn shares_are_readable() {
-        let texts = [0.5, 0.0153, 0.0022, 0.0001, 0.0].map(percent);
-        assert_eq!(texts, ["50 %", "1.5 %", "0.22 %", "0.0100 %", "0 %"]);
+        let texts = [1.0, 0.999_96, 0.5, 0.0153, 0.0022, 0.0001, 0.0].map(percent);
+        let read = [
+            "100 %", "99.99 %", "50 %", "1.5 %", "0.22 %", "0.0100 %", "0 %",
+        ];
+        assert_eq!(texts, read);
+    }
+
+    #[test]
+    fn what_the_host_touched_has_its_ways() {
+        let words = [(100, 10, 0), (100, 10, 90), (100, 10, 30), (0, 0, 0)]
+            .map(|(n, n_clean, n_slowed)| touched(n, n_clean, n_slowed));
+        assert_eq!(
+            words,
+            [
+                "90 % of the frames, by gaps",
+                "90 % of the frames, by a core that ran slowly",
+                "90 % of the frames, 60 % by gaps and 30 % by a core that ran slowly",
+                "0 % of the frames, by gaps",
+            ]
+        );
     }
 }

@@ -6,17 +6,18 @@ use hopline::budget::taint::Gaps;
 use hopline::budget::{Evidence, HopEvidence};
 
 use super::model::Slice;
+use super::touch::Touch;
 use super::ways::dequeue_ns;
 
 /// Slices of the timeline: a pixel or more each on any page.
 const SLICES: u64 = 200;
 
-/// A frame on the timeline: when it was due, what it took from then, and whether a gap touched it.
+/// A frame on the timeline: when it was due, what it took from then, and what the host did to it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Due {
     pub(super) at_ns: u64,
     pub(super) took_ns: u64,
-    pub(super) is_tainted: bool,
+    pub(super) touch: Touch,
 }
 
 /// The slices of the measured span.
@@ -43,7 +44,8 @@ pub(super) fn timeline(
         let slice = &mut slices[place(frame.at_ns)];
         slice.frames += 1;
         slice.max_ns = slice.max_ns.max(frame.took_ns);
-        slice.tainted += u64::from(frame.is_tainted);
+        slice.tainted += u64::from(!frame.touch.is_clean());
+        slice.slowed += u64::from(frame.touch == Touch::Slowed);
     }
     let sheds = evidence.loops.iter().flat_map(|noted| &noted.sheds);
     for shed in sheds.filter(|shed| shed.at_ns >= from_ns) {

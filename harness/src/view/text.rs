@@ -118,7 +118,13 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
 /// Breaks `text` between words so that no line is wider than `width`; a longer word stands alone.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
+    // A number and its sign stay together.
+    let text = text.replace(" %", "\u{a0}%");
+    for word in text.split(|c: char| c.is_whitespace() && c != '\u{a0}') {
+        if word.is_empty() {
+            continue;
+        }
+        let word = &*word.replace('\u{a0}', " ");
         match lines.last_mut() {
             Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
                 line.push(' ');

@@ -39,6 +39,7 @@ pub(super) struct Evidence<'a> {
     pub(super) found: Vec<(&'a RunAnalysis, &'a SpanAnalysis, &'a LimitCounts)>,
     pub(super) n: u64,
     pub(super) n_clean: u64,
+    pub(super) n_slowed: u64,
     /// All frames, with what was shed.
     pub(super) raw: Exceedances,
     /// Clean frames.
@@ -70,6 +71,7 @@ impl<'a> Evidence<'a> {
             options,
             n: found.iter().map(|(_, span, _)| span.n).sum(),
             n_clean: found.iter().map(|(_, span, _)| span.n_clean).sum(),
+            n_slowed: found.iter().map(|(_, span, _)| span.n_slowed).sum(),
             found,
             raw: Exceedances::default(),
             clean: Exceedances::default(),
@@ -170,11 +172,12 @@ impl<'a> Evidence<'a> {
     /// The figures beside the word.
     pub(super) fn figures(&self) -> Verdict {
         let name = &self.owed.quantile;
-        let typical_of = |quantiles: fn(&SpanAnalysis) -> &Quantiles| {
-            let values: Vec<u64> = self
-                .found
-                .iter()
-                .filter_map(|(_, span, _)| value_ns(quantiles(span), name))
+        // A run without such a frame says nothing, and no run took no time.
+        let typical_of = |of: fn(&SpanAnalysis) -> (u64, &Quantiles)| {
+            let found = self.found.iter().map(|(_, span, _)| of(span));
+            let values: Vec<u64> = found
+                .filter(|(n, _)| *n > 0)
+                .filter_map(|(_, quantiles)| value_ns(quantiles, name))
                 .collect();
             match (self.is_max(), values.iter().max()) {
                 (_, None) => 0,
@@ -190,9 +193,10 @@ impl<'a> Evidence<'a> {
             budget_ns: Some(self.owed.limit_ns),
             n: self.n,
             n_clean: self.n_clean,
+            n_slowed: self.n_slowed,
             tainted_share: self.tainted_share(),
-            raw_ns: typical_of(|span| &span.raw),
-            clean_ns: typical_of(|span| &span.clean),
+            raw_ns: typical_of(|span| (span.n, &span.raw)),
+            clean_ns: typical_of(|span| (span.n_clean, &span.clean)),
             host_floor_ns: self.host_floor_ns(),
             raw: self.raw,
             clean: self.clean,
@@ -208,6 +212,7 @@ impl<'a> Evidence<'a> {
         let by_run: Vec<u64> = self
             .found
             .iter()
+            .filter(|(_, span, _)| span.n_clean > 0)
             .filter_map(|(_, span, _)| value_ns(&span.clean, &self.owed.quantile))
             .collect();
         let low = by_run.iter().copied().min().unwrap_or(0).min(clean_ns);

@@ -12,7 +12,7 @@ use super::{
 use crate::gate::model::{
     Exceedances, LimitCounts, LoopAnalysis, RunAnalysis, SpanAnalysis, Verdict, Word,
 };
-use crate::gate::outcome::{Said, percent};
+use crate::gate::outcome::{Said, percent, touched};
 use crate::gate::{drift, stats, wake};
 
 impl<'a> Evidence<'a> {
@@ -180,8 +180,12 @@ impl<'a> Evidence<'a> {
         ))
     }
 
-    /// The run in the middle decides: drift is in all of them, a disturbed half in one.
+    /// The run in the middle decides: drift is in all of them, a disturbed half in one. Where nearly all is disturbed, medians
+    /// of what is left say nothing.
     fn warmup(&self) -> Option<Said> {
+        if self.tainted_share() > TAINTED_MAX {
+            return None;
+        }
         let mut drifts: Vec<f64> = self
             .found
             .iter()
@@ -273,13 +277,18 @@ impl<'a> Evidence<'a> {
         if self.found.iter().any(parks) {
             return Some(self.parked());
         }
+        self.dirty()
+    }
+
+    /// Whether the host touched nearly all of it.
+    fn dirty(&self) -> Option<Said> {
         let tainted = self.tainted_share();
         (tainted > TAINTED_MAX).then(|| {
             Said::inconclusive(
                 "dirty",
                 format!(
-                    "the host touched {} of the frames, {} can be left out: a quieter machine, a lower rate, or cores of its own",
-                    percent(tainted),
+                    "the host touched {}; {} can be left out: a quieter machine, a lower rate, or cores of its own",
+                    touched(self.n, self.n_clean, self.n_slowed),
                     percent(TAINTED_MAX)
                 ),
             )
@@ -320,7 +329,8 @@ impl<'a> Evidence<'a> {
                         percent(allowed)
                     ),
                 ),
-                _ => self.band(),
+                // Where the host touched nearly all of it, what varies is the host.
+                _ => self.dirty().unwrap_or_else(|| self.band()),
             };
         }
         // What hides among clean frames only adds to them: it may spoil what they say, and not a pass by all frames.

@@ -341,6 +341,25 @@ fn too_many_tainted_frames_are_not_left_out() {
         Word::Pass,
         "a raw pass needs no clean frame"
     );
+    let few_drift = |run: &mut RunAnalysis| {
+        dirty(run, 1_400);
+        span(run).clean_p50_halves = [4_000, 9_000];
+        span(run).n_slowed = 8_600;
+    };
+    assert_eq!(said(few_drift), unclear("dirty"));
+    let words = judged(&runs(few_drift)).next_step;
+    assert!(words.contains("a core that ran slowly"), "{words}");
+}
+
+#[test]
+fn a_run_without_a_clean_frame_does_not_make_the_others_quicker() {
+    let mut one_is_dirty = runs(noisy);
+    let first = &mut one_is_dirty[0].spans[0];
+    (first.n_clean, first.clean) = (0, Quantiles::default());
+    first.limits[0].clean = exceedances(0, 0, 1.0);
+    let verdict = judged(&one_is_dirty);
+    let bounds = (verdict.clean_low_ns, verdict.clean_high_ns);
+    assert_eq!((verdict.clean_ns, bounds), (10_000, (10_000, 10_000)));
 }
 
 #[test]

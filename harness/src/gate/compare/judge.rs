@@ -9,7 +9,7 @@ use super::{
 use crate::gate::budget::{RATE_MIN, TAINTED_MAX};
 use crate::gate::drift;
 use crate::gate::model::{Change, RunAnalysis, Verdict, Word};
-use crate::gate::outcome::{Said, percent, sort};
+use crate::gate::outcome::{Said, percent, sort, touched};
 use crate::gate::stats::{Interval, Moments, TRIMMED_IN, blocks_to_decide, holm, t_critical};
 
 /// The chance of a wrong word on each side at one look.
@@ -207,13 +207,22 @@ impl Track {
             );
             return Some(Said::inconclusive("samples", next));
         }
-        let tainted = Self::tainted_share(&self.head).max(Self::tainted_share(&self.base));
-        if tainted > TAINTED_MAX {
+        let dirtier = if Self::tainted_share(&self.head) >= Self::tainted_share(&self.base) {
+            &self.head
+        } else {
+            &self.base
+        };
+        if Self::tainted_share(dirtier) > TAINTED_MAX {
+            let sum = |of: fn(&Sample) -> u64| dirtier.iter().map(of).sum();
             return Some(Said::inconclusive(
                 "dirty",
                 format!(
-                    "the host touched {} of the frames: a quieter machine, or cores of its own",
-                    percent(tainted)
+                    "the host touched {}: a quieter machine, or cores of its own",
+                    touched(
+                        sum(|sample| sample.n),
+                        sum(|sample| sample.n_clean),
+                        sum(|sample| sample.n_slowed)
+                    )
                 ),
             ));
         }
@@ -333,6 +342,7 @@ impl Comparison {
             quantile: metric.quantile.clone(),
             n: sum(|sample| sample.n),
             n_clean: sum(|sample| sample.n_clean),
+            n_slowed: sum(|sample| sample.n_slowed),
             tainted_share: Track::tainted_share(&track.head),
             raw_ns: if track.head.is_empty() {
                 0

@@ -6,7 +6,7 @@ use hopline::base::units::Span;
 
 use super::phrase::{
     advice, change, headline, hop, is_pass, is_shown_only, kept, letters, moment, place, quantile,
-    sign, span_of, standing, worst_first,
+    sign, slowed, span_of, standing, worst_first,
 };
 use crate::gate::capacity::by_rate;
 use crate::gate::model::{GateReport, Verdict, Word};
@@ -70,6 +70,7 @@ fn row(verdict: &Verdict) -> String {
         span(verdict.clean_ns),
         span(verdict.host_floor_ns),
         plain(&kept(verdict)),
+        plain(&slowed(verdict)),
     ];
     format!("| {} |\n", cells.join(" | "))
 }
@@ -89,8 +90,8 @@ pub fn step_summary(report: &GateReport) -> String {
     out += &format!("{}\n\n", plain(&headline(report)));
     out += &capacity(report);
     if !report.verdicts.is_empty() {
-        out += "| verdict | hop | span | quantile | budget | raw | clean | host floor | kept |\n";
-        out += "|---|---|---|---|---:|---:|---:|---:|---:|\n";
+        out += "| verdict | hop | span | quantile | budget | raw | clean | host floor | kept | slowed |\n";
+        out += "|---|---|---|---|---:|---:|---:|---:|---:|---:|\n";
     }
     let mut left_out = 0_usize;
     for verdict in worst_first(&report.verdicts) {
@@ -104,7 +105,8 @@ pub fn step_summary(report: &GateReport) -> String {
     if left_out > 0 {
         out += &format!("\n{left_out} more verdicts had no room here; report.html has them.\n");
     }
-    out += "\n*raw* is all frames; *clean* those that no gap of the host touched, and *kept* is their share; ";
+    out += "\n*raw* is all frames; *clean* those that the host did not touch, and *kept* is their share; ";
+    out += "*slowed* are those that no gap touched, but whose core a neighbour used meanwhile; ";
     out += "the *host floor* is what a hop that costs nothing would have had.\n";
     let tail = tail(report);
     for line in tail.split_inclusive('\n') {

@@ -102,9 +102,14 @@ pub(crate) fn place(verdict: &Verdict) -> String {
     format!("{hop}{space}{of} {}", quantile(&verdict.quantile))
 }
 
-/// The share of frames that no gap touched, in percent; a dash without frames.
+/// The share of frames that the host did not touch, in percent; a dash without frames.
 pub(crate) fn kept(verdict: &Verdict) -> String {
     crate::view::text::share(verdict.n_clean, verdict.n)
+}
+
+/// The share of frames that no gap touched, but whose core ran slowly, in percent; a dash without frames.
+pub(crate) fn slowed(verdict: &Verdict) -> String {
+    crate::view::text::share(verdict.n_slowed, verdict.n)
 }
 
 /// A ratio with its two decimals: `1.31x`.

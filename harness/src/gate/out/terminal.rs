@@ -5,8 +5,8 @@
 use hopline::base::units::Span;
 
 use super::phrase::{
-    advice, change, headline, hop, is_pass, is_shown_only, kept, letters, quantile, sign, span_of,
-    times, tone,
+    advice, change, headline, hop, is_pass, is_shown_only, kept, letters, quantile, sign, slowed,
+    span_of, times, tone,
 };
 use crate::gate::model::{GateReport, Verdict, Word};
 use crate::gate::{capacity, wake};
@@ -81,6 +81,7 @@ fn verdicts(report: &GateReport) -> Table {
         numbers("clean"),
         numbers("kept").may_go(1),
         numbers(if has_base { "to base" } else { "" }).may_go(2),
+        numbers("slowed").may_go(3),
         numbers("floor").may_go(4),
         numbers("over").may_go(6),
         numbers("frames").may_go(7),
@@ -89,7 +90,14 @@ fn verdicts(report: &GateReport) -> Table {
     for verdict in &report.verdicts {
         table.row(row(verdict));
         if is_shown_only(verdict) {
-            table.remark("reported only: no part of the whole word", Tone::Dim);
+            let advice = advice(verdict);
+            let advice = advice.strip_prefix("reported: ").unwrap_or(&advice);
+            let why = if advice.is_empty() {
+                "no part of the whole word"
+            } else {
+                advice
+            };
+            table.remark(format!("reported only: {why}"), Tone::Dim);
         } else if !is_pass(verdict.word) {
             let advice = advice(verdict);
             if !advice.is_empty() {
@@ -124,6 +132,7 @@ fn row(verdict: &Verdict) -> Vec<Cell> {
             .map(|change| times(change.ratio))
             .unwrap_or_default()
             .into(),
+        Cell::new(slowed(verdict), Tone::Dim),
         Cell::new(
             span(verdict.host_floor_ns, verdict.host_floor_ns > 0),
             Tone::Dim,

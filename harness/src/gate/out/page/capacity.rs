@@ -3,7 +3,7 @@
 //! Invariant: lowest rate first, so that the border between what holds and what does not is one line.
 
 use super::facts::table;
-use super::{badge, limit, metric_text, span};
+use super::{badge, limit, prose, span};
 use crate::gate::capacity::by_rate;
 use crate::gate::model::GateReport;
 use crate::gate::out::phrase::{advice, escape, place};
@@ -43,7 +43,7 @@ pub(super) fn section(report: &GateReport) -> String {
     let short = by_rate(capacity).into_iter().filter(|step| !step.holds);
     let why: Vec<String> = short
         .map(|step| {
-            let why = escape(&metric_text(&advice(&step.decided_by)));
+            let why = prose(&advice(&step.decided_by));
             format!("<li>{}/s: {why}</li>\n", rate(step.rate_per_s))
         })
         .collect();

@@ -172,6 +172,7 @@ pub(super) fn loops(report: &GateReport) -> String {
                 span(each.receive_gap_from_ns),
                 grouped(each.gaps),
                 percent(each.gap_share),
+                percent(each.slowed_share),
                 percent(each.own_fault_share),
                 grouped(each.log_lost),
             ]);
@@ -190,11 +191,13 @@ pub(super) fn loops(report: &GateReport) -> String {
         "Gap from",
         "Receive gap from",
         "Gaps",
-        "Share of time",
+        "Time in gaps",
+        "Time slowed",
         "Own faults’ share",
         "Log lost",
     ];
-    "<p class=\"hint\">Each loop times all its segments, and is the meter of the host’s gaps on its core.</p>\n".to_owned()
+    "<p class=\"hint\">Each loop times all its segments, and is the meter of the host’s gaps on its core. Slowed is the time in which \
+     a fixed piece of work took over a quarter longer than usual: a neighbour used the same core.</p>\n".to_owned()
         + &table("Loops", &titles, 6, &rows)
         + &wakes(report)
 }
@@ -296,9 +299,9 @@ pub(super) fn reproduce(report: &GateReport) -> String {
     }
     let mut notes: Vec<String> = named(report)
         .flat_map(|(name, run)| {
-            run.notes
-                .iter()
-                .map(move |note| format!("<li>{name}: {}</li>\n", escape(note)))
+            // What all runs say stands at the head of the page.
+            let own = run.notes.iter().filter(|note| !report.notes.contains(note));
+            own.map(move |note| format!("<li>{name}: {}</li>\n", escape(note)))
         })
         .collect();
     notes.truncate(ROWS_MAX);

@@ -108,10 +108,7 @@ fn head(report: &GateReport) -> String {
         out += "<p class=\"partial\" role=\"alert\"><strong>Partial.</strong> The gate was cut short: this is what was there by then. \
                 What is missing did not pass.</p>\n";
     }
-    out += &format!(
-        "<p class=\"headline\">{}</p>\n",
-        escape(&metric_text(&headline(report)))
-    );
+    out += &format!("<p class=\"headline\">{}</p>\n", prose(&headline(report)));
     let took = if report.took_s.is_finite() {
         span((report.took_s.max(0.0) * 1e9) as u64)
     } else {
@@ -134,7 +131,7 @@ fn head(report: &GateReport) -> String {
     }
     out += "</dl>\n";
     for note in &report.notes {
-        out += &format!("<p class=\"note\">{}</p>\n", escape(note));
+        out += &format!("<p class=\"note\">{}</p>\n", prose(note));
     }
     out + "</header>\n"
 }
@@ -189,6 +186,12 @@ fn apart(text: &str) -> String {
     let (number, unit) = text.split_at(at);
     let unit = if unit == "us" { "µs" } else { unit };
     format!("{number}\u{a0}{unit}")
+}
+
+/// A sentence that was written for terminals, as HTML: no line ends before a unit, or between the two signs of an arrow.
+fn prose(text: &str) -> String {
+    let kept = metric_text(text).replace(" %", "\u{a0}%");
+    escape(&kept).replace("-&gt;", "<span class=\"arrow\">-&gt;</span>")
 }
 
 /// The units of a sentence that was written for terminals: `1.25us` becomes `1.25 µs`.

@@ -169,12 +169,22 @@ fn shapes(
     limits: &[(f64, u64)],
 ) -> String {
     let place = |line: &[(f64, u64)]| points(line.iter().map(|(x, ns)| (*x, y.at(*ns))));
+    // Only as far as there are both: beyond the last clean frame nobody knows what the host added.
+    let both_until = clean.last().map_or(0.0, |(x, _)| *x);
+    let there: Vec<(f64, u64)> = raw
+        .iter()
+        .filter(|(x, _)| *x <= both_until)
+        .copied()
+        .collect();
     let back: Vec<(f64, u64)> = clean.iter().rev().copied().collect();
-    let mut shapes = format!(
-        "<polygon class=\"noise\" points=\"{} {}\"/>",
-        place(raw),
-        place(&back)
-    );
+    let mut shapes = String::new();
+    if there.len() > 1 && back.len() > 1 {
+        shapes += &format!(
+            "<polygon class=\"noise\" points=\"{} {}\"/>",
+            place(&there),
+            place(&back)
+        );
+    }
     shapes += &format!("<polyline class=\"raw\" points=\"{}\"/>", place(raw));
     shapes += &format!("<polyline class=\"clean\" points=\"{}\"/>", place(clean));
     let mut stairs = Vec::new();

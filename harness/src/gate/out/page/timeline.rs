@@ -41,8 +41,9 @@ pub(super) fn section(report: &GateReport) -> String {
     out + &left_out(RUNS_MAX, runs.len(), "runs")
 }
 
-const LEGEND: &str = "<p class=\"legend\"><span><i class=\"key bar clean\"></i>no gap touched a frame</span> \
-<span><i class=\"key bar gap\"></i>gaps of the host</span> <span><i class=\"key bar depth\"></i>messages waiting</span> \
+const LEGEND: &str = "<p class=\"legend\"><span><i class=\"key bar clean\"></i>the host touched no frame</span> \
+<span><i class=\"key bar gap\"></i>a gap of the host</span> <span><i class=\"key bar slowed\"></i>a core that ran slowly</span> \
+<span><i class=\"key bar depth\"></i>messages waiting</span> \
 <span><i class=\"key bar shed\"></i>messages shed</span></p>\n";
 
 /// Slices joined to columns.
@@ -59,6 +60,7 @@ fn columns(timeline: &[Slice]) -> Vec<Slice> {
                 column.frames = column.frames.saturating_add(slice.frames);
                 column.max_ns = column.max_ns.max(slice.max_ns);
                 column.tainted = column.tainted.saturating_add(slice.tainted);
+                column.slowed = column.slowed.saturating_add(slice.slowed);
                 column.gap_ns = column.gap_ns.saturating_add(slice.gap_ns);
                 column.shed = column.shed.saturating_add(slice.shed);
                 column.depth_max = column.depth_max.max(slice.depth_max);
@@ -97,7 +99,11 @@ fn tracks(run: &RunAnalysis) -> String {
     let y = LogScale::around(columns.iter().map(|column| column.max_ns));
     let linear = |value: u64, most: u64| value as f64 / most.max(1) as f64;
     let frames = columns.iter().map(|column| {
-        let class = if column.tainted > 0 { "gap" } else { "clean" };
+        let class = match (column.tainted, column.slowed) {
+            (0, _) => "clean",
+            (tainted, slowed) if tainted > slowed => "gap",
+            _ => "slowed",
+        };
         (class, y.at(column.max_ns))
     });
     let mut out = String::from("<div class=\"timeline\">\n");
@@ -162,11 +168,16 @@ fn tracks(run: &RunAnalysis) -> String {
         .iter()
         .map(|column| column.tainted)
         .fold(0, u64::saturating_add);
+    let slowed = columns
+        .iter()
+        .map(|column| column.slowed)
+        .fold(0, u64::saturating_add);
     out += &format!(
-        "</p>\n<p class=\"hint\">{} frames were due, gaps touched {} ({}).</p>\n</div>\n",
+        "</p>\n<p class=\"hint\">{} frames were due, the host touched {} ({}), {} of these only by a core that ran slowly.</p>\n</div>\n",
         grouped(frames),
         grouped(tainted),
-        share(tainted, frames)
+        share(tainted, frames),
+        grouped(slowed)
     );
     out
 }

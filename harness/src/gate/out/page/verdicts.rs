@@ -3,11 +3,11 @@
 //! Invariant: raw stands beside clean in every row, and the share kept beside both.
 
 use super::svg::{LogScale, percent};
-use super::{ROWS_MAX, badge, class, is_quiet, left_out, limit, metric_text, span};
+use super::{ROWS_MAX, badge, class, is_quiet, left_out, limit, metric_text, prose, span};
 use crate::gate::model::{GateReport, Verdict, Word};
 use crate::gate::out::phrase::{
     advice, by_hop, change, escape, figures, hop, is_pass, is_shown_only, kept, letters, place,
-    quantile, sign, span_of, standing, times, worst_first,
+    quantile, sign, slowed, span_of, standing, times, worst_first,
 };
 use crate::view::text::grouped;
 
@@ -26,12 +26,12 @@ pub(super) fn advice_list(report: &GateReport) -> String {
             "<li class=\"{}\"><p>{} <strong>{}</strong></p><p>{}</p>",
             class(verdict.word),
             badge(verdict.word),
-            escape(&place(verdict)),
-            escape(&metric_text(&figures(verdict))),
+            prose(&place(verdict)),
+            prose(&figures(verdict)),
         );
         let advice = advice(verdict);
         if !advice.is_empty() {
-            out += &format!("<p class=\"step\">{}</p>", escape(&metric_text(&advice)));
+            out += &format!("<p class=\"step\">{}</p>", prose(&advice));
         }
         out += "</li>\n";
     }
@@ -69,6 +69,7 @@ pub(super) fn table(report: &GateReport) -> String {
         ("Clean, 95 % bounds", "n"),
         ("Host floor", "n"),
         ("Kept", "n"),
+        ("Slowed", "n"),
         ("Over budget", "n"),
     ];
     for (title, side) in titles {
@@ -103,7 +104,8 @@ pub(super) fn table(report: &GateReport) -> String {
 }
 
 /// What the marks of the small pictures mean.
-const LEGEND: &str = "<p class=\"legend\"><span><i class=\"key clean\"></i>clean: frames that no gap of the host touched</span> \
+const LEGEND: &str = "<p class=\"legend\"><span><i class=\"key clean\"></i>clean: frames that the host did not touch; \
+<em>kept</em> is their share, <em>slowed</em> that of frames no gap touched but whose core ran slowly</span> \
 <span><i class=\"key raw\"></i>raw: all frames</span> <span><i class=\"key floor\"></i>host floor: what a hop that costs nothing \
 would have had</span> \
 <span><i class=\"key budget\"></i>budget</span></p>\n";
@@ -152,6 +154,7 @@ fn row(verdict: &Verdict, scale: LogScale, has_base: bool) -> String {
         &some(verdict.host_floor_ns > 0, verdict.host_floor_ns),
     );
     cell("Kept", "n", &escape(&kept(verdict)));
+    cell("Slowed", "n dim", &escape(&slowed(verdict)));
     cell("Over budget", "n dim wide", &over);
     if has_base {
         let text = verdict.change.map_or_else(
