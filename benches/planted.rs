@@ -451,7 +451,8 @@ impl Kept {
     }
 }
 
-/// The frames with what is planted on the first stage's hop; and those, from end to end, whose time its handler overlaps.
+/// The frames with what is planted, on the first stage's hop; and those, from end to end, of which its handler is the larger
+/// part.
 fn keep(ran: &Ran, given: &Given, planted: &mut Kept, beside: &mut Kept) {
     let said = each(&ran.evidence, given);
     let passages = &ran.evidence.hops[0].passages;
@@ -463,11 +464,15 @@ fn keep(ran: &Ran, given: &Given, planted: &mut Kept, beside: &mut Kept) {
             continue;
         }
         planted.count(&said.on_hops[0][at]);
-        let (since_ns, until_ns) = (dequeue_ns(passage), passage.done_ns());
-        let from = left.partition_point(|one| one.done_ns() <= since_ns);
+        let handler = Interval {
+            start_ns: dequeue_ns(passage),
+            end_ns: passage.done_ns(),
+        };
+        let from = left.partition_point(|one| one.done_ns() <= handler.start_ns);
         let met = left.iter().enumerate().skip(from);
-        for (other, _) in met.take_while(|(_, one)| one.due_ns() < until_ns) {
-            if other != at {
+        for (other, frame) in met.take_while(|(_, one)| one.due_ns() < handler.end_ns) {
+            let met_ns = overlap_ns(&handler, frame.due_ns(), frame.done_ns());
+            if other != at && 2 * met_ns > frame.end_to_end_ns() {
                 beside.count(&said.end_to_end[other]);
             }
         }
@@ -493,7 +498,7 @@ fn own_doing(setting: Setting, rounds: usize) {
     println!(
         "\nA stage does it itself. fused: all on one loop; apart: source and sink on another core"
     );
-    println!("beside: other frames, from end to end, whose time it overlaps\n");
+    println!("beside: other frames, from end to end, of whose time it is the larger part\n");
     println!(
         "{:<16} {:<12} {:>7} {:>7} {:>7} {:>8} {:>9}   causes",
         "what", "frames", "planted", "clean", "blamed", "excused", "kept"
