@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 use crate::base::limits::{DELAY_GAPS_MAX, DELAY_HELD_MAX, DELAY_NS};
 
 use super::evidence::Passage;
-use super::taint::{Gaps, Interval, exposed_until_ns, union};
+use super::taint::{Gaps, Interval, busy_with, exposed_until_ns, union};
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +54,6 @@ pub enum Touch {
 #[derive(Debug)]
 pub struct DelayLine {
     exposure_ns: u64,
-    /// How long the line may have had nothing under way without being empty: what waits outside is not received yet.
-    pause_ns: u64,
     /// By hop, in the order in which they were done with.
     held: Vec<VecDeque<Passage>>,
     count: usize,
@@ -77,7 +75,6 @@ impl DelayLine {
     pub fn new(hops: usize, exposure_ns: u64) -> DelayLine {
         DelayLine {
             exposure_ns: exposure_ns.min(DELAY_NS),
-            pause_ns: 0,
             held: (0..hops).map(|_| VecDeque::new()).collect(),
             count: 0,
             came: Vec::new(),
@@ -100,11 +97,6 @@ impl DelayLine {
         self.exposure_ns = exposure_ns.min(DELAY_NS);
     }
 
-    /// Sets for how long the line, from now on, may have nothing under way without being empty: what a reception takes.
-    pub fn pause_for(&mut self, pause_ns: u64) {
-        self.pause_ns = pause_ns.min(DELAY_NS);
-    }
-
     /// A gap of the host.
     pub fn gap(&mut self, gap: Interval) {
         if self.gaps.len() < DELAY_GAPS_MAX {
@@ -122,10 +114,7 @@ impl DelayLine {
             return;
         };
         self.overdue += u64::from(passage.due_ns() < decided_ns);
-        self.came.push(Interval {
-            start_ns: passage.due_ns().saturating_sub(self.pause_ns),
-            end_ns: passage.done_ns(),
-        });
+        self.came.push(busy_with(&passage));
         held.push_back(passage);
         self.count += 1;
     }

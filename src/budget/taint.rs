@@ -36,6 +36,10 @@ const SHOOTDOWN_EDGE_NS: u64 = 1_000;
 /// A handler has taken unusually long above twice what is usual on its node and this, in nanoseconds: as blame has it.
 const UNUSUAL_NS: u64 = 1_000;
 
+/// What waits outside shows only once it is received: the line is empty when a reception has had time to find nothing, in
+/// nanoseconds. Less than what lies between the messages of any line that is ever empty.
+const RECEPTION_NS: u64 = 2_000;
+
 /// How many gaps back one that still lasts is looked for: as many as there may be loops.
 const LOOPS_LOOKED_BACK: usize = 64;
 
@@ -148,12 +152,7 @@ impl Gaps {
         }
         more.iter().for_each(|gap| sort(*gap, None, false));
         own.sort_unstable();
-        // What waits outside shows only once it is received: the line is empty when a reception has had time to find nothing.
-        let receptions = evidence
-            .loops
-            .iter()
-            .map(|noted| Thresholds::of(noted).receive_ns);
-        let busy = busy_spans(evidence, receptions.max().unwrap_or(0));
+        let busy = busy_spans(evidence);
         Gaps {
             own,
             ..Gaps::lasting(seen, &busy)
@@ -335,18 +334,19 @@ pub(super) fn exposed_until_ns(passage: &Passage, exposure_ns: u64) -> u64 {
     passage.done_ns().max(least_ns)
 }
 
-/// The spans in which at least one message was, or within `pause_ns` had been, between its due time and the end of its last
-/// hop, disjoint and sorted; each begins that much earlier, so that a gap's end lies in the one that its backlog makes.
-fn busy_spans(evidence: &Evidence, pause_ns: u64) -> Vec<Interval> {
+/// When a message kept the line from being empty: from its due time until its last hop was done with it, and [`RECEPTION_NS`]
+/// before, so that a gap's end lies in the span that its backlog makes.
+pub(super) fn busy_with(passage: &Passage) -> Interval {
+    Interval {
+        start_ns: passage.due_ns().saturating_sub(RECEPTION_NS),
+        end_ns: passage.done_ns(),
+    }
+}
+
+/// The spans in which the line was not empty, disjoint and sorted.
+fn busy_spans(evidence: &Evidence) -> Vec<Interval> {
     let passages = evidence.hops.iter().flat_map(|hop| &hop.passages);
-    union(
-        passages
-            .map(|passage| Interval {
-                start_ns: passage.due_ns().saturating_sub(pause_ns),
-                end_ns: passage.done_ns(),
-            })
-            .collect(),
-    )
+    union(passages.map(busy_with).collect())
 }
 
 /// The same time in disjoint intervals, sorted. Those that touch become one.

@@ -249,8 +249,6 @@ impl Clean {
             }
             lost += one.ear.newly_lost();
         }
-        let receptions = self.loops.iter().map(|one| one.usual.receive_ns);
-        self.delay.pause_for(receptions.max().unwrap_or(0));
         for (at, hop) in self.hops.iter_mut().enumerate() {
             let Some(ear) = &mut hop.ear else {
                 continue;

@@ -91,6 +91,7 @@ fn settings_of_kinds() -> Vec<(String, Vec<String>)> {
         ("symbol", "BTCUSDT"),
         ("symbols", "BTCUSDT"),
         ("socket", "echo"),
+        ("takes", "1us"),
     ];
     let all = [&[("decode", "datagram")], needed].concat();
     let of_datagram = ["decode", "max_bytes"];

@@ -180,10 +180,11 @@ impl Segments {
         self.known_until(now_ns);
     }
 
-    /// A send begins of messages of which the first was due at `due_ns`.
+    /// A send begins of messages of which the first was due at `due_ns`. Says whether it is late by a gap.
     #[inline]
-    pub(super) fn begin_send(&mut self, due_ns: u64) {
+    pub(super) fn begin_send(&mut self, due_ns: u64) -> bool {
         self.catches_up = due_ns < self.gap_until_ns;
+        self.catches_up
     }
 
     /// The send of that many datagrams ends here, and the next stretch begins.
