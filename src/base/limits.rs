@@ -171,6 +171,10 @@ pub const PACE_LOG: usize = 1 << 19;
 /// From how long on the kernel is asked about a handler, a send or a chore, in nanoseconds: a question costs 1.5 us.
 pub const SUSPECT_NS: u64 = 3_000;
 
+/// From how long on a judged loop's question to the kernel, or its chores behind it, are time that somebody else had, in
+/// nanoseconds: they take one or two microseconds, and up to five after a handler that emptied the caches.
+pub const QUESTION_GAP_NS: u64 = 10_000;
+
 /// Most that a message of a batch adds to [`SUSPECT_NS`], in nanoseconds: batches are timed as a whole.
 pub const SUSPECT_MESSAGE_NS: u64 = 1_000;
 

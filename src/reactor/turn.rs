@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::base::limits::{HOUSEKEEPING_NS, PARK_MAX_NS};
+use crate::base::limits::{HOUSEKEEPING_NS, PARK_MAX_NS, QUESTION_GAP_NS};
 use crate::base::{Cause, primitive};
 use crate::budget::{Regime, Segment};
 use crate::clock::Clock;
@@ -283,8 +283,7 @@ impl Reactor {
         if !held_back && self.log.is_long(Segment::Idle, span_ns) {
             self.account(Regime::Idle, now_ns);
             self.log.note(Segment::Idle, since_ns, now_ns);
-            let noted_ns = self.clock.stamp();
-            self.account(Regime::Housekeeping, noted_ns);
+            self.asked_since(now_ns);
         }
         if !held_back && self.log.wants_pace(now_ns) {
             self.look_at_pace();
@@ -307,7 +306,17 @@ impl Reactor {
         {
             self.log.note(Segment::Idle, from_ns, done_ns);
         }
-        self.account(Regime::Housekeeping, self.clock.stamp());
+        self.asked_since(done_ns);
+    }
+
+    /// Accounts for what the log did since then. It may be long only where the processor was taken away meanwhile.
+    fn asked_since(&mut self, since_ns: u64) {
+        let mut now_ns = self.clock.stamp();
+        if now_ns.saturating_sub(since_ns) >= QUESTION_GAP_NS {
+            self.log.note(Segment::Idle, since_ns, now_ns);
+            now_ns = self.clock.stamp();
+        }
+        self.account(Regime::Housekeeping, now_ns);
     }
 
     /// Accounts for time in which nothing was done, and does the chores that have become due. The
@@ -351,8 +360,8 @@ impl Reactor {
             self.log.refresh();
         }
         self.log.note_sheds(now_ns);
+        self.asked_since(now_ns);
         self.log.tell_until(now_ns);
-        self.account(Regime::Housekeeping, self.clock.stamp());
         self.counters.span_ns.set(self.mark_ns - self.began_ns);
         self.housekeep_at_ns = self.mark_ns + HOUSEKEEPING_NS;
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crossbeam_utils::CachePadded;
 
 use crate::base::Cause;
+use crate::base::limits::QUESTION_GAP_NS;
 use crate::base::primitive::{AtomicU32, Ordering};
 use crate::budget::{IngressCounters, Regime, Regimes, Segment, StageCounters};
 use crate::clock::Clock;
@@ -237,7 +238,11 @@ impl Turn<'_> {
     #[cold]
     pub(crate) fn note(&mut self, kind: Segment, since_ns: u64, until_ns: u64) {
         self.log.note(kind, since_ns, until_ns);
-        let now_ns = self.clock.stamp();
+        let mut now_ns = self.clock.stamp();
+        if now_ns.saturating_sub(until_ns) >= QUESTION_GAP_NS {
+            self.log.note(Segment::Idle, until_ns, now_ns);
+            now_ns = self.clock.stamp();
+        }
         let span_ns = now_ns.saturating_sub(self.mark_ns);
         self.idle.add(Regime::Housekeeping, span_ns);
         self.rest_ns += span_ns;
@@ -292,4 +297,38 @@ pub trait Node: Send {
 
     /// Whether it needs no more turns.
     fn is_over(&self) -> bool;
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::super::log::Shelf;
+    use super::*;
+
+    #[test]
+    fn a_processor_that_is_taken_away_while_the_kernel_is_asked_is_a_gap() {
+        let gaps_with = |tick_ns: u64| {
+            let (clock, time) = Clock::virtual_at(100_000);
+            time.set_tick_ns(tick_ns);
+            let shelf = Shelf::default();
+            let mut log = LoopLog::on(shelf.clone(), Vec::new());
+            log.begin();
+            let regimes = Regimes::default();
+            let mut io = Driver::real().unwrap();
+            let mut turn = Turn {
+                io: &mut io,
+                mark_ns: 100_000,
+                idle: &regimes,
+                rest_ns: 0,
+                clock: &clock,
+                log: &mut log,
+            };
+            turn.note(Segment::Handler, 90_000, 100_000);
+            log.hand_over(std::iter::empty());
+            let evidence = shelf.get().unwrap();
+            let idle = evidence.segments.iter();
+            idle.filter(|one| one.kind == Segment::Idle).count()
+        };
+        assert_eq!(gaps_with(1_000), 0);
+        assert_eq!(gaps_with(QUESTION_GAP_NS), 1);
+    }
 }
