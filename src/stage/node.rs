@@ -301,8 +301,8 @@ pub trait Node: Send {
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
-    use super::super::log::Shelf;
     use super::*;
+    use crate::stage::log::Shelf;
 
     #[test]
     fn a_processor_that_is_taken_away_while_the_kernel_is_asked_is_a_gap() {
