@@ -10,7 +10,9 @@
 //! A message is *tainted* if a gap, extended until the line is empty again, overlaps [due, max(done, due + G)]. G makes
 //! quick and slow programs equally likely to be exposed. The program's own doing taints nothing: neither a segment in which a
 //! thread waited or faulted, nor a gap of another thread at the same time. Unmapping and protecting memory make the kernel
-//! interrupt all cores that the process runs on (TLB shootdown, 12 to 30 us), and touching memory again shows as faults.
+//! interrupt all cores that the process runs on (TLB shootdown, 12 to 30 us), and touching memory again shows as faults. Memory
+//! that was touched long before is given back without any: then such a short gap lies within a handler on another core that
+//! took unusually long and has no witness for it.
 //!
 //! The method is hopline's own; `docs/GATE.md` has the measurements behind each rule. What is never seen: interrupts inside a
 //! handler, and gaps shorter than the threshold.
@@ -19,10 +21,20 @@
 
 use crate::base::limits::{BLAME_FROM_NS, IDLE_FLOOR_NS};
 
-use super::evidence::{Evidence, LongSegment, LoopEvidence, Passage, Segment};
+use super::evidence::{Evidence, HopEvidence, LongSegment, LoopEvidence, Passage, Segment};
 
 /// The longest threshold, in nanoseconds.
 const GAP_FROM_MAX_NS: u64 = 5_000;
+
+/// The longest gap that an interrupt for the sake of another core makes, in nanoseconds: 12 to 30 us were seen.
+const SHOOTDOWN_MAX_NS: u64 = 50_000;
+
+/// By how much such a gap may stick out of the handler that made it, in nanoseconds: it is seen from the turn's beginning on and
+/// until its end.
+const SHOOTDOWN_EDGE_NS: u64 = 1_000;
+
+/// A handler has taken unusually long above twice what is usual on its node and this, in nanoseconds: as blame has it.
+const UNUSUAL_NS: u64 = 1_000;
 
 /// What waits outside shows only once it is received: the line is empty when a reception has had time to find nothing, in
 /// nanoseconds. Less than what lies between the messages of any line that is ever empty.
@@ -127,8 +139,8 @@ impl Gaps {
     pub fn find(evidence: &Evidence, more: &[Interval]) -> Gaps {
         let doings = Doings::of(evidence);
         let (mut own, mut seen) = (Vec::new(), Vec::new());
-        let mut sort = |gap: Interval, by: Option<usize>| {
-            if doings.of_others(&gap, by) {
+        let mut sort = |gap: Interval, by: Option<usize>, is_witnessed: bool| {
+            if doings.of_others(&gap, by) || !is_witnessed && doings.interrupted(&gap, by) {
                 own.push(gap);
             } else {
                 seen.push(gap);
@@ -137,9 +149,9 @@ impl Gaps {
         for (at, noted) in evidence.loops.iter().enumerate() {
             let thresholds = Thresholds::of(noted);
             let gaps = noted.segments.iter().filter(|one| thresholds.is_gap(one));
-            gaps.for_each(|gap| sort(Interval::of(gap), Some(at)));
+            gaps.for_each(|gap| sort(Interval::of(gap), Some(at), gap.witness.is_some()));
         }
-        more.iter().for_each(|gap| sort(*gap, None));
+        more.iter().for_each(|gap| sort(*gap, None, false));
         own.sort_unstable();
         let busy = busy_spans(evidence);
         Gaps {
@@ -219,41 +231,102 @@ impl Gaps {
     }
 }
 
-/// When each loop waited or faulted by its own doing.
+/// When each loop did something that takes time of other cores.
 struct Doings {
+    /// It waited or faulted.
+    own: Spans,
+    /// A handler was unusually long, and the kernel knows nothing of it.
+    unusual: Spans,
+}
+
+impl Doings {
+    fn of(evidence: &Evidence) -> Doings {
+        let (mut own, mut unusual) = (Vec::new(), Vec::new());
+        for (at, noted) in evidence.loops.iter().enumerate() {
+            let usual = noted
+                .nodes
+                .iter()
+                .map(|name| usual_ns(&evidence.hops, name));
+            let usual: Vec<Option<u64>> = usual.collect();
+            let is_unusual = |segment: &LongSegment| {
+                let node = usize::from(segment.node).checked_sub(1);
+                let usual_ns = node.and_then(|node| usual.get(node).copied().flatten());
+                matches!(segment.kind, Segment::Handler | Segment::Send)
+                    && segment.witness.is_some_and(|witness| !witness.is_host())
+                    && usual_ns.is_some_and(|ns| segment.len_ns > 2 * ns + UNUSUAL_NS)
+            };
+            for segment in &noted.segments {
+                if is_own(segment) {
+                    own.push((Interval::of(segment), at));
+                } else if is_unusual(segment) {
+                    unusual.push((Interval::of(segment), at));
+                }
+            }
+        }
+        Doings {
+            own: Spans::new(own),
+            unusual: Spans::new(unusual),
+        }
+    }
+
+    /// Whether another loop than `but` waited or faulted during that gap.
+    fn of_others(&self, gap: &Interval, but: Option<usize>) -> bool {
+        self.own.overlap(gap, but).next().is_some()
+    }
+
+    /// Whether that gap may be the interrupt by which another loop than `but` gave memory back.
+    fn interrupted(&self, gap: &Interval, but: Option<usize>) -> bool {
+        let holds = |doing: Interval| {
+            doing.start_ns <= gap.start_ns + SHOOTDOWN_EDGE_NS
+                && gap.end_ns <= doing.end_ns + SHOOTDOWN_EDGE_NS
+        };
+        gap.len_ns() <= SHOOTDOWN_MAX_NS && self.unusual.overlap(gap, but).any(holds)
+    }
+}
+
+/// Spans of several loops.
+struct Spans {
     /// With the place of the loop, by their beginnings.
     sorted: Vec<(Interval, usize)>,
     /// The longest of them: how far back one that still lasts can have begun.
     longest_ns: u64,
 }
 
-impl Doings {
-    fn of(evidence: &Evidence) -> Doings {
-        let mut sorted = Vec::new();
-        for (at, noted) in evidence.loops.iter().enumerate() {
-            let own = noted.segments.iter().filter(|segment| is_own(segment));
-            sorted.extend(own.map(|segment| (Interval::of(segment), at)));
-        }
-        sorted.sort_unstable();
-        let longest = sorted.iter().map(|(doing, _)| doing.len_ns()).max();
-        Doings {
-            sorted,
+impl Spans {
+    fn new(mut spans: Vec<(Interval, usize)>) -> Spans {
+        spans.sort_unstable();
+        let longest = spans.iter().map(|(span, _)| span.len_ns()).max();
+        Spans {
+            sorted: spans,
             longest_ns: longest.unwrap_or(0),
         }
     }
 
-    /// Whether another loop than `but` was at it during that gap.
-    fn of_others(&self, gap: &Interval, but: Option<usize>) -> bool {
-        let first_ns = gap.start_ns.saturating_sub(self.longest_ns);
-        let near = |(doing, _): &(Interval, usize)| doing.start_ns < first_ns;
+    /// Those of other loops than `but` that overlap a gap.
+    fn overlap(&self, gap: &Interval, but: Option<usize>) -> impl Iterator<Item = Interval> {
+        let (start_ns, end_ns) = (gap.start_ns, gap.end_ns);
+        let first_ns = start_ns.saturating_sub(self.longest_ns);
+        let near = |(span, _): &(Interval, usize)| span.start_ns < first_ns;
         let from = self.sorted.partition_point(near);
-        let meets = self.sorted[from..]
-            .iter()
-            .take_while(|(doing, _)| doing.start_ns < gap.end_ns);
+        let meets = self.sorted[from..].iter();
         meets
-            .filter(|(_, at)| Some(*at) != but)
-            .any(|(doing, _)| doing.end_ns > gap.start_ns)
+            .take_while(move |(span, _)| span.start_ns < end_ns)
+            .filter(move |(span, at)| Some(*at) != but && span.end_ns > start_ns)
+            .map(|(span, _)| *span)
     }
+}
+
+/// What a node's handler usually takes: the median over the hops that lead to it; none if no message came.
+fn usual_ns(hops: &[HopEvidence], node: &str) -> Option<u64> {
+    let leads_to_it =
+        |hop: &&HopEvidence| hop.name.rsplit_once("->").is_some_and(|(_, to)| to == node);
+    let passages = hops
+        .iter()
+        .filter(leads_to_it)
+        .flat_map(|hop| &hop.passages);
+    let mut service: Vec<u32> = passages.map(|one| one.service_ns).collect();
+    let middle = service.len() / 2;
+    (!service.is_empty()).then(|| u64::from(*service.select_nth_unstable(middle).1))
 }
 
 /// Until when a message is exposed.
@@ -474,5 +547,53 @@ mod tests {
             tainted(1),
             "a long handler without a fault is no doing of that kind"
         );
+    }
+
+    #[test]
+    fn a_short_gap_within_an_unusually_long_handler_on_another_core_is_not_the_hosts() {
+        let noted = |node: &str, segments: Vec<LongSegment>| LoopEvidence {
+            nodes: vec![node.to_owned()],
+            segments,
+            idle_p99_9_ns: 100,
+            ..LoopEvidence::default()
+        };
+        let seen_by = |witness, usual_ns: u64, gap: (u64, u64)| {
+            let handler = LongSegment {
+                node: 1,
+                ..segment(100_000, 40_000, Segment::Handler, witness)
+            };
+            let idle = segment(gap.0, gap.1, Segment::Idle, None);
+            let usual = (0..9).map(|nth| passage(nth * 50_000, nth * 50_000 + usual_ns));
+            let evidence = Evidence {
+                loops: vec![noted("stage", vec![handler]), noted("out", vec![idle])],
+                hops: vec![HopEvidence {
+                    name: "in->stage".to_owned(),
+                    passages: usual.collect(),
+                    lost: 0,
+                }],
+                began_ns: 0,
+            };
+            let gaps = Gaps::find(&evidence, &[]);
+            gaps.seen.contains(&Interval::of(&idle))
+        };
+        let nothing = Some(Witness::default());
+        let taken = Witness {
+            involuntary: 1,
+            ..Witness::default()
+        };
+        let within = (110_000, 20_000);
+        assert!(!seen_by(nothing, 600, within));
+        assert!(!seen_by(nothing, 600, (99_500, 40_000)));
+        assert!(
+            seen_by(Some(taken), 600, within),
+            "that one was taken away itself"
+        );
+        assert!(
+            seen_by(nothing, 20_000, within),
+            "it always takes that long"
+        );
+        assert!(seen_by(nothing, 600, (95_000, 20_000)), "it began before");
+        assert!(seen_by(nothing, 600, (130_000, 20_000)), "it lasted on");
+        assert!(seen_by(None, 600, within), "nobody asked the kernel");
     }
 }

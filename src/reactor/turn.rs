@@ -7,7 +7,7 @@ use crate::base::limits::{HOUSEKEEPING_NS, PARK_MAX_NS};
 use crate::base::{Cause, primitive};
 use crate::budget::{Regime, Segment};
 use crate::clock::Clock;
-use crate::host::pace_work;
+use crate::host::{pace_ready, pace_work};
 use crate::io::{Driver, IoError};
 use crate::stage::log::LoopLog;
 use crate::stage::{Node, Turn, panic_words};
@@ -296,6 +296,7 @@ impl Reactor {
     /// Looks at how fast the core runs. What takes the processor away meanwhile is a gap as in any idle turn.
     #[cold]
     fn look_at_pace(&mut self) {
+        pace_ready();
         let from_ns = self.clock.stamp_after();
         self.account(Regime::Idle, from_ns);
         pace_work();

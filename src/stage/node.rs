@@ -294,3 +294,38 @@ pub trait Node: Send {
     /// Whether it needs no more turns.
     fn is_over(&self) -> bool;
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::base::limits::BLAME_FROM_NS;
+    use crate::stage::log::Shelf;
+
+    #[test]
+    fn a_processor_that_is_taken_away_while_the_kernel_is_asked_is_a_gap() {
+        let gaps_with = |tick_ns: u64| {
+            let (clock, time) = Clock::virtual_at(100_000);
+            time.set_tick_ns(tick_ns);
+            let shelf = Shelf::default();
+            let mut log = LoopLog::on(shelf.clone(), Vec::new());
+            log.begin();
+            let regimes = Regimes::default();
+            let mut io = Driver::real().unwrap();
+            let mut turn = Turn {
+                io: &mut io,
+                mark_ns: 100_000,
+                idle: &regimes,
+                rest_ns: 0,
+                clock: &clock,
+                log: &mut log,
+            };
+            turn.note(Segment::Handler, 90_000, 100_000);
+            log.hand_over(std::iter::empty());
+            let evidence = shelf.get().unwrap();
+            let noted = evidence.segments.iter();
+            noted.filter(|one| one.kind == Segment::Blame).count()
+        };
+        assert_eq!(gaps_with(1_000), 0);
+        assert_eq!(gaps_with(BLAME_FROM_NS), 1);
+    }
+}

@@ -249,7 +249,7 @@ fn variation(left: &[(usize, &Passage)], taken: &[Taken], evidence: &Evidence) -
 }
 
 /// The messages that left the line, over all hops that end in a sink which counts, each with its hop.
-fn leaving(evidence: &Evidence) -> impl Iterator<Item = (usize, &Passage)> {
+pub(super) fn leaving(evidence: &Evidence) -> impl Iterator<Item = (usize, &Passage)> {
     let hops = evidence.hops.iter().enumerate();
     let passages = hops.flat_map(|(at, hop)| hop.passages.iter().map(move |one| (at, one)));
     passages.filter(|(_, passage)| passage.has_left())
@@ -266,7 +266,7 @@ fn last_done_ns(evidence: &Evidence) -> u64 {
 
 /// The exposure by a first pass with the least one: twice the clean P99.9 from end to end, so that a slow program's frames
 /// are no likelier to be touched than a quick one's.
-fn exposure(evidence: &Evidence, gaps: &Gaps, from_ns: u64) -> u64 {
+pub(super) fn exposure(evidence: &Evidence, gaps: &Gaps, from_ns: u64) -> u64 {
     let clean = leaving(evidence)
         .map(|(_, passage)| passage)
         .filter(|passage| passage.due_ns() >= from_ns && !gaps.taint(passage, EXPOSURE_MIN_NS));

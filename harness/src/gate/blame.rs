@@ -229,7 +229,7 @@ impl<'a> Causes<'a> {
     }
 
     /// The cause of a frame on a hop.
-    fn of(&self, hop: usize, passage: &Passage) -> String {
+    pub(super) fn of(&self, hop: usize, passage: &Passage) -> String {
         let Hop {
             from,
             to,
@@ -281,7 +281,7 @@ impl<'a> Causes<'a> {
 
     /// The cause of a message that was late from end to end, and its place: what took the most of it, a stop of its way or
     /// the time until its source offered it.
-    fn of_way(&self, way: &[(usize, &Passage)]) -> (String, String) {
+    pub(super) fn of_way(&self, way: &[(usize, &Passage)]) -> (String, String) {
         let longest = way.iter().max_by_key(|(_, stop)| stop.sojourn_ns());
         let (Some((hop, stop)), Some((first_hop, first))) = (longest, way.first()) else {
             return (QUEUEING.to_owned(), String::new());

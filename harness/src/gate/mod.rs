@@ -12,6 +12,7 @@ pub(crate) mod command;
 pub mod compare;
 pub mod derive;
 pub mod drift;
+pub mod each;
 pub mod facts;
 pub mod model;
 pub(crate) mod once;
