@@ -300,9 +300,10 @@ mod tests {
     #[test]
     fn a_child_that_a_signal_ended_was_stopped_and_not_broken() {
         let run = |script: &str| children().run(&mut shell(script), "sh", Errors::Shown);
-        let stopped = run("kill -INT $$").unwrap_err();
-        assert_eq!(stopped, Halt::Stopped(Exit::Interrupted));
-        assert_eq!(stopped.into_failure().exit.code(), 130);
+        // Not SIGINT: a shell in the background passes on that it ignores that one.
+        let stopped = run("kill -TERM $$").unwrap_err();
+        assert_eq!(stopped, Halt::Stopped(Exit::Terminated));
+        assert_eq!(stopped.into_failure().exit.code(), 143);
         assert_eq!(run("kill -KILL $$").unwrap().status.code(), None);
     }
 
