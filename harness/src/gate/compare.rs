@@ -109,7 +109,7 @@ pub struct Metric {
 
 /// What is compared unless somebody says otherwise: of each hop `service` and `sojourn` at P50 and P99, `residence` in the
 /// line at P50, and from end to end P50 and P99, these by at least [`END_TO_END_MIN`]. The P99.9 from end to end is only shown:
-/// it varies by 10 to 18 % from block to block. So is a quantile beyond which fewer than [`BEYOND_MIN`] clean frames of
+/// it varies by 10 to 18 % from block to block. So is a quantile beyond which fewer than [`BEYOND_MIN`] frames of
 /// `run` lie.
 #[must_use]
 pub fn metrics(run: &RunAnalysis, slower: f64) -> Vec<Metric> {
@@ -131,8 +131,9 @@ pub fn metrics(run: &RunAnalysis, slower: f64) -> Vec<Metric> {
             } else {
                 slower
             },
+            // Where there was no frame at all it is judged, and found to have no samples.
             reported_only: quantile == "p99_9"
-                || frames_beyond(span.n_clean, quantile) < BEYOND_MIN,
+                || (span.n > 0 && frames_beyond(span.n, quantile) < BEYOND_MIN),
         }));
     }
     metrics

@@ -424,8 +424,8 @@ impl Comparison {
             ),
             State::Open if metric.reported_only => {
                 let runs = track.head.len().max(1) as u64;
-                let clean: u64 = track.head.iter().map(|sample| sample.n_clean).sum();
-                let beyond = frames_beyond(clean / runs, &metric.quantile);
+                let frames: u64 = track.head.iter().map(|sample| sample.n).sum();
+                let beyond = frames_beyond(frames / runs, &metric.quantile);
                 let why = if beyond < BEYOND_MIN {
                     format!(
                         "only {beyond:.0} frames of a run lie beyond it, {BEYOND_MIN} are asked for: a higher rate, or longer runs (--for)"

@@ -389,6 +389,21 @@ fn the_spans_that_are_compared() {
     assert!(metrics[4].reported_only && !metrics[3].reported_only);
 }
 
+#[test]
+fn a_quantile_of_a_few_frames_is_only_shown_and_one_of_none_is_judged() {
+    let reported = |n| {
+        let mut run = run(&[("a->b", 1.0)]);
+        run.spans[0].n = n;
+        let metrics = metrics(&run, 0.05);
+        [metrics[0].reported_only, metrics[1].reported_only]
+    };
+    // P50 and P99: twenty frames have to lie beyond.
+    assert_eq!(reported(2_000), [false, false]);
+    assert_eq!(reported(1_999), [false, true]);
+    assert_eq!(reported(39), [true, true]);
+    assert_eq!(reported(0), [false, false]);
+}
+
 /// How many of `gates` gates over hops of these ratios end with a FAIL, and with nothing but PASS.
 fn rates(ratios: &[f64], gates: u64) -> (u64, u64) {
     const NAMES: [&str; 4] = ["a->b", "b->c", "c->d", "d->e"];
