@@ -443,7 +443,7 @@ impl LoopLog {
     }
 
     /// Sets what the kernel says from now on apart from what it said before, and from time to time the floor by what turns
-    /// take: what is below a third of the least gap need not be noted, or a slow build would fill the log with its own turns.
+    /// take: what is well below the least gap need not be noted, or a slow build would fill the log with its own turns.
     /// For the loop's housekeeping.
     pub(crate) fn refresh(&mut self) {
         let Some(noting) = &mut self.noting else {

@@ -17,6 +17,7 @@ use hopline::budget::pace::Slowed;
 use hopline::budget::taint::{Gaps, Interval, Thresholds, is_own};
 use hopline::budget::{Evidence, LoopEvidence, Of, Passage, Quantile, Segment};
 use hopline::topology::Report;
+pub use hopline::topology::clean::EXPOSURE_MIN_NS;
 
 use super::blame::{self, Causes};
 use super::budget::JITTER;
@@ -28,9 +29,6 @@ use super::spans::{encoded, exceedances, quantile, quantiles};
 use super::timeline::{Due, timeline};
 use super::touch::{Host, Touch, consumer_loop};
 use super::ways::{Ways, ends};
-
-/// The least exposure, in nanoseconds, and the one of the first pass.
-pub const EXPOSURE_MIN_NS: u64 = 20_000;
 
 /// What an analysis needs beside the evidence.
 #[derive(Clone, Debug, Default)]
