@@ -234,7 +234,7 @@ fn nanoseconds(span: Duration) -> u64 {
 }
 
 /// A core that this process may use and no loop is planned for.
-fn free_core(plan: &Plan, host: &Host) -> Option<usize> {
+pub(crate) fn free_core(plan: &Plan, host: &Host) -> Option<usize> {
     let is_planned = |core: &usize| plan.threads.iter().any(|thread| thread.core == Some(*core));
     // From the end: the first cores tend to serve interrupts.
     host.allowed

@@ -154,7 +154,8 @@ pub const STALL_NS: u64 = 5_000_000_000;
 /// core for longer than that while it holds back a line.
 pub const CLAIM_OPEN_NS: u64 = 100_000_000;
 
-/// Long segments that a judged loop notes: at 17,000 gaps a second, the most seen on a shared machine, enough for 7 s, and
+/// Long segments that a judged loop notes beyond one for each message that its hops have room to note, since a send over UDP
+/// takes longer than [`SUSPECT_NS`] as a rule: at 17,000 gaps a second, the most seen on a shared machine, enough for 7 s, and
 /// for minutes where the host is quiet. What has no room is counted, and the run is not judged.
 pub const GAP_LOG_SEGMENTS: usize = 1 << 17;
 

@@ -272,9 +272,13 @@ impl LoopLog {
         }
     }
 
-    /// A log that is left on that shelf, of a loop whose nodes offer to those hops. Call it before the run: it allocates and
-    /// touches its memory.
-    pub(crate) fn on(shelf: Shelf<LoopEvidence>, offers: Vec<Arc<HopCounters>>) -> LoopLog {
+    /// A log that is left on that shelf, of a loop whose nodes offer to those hops, with room for a segment of each of so many
+    /// messages and [`GAP_LOG_SEGMENTS`]. Call it before the run: it allocates and touches its memory.
+    pub(crate) fn on(
+        shelf: Shelf<LoopEvidence>,
+        offers: Vec<Arc<HopCounters>>,
+        messages: usize,
+    ) -> LoopLog {
         let nothing = LongSegment {
             start_ns: 0,
             len_ns: 1,
@@ -282,7 +286,7 @@ impl LoopLog {
             node: 0,
             witness: None,
         };
-        let mut segments = vec![nothing; GAP_LOG_SEGMENTS];
+        let mut segments = vec![nothing; GAP_LOG_SEGMENTS + messages];
         segments.clear();
         let none = ShedNote {
             at_ns: 1,
@@ -622,7 +626,7 @@ mod tests {
     #[test]
     fn only_long_segments_are_noted_and_some_with_a_witness() {
         let shelf = Shelf::default();
-        let mut log = LoopLog::on(shelf.clone(), Vec::new());
+        let mut log = LoopLog::on(shelf.clone(), Vec::new(), 0);
         log.begin();
         assert!(!log.is_long(Segment::Idle, IDLE_FLOOR_NS - 1));
         assert!(log.is_long(Segment::Idle, IDLE_FLOOR_NS));
@@ -647,7 +651,7 @@ mod tests {
 
         let shelf = Shelf::default();
         let hops: Vec<Arc<HopCounters>> = (0..2).map(|_| Arc::default()).collect();
-        let mut log = LoopLog::on(shelf.clone(), hops.clone());
+        let mut log = LoopLog::on(shelf.clone(), hops.clone(), 0);
         log.begin();
         log.note_sheds(10);
         hops[0].shed(0, Shed::Full);

@@ -142,7 +142,10 @@ impl Line {
         let objective = self.objective.clone();
         let planned_bytes = plan.memory_bytes;
         let wish = self.placement.memory;
-        let kept = matches!(self.notes, Notes::Kept(_));
+        let kept = match self.notes {
+            Notes::Kept(messages) => Some(messages),
+            _ => None,
+        };
         let meters = match &mut self.notes {
             Notes::Told(meters) => Some(std::mem::take(meters)),
             _ => None,
@@ -203,7 +206,7 @@ impl Line {
             let counters = Arc::new(LoopCounters::default());
             let shelf = Shelf::default();
             let mut log = LoopLog::off();
-            if kept {
+            if let Some(messages) = kept {
                 // A ring that several hops share has one offering side, which is the first one's.
                 let hops = planned
                     .at
@@ -213,7 +216,7 @@ impl Line {
                     .map(|hop| &hop_views[*hop])
                     .filter(|hop| hop.shares.is_none())
                     .map(|hop| hop.offers.clone());
-                log = LoopLog::on(Shelf::clone(&shelf), offers.collect());
+                log = LoopLog::on(Shelf::clone(&shelf), offers.collect(), messages);
             } else if let Some(ears) = &mut ears
                 && let Some((told, ear)) = LoopLog::told()
             {

@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 
+use super::apart;
 use super::child::{Children, Errors, Halt};
 use super::model::{RunAnalysis, SCHEMA};
 use super::once::Once;
@@ -142,16 +143,20 @@ const KEPT_MIN: f64 = 0.2;
 /// How often a run is made again that the host disturbed from its beginning to its end.
 const AGAIN_MAX: usize = 3;
 
-/// A run in a process of its own, made again while the host touches nearly all of it; the last one counts whatever it was. For
-/// comparisons, which rest on clean frames alone; a budget may hold by all frames together.
+/// A run in a process of its own, made again while the host touches nearly all of it, moves its cores about, or has them at
+/// another distance than in the run that it is to be compared with; the last one counts whatever it was. For comparisons,
+/// which rest on clean frames alone; a budget may hold by all frames together.
 pub(crate) fn undisturbed_run(
     children: &Children,
     measured: &Measured,
     once: Once,
+    beside: Option<&RunAnalysis>,
 ) -> Result<RunAnalysis, Halt> {
     let mut run = run_of_its_own(children, measured, once)?;
     for _ in 0..AGAIN_MAX {
-        if kept(&run).is_none_or(|kept| kept >= KEPT_MIN) || !run.ledger.closed {
+        let is_touched = kept(&run).is_some_and(|kept| kept < KEPT_MIN);
+        let is_elsewhere = beside.is_some_and(|other| apart::elsewhere(&run, other));
+        if !(is_touched || is_elsewhere || apart::moved(&run)) || !run.ledger.closed {
             break;
         }
         run = run_of_its_own(children, measured, once)?;

@@ -18,7 +18,7 @@ use super::once::Once;
 use super::out::terminal;
 use super::outcome::{Inconclusive, cut_short, overall};
 use super::revision::{self, Wanted};
-use super::{facts, out as outputs, wake};
+use super::{apart, facts, out as outputs, wake};
 use crate::exit::{Exit, Failure};
 use crate::out;
 use crate::view::table::{Cell, Table, numbers, words as texts};
@@ -284,7 +284,7 @@ impl Work<'_> {
             }
         };
         // Both sides get the exposure that base has, or the quicker one would look cleaner.
-        let settling = self.run_of_base(&base, self.asked.first)?;
+        let settling = self.run_of_base(&base, self.asked.first, None)?;
         let options = compare::Options {
             clock_cost_ns: self.clock_cost_ns,
             ..compare::Options::default()
@@ -318,15 +318,18 @@ impl Work<'_> {
             for _ in 0..blocks {
                 let number = comparison.blocks();
                 let seed = self.asked.first.seed;
-                let mut block = Vec::with_capacity(compare::BLOCK_RUNS);
+                let mut block: Vec<(Arm, RunAnalysis)> = Vec::with_capacity(compare::BLOCK_RUNS);
                 for arm in compare::order(number) {
                     let once = Once {
                         seed: seed.map(|seed| seed + number as u64),
                         ..known
                     };
+                    let beside = block.first().map(|(_, run)| run);
                     let run = match arm {
-                        Arm::Head => bench::undisturbed_run(self.children, &self.head, once)?,
-                        Arm::Base | Arm::BaseAgain => self.run_of_base(base, once)?,
+                        Arm::Head => {
+                            bench::undisturbed_run(self.children, &self.head, once, beside)?
+                        }
+                        Arm::Base | Arm::BaseAgain => self.run_of_base(base, once, beside)?,
                     };
                     known = known.after(&run);
                     block.push((arm, run));
@@ -349,8 +352,13 @@ impl Work<'_> {
     }
 
     /// A run of base; what is wrong with it is said of it by its name.
-    fn run_of_base(&self, base: &Measured, once: Once) -> Result<RunAnalysis, Halt> {
-        bench::undisturbed_run(self.children, base, once).map_err(|halt| match halt {
+    fn run_of_base(
+        &self,
+        base: &Measured,
+        once: Once,
+        beside: Option<&RunAnalysis>,
+    ) -> Result<RunAnalysis, Halt> {
+        bench::undisturbed_run(self.children, base, once, beside).map_err(|halt| match halt {
             Halt::Failed(failure) => Halt::Failed(Failure {
                 what: format!(
                     "base {}: {}",
@@ -376,6 +384,7 @@ impl Work<'_> {
         };
         let note = cut.map(|(_, note)| note.to_owned());
         let mut notes = all_notes(&seen.runs);
+        notes.extend(apart::varied(seen.runs.iter().chain(&seen.base_runs)));
         notes.splice(0..0, note.into_iter().chain(seen.notes.iter().cloned()));
         let report = GateReport {
             schema: SCHEMA,

@@ -3,6 +3,7 @@
 //! Invariant: no verdict is made from a run whose ledger is open, whose logs were cut, or that had no samples.
 
 pub mod analyse;
+pub(crate) mod apart;
 pub(crate) mod bench;
 mod blame;
 pub mod budget;

@@ -174,6 +174,9 @@ pub struct GeneratorAnalysis {
     pub achieved_per_s: f64,
     /// Messages that were due and never sent.
     pub missed: u64,
+    /// Datagrams that came to the source beyond all that it sent: somebody else sends there as well.
+    #[serde(default)]
+    pub others: u64,
     /// How late what was sent was.
     pub lateness: Quantiles,
 }
@@ -245,6 +248,17 @@ pub struct Slice {
     pub depth_max: u64,
 }
 
+/// How far two cores are from each other: what a cache line takes from one to the other, the median of two thousand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoresApart {
+    /// Those two.
+    pub cores: [usize; 2],
+    /// Right before the run.
+    pub before_ns: u64,
+    /// Right after it.
+    pub after_ns: u64,
+}
+
 /// What one process run came to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunAnalysis {
@@ -272,6 +286,9 @@ pub struct RunAnalysis {
     /// What a bare wake takes, where a loop parks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wake_probe: Option<WakeProbe>,
+    /// How far the cores of the line and its sender were from each other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cores_apart: Vec<CoresApart>,
     /// Each span of each hop, and the one from end to end.
     pub spans: Vec<SpanAnalysis>,
     /// Each generator.
@@ -290,6 +307,17 @@ pub struct RunAnalysis {
 }
 
 impl RunAnalysis {
+    /// The source to which most datagrams came that its generator did not send, with their share of what it sent.
+    #[must_use]
+    pub fn others(&self) -> Option<(&str, f64)> {
+        let fed = self.generators.iter().filter(|one| one.others > 0);
+        fed.map(|one| {
+            let sent = one.achieved_per_s * self.span_ns as f64 / 1e9;
+            (&*one.source, one.others as f64 / sent.max(1.0))
+        })
+        .max_by(|(_, one), (_, other)| one.total_cmp(other))
+    }
+
     /// The least part of its offered rate that a generator sent. None where none has one; 0 where a rate is no number.
     #[must_use]
     pub fn sent_share(&self) -> Option<f64> {

@@ -15,6 +15,7 @@ use hopline::host::Host;
 use hopline::topology::{Registry, Report};
 
 use super::analyse::{Given, analyse};
+use super::apart::Apart;
 use super::model::{GeneratorAnalysis, LoopAnalysis, RunAnalysis};
 use super::wake::Probe;
 use super::ways::ends;
@@ -106,13 +107,22 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
     let passages = passages(ready.rate_per_s, once.warmup + once.span);
     let feeds = std::mem::take(&mut ready.made_in_turn);
     let undated = std::mem::take(&mut ready.undated);
-    let mut probe = Probe::of(&ready.line.plan(&Host::read())?);
+    let host = Host::read();
+    let plan = ready.line.plan(&host)?;
+    let mut cores: Vec<usize> = plan.threads.iter().filter_map(|one| one.core).collect();
+    cores.extend(run::free_core(&plan, &host).filter(|_| !ready.lanes.is_empty()));
+    let mut apart = Apart::of(cores);
+    let mut probe = Probe::of(&plan);
     probe.measure();
+    apart.before();
     let done = run::measured(ready, &options, Some(passages))?;
     probe.measure();
     let Done { run, evidence, .. } = &done;
-    let mut generators: Vec<GeneratorAnalysis> =
-        run.senders.iter().map(SenderReport::analysis).collect();
+    let mut generators: Vec<GeneratorAnalysis> = run
+        .senders
+        .iter()
+        .map(|sent| of_sender(sent, &run.report))
+        .collect();
     generators.extend(in_turn(&feeds, &run.report, evidence)?);
     let given = Given {
         seed: once.seed.unwrap_or(0),
@@ -133,10 +143,21 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
     analysis.clock_cost_ns = done.clock_cost_ns;
     analysis.notes.extend(run.notes.iter().cloned());
     probe.put_into(&mut analysis);
+    apart.after(&mut analysis);
     if let Some(gaps) = &run.sender_gaps {
         analysis.loops.push(generator_loop(gaps, analysis.span_ns));
     }
     Ok((analysis, Exit::of(&run.report)))
+}
+
+/// What a sender did, with what came to its source from others.
+fn of_sender(sent: &SenderReport, report: &Report) -> GeneratorAnalysis {
+    let source = report.ledger.sources.get(&sent.source);
+    let received = source.map_or(0, |source| source.received);
+    GeneratorAnalysis {
+        others: received.saturating_sub(sent.sent),
+        ..sent.analysis()
+    }
 }
 
 /// Whether a loop that runs one of these sources, which make their messages in their own turn, is busy all the time, mostly with

@@ -38,6 +38,14 @@ impl Inconclusive {
     }
 }
 
+/// What is said where so large a part of what a generator sent came to its source from others.
+pub(crate) fn others_words(source: &str, share: f64) -> String {
+    format!(
+        "\"{source}\" got {} more than was sent to it: something else sends to its address, which nothing may while it is judged",
+        percent(share)
+    )
+}
+
 /// The word for all verdicts together, the worst of them, and how the command ends: 3 before 1 before 2 before 0.
 ///
 /// Verdicts that are only reported do not count. A verdict without frames ends 2 even where INCONCLUSIVE is to pass:

@@ -141,6 +141,7 @@ impl SenderReport {
             offered_per_s: self.offered_per_s,
             achieved_per_s: self.achieved_per_s,
             missed: self.missed,
+            others: 0,
             lateness: Quantiles {
                 p50: late.p50,
                 p90: late.p90,

@@ -267,12 +267,14 @@ fn run(seed: u64, factor: f64) -> RunAnalysis {
                 max: 240_000,
             },
         }),
+        cores_apart: Vec::new(),
         spans,
         generators: vec![GeneratorAnalysis {
             source: "btc".to_owned(),
             offered_per_s: 20_000.0,
             achieved_per_s: 19_998.2,
             missed: 0,
+            others: 0,
             lateness: Quantiles {
                 p50: 70,
                 p90: 140,

@@ -12,8 +12,8 @@ use super::{
 use crate::gate::model::{
     Exceedances, LimitCounts, LoopAnalysis, RunAnalysis, SpanAnalysis, Verdict, Word,
 };
-use crate::gate::outcome::{Said, percent, touched};
-use crate::gate::{drift, stats, wake};
+use crate::gate::outcome::{Said, others_words, percent, touched};
+use crate::gate::{apart, drift, stats, wake};
 
 impl<'a> Evidence<'a> {
     /// The word with its figures.
@@ -95,6 +95,9 @@ impl<'a> Evidence<'a> {
             };
             return Some(Said::inconclusive("samples", next));
         }
+        if let Some(said) = self.not_alone() {
+            return Some(said);
+        }
         if let Some(off_ns) = self.runs.iter().find_map(RunAnalysis::clock_is_off_ns) {
             return Some(Said::inconclusive("clock", drift::words(off_ns)));
         }
@@ -117,6 +120,13 @@ impl<'a> Evidence<'a> {
         }
         let least = stats::frames_min(quantile, self.alpha())?;
         (self.raw.n < least).then(|| self.too_few("frames", self.raw.n, least))
+    }
+
+    /// What came from others was neither due when the load says nor as much as it says.
+    fn not_alone(&self) -> Option<Said> {
+        let others = self.runs.iter().filter_map(RunAnalysis::others);
+        let (source, share) = others.max_by(|one, other| one.1.total_cmp(&other.1))?;
+        (share > 1.0 - RATE_MIN).then(|| Said::inconclusive("others", others_words(source, share)))
     }
 
     /// A limit that no clock of this machine could tell a frame to be over or not.
@@ -420,13 +430,14 @@ impl<'a> Evidence<'a> {
 
     fn band(&self) -> Said {
         let (low, high) = self.band_ns();
+        let moved = apart::varied(self.runs.iter());
         Said::inconclusive(
             "band",
             format!(
                 "process runs vary between {} and {}: a budget outside of that decides, or judge head against base",
                 Span(low.round() as u64),
                 Span(high.round() as u64)
-            ),
+            ) + &moved.map_or(String::new(), |words| format!(" ({words})")),
         )
     }
 

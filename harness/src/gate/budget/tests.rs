@@ -14,6 +14,8 @@ use crate::gate::outcome::{Inconclusive, overall};
 use crate::gate::pooled::tests::text;
 use crate::gate::stats::{Blocks, lower};
 
+mod validity;
+
 const LIMIT_NS: u64 = 20_000;
 
 fn exceedances(n: u64, k: u64, d: f64) -> Exceedances {
@@ -231,49 +233,6 @@ fn few_frames_or_runs_are_not_judged() {
         limit(run).clean = exceedances(90, 0, 1.0);
     };
     assert_eq!(said(few_clean), unclear("samples"));
-}
-
-#[test]
-fn a_rate_that_was_not_reached_is_no_verdict_and_a_line_that_holds_back_fails() {
-    let late = |run: &mut RunAnalysis| run.generators[0].achieved_per_s = 19_790.0;
-    assert_eq!(said(late), unclear("rate"));
-    assert_eq!(
-        said(|run| run.generators[0].achieved_per_s = 19_810.0).0,
-        Word::Pass
-    );
-    assert_eq!(
-        said(|run| run.generators[0].achieved_per_s = f64::NAN),
-        unclear("rate")
-    );
-    let held = |run: &mut RunAnalysis| {
-        late(run);
-        run.source_held_back = true;
-    };
-    assert_eq!(said(held).0, Word::Fail);
-    let mut one = runs(|_| ());
-    held(&mut one[0]);
-    assert_eq!(judged(&one).reason, "rate", "once may be the host's doing");
-}
-
-#[test]
-fn a_clock_that_did_not_keep_time_judges_nothing() {
-    let clock = |drift_ppm: f64| {
-        said(move |run| {
-            run.span_ns = 3_000_000_000;
-            run.clock_drift_ppm = drift_ppm;
-        })
-    };
-    assert_eq!(clock(500.0).0, Word::Pass);
-    // 1000 ppm of three seconds and a millisecond are 4 ms.
-    assert_eq!(clock(1_300.0).0, Word::Pass);
-    for drift_ppm in [1_400.0, -1_400.0, 1e6, -5e5, f64::NAN] {
-        assert_eq!(clock(drift_ppm), unclear("clock"), "{drift_ppm}");
-    }
-    // One run is enough, and a FAIL is no better than a pass.
-    let mut one = runs(slow);
-    assert_eq!(judged(&one).word, Word::Fail);
-    (one[2].clock_drift_ppm, one[2].span_ns) = (1e5, 1_000_000_000);
-    assert_eq!(judged(&one).reason, "clock");
 }
 
 #[test]

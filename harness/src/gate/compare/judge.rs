@@ -9,7 +9,7 @@ use super::{
 use crate::gate::budget::{RATE_MIN, TAINTED_MAX};
 use crate::gate::drift;
 use crate::gate::model::{Change, RunAnalysis, Verdict, Word};
-use crate::gate::outcome::{Said, percent, sort, touched};
+use crate::gate::outcome::{Said, others_words, percent, sort, touched};
 use crate::gate::stats::{Interval, Moments, TRIMMED_IN, blocks_to_decide, holm, t_critical};
 
 /// The chance of a wrong word on each side at one look.
@@ -27,6 +27,8 @@ struct SideFaults {
     runs: usize,
     lost: Option<String>,
     log_lost: u64,
+    /// The source to which the most came from others than its generator, and its share of what that sent.
+    others: Option<(String, f64)>,
     /// By how much the clock was off in the first run in which it was.
     clock_off_ns: Option<f64>,
     slow: usize,
@@ -48,6 +50,11 @@ impl SideFaults {
             };
         }
         self.log_lost += run.loops.iter().map(|one| one.log_lost).sum::<u64>();
+        if let Some((source, share)) = run.others().filter(|(_, share)| *share > 1.0 - RATE_MIN)
+            && self.others.as_ref().is_none_or(|(_, most)| share > *most)
+        {
+            self.others = Some((source.to_owned(), share));
+        }
         self.clock_off_ns = self.clock_off_ns.or_else(|| run.clock_is_off_ns());
         if let Some(sent) = run.sent_share().filter(|&sent| sent < RATE_MIN) {
             self.slow += 1;
@@ -71,9 +78,12 @@ impl Faults {
 
     /// Whether no further block would lead to a word.
     pub(super) fn hopeless(&self) -> bool {
-        [&self.head, &self.base]
-            .iter()
-            .any(|side| side.lost.is_some() || side.log_lost > 0 || side.clock_off_ns.is_some())
+        [&self.head, &self.base].iter().any(|side| {
+            side.lost.is_some()
+                || side.log_lost > 0
+                || side.others.is_some()
+                || side.clock_off_ns.is_some()
+        })
     }
 
     fn said(&self) -> Option<Said> {
@@ -100,6 +110,9 @@ impl Faults {
             ));
         }
         let sides = [&self.head, &self.base];
+        if let Some((source, share)) = sides.iter().find_map(|side| side.others.as_ref()) {
+            return Some(Said::inconclusive("others", others_words(source, *share)));
+        }
         if let Some(off_ns) = sides.iter().find_map(|side| side.clock_off_ns) {
             return Some(Said::inconclusive("clock", drift::words(off_ns)));
         }

@@ -333,6 +333,23 @@ fn a_rate_that_is_not_reached_is_no_comparison() {
 }
 
 #[test]
+fn what_others_sent_to_a_source_of_either_side_is_no_comparison() {
+    let strange = |side: Arm, others: u64| {
+        move |_: usize, arm: Arm, run: &mut RunAnalysis| {
+            run.span_ns = 1_000_000_000;
+            run.generators = vec![Default::default()];
+            run.generators[0].offered_per_s = 1_000.0;
+            run.generators[0].achieved_per_s = 1_000.0;
+            run.generators[0].others = if side == arm { others } else { 0 };
+        }
+    };
+    let word = |side, others| one(&[hop("a->b", 1.0)], strange(side, others));
+    assert_eq!(word(Arm::Head, 11).reason, "others");
+    assert_eq!(word(Arm::Base, 11).reason, "others");
+    assert_eq!(word(Arm::Base, 10).word, Word::Pass);
+}
+
+#[test]
 fn what_is_undecided_says_how_many_blocks_would_decide() {
     let mut noisy = hop("a->b", 1.045);
     noisy.sd = 0.1;
