@@ -27,7 +27,7 @@ pub const STEPS_MAX: u32 = 1_000;
 /// How arrivals are spread in time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Arrivals {
-    /// Evenly.
+    /// Evenly, but for a two-thousandth of each gap: a [`Schedule`](crate::feed::Schedule) has the reason.
     Constant,
     /// At random, independent of each other.
     Poisson,
