@@ -38,6 +38,24 @@ def budget(path, share):
     print(f'[hop."forward->out"]\nof = "sojourn"\np99 = "{limit("forward->out", "sojourn")}"')
 
 
+def together(truth, gate):
+    """Whether both had their cores at the same distance: what a cache line took between them differs by no more than 1.75."""
+    runs = [run for path in (truth, gate) for run in json.load(open(path))["runs"]]
+    took = {}
+    for pair in (pair for run in runs for pair in run.get("cores_apart", [])):
+        took.setdefault(tuple(pair["cores"]), []).extend([pair["before_ns"], pair["after_ns"]])
+    for cores, spans in took.items():
+        if max(spans) > 1.75 * min(spans):
+            print(f"    the host moved cores {cores}: {min(spans)} to {max(spans)} ns apart; once more")
+            sys.exit(1)
+
+
+def planted(takes, share):
+    """A budget.toml for a stage that is known to take so long (in us), at a share of it."""
+    limit = round(float(takes.removesuffix("us")) * 1000 * float(share))
+    print(f'[hop."{HOP}"]\nof = "service"\np99 = "{limit}ns"')
+
+
 def all_of(out):
     """The counts."""
     read = lambda pattern: [json.load(open(p)) for p in sorted(glob.glob(f"{out}/{pattern}")) if os.path.getsize(p)]
@@ -65,17 +83,18 @@ def all_of(out):
                 f" FAIL on another's service in {others}; took {took[0]:.0f} to {took[-1]:.0f} s"
             )
     for share, right in (("0.8", ("FAIL",)), ("1.2", ("PASS", "PASS_CLEAN"))):
-        gates = read(f"budget-*-{share}.json")
-        for of in ("service", "sojourn", "end_to_end"):
-            words = [v["word"] for g in gates for v in judged(g) if v["of"] == of and v["quantile"] == "p99"]
-            if words:
-                unclear = words.count("INCONCLUSIVE")
-                good = sum(w in right for w in words)
-                print(f"budget at {share} of the truth, {of}: {good} right, {unclear} undecided, {len(words) - good - unclear} wrong")
-    near = [v["word"] for g in read("budget-*-0.96.json") + read("budget-*-1.04.json") for v in judged(g)]
+        for kind in ("budget", "planted"):
+            gates = read(f"{kind}-*-{share}.json")
+            for of in ("service", "sojourn", "end_to_end"):
+                words = [v["word"] for g in gates for v in judged(g) if v["of"] == of and v["quantile"] == "p99"]
+                if words:
+                    unclear = words.count("INCONCLUSIVE")
+                    good = sum(w in right for w in words)
+                    print(f"{kind} at {share} of the truth, {of}: {good} right, {unclear} undecided, {len(words) - good - unclear} wrong")
+    near = [v["word"] for g in read("*-0.96.json") + read("*-1.04.json") for v in judged(g)]
     if near:
         print(f"budget within 5 % of the truth: {near.count('INCONCLUSIVE')} of {len(near)} INCONCLUSIVE; {dict((w, near.count(w)) for w in set(near))}")
 
 
 command, arguments = sys.argv[1], sys.argv[2:]
-{"one": one, "budget": budget, "all": all_of}[command](*arguments)
+{"one": one, "budget": budget, "planted": planted, "together": together, "all": all_of}[command](*arguments)

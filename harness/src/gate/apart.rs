@@ -27,7 +27,7 @@ const SPINS_MAX: u64 = 1 << 24;
 
 /// Distances that differ by more than this factor are of different places: caches are at least two times farther than those
 /// before them.
-const MOVED: f64 = 1.5;
+const MOVED: f64 = 1.75;
 
 /// What was probed so far. A pair that could not be probed has none.
 pub(crate) struct Apart {
