@@ -104,6 +104,7 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
             // Those of the warm-up count too: what was shed is never overlooked. When it was shed is not known, so none of it
             // counts as clean: it can keep a budget from passing, and not make it fail.
             span.shed = reported.shed.values().sum();
+            span.log_lost = hop.lost;
             if of == Of::Sojourn {
                 span.blame = causes.of_tail(at, &passages, span.raw.p99);
             }
@@ -162,6 +163,14 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
     let limit = given.ipdv_ns.map(|ns| (Quantile::P99.name(), ns));
     let limits = limit.map(|limit| BTreeMap::from([limit]));
     spans.push(floors.span((LINE, IPDV), &varied, limits.as_ref()));
+    // What leaves, the ways there, and for how long a gap lasts are made of all hops.
+    let lost = evidence.hops.iter().map(|hop| hop.lost).sum();
+    for span in spans
+        .iter_mut()
+        .filter(|span| [END_TO_END, LINE].contains(&&*span.hop))
+    {
+        span.log_lost = lost;
+    }
     let mut notes = lost_words(evidence);
     if lost_ways > 0 {
         let of = left.len();

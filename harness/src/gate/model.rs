@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 
+use hopline::budget::Of;
 use serde::{Deserialize, Serialize};
 
 /// The version of these values. It rises whenever a field changes its meaning or goes.
@@ -103,6 +104,10 @@ pub struct SpanAnalysis {
     /// Those of them that no gap touched.
     #[serde(default)]
     pub shed_clean: u64,
+    /// Messages that found no room in the logs it is made from: those of its hop, or of all hops for spans of the line. With
+    /// any, it is not judged.
+    #[serde(default)]
+    pub log_lost: u64,
     /// The names of the loops on its path; all loops count where none is named.
     #[serde(default)]
     pub loops: Vec<String>,
@@ -316,6 +321,17 @@ impl RunAnalysis {
             (&*one.source, one.others as f64 / sent.max(1.0))
         })
         .max_by(|(_, one), (_, other)| one.total_cmp(other))
+    }
+
+    /// The hops whose logs had no room for all messages, with how many found none.
+    pub fn cut_hops(&self) -> impl Iterator<Item = (&str, u64)> {
+        // Once for each hop.
+        let of_hops = self
+            .spans
+            .iter()
+            .filter(|span| span.of == Of::Sojourn.name());
+        let cut = of_hops.filter(|span| span.log_lost > 0);
+        cut.map(|span| (&*span.hop, span.log_lost))
     }
 
     /// The least part of its offered rate that a generator sent. None where none has one; 0 where a rate is no number.

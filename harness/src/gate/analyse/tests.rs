@@ -245,3 +245,22 @@ fn what_waits_in_a_socket_unseen_is_said_where_it_matters() {
     let run = analyse(&report(None), &messages(), &given);
     assert!(run.notes.is_empty(), "nothing is owed");
 }
+
+#[test]
+fn messages_that_found_no_room_are_told_of_the_hop_and_of_the_line() {
+    let mut evidence = evidence((1..=10).map(|nth| message(nth * 100_000, 0, 1_000)));
+    evidence.hops[0].lost = 3;
+    let run = analyse(&report(None), &evidence, &Given::default());
+    assert_eq!(run.cut_hops().collect::<Vec<_>>(), [("in->stage", 3)]);
+    let lost = |hop, of| span(&run, hop, of).log_lost;
+    for of in Of::ALL.map(Of::name) {
+        assert_eq!((lost("in->stage", of), lost("stage->out", of)), (3, 0));
+    }
+    let line = [(END_TO_END, END_TO_END), (LINE, RESIDENCE), (LINE, IPDV)];
+    assert_eq!(line.map(|(hop, of)| lost(hop, of)), [3; 3]);
+    assert!(
+        run.notes[0].contains("3 came after them"),
+        "{:?}",
+        run.notes
+    );
+}

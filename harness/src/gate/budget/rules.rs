@@ -12,7 +12,7 @@ use super::{
 use crate::gate::model::{
     Exceedances, LimitCounts, LoopAnalysis, RunAnalysis, SpanAnalysis, Verdict, Word,
 };
-use crate::gate::outcome::{Said, others_words, percent, touched};
+use crate::gate::outcome::{Said, cut_words, others_words, percent, touched};
 use crate::gate::{apart, drift, stats, wake};
 
 impl<'a> Evidence<'a> {
@@ -85,6 +85,9 @@ impl<'a> Evidence<'a> {
                 ),
             ));
         }
+        if self.found.iter().any(|(_, span, _)| span.log_lost > 0) {
+            return Some(self.cut());
+        }
         if self.n == 0 {
             let next = match self.sent_least().filter(|&sent| sent < RATE_MIN) {
                 Some(sent) => format!(
@@ -120,6 +123,10 @@ impl<'a> Evidence<'a> {
         }
         let least = stats::frames_min(quantile, self.alpha())?;
         (self.raw.n < least).then(|| self.too_few("frames", self.raw.n, least))
+    }
+
+    fn cut(&self) -> Said {
+        Said::inconclusive("log", cut_words(self.runs.iter()))
     }
 
     /// What came from others was neither due when the load says nor as much as it says.
@@ -286,6 +293,10 @@ impl<'a> Evidence<'a> {
         };
         if self.found.iter().any(parks) {
             return Some(self.parked());
+        }
+        // How long the line stayed busy behind a gap is known by the messages of all hops.
+        if self.runs.iter().any(|run| run.cut_hops().next().is_some()) {
+            return Some(self.cut());
         }
         self.dirty()
     }

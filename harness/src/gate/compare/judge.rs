@@ -9,7 +9,7 @@ use super::{
 use crate::gate::budget::{RATE_MIN, TAINTED_MAX};
 use crate::gate::drift;
 use crate::gate::model::{Change, RunAnalysis, Verdict, Word};
-use crate::gate::outcome::{Said, others_words, percent, sort, touched};
+use crate::gate::outcome::{Said, cut_words, others_words, percent, sort, touched};
 use crate::gate::stats::{Interval, Moments, TRIMMED_IN, blocks_to_decide, holm, t_critical};
 
 /// The chance of a wrong word on each side at one look.
@@ -27,6 +27,8 @@ struct SideFaults {
     runs: usize,
     lost: Option<String>,
     log_lost: u64,
+    /// What is said of the first run in which a hop's log had no room for all messages.
+    hop_cut: Option<String>,
     /// The source to which the most came from others than its generator, and its share of what that sent.
     others: Option<(String, f64)>,
     /// By how much the clock was off in the first run in which it was.
@@ -50,6 +52,9 @@ impl SideFaults {
             };
         }
         self.log_lost += run.loops.iter().map(|one| one.log_lost).sum::<u64>();
+        if self.hop_cut.is_none() && run.cut_hops().next().is_some() {
+            self.hop_cut = Some(cut_words(std::iter::once(run)));
+        }
         if let Some((source, share)) = run.others().filter(|(_, share)| *share > 1.0 - RATE_MIN)
             && self.others.as_ref().is_none_or(|(_, most)| share > *most)
         {
@@ -81,6 +86,7 @@ impl Faults {
         [&self.head, &self.base].iter().any(|side| {
             side.lost.is_some()
                 || side.log_lost > 0
+                || side.hop_cut.is_some()
                 || side.others.is_some()
                 || side.clock_off_ns.is_some()
         })
@@ -110,6 +116,9 @@ impl Faults {
             ));
         }
         let sides = [&self.head, &self.base];
+        if let Some(words) = sides.iter().find_map(|side| side.hop_cut.clone()) {
+            return Some(Said::inconclusive("log", words));
+        }
         if let Some((source, share)) = sides.iter().find_map(|side| side.others.as_ref()) {
             return Some(Said::inconclusive("others", others_words(source, *share)));
         }

@@ -299,6 +299,16 @@ fn lost_frames_and_cut_logs_end_it_at_once() {
     let cut = |_: usize, _: Arm, run: &mut RunAnalysis| run.loops[0].log_lost = 1;
     assert_eq!(one(&[hop("a->b", 1.0)], cut).reason, "log");
     for side in [Arm::Head, Arm::BaseAgain] {
+        let full = move |_: usize, arm: Arm, run: &mut RunAnalysis| {
+            if arm == side {
+                let mut sojourn = run.spans[0].clone();
+                (sojourn.of, sojourn.log_lost) = ("sojourn".to_owned(), 5);
+                run.spans.push(sojourn);
+            }
+        };
+        let verdict = one(&[hop("a->b", 1.0)], full);
+        assert_eq!(verdict.reason, "log");
+        assert!(verdict.next_step.contains("5 messages of a->b"));
         let stepped = move |_: usize, arm: Arm, run: &mut RunAnalysis| {
             if arm == side {
                 (run.span_ns, run.clock_drift_ppm) = (500_000_000, -4_000.0);
