@@ -15,16 +15,15 @@ use std::sync::{Arc, OnceLock};
 
 use crate::base::Counter;
 use crate::base::limits::{
-    BLAME_FROM_NS, GAP_LOG_SEGMENTS, IDLE_FLOOR_NS, PACE_LOG, PACE_NS, PASSAGES_TOLD,
-    SEGMENTS_TOLD, SUSPECT_NS,
+    BLAME_FROM_NS, GAP_LOG_SEGMENTS, IDLE_FLOOR_NS, PACE_NS, PASSAGES_TOLD, SEGMENTS_TOLD,
+    SUSPECT_NS,
 };
 use crate::budget::taint::{Interval, Thresholds};
-use crate::budget::{
-    HopCounters, LongSegment, LoopEvidence, Pace, Passage, Segment, ShedNote, Witness,
-};
+use crate::budget::{HopCounters, LongSegment, LoopEvidence, Passage, Segment, ShedNote, Witness};
 use crate::host::ThreadUse;
 use crate::ring::spsc;
 
+use super::paces::Paces;
 use super::short::Short;
 
 /// Chores between two looks at what idle turns take: a scan of a thousand buckets takes half a microsecond.
@@ -42,14 +41,23 @@ const SHED_NOTES: usize = 1 << 16;
 /// Where a log is left at the end.
 pub(crate) type Shelf<T> = Arc<OnceLock<T>>;
 
+/// For how much there is room in what is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Messages of each hop.
+    pub(crate) messages: usize,
+    /// How long the line is to run, in nanoseconds; 0 where nobody knows.
+    pub(crate) span_ns: u64,
+}
+
 /// Whether and how the loops and hops of a line note what a verdict is made from.
 #[derive(Debug, Default)]
 pub(crate) enum Notes {
     /// Nothing is noted.
     #[default]
     Nothing,
-    /// Each hop keeps its first so many messages, each loop its long segments, for the end.
-    Kept(usize),
+    /// Each hop keeps its first messages, each loop its long segments, for the end.
+    Kept(Room),
     /// All of it is told to one who reads while the line runs; beside the line's own loops these tell.
     Told(Vec<Ear<Told>>),
 }
@@ -163,41 +171,6 @@ impl Meter {
     }
 }
 
-/// How fast the core runs, looked at every [`PACE_NS`].
-#[derive(Debug)]
-struct Paces {
-    log: Vec<Pace>,
-    lost: u64,
-}
-
-impl Paces {
-    fn new() -> Paces {
-        let touched = Pace {
-            at_ns: 1,
-            ..Pace::default()
-        };
-        let mut log = vec![touched; PACE_LOG];
-        log.clear();
-        Paces { log, lost: 0 }
-    }
-
-    fn clear(&mut self) {
-        self.log.clear();
-        self.lost = 0;
-    }
-
-    fn note(&mut self, at_ns: u64, took_ns: u64) {
-        if self.log.len() < self.log.capacity() {
-            self.log.push(Pace {
-                at_ns,
-                took_ns: u32::try_from(took_ns).unwrap_or(u32::MAX),
-            });
-        } else {
-            self.lost += 1;
-        }
-    }
-}
-
 /// What a loop that is judged has.
 #[derive(Debug)]
 struct Noting {
@@ -272,12 +245,12 @@ impl LoopLog {
         }
     }
 
-    /// A log that is left on that shelf, of a loop whose nodes offer to those hops, with room for a segment of each of so many
-    /// messages and [`GAP_LOG_SEGMENTS`]. Call it before the run: it allocates and touches its memory.
+    /// A log that is left on that shelf, of a loop whose nodes offer to those hops, with room for a segment of each message that
+    /// a hop has room for, and [`GAP_LOG_SEGMENTS`]. Call it before the run: it allocates and touches its memory.
     pub(crate) fn on(
         shelf: Shelf<LoopEvidence>,
         offers: Vec<Arc<HopCounters>>,
-        messages: usize,
+        room: Room,
     ) -> LoopLog {
         let nothing = LongSegment {
             start_ns: 0,
@@ -286,7 +259,7 @@ impl LoopLog {
             node: 0,
             witness: None,
         };
-        let mut segments = vec![nothing; GAP_LOG_SEGMENTS + messages];
+        let mut segments = vec![nothing; GAP_LOG_SEGMENTS + room.messages];
         segments.clear();
         let none = ShedNote {
             at_ns: 1,
@@ -299,7 +272,7 @@ impl LoopLog {
             ..LoopLog::to(Listener::Shelf(Box::new(Kept {
                 segments,
                 lost: 0,
-                paces: Paces::new(),
+                paces: Paces::over(room.span_ns),
                 offers,
                 shed: 0,
                 sheds,
@@ -626,7 +599,7 @@ mod tests {
     #[test]
     fn only_long_segments_are_noted_and_some_with_a_witness() {
         let shelf = Shelf::default();
-        let mut log = LoopLog::on(shelf.clone(), Vec::new(), 0);
+        let mut log = LoopLog::on(shelf.clone(), Vec::new(), Room::default());
         log.begin();
         assert!(!log.is_long(Segment::Idle, IDLE_FLOOR_NS - 1));
         assert!(log.is_long(Segment::Idle, IDLE_FLOOR_NS));
@@ -651,7 +624,7 @@ mod tests {
 
         let shelf = Shelf::default();
         let hops: Vec<Arc<HopCounters>> = (0..2).map(|_| Arc::default()).collect();
-        let mut log = LoopLog::on(shelf.clone(), hops.clone(), 0);
+        let mut log = LoopLog::on(shelf.clone(), hops.clone(), Room::default());
         log.begin();
         log.note_sheds(10);
         hops[0].shed(0, Shed::Full);

@@ -27,6 +27,7 @@ pub mod ingress;
 pub mod log;
 pub mod node;
 pub mod outcome;
+mod paces;
 pub mod port;
 pub mod ring;
 mod short;

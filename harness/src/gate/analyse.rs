@@ -401,6 +401,7 @@ fn loops(
                 gap_from_ns: thresholds.idle_ns,
                 receive_gap_from_ns: thresholds.receive_ns,
                 log_lost: noted.lost,
+                looks_lost: noted.paces_lost,
                 usual_work_ns: slowed.usual_ns,
                 slowed_share: slowed.time_in(from_ns, until_ns) as f64 / span_ns,
                 ..LoopAnalysis::default()

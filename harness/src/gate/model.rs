@@ -153,6 +153,17 @@ pub struct LoopAnalysis {
     pub slowed_share: f64,
     /// Segments that the bounded log had no room for: with any, the run is not judged.
     pub log_lost: u64,
+    /// Looks at how fast the core ran that had none, likewise: how fast it was at the end is not known.
+    #[serde(default)]
+    pub looks_lost: u64,
+}
+
+impl LoopAnalysis {
+    /// What the loop's logs had no room for, of whatever kind.
+    #[must_use]
+    pub fn cut(&self) -> u64 {
+        self.log_lost + self.looks_lost
+    }
 }
 
 /// What a bare wake takes on a run's cores, right before and after it: the reference for loops that park, which see no gaps.

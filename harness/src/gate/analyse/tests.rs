@@ -264,3 +264,12 @@ fn messages_that_found_no_room_are_told_of_the_hop_and_of_the_line() {
         run.notes
     );
 }
+
+#[test]
+fn looks_at_the_pace_that_found_no_room_are_told_of_their_loop() {
+    let mut evidence = evidence((1..=10).map(|nth| message(nth * 100_000, 0, 1_000)));
+    (evidence.loops[0].lost, evidence.loops[0].paces_lost) = (2, 3);
+    let run = analyse(&report(None), &evidence, &Given::default());
+    let one = &run.loops[0];
+    assert_eq!((one.log_lost, one.looks_lost, one.cut()), (2, 3, 5));
+}

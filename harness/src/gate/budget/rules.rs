@@ -76,12 +76,12 @@ impl<'a> Evidence<'a> {
 
     fn unmeasured(&self, quantile: f64) -> Option<Said> {
         let loops = self.runs.iter().flat_map(|run| &run.loops);
-        let cut: u64 = loops.map(|one| one.log_lost).sum();
+        let cut: u64 = loops.map(LoopAnalysis::cut).sum();
         if cut > 0 {
             return Some(Said::inconclusive(
                 "log",
                 format!(
-                    "{cut} segments found no room in a loop's log: shorter runs or a lower rate"
+                    "{cut} segments or looks at the core's pace found no room in a loop's log: shorter runs or a lower rate"
                 ),
             ));
         }

@@ -165,6 +165,9 @@ fn a_cut_log_is_not_judged() {
     let mut one = runs(|_| ());
     one[2].loops[0].log_lost = 1;
     assert_eq!(judged(&one).reason, "log");
+    let mut one = runs(|_| ());
+    one[0].loops[0].looks_lost = 1;
+    assert_eq!(judged(&one).reason, "log");
 }
 
 #[test]

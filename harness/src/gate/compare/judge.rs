@@ -8,7 +8,7 @@ use super::{
 };
 use crate::gate::budget::{RATE_MIN, TAINTED_MAX};
 use crate::gate::drift;
-use crate::gate::model::{Change, RunAnalysis, Verdict, Word};
+use crate::gate::model::{Change, LoopAnalysis, RunAnalysis, Verdict, Word};
 use crate::gate::outcome::{Said, cut_words, others_words, percent, sort, touched};
 use crate::gate::stats::{Interval, Moments, TRIMMED_IN, blocks_to_decide, holm, t_critical};
 
@@ -51,7 +51,7 @@ impl SideFaults {
                 true => ledger.losses.first().cloned(),
             };
         }
-        self.log_lost += run.loops.iter().map(|one| one.log_lost).sum::<u64>();
+        self.log_lost += run.loops.iter().map(LoopAnalysis::cut).sum::<u64>();
         if self.hop_cut.is_none() && run.cut_hops().next().is_some() {
             self.hop_cut = Some(cut_words(std::iter::once(run)));
         }
@@ -111,7 +111,7 @@ impl Faults {
             return Some(Said::inconclusive(
                 "log",
                 format!(
-                    "{cut} segments found no room in a loop's log: shorter runs or a lower rate"
+                    "{cut} segments or looks at the core's pace found no room in a loop's log: shorter runs or a lower rate"
                 ),
             ));
         }

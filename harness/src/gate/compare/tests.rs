@@ -298,6 +298,8 @@ fn lost_frames_and_cut_logs_end_it_at_once() {
     assert_eq!(one(&[hop("a->b", 1.0)], open).word, Word::Loss);
     let cut = |_: usize, _: Arm, run: &mut RunAnalysis| run.loops[0].log_lost = 1;
     assert_eq!(one(&[hop("a->b", 1.0)], cut).reason, "log");
+    let cut = |_: usize, _: Arm, run: &mut RunAnalysis| run.loops[0].looks_lost = 1;
+    assert_eq!(one(&[hop("a->b", 1.0)], cut).reason, "log");
     for side in [Arm::Head, Arm::BaseAgain] {
         let full = move |_: usize, arm: Arm, run: &mut RunAnalysis| {
             if arm == side {
