@@ -25,6 +25,7 @@ use super::model::{
     END_TO_END, GeneratorAnalysis, IPDV, LINE, LedgerAnalysis, LimitCounts, LoopAnalysis,
     RESIDENCE, RunAnalysis, SCHEMA, SpanAnalysis,
 };
+use super::path::Paths;
 use super::spans::{encoded, exceedances, quantile, quantiles};
 use super::timeline::{Due, timeline};
 use super::touch::{Host, Touch, consumer_loop};
@@ -77,6 +78,7 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
     let host = Host::new(evidence, &gaps, exposure_ns, from_ns, given.usual_work_ns);
     let floors = Floors::new(evidence, &gaps, from_ns, until_ns);
     let causes = Causes::new(evidence, &gaps);
+    let paths = Paths::new(report, evidence);
     let mut spans = Vec::new();
     for (at, (hop, reported)) in evidence.hops.iter().zip(&report.hops).enumerate() {
         let passages: Vec<&Passage> = hop.passages.iter().filter(measured).collect();
@@ -105,6 +107,7 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
             // counts as clean: it can keep a budget from passing, and not make it fail.
             span.shed = reported.shed.values().sum();
             span.log_lost = hop.lost;
+            span.loops = paths.of(at, of);
             if of == Of::Sojourn {
                 span.blame = causes.of_tail(at, &passages, span.raw.p99);
             }
@@ -170,6 +173,7 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
         .filter(|span| [END_TO_END, LINE].contains(&&*span.hop))
     {
         span.log_lost = lost;
+        span.loops = paths.all();
     }
     let mut notes = lost_words(evidence);
     if lost_ways > 0 {

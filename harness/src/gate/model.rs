@@ -108,7 +108,8 @@ pub struct SpanAnalysis {
     /// any, it is not judged.
     #[serde(default)]
     pub log_lost: u64,
-    /// The names of the loops on its path; all loops count where none is named.
+    /// The names of the loops on its path: those that feed its hop, its consumer's, and those that can hold either back; of
+    /// `service` only the consumer's and those that can hold it back. All loops count where none is named.
     #[serde(default)]
     pub loops: Vec<String>,
     /// The limits of its budget, and the counts over them.

@@ -273,3 +273,51 @@ fn looks_at_the_pace_that_found_no_room_are_told_of_their_loop() {
     let one = &run.loops[0];
     assert_eq!((one.log_lost, one.looks_lost, one.cut()), (2, 3, 5));
 }
+
+#[test]
+fn a_loop_that_parks_aside_keeps_no_other_hop_from_failing() {
+    let took = |nth: u64| if nth.is_multiple_of(50) { 8_500 } else { 1_000 };
+    let messages = (0..5_000).map(|nth| message(1_000_000 + nth * 100_000, 500, took(nth)));
+    let mut evidence = evidence(messages);
+    let aside = LoopEvidence {
+        nodes: vec!["log".to_owned()],
+        idle_p99_9_ns: 50,
+        ..LoopEvidence::default()
+    };
+    evidence.loops.push(aside);
+    evidence.hops.push(HopEvidence {
+        name: "stage.copy->log".to_owned(),
+        ..HopEvidence::default()
+    });
+    let mut report = report(None);
+    let [out, placed] = [report.hops[1].clone(), report.hops[1].clone()];
+    report.hops = vec![report.hops[0].clone(), out, placed];
+    report.hops[2].name = "stage.copy->log".to_owned();
+    report.hops[1].budget = Some(BudgetReport {
+        of: Of::Sojourn,
+        limits_ns: [(Quantile::P99.name(), 6_000)].into(),
+        lossless: false,
+    });
+    let placed = report.placement[0].clone();
+    report.placement = vec![placed.clone(), placed];
+    (
+        report.placement[0].planned.wait,
+        report.placement[1].planned.wait,
+    ) = ("spin".into(), "park".into());
+    report.placement[1].planned.name = "aside".to_owned();
+    let word = |when_full| {
+        let mut report = report.clone();
+        report.hops[2].when_full = when_full;
+        let runs = vec![analyse(&report, &evidence, &Given::default()); 3];
+        let verdict = budget::judge(&runs, &owed(&runs), &Options::default()).remove(0);
+        (verdict.word, verdict.reason)
+    };
+    assert_eq!(
+        word("drop_newest").0,
+        Word::Fail,
+        "{:?}",
+        word("drop_newest")
+    );
+    // Where it can hold the line back, nobody knows what it slept through.
+    assert_eq!(word("block").1, "parked");
+}
