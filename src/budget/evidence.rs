@@ -134,14 +134,18 @@ pub struct Pace {
     pub took_ns: u32,
 }
 
-/// Messages that a loop's nodes shed.
+/// Messages that a loop's nodes shed on a hop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShedNote {
+    /// When it was last looked before: they were shed after that. 0 before the first look.
+    pub since_ns: u64,
     /// When it was noticed, in nanoseconds of the line's clock: with the loop's chores, a millisecond after the fact at most, or
     /// a turn if that was longer.
     pub at_ns: u64,
-    /// Messages that were shed since the note before.
+    /// Messages that were shed on that hop since the note before.
     pub messages: u64,
+    /// The hop, by its place among those of [`Evidence`]: that whose ring it is, where several share one.
+    pub hop: u32,
 }
 
 /// What a loop noted.

@@ -30,6 +30,7 @@ pub mod outcome;
 mod paces;
 pub mod port;
 pub mod ring;
+mod sheds;
 mod short;
 mod source;
 pub mod tap;

@@ -307,7 +307,7 @@ mod tests {
             let (clock, time) = Clock::virtual_at(100_000);
             time.set_tick_ns(tick_ns);
             let shelf = Shelf::default();
-            let mut log = LoopLog::on(shelf.clone(), Vec::new(), Room::default());
+            let mut log = LoopLog::on(shelf.clone(), std::iter::empty(), Room::default());
             log.begin();
             let regimes = Regimes::default();
             let mut io = Driver::real().unwrap();

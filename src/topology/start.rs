@@ -213,10 +213,10 @@ impl Line {
                     .iter()
                     .flat_map(|node| &node_views[*node].outputs);
                 let offers = hops
-                    .map(|hop| &hop_views[*hop])
-                    .filter(|hop| hop.shares.is_none())
-                    .map(|hop| hop.offers.clone());
-                log = LoopLog::on(Shelf::clone(&shelf), offers.collect(), room);
+                    .map(|hop| (*hop, &hop_views[*hop]))
+                    .filter(|(_, hop)| hop.shares.is_none())
+                    .map(|(at, hop)| (at, hop.offers.clone()));
+                log = LoopLog::on(Shelf::clone(&shelf), offers, room);
             } else if let Some(ears) = &mut ears
                 && let Some((told, ear)) = LoopLog::told()
             {

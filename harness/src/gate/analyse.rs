@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 
 use hopline::budget::pace::Slowed;
+use hopline::budget::report::HopReport;
 use hopline::budget::taint::{Gaps, Interval, Thresholds, is_own};
 use hopline::budget::{Evidence, LoopEvidence, Of, Passage, Quantile, Segment};
 use hopline::topology::Report;
@@ -79,6 +80,7 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
     let floors = Floors::new(evidence, &gaps, from_ns, until_ns);
     let causes = Causes::new(evidence, &gaps);
     let paths = Paths::new(report, evidence);
+    let sheds_clean = sheds_clean(report, evidence, &host, from_ns);
     let mut spans = Vec::new();
     for (at, (hop, reported)) in evidence.hops.iter().zip(&report.hops).enumerate() {
         let passages: Vec<&Passage> = hop.passages.iter().filter(measured).collect();
@@ -103,9 +105,10 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
             let budget = reported.budget.as_ref().filter(|budget| budget.of == of);
             let limits = budget.map(|budget| &budget.limits_ns);
             let mut span = floors.span((&hop.name, of.name()), &taken, limits);
-            // Those of the warm-up count too: what was shed is never overlooked. When it was shed is not known, so none of it
-            // counts as clean: it can keep a budget from passing, and not make it fail.
+            // Those of the warm-up count too: what was shed is never overlooked. It keeps a budget from passing, and only
+            // what was shed while the host did nothing makes it fail.
             span.shed = reported.shed.values().sum();
+            span.shed_clean = sheds_clean[at].min(span.shed);
             span.log_lost = hop.lost;
             span.loops = paths.of(at, of);
             if of == Of::Sojourn {
@@ -145,6 +148,13 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
         .map(|source| source.kernel_dropped)
         .sum();
     whole.shed = dropped + report.hops.iter().map(|hop| hop.shed_once()).sum::<u64>();
+    // A message that was shed further up might have been filtered out, or left by another way.
+    let last = report.hops.iter().zip(&evidence.hops).zip(&sheds_clean);
+    let last = last.filter(|((_, hop), _)| hop.passages.iter().any(Passage::has_left));
+    let by_ring: BTreeMap<&str, u64> = last
+        .map(|((reported, _), clean)| (ring(reported), *clean))
+        .collect();
+    whole.shed_clean = by_ring.values().sum::<u64>().min(whole.shed);
     let worst = blame::worst(&causes, &ways, &left, from_ns);
     for frame in &worst {
         *whole.blame.entry(frame.cause.clone()).or_default() += 1;
@@ -217,6 +227,24 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
         // What the clock was like is known to whoever ran it.
         ..RunAnalysis::default()
     }
+}
+
+/// The hop whose ring it is.
+fn ring(hop: &HopReport) -> &str {
+    hop.shares.as_deref().unwrap_or(&hop.name)
+}
+
+/// What was shed on each hop while the host did nothing. Of a loop that sleeps nobody knows what it did to the others.
+fn sheds_clean(report: &Report, evidence: &Evidence, host: &Host<'_>, from_ns: u64) -> Vec<u64> {
+    let mut placed = report.placement.iter();
+    let is_seen = !placed.any(|placed| placed.planned.wait == "park");
+    let of_hop = |hop: &HopReport| {
+        let mut hops = evidence.hops.iter();
+        let at = hops.position(|one| one.name == ring(hop));
+        at.filter(|_| is_seen)
+            .map_or(0, |at| host.shed_clean(evidence, at, from_ns))
+    };
+    report.hops.iter().map(of_hop).collect()
 }
 
 /// The limit on P99 less P50: frames that lie above the median by more than it.

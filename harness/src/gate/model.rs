@@ -101,7 +101,8 @@ pub struct SpanAnalysis {
     /// part of the counts over limits.
     #[serde(default)]
     pub shed: u64,
-    /// Those of them that no gap touched.
+    /// Those of them that were shed while the host did nothing: no gap lasted, no core ran slowly, and no loop sleeps. From end to
+    /// end only those of hops by which messages leave.
     #[serde(default)]
     pub shed_clean: u64,
     /// Messages that found no room in the logs it is made from: those of its hop, or of all hops for spans of the line. With

@@ -5,7 +5,7 @@
 use std::sync::OnceLock;
 
 use hopline::budget::report::BudgetReport;
-use hopline::budget::{HopEvidence, LongSegment, LoopEvidence, Witness};
+use hopline::budget::{HopEvidence, LongSegment, LoopEvidence, Pace, ShedNote, Witness};
 
 use super::*;
 use crate::gate::budget::{self, Options, owed};
@@ -320,4 +320,90 @@ fn a_loop_that_parks_aside_keeps_no_other_hop_from_failing() {
     );
     // Where it can hold the line back, nobody knows what it slept through.
     assert_eq!(word("block").1, "parked");
+}
+
+/// 5,000 messages at even times, of which some more were shed on that hop, noted from one millisecond to the next.
+fn shedding(hop: u32, sheds: &[(u64, u64)]) -> Evidence {
+    let messages = (0..5_000).map(|nth| message(1_000_000 + nth * 100_000, 0, 1_000));
+    let mut evidence = evidence(messages);
+    let notes = sheds.iter().map(|(at_ms, messages)| ShedNote {
+        since_ns: at_ms * 1_000_000,
+        at_ns: (at_ms + 1) * 1_000_000,
+        messages: *messages,
+        hop,
+    });
+    evidence.loops[0].sheds = notes.collect();
+    evidence
+}
+
+#[test]
+fn what_is_shed_while_the_host_does_nothing_makes_a_budget_fail() {
+    let budget = BudgetReport {
+        of: Of::Sojourn,
+        limits_ns: [(Quantile::P99.name(), 9_000)].into(),
+        lossless: false,
+    };
+    let judged = |evidence: &Evidence, hop: usize, parks: bool| {
+        let mut report = report(Some(20_000));
+        report.placement.truncate(1);
+        report.placement[0].planned.wait = if parks { "park" } else { "spin" }.to_owned();
+        let shed = evidence.loops[0].sheds.iter().map(|note| note.messages);
+        report.hops[hop].shed = [("full".into(), shed.sum())].into();
+        report.hops[hop].budget = Some(budget.clone());
+        let runs = vec![analyse(&report, evidence, &Given::default()); 3];
+        let name = report.hops[hop].name.clone();
+        let counts = |hop, of| {
+            let span = span(&runs[0], hop, of);
+            (span.shed, span.shed_clean)
+        };
+        let (of_hop, whole) = (counts(&name, "sojourn"), counts(END_TO_END, END_TO_END));
+        let verdicts = budget::judge(&runs, &owed(&runs), &Options::default());
+        let word = |hop: &str| verdicts.iter().find(|one| one.hop == hop).unwrap().word;
+        (of_hop, whole, [word(&name), word(END_TO_END)])
+    };
+    // A tenth, all along. What is shed at the end of the line never left it.
+    let sheds: Vec<(u64, u64)> = (1..=500).map(|at_ms| (at_ms, 1)).collect();
+    let all = judged(&shedding(1, &sheds), 1, false);
+    assert_eq!(all, ((500, 500), (500, 500), [Word::Fail; 2]));
+    // What is shed before might have come to nothing anyway.
+    let (of_hop, whole, words) = judged(&shedding(0, &sheds), 0, false);
+    assert_eq!((of_hop, whole), ((500, 500), (500, 0)));
+    assert_eq!(words, [Word::Fail, Word::Inconclusive]);
+    // Gaps in which it was shed, or a loop that sleeps and sees none: it can only keep the budget from passing.
+    let mut hit = shedding(1, &sheds);
+    hit.loops[0].segments = (1..=500)
+        .map(|at_ms| LongSegment {
+            start_ns: at_ms * 1_000_000 + 850_000,
+            len_ns: 20_000,
+            kind: Segment::Idle,
+            node: 0,
+            witness: None,
+        })
+        .collect();
+    let undecided = ((500, 0), (500, 0), [Word::Inconclusive; 2]);
+    assert_eq!(judged(&hit, 1, false), undecided);
+    assert_eq!(judged(&shedding(1, &sheds), 1, true), undecided);
+    // One slow core is enough as well.
+    let mut slow = shedding(1, &sheds);
+    let pace = |nth: u64| Pace {
+        at_ns: nth * 500_000,
+        took_ns: if nth.is_multiple_of(2) { 110 } else { 190 },
+    };
+    slow.loops[0].paces = (0..1_200).map(pace).collect();
+    assert_eq!(judged(&slow, 1, false).0, (500, 0));
+}
+
+#[test]
+fn what_the_warm_up_shed_is_not_clean() {
+    let given = Given {
+        warmup_ns: 100_000_000,
+        ..Given::default()
+    };
+    let sheds = [(99, 3), (100, 5), (200, 7)];
+    let mut report = report(None);
+    report.hops[1].shed = [("full".into(), 15)].into();
+    report.placement.truncate(1);
+    let run = analyse(&report, &shedding(1, &sheds), &given);
+    let span = span(&run, "stage->out", "sojourn");
+    assert_eq!((span.shed, span.shed_clean), (15, 12));
 }

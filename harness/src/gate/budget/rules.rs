@@ -492,22 +492,16 @@ impl<'a> Evidence<'a> {
             return said;
         }
         let clean_over = |(_, span, limit): &&(_, &SpanAnalysis, &LimitCounts)| {
-            limit.clean.k
-                + if self.owed.may_shed {
-                    0
-                } else {
-                    span.shed_clean
-                }
-                > 0
+            limit.clean.k + span.shed_clean > 0
         };
         let unknown = self
             .found
             .iter()
             .any(|(_, span, _)| span.shed > span.shed_clean);
         match self.found.iter().filter(clean_over).count() {
-            0 if unknown && !self.owed.may_shed => Said::inconclusive(
+            0 if unknown => Said::inconclusive(
                 "shed",
-                "messages were shed, and so took longer than any limit: more room, or a budget that allows it",
+                "messages were shed, and so took longer than any limit, while the host may have been the cause: more room, or a quantile such as p99_9",
             ),
             0 => self.own_doing(1.0).unwrap_or_else(|| {
                 let reason = format!(
@@ -522,7 +516,7 @@ impl<'a> Evidence<'a> {
             ),
             runs => Said::bad(
                 Word::Fail,
-                format!("clean frames took longer than {limit} in {runs} runs"),
+                format!("clean frames were shed or took longer than {limit} in {runs} runs"),
                 "see the blame of this hop for where the time goes",
             ),
         }
