@@ -187,6 +187,15 @@ impl Track {
         effects.iter().flatten().copied().collect()
     }
 
+    /// Those by which the word was said: a look that passed stands, whatever more blocks, made for other metrics, come to.
+    fn said_by(&self, state: State) -> Vec<Effect> {
+        let State::Passed(blocks) = state else {
+            return self.after(0);
+        };
+        let effects = self.effects.get(..blocks).unwrap_or(&self.effects);
+        effects.iter().flatten().copied().collect()
+    }
+
     fn tainted_share(samples: &[Sample]) -> f64 {
         let n: u64 = samples.iter().map(|sample| sample.n).sum();
         let clean: u64 = samples.iter().map(|sample| sample.n_clean).sum();
@@ -323,7 +332,7 @@ impl Comparison {
             if failing.contains(&at) && !look.null_is_off(allowed) {
                 self.states[at] = State::Failed(self.blocks);
             } else if look.head.high <= allowed || look.change_ns.high <= self.grain_ns() {
-                self.states[at] = State::Passed;
+                self.states[at] = State::Passed(self.blocks);
             }
         }
     }
@@ -339,7 +348,7 @@ impl Comparison {
 
     fn verdict(&self, at: usize) -> Verdict {
         let (metric, track) = (&self.metrics[at], &self.tracks[at]);
-        let effects = track.after(0);
+        let effects = track.said_by(self.states[at]);
         let look = Look::of(&effects);
         let sum = |value: fn(&Sample) -> u64| track.head.iter().map(value).sum();
         let mean_ns = |value: fn(&Sample) -> u64| {
@@ -417,13 +426,22 @@ impl Comparison {
             change(look.head.high),
             change(metric.allowed())
         );
+        let between = match self.states[at] {
+            State::Passed(blocks) if blocks < self.blocks => {
+                format!("{between}, after {blocks} blocks")
+            }
+            _ => between,
+        };
         match self.states[at] {
-            State::Passed if look.head.high <= metric.allowed() => Said::pass(Word::Pass, between),
-            State::Passed => Said::pass(
+            State::Passed(_) if look.head.high <= metric.allowed() => {
+                Said::pass(Word::Pass, between)
+            }
+            State::Passed(_) => Said::pass(
                 Word::Pass,
                 format!(
-                    "{between}; but in nanoseconds {:+.0}, and less than {:.0} is not told apart",
+                    "{between}; but in nanoseconds {:+.0} ({:+.0} at most), and less than {:.0} is not told apart",
                     look.change_ns.of.mean,
+                    look.change_ns.high,
                     self.grain_ns()
                 ),
             ),

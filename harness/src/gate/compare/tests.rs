@@ -169,6 +169,30 @@ fn a_slower_hop_fails_by_name_after_a_second_set() {
 }
 
 #[test]
+fn a_pass_keeps_the_interval_of_the_look_that_it_was_said_by() {
+    // The other hop needs a second set, in which this one becomes slower.
+    let later = |at: usize, arm: Arm, run: &mut RunAnalysis| {
+        if at >= LOOK_BLOCKS && arm == Arm::Head {
+            run.spans[0].clean.p99 = run.spans[0].clean.p99 * 3 / 2;
+        }
+    };
+    let (verdicts, blocks) = drive(&[hop("a->b", 1.0), hop("b->c", 1.2)], 7, later);
+    assert_eq!(blocks, 2 * LOOK_BLOCKS);
+    let passed = verdicts.iter().find(|one| one.hop == "a->b").unwrap();
+    let change = passed.change.unwrap();
+    assert_eq!(
+        (passed.word, change.blocks as usize),
+        (Word::Pass, LOOK_BLOCKS)
+    );
+    assert!(change.high <= change.allowed, "{change:?}");
+    assert!(
+        passed.reason.ends_with("after 12 blocks") && !passed.reason.contains("told apart"),
+        "{}",
+        passed.reason
+    );
+}
+
+#[test]
 fn a_fail_that_does_not_repeat_is_none() {
     let once = |at: usize, arm: Arm, run: &mut RunAnalysis| {
         if at < LOOK_BLOCKS && arm == Arm::Head {
