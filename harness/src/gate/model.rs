@@ -258,7 +258,7 @@ pub struct Slice {
     /// Those of them that no gap touched.
     #[serde(default)]
     pub slowed: u64,
-    /// Time lost to gaps, over all loops.
+    /// Time in which a gap lasted on some loop; where those of several overlap it counts once.
     pub gap_ns: u64,
     /// Messages shed on hops: noticed in it, up to a millisecond after they were.
     pub shed: u64,
