@@ -193,6 +193,15 @@ impl Passage {
     /// Marks a message that left the line.
     pub const LEFT: u16 = 1;
 
+    /// The longest span that its fields tell, in nanoseconds: 4.29 s. No limit from there on can be judged by it.
+    pub const SPAN_MAX_NS: u64 = u32::MAX as u64;
+
+    /// Whether it took longer than can be told, on its way to the hop or on it.
+    #[must_use]
+    pub const fn is_saturated(&self) -> bool {
+        self.origin_ns == u32::MAX || self.wait_ns == u32::MAX || self.service_ns == u32::MAX
+    }
+
     /// When it was due.
     #[must_use]
     pub const fn due_ns(&self) -> u64 {

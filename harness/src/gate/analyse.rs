@@ -59,11 +59,20 @@ pub struct Given {
 #[derive(Clone, Copy, Debug)]
 struct Taken {
     ns: u64,
+    /// Whether it took longer than that, and nobody knows by how much: it is over any limit.
+    is_saturated: bool,
     /// What it would have taken if only gaps had held it up.
     floor_ns: u64,
     /// For how long a stretch that nobody sees could have made it longer.
     exposed_ns: u64,
     touch: Touch,
+}
+
+impl Taken {
+    /// What is held against a limit.
+    fn limited_ns(&self) -> u64 {
+        if self.is_saturated { u64::MAX } else { self.ns }
+    }
 }
 
 /// Analyses a run.
@@ -126,7 +135,10 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
         .map(|(_, passage)| {
             let due_ns = passage.due_ns();
             let touch = host.touch(passage, due_ns, None);
-            floors.taken(passage.end_to_end_ns(), due_ns, touch)
+            Taken {
+                is_saturated: passage.is_saturated(),
+                ..floors.taken(passage.end_to_end_ns(), due_ns, touch)
+            }
         })
         .collect();
     let objective = report.end_to_end.budget.as_ref();
@@ -249,9 +261,9 @@ fn sheds_clean(report: &Report, evidence: &Evidence, host: &Host<'_>, from_ns: u
 
 /// The limit on P99 less P50: frames that lie above the median by more than it.
 fn jitter(taken: &[Taken], whole: &SpanAnalysis, limit_ns: u64) -> LimitCounts {
-    let all: Vec<u64> = taken.iter().map(|frame| frame.ns).collect();
+    let all: Vec<u64> = taken.iter().map(Taken::limited_ns).collect();
     let clean = taken.iter().filter(|frame| frame.touch.is_clean());
-    let clean: Vec<u64> = clean.map(|frame| frame.ns).collect();
+    let clean: Vec<u64> = clean.map(Taken::limited_ns).collect();
     LimitCounts {
         quantile: JITTER.to_owned(),
         limit_ns,
@@ -278,6 +290,7 @@ fn variation(left: &[(usize, &Passage)], taken: &[Taken], evidence: &Evidence) -
             let (one, next) = (pair[0].1, pair[1].1);
             Taken {
                 ns: next.ns.abs_diff(one.ns),
+                is_saturated: next.is_saturated || one.is_saturated,
                 floor_ns: next.floor_ns.abs_diff(one.floor_ns),
                 exposed_ns: next.ns.saturating_add(one.ns),
                 touch: next.touch.worse(one.touch),
@@ -353,6 +366,7 @@ impl<'a> Floors<'a> {
         let met = self.gaps.first_seen_at(since_ns);
         Taken {
             ns,
+            is_saturated: false,
             floor_ns: met.map_or(0, |gap| gap.end_ns - since_ns),
             exposed_ns: ns,
             touch,
@@ -366,24 +380,26 @@ impl<'a> Floors<'a> {
         limits: Option<&BTreeMap<&'static str, u64>>,
     ) -> SpanAnalysis {
         let raw: Vec<u64> = taken.iter().map(|frame| frame.ns).collect();
-        let clean = || taken.iter().filter(|frame| frame.touch.is_clean());
+        let clean_ones = || taken.iter().filter(|frame| frame.touch.is_clean());
         // A stretch makes a frame longer if it falls into the span itself.
-        let exposed_ns: u64 = clean().map(|frame| frame.exposed_ns).sum();
-        let clean: Vec<u64> = clean().map(|frame| frame.ns).collect();
+        let exposed_ns: u64 = clean_ones().map(|frame| frame.exposed_ns).sum();
+        let clean: Vec<u64> = clean_ones().map(|frame| frame.ns).collect();
         let mean_ns = exposed_ns as f64 / clean.len().max(1) as f64;
         let halves = [&clean[..clean.len() / 2], &clean[clean.len() / 2..]].map(|half| {
             let mut half = half.to_vec();
             half.sort_unstable();
             quantile(&half, 0.5)
         });
+        let limited: Vec<u64> = taken.iter().map(Taken::limited_ns).collect();
+        let limited_clean: Vec<u64> = clean_ones().map(Taken::limited_ns).collect();
         let counts = limits
             .into_iter()
             .flatten()
             .map(|(name, limit_ns)| LimitCounts {
                 quantile: (*name).to_owned(),
                 limit_ns: *limit_ns,
-                raw: exceedances(&raw, *limit_ns),
-                clean: exceedances(&clean, *limit_ns),
+                raw: exceedances(&limited, *limit_ns),
+                clean: exceedances(&limited_clean, *limit_ns),
                 ..LimitCounts::default()
             });
         let limits = counts.collect();

@@ -407,3 +407,23 @@ fn what_the_warm_up_shed_is_not_clean() {
     let span = span(&run, "stage->out", "sojourn");
     assert_eq!((span.shed, span.shed_clean), (15, 12));
 }
+
+#[test]
+fn what_took_longer_than_can_be_told_is_over_any_limit() {
+    let messages = (1..=1_000).map(|nth| {
+        let [first, mut second] = message(nth * 100_000, 0, 1_000);
+        second.service_ns = u32::MAX;
+        [first, second]
+    });
+    let given = Given {
+        jitter_ns: Some(1_000),
+        ipdv_ns: Some(1_000),
+        ..Given::default()
+    };
+    let run = analyse(&report(None), &evidence(messages), &given);
+    let of_line = [(END_TO_END, END_TO_END, 1_000), (LINE, IPDV, 999)];
+    for (hop, of, n) in of_line {
+        let limit = &span(&run, hop, of).limits[0];
+        assert_eq!((limit.raw.n, limit.raw.k), (n, n), "{of}: all look alike");
+    }
+}
