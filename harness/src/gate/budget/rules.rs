@@ -501,7 +501,7 @@ impl<'a> Evidence<'a> {
         match self.found.iter().filter(clean_over).count() {
             0 if unknown => Said::inconclusive(
                 "shed",
-                "messages were shed, and so took longer than any limit, while the host may have been the cause: more room, or a quantile such as p99_9",
+                "messages were shed, which is over any limit, and the host may have been the cause: more room, or a quantile such as p99_9",
             ),
             0 => self.own_doing(1.0).unwrap_or_else(|| {
                 let reason = format!(
