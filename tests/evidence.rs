@@ -221,6 +221,9 @@ fn every_shed_message_is_noted_once_and_in_time() {
     assert_eq!(notes.iter().map(|note| note.messages).sum::<u64>(), shed);
     assert!(notes.iter().all(|note| note.at_ns >= evidence.began_ns));
     assert!(notes.is_sorted_by_key(|note| note.at_ns));
+    let in_order = |note: &&hopline::budget::ShedNote| note.hop == 0 && note.since_ns < note.at_ns;
+    assert!(notes.iter().all(in_order));
+    assert!(notes.windows(2).all(|two| two[0].at_ns <= two[1].since_ns));
 }
 
 #[test]

@@ -10,13 +10,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hopline::base::limits::CONFIG_BYTES_MAX;
+use hopline::base::units::Span;
+use hopline::budget::{Budget, Passage};
 use hopline::config::{
-    Case, CaseFiles, Content as Made, Feed, FeedMode, HopSetting, Load, LoadChange, Overrides,
+    Case, CaseFiles, Content as Made, Feed, FeedMode, HopSetting, Load, LoadChange, Overrides, Slo,
     SourceText, Via,
 };
 use hopline::feed::synthetic::Mix;
 use hopline::feed::{Arrivals, Shape as LoadShape, SyntheticSpec};
 use hopline::host::{Host, Pin, usable_threads};
+use hopline::topology::draft::Draft;
 use hopline::topology::problem::{closest, list};
 use hopline::topology::{Line, Problem, Problems, Registry};
 
@@ -109,6 +112,39 @@ pub(crate) fn load(registry: &Registry, shape: &Shape, inline: bool) -> Result<R
 /// while the host had the loop's core would look as if nothing had happened to them.
 pub(crate) fn load_judged(registry: &Registry, shape: &Shape) -> Result<Ready, Failure> {
     load_as(registry, shape, false, true)
+}
+
+/// That no limit is longer than what a judged run notes of a message: a longer one would hold whatever the message took.
+fn can_be_judged(draft: &Draft, slo: &Slo) -> Result<(), Failure> {
+    let of = |budget: &Budget| {
+        let limits = budget.limits().iter();
+        limits
+            .map(|one| (one.quantile.name(), one.limit_ns))
+            .collect::<Vec<_>>()
+    };
+    let of_hops = draft.hops.iter().filter_map(|hop| {
+        let budget = hop.hop.budget.as_ref()?;
+        Some((format!("[hop.\"{}\"]", hop.name()), of(budget)))
+    });
+    // An objective from end to end as long as that is refused by the line's own check.
+    let jitter = slo.jitter_ns.map(|ns| ("jitter", ns));
+    let of_line = jitter.into_iter().chain(slo.ipdv_ns.map(|ns| ("ipdv", ns)));
+    let all = of_hops.chain([("[slo]".to_owned(), of_line.collect())]);
+    for (table, limits) in all {
+        for (name, limit_ns) in limits {
+            if limit_ns >= Passage::SPAN_MAX_NS {
+                return Err(Failure::usage(
+                    format!(
+                        "{name} in {table} of budget.toml is {}, and a judged run tells spans of a message up to {} apart",
+                        Span(limit_ns),
+                        Span(Passage::SPAN_MAX_NS)
+                    ),
+                    "write a shorter one for bench and gate; `hopline run` counts what is over it",
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn load_as(
@@ -211,6 +247,9 @@ fn load_as(
     let made_up = case
         .sources()
         .any(|source| load.is_some() && !is_input(source.name()));
+    if arrival_stamps {
+        can_be_judged(&draft, case.slo())?;
+    }
     let nodes = draft.nodes.len();
     let pins = draft.placement.pin != Pin::Off;
     let line = draft.check()?;
@@ -531,6 +570,39 @@ mod tests {
             assert_eq!(failure.exit, crate::exit::Exit::Usage);
             assert!(failure.to_string().contains(words), "{failure}");
         }
+    }
+
+    #[test]
+    fn a_limit_that_no_judged_run_can_tell_is_refused_there_and_only_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("line.toml", BUILT_IN[0].line);
+        write("load.toml", BUILT_IN[0].load);
+        let registry = hopline::adapter::register(Registry::new());
+        let registry = hopline::stages::register(registry);
+        let shape = Shape::of(folder.path().to_str().unwrap());
+        for (budget, words) in [
+            (
+                "[slo]\njitter = \"4.3s\"",
+                "jitter in [slo] of budget.toml is 4.3",
+            ),
+            ("[slo]\nipdv = \"1h\"", "ipdv in [slo]"),
+            (
+                "[hop.\"book->signal\"]\nmax = \"10s\"",
+                "max in [hop.\"book->signal\"]",
+            ),
+        ] {
+            write("budget.toml", budget);
+            let failure = load_judged(&registry, &shape).err().unwrap();
+            assert_eq!(failure.exit, crate::exit::Exit::Usage);
+            assert!(failure.to_string().contains(words), "{failure}");
+            if let Err(failure) = load(&registry, &shape, false) {
+                panic!("{budget}: {failure}");
+            }
+        }
+        write("budget.toml", "[slo]\np99 = \"4.2s\"");
+        assert!(load_judged(&registry, &shape).is_ok());
     }
 
     #[test]

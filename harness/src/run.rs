@@ -87,7 +87,8 @@ pub(crate) fn measured(
     passages: Option<usize>,
 ) -> Result<Done, Failure> {
     if let Some(messages) = passages {
-        ready.line.note_evidence(messages);
+        let span_ns = options.most.map_or(0, nanoseconds);
+        ready.line.note_evidence_for(messages, span_ns);
     }
     // A measured run has nothing to show for a part of itself: the first signal kills it.
     let signalled = match passages {

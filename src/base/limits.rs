@@ -166,8 +166,12 @@ pub const IDLE_FLOOR_NS: u64 = 500;
 /// loop's time, and most whiles for which a neighbour slows a core down are longer (50 us to seconds, as seen here).
 pub const PACE_NS: u64 = 50_000;
 
-/// Such looks that a judged loop notes: 26 s of them, 8 MiB.
+/// Such looks that a judged loop notes beyond those of the run, if its length is known: 26 s of them, 8 MiB.
 pub const PACE_LOG: usize = 1 << 19;
+
+/// Most such looks that a judged loop notes: seven minutes of them, 128 MiB. What has no room is counted, and the run is not
+/// judged.
+pub const PACE_LOG_MAX: usize = 1 << 23;
 
 /// From how long on the kernel is asked about a handler, a send or a chore, in nanoseconds: a question costs 1.5 us.
 pub const SUSPECT_NS: u64 = 3_000;

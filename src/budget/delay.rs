@@ -13,8 +13,8 @@
 //! Where a log had no room, all that is held and all that comes until the logs are whole again is *not judged*, as is what
 //! follows until the line is empty.
 //!
-//! Invariant: with whole logs and no message overdue the answers are those of [`taint`](super::taint) over the whole run, in
-//! whatever pieces the logs arrive; and what is held is bounded.
+//! Invariant: with whole logs, no message overdue and the same gaps the answers are those of [`taint`](super::taint) over the whole
+//! run, in whatever pieces the logs arrive; and what is held is bounded.
 
 use std::collections::VecDeque;
 

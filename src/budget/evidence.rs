@@ -134,14 +134,18 @@ pub struct Pace {
     pub took_ns: u32,
 }
 
-/// Messages that a loop's nodes shed.
+/// Messages that a loop's nodes shed on a hop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShedNote {
+    /// When it was last looked before: they were shed after that. 0 before the first look.
+    pub since_ns: u64,
     /// When it was noticed, in nanoseconds of the line's clock: with the loop's chores, a millisecond after the fact at most, or
     /// a turn if that was longer.
     pub at_ns: u64,
-    /// Messages that were shed since the note before.
+    /// Messages that were shed on that hop since the note before.
     pub messages: u64,
+    /// The hop, by its place among those of [`Evidence`]: that whose ring it is, where several share one.
+    pub hop: u32,
 }
 
 /// What a loop noted.
@@ -188,6 +192,15 @@ pub struct Passage {
 impl Passage {
     /// Marks a message that left the line.
     pub const LEFT: u16 = 1;
+
+    /// The longest span that its fields tell, in nanoseconds: 4.29 s. No limit from there on can be judged by it.
+    pub const SPAN_MAX_NS: u64 = u32::MAX as u64;
+
+    /// Whether it took longer than can be told, on its way to the hop or on it.
+    #[must_use]
+    pub const fn is_saturated(&self) -> bool {
+        self.origin_ns == u32::MAX || self.wait_ns == u32::MAX || self.service_ns == u32::MAX
+    }
 
     /// When it was due.
     #[must_use]

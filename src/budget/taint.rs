@@ -40,9 +40,6 @@ const UNUSUAL_NS: u64 = 1_000;
 /// nanoseconds. Less than what lies between the messages of any line that is ever empty.
 const RECEPTION_NS: u64 = 2_000;
 
-/// How many gaps back one that still lasts is looked for: as many as there may be loops.
-const LOOPS_LOOKED_BACK: usize = 64;
-
 /// A span of time, in nanoseconds of the line's clock; the end is not part of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Interval {
@@ -131,6 +128,12 @@ pub struct Gaps {
     pub own: Vec<Interval>,
     /// Extended until the line was empty again, disjoint and sorted.
     pub extended: Vec<Interval>,
+    /// For each of `seen`, which of them so far ends last.
+    last_so_far: Vec<Interval>,
+    /// The time of `seen`, disjoint and sorted.
+    lost: Vec<Interval>,
+    /// For each of `lost`, how much time lies in those before it.
+    lost_before_ns: Vec<u64>,
 }
 
 impl Gaps {
@@ -154,10 +157,29 @@ impl Gaps {
         more.iter().for_each(|gap| sort(*gap, None, false));
         own.sort_unstable();
         let busy = busy_spans(evidence);
-        Gaps {
-            own,
-            ..Gaps::lasting(seen, &busy)
-        }
+        let mut gaps = Gaps::lasting(seen, &busy);
+        gaps.own = own;
+        gaps.look_up();
+        gaps
+    }
+
+    /// Makes what a run asks for by points in time.
+    fn look_up(&mut self) {
+        let mut last = Interval::default();
+        let so_far = self.seen.iter().map(|gap| {
+            if gap.end_ns > last.end_ns {
+                last = *gap;
+            }
+            last
+        });
+        self.last_so_far = so_far.collect();
+        self.lost = union(self.seen.clone());
+        let mut sum_ns = 0;
+        let before = self.lost.iter().map(|span| {
+            sum_ns += span.len_ns();
+            sum_ns - span.len_ns()
+        });
+        self.lost_before_ns = before.collect();
     }
 
     /// Gaps as they were seen, each lasting until the line is empty again. `busy` are the spans in which it is not, disjoint
@@ -169,7 +191,7 @@ impl Gaps {
         Gaps {
             extended: union(seen.iter().map(extend).collect()),
             seen,
-            own: Vec::new(),
+            ..Gaps::default()
         }
     }
 
@@ -211,23 +233,21 @@ impl Gaps {
     #[must_use]
     pub fn first_seen_at(&self, at_ns: u64) -> Option<Interval> {
         let behind = self.seen.partition_point(|gap| gap.start_ns <= at_ns);
-        // Gaps of different loops overlap; a few back is far enough, since those of one loop do not.
-        let near = self.seen[behind.saturating_sub(LOOPS_LOOKED_BACK)..behind].iter();
-        near.filter(|gap| gap.end_ns > at_ns)
-            .max_by_key(|gap| gap.end_ns)
-            .copied()
+        let last = self.last_so_far.get(behind.checked_sub(1)?)?;
+        (last.end_ns > at_ns).then_some(*last)
     }
 
-    /// Nanoseconds of gaps, as they were seen, in a span; where gaps of two loops overlap both count.
+    /// Nanoseconds of gaps, as they were seen, in a span; where gaps of several loops overlap they count once.
     #[must_use]
     pub fn time_in(&self, from_ns: u64, until_ns: u64) -> u64 {
-        let inside = |gap: &Interval| {
-            gap.end_ns
-                .min(until_ns)
-                .saturating_sub(gap.start_ns.max(from_ns))
+        let before = |at_ns: u64| {
+            let begun = self.lost.partition_point(|span| span.start_ns < at_ns);
+            begun.checked_sub(1).map_or(0, |at| {
+                let span = self.lost[at];
+                self.lost_before_ns[at] + span.end_ns.min(at_ns) - span.start_ns
+            })
         };
-        let before_end = self.seen.partition_point(|gap| gap.start_ns < until_ns);
-        self.seen[..before_end].iter().map(inside).sum()
+        before(until_ns).saturating_sub(before(from_ns))
     }
 }
 
@@ -470,6 +490,33 @@ mod tests {
         let extended = [(0, 15_000), (11_000, 40_000), (24_000, 40_000)];
         let extended = extended.map(|(from, until)| gaps.extended_in(from, until));
         assert_eq!(extended, [5_000, 13_000, 0]);
+    }
+
+    #[test]
+    fn a_long_gap_is_found_behind_any_number_of_short_ones_and_time_of_two_loops_counts_once() {
+        // One loop is away from 1 to 11 ms; another one for 1 us of each 20 meanwhile, 500 times.
+        let short =
+            (0..500).map(|nth| segment(1_000_000 + nth * 20_000, 1_000, Segment::Idle, None));
+        let mut evidence = run(short.collect(), Vec::new());
+        let long = run(
+            vec![segment(1_000_000, 10_000_000, Segment::Idle, None)],
+            Vec::new(),
+        );
+        evidence.loops.extend(long.loops);
+        let gaps = Gaps::find(&evidence, &[]);
+        let until = |at_ns| gaps.first_seen_at(at_ns).map(|gap| gap.end_ns);
+        assert_eq!(gaps.seen.len(), 501);
+        assert_eq!(until(10_500_500), Some(11_000_000));
+        assert_eq!(
+            (until(1_000_000), until(999_999), until(11_000_000)),
+            (Some(11_000_000), None, None)
+        );
+        assert_eq!(gaps.time_in(0, u64::MAX), 10_000_000);
+        assert_eq!(gaps.time_in(2_000_000, 2_000_700), 700);
+        assert_eq!(
+            (gaps.time_in(0, 1_000_000), gaps.time_in(12_000_000, 5)),
+            (0, 0)
+        );
     }
 
     #[test]

@@ -15,16 +15,16 @@ use std::sync::{Arc, OnceLock};
 
 use crate::base::Counter;
 use crate::base::limits::{
-    BLAME_FROM_NS, GAP_LOG_SEGMENTS, IDLE_FLOOR_NS, PACE_LOG, PACE_NS, PASSAGES_TOLD,
-    SEGMENTS_TOLD, SUSPECT_NS,
+    BLAME_FROM_NS, GAP_LOG_SEGMENTS, IDLE_FLOOR_NS, PACE_NS, PASSAGES_TOLD, SEGMENTS_TOLD,
+    SUSPECT_NS,
 };
 use crate::budget::taint::{Interval, Thresholds};
-use crate::budget::{
-    HopCounters, LongSegment, LoopEvidence, Pace, Passage, Segment, ShedNote, Witness,
-};
+use crate::budget::{HopCounters, LongSegment, LoopEvidence, Passage, Segment, Witness};
 use crate::host::ThreadUse;
 use crate::ring::spsc;
 
+use super::paces::Paces;
+use super::sheds::Sheds;
 use super::short::Short;
 
 /// Chores between two looks at what idle turns take: a scan of a thousand buckets takes half a microsecond.
@@ -36,11 +36,17 @@ const IDLE_TURNS_MIN: u64 = 10_000;
 /// The highest floor: the longest threshold of a gap is no lower.
 const IDLE_FLOOR_MAX_NS: u64 = 5_000;
 
-/// Most notes of sheds, at most one for each of the loop's chores: a minute of them. What comes later is added to the last.
-const SHED_NOTES: usize = 1 << 16;
-
 /// Where a log is left at the end.
 pub(crate) type Shelf<T> = Arc<OnceLock<T>>;
+
+/// For how much there is room in what is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Messages of each hop.
+    pub(crate) messages: usize,
+    /// How long the line is to run, in nanoseconds; 0 where nobody knows.
+    pub(crate) span_ns: u64,
+}
 
 /// Whether and how the loops and hops of a line note what a verdict is made from.
 #[derive(Debug, Default)]
@@ -48,8 +54,8 @@ pub(crate) enum Notes {
     /// Nothing is noted.
     #[default]
     Nothing,
-    /// Each hop keeps its first so many messages, each loop its long segments, for the end.
-    Kept(usize),
+    /// Each hop keeps its first messages, each loop its long segments, for the end.
+    Kept(Room),
     /// All of it is told to one who reads while the line runs; beside the line's own loops these tell.
     Told(Vec<Ear<Told>>),
 }
@@ -163,41 +169,6 @@ impl Meter {
     }
 }
 
-/// How fast the core runs, looked at every [`PACE_NS`].
-#[derive(Debug)]
-struct Paces {
-    log: Vec<Pace>,
-    lost: u64,
-}
-
-impl Paces {
-    fn new() -> Paces {
-        let touched = Pace {
-            at_ns: 1,
-            ..Pace::default()
-        };
-        let mut log = vec![touched; PACE_LOG];
-        log.clear();
-        Paces { log, lost: 0 }
-    }
-
-    fn clear(&mut self) {
-        self.log.clear();
-        self.lost = 0;
-    }
-
-    fn note(&mut self, at_ns: u64, took_ns: u64) {
-        if self.log.len() < self.log.capacity() {
-            self.log.push(Pace {
-                at_ns,
-                took_ns: u32::try_from(took_ns).unwrap_or(u32::MAX),
-            });
-        } else {
-            self.lost += 1;
-        }
-    }
-}
-
 /// What a loop that is judged has.
 #[derive(Debug)]
 struct Noting {
@@ -231,10 +202,7 @@ struct Kept {
     segments: Vec<LongSegment>,
     lost: u64,
     paces: Paces,
-    /// The hops that the loop's nodes offer to, and what they had shed when it was last looked at.
-    offers: Vec<Arc<HopCounters>>,
-    shed: u64,
-    sheds: Vec<ShedNote>,
+    sheds: Sheds,
     shelf: Shelf<LoopEvidence>,
 }
 
@@ -272,12 +240,13 @@ impl LoopLog {
         }
     }
 
-    /// A log that is left on that shelf, of a loop whose nodes offer to those hops, with room for a segment of each of so many
-    /// messages and [`GAP_LOG_SEGMENTS`]. Call it before the run: it allocates and touches its memory.
+    /// A log that is left on that shelf, of a loop whose nodes offer to those hops (with their places in
+    /// the line), with room for a segment of each message that
+    /// a hop has room for, and [`GAP_LOG_SEGMENTS`]. Call it before the run: it allocates and touches its memory.
     pub(crate) fn on(
         shelf: Shelf<LoopEvidence>,
-        offers: Vec<Arc<HopCounters>>,
-        messages: usize,
+        offers: impl Iterator<Item = (usize, Arc<HopCounters>)>,
+        room: Room,
     ) -> LoopLog {
         let nothing = LongSegment {
             start_ns: 0,
@@ -286,23 +255,15 @@ impl LoopLog {
             node: 0,
             witness: None,
         };
-        let mut segments = vec![nothing; GAP_LOG_SEGMENTS + messages];
+        let mut segments = vec![nothing; GAP_LOG_SEGMENTS + room.messages];
         segments.clear();
-        let none = ShedNote {
-            at_ns: 1,
-            messages: 1,
-        };
-        let mut sheds = vec![none; SHED_NOTES];
-        sheds.clear();
         LoopLog {
             pace_at_ns: 0,
             ..LoopLog::to(Listener::Shelf(Box::new(Kept {
                 segments,
                 lost: 0,
-                paces: Paces::new(),
-                offers,
-                shed: 0,
-                sheds,
+                paces: Paces::over(room.span_ns),
+                sheds: Sheds::of(offers),
                 shelf,
             })))
         }
@@ -463,21 +424,8 @@ impl LoopLog {
 
     /// Notes what was shed since the last call: a few loads where nothing was. For the loop's housekeeping.
     pub(crate) fn note_sheds(&mut self, now_ns: u64) {
-        let Some(Listener::Shelf(kept)) = self.noting.as_mut().map(|noting| &mut noting.to) else {
-            return;
-        };
-        let shed = kept.offers.iter().map(|hop| hop.shed_total()).sum();
-        let messages = shed - core::mem::replace(&mut kept.shed, shed);
-        if messages == 0 {
-            return;
-        }
-        let is_full = kept.sheds.len() == kept.sheds.capacity();
-        match kept.sheds.last_mut().filter(|_| is_full) {
-            Some(last) => last.messages += messages,
-            None => kept.sheds.push(ShedNote {
-                at_ns: now_ns,
-                messages,
-            }),
+        if let Some(Listener::Shelf(kept)) = self.noting.as_mut().map(|noting| &mut noting.to) {
+            kept.sheds.note(now_ns);
         }
     }
 
@@ -516,7 +464,7 @@ impl LoopLog {
                 idle_turns: noting.idle.total,
                 paces: kept.paces.log,
                 paces_lost: kept.paces.lost,
-                sheds: kept.sheds,
+                sheds: kept.sheds.notes,
             });
         }
     }
@@ -626,7 +574,7 @@ mod tests {
     #[test]
     fn only_long_segments_are_noted_and_some_with_a_witness() {
         let shelf = Shelf::default();
-        let mut log = LoopLog::on(shelf.clone(), Vec::new(), 0);
+        let mut log = LoopLog::on(shelf.clone(), std::iter::empty(), Room::default());
         log.begin();
         assert!(!log.is_long(Segment::Idle, IDLE_FLOOR_NS - 1));
         assert!(log.is_long(Segment::Idle, IDLE_FLOOR_NS));
@@ -643,35 +591,5 @@ mod tests {
             .collect();
         assert_eq!(witnesses, [false, true]);
         assert_eq!((evidence.segments[1].len_ns, evidence.lost), (7_000, 0));
-    }
-
-    #[test]
-    fn sheds_are_noted_when_they_are_noticed_and_none_twice() {
-        use crate::base::Shed;
-
-        let shelf = Shelf::default();
-        let hops: Vec<Arc<HopCounters>> = (0..2).map(|_| Arc::default()).collect();
-        let mut log = LoopLog::on(shelf.clone(), hops.clone(), 0);
-        log.begin();
-        log.note_sheds(10);
-        hops[0].shed(0, Shed::Full);
-        hops[1].shed(0, Shed::Rejected);
-        log.note_sheds(20);
-        log.note_sheds(30);
-        for at_ns in 0..SHED_NOTES as u64 + 3 {
-            hops[1].shed(0, Shed::Full);
-            log.note_sheds(40 + at_ns);
-        }
-        log.hand_over(std::iter::empty());
-        let sheds = &shelf.get().unwrap().sheds;
-        let first = ShedNote {
-            at_ns: 20,
-            messages: 2,
-        };
-        assert_eq!((sheds[0], sheds[1].messages), (first, 1));
-        assert_eq!(
-            (sheds.len(), sheds[SHED_NOTES - 1].messages),
-            (SHED_NOTES, 5)
-        );
     }
 }

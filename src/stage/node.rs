@@ -299,7 +299,7 @@ pub trait Node: Send {
 mod tests {
     use super::*;
     use crate::base::limits::BLAME_FROM_NS;
-    use crate::stage::log::Shelf;
+    use crate::stage::log::{Room, Shelf};
 
     #[test]
     fn a_processor_that_is_taken_away_while_the_kernel_is_asked_is_a_gap() {
@@ -307,7 +307,7 @@ mod tests {
             let (clock, time) = Clock::virtual_at(100_000);
             time.set_tick_ns(tick_ns);
             let shelf = Shelf::default();
-            let mut log = LoopLog::on(shelf.clone(), Vec::new(), 0);
+            let mut log = LoopLog::on(shelf.clone(), std::iter::empty(), Room::default());
             log.begin();
             let regimes = Regimes::default();
             let mut io = Driver::real().unwrap();

@@ -6,6 +6,9 @@
 //!   hops ─ every message ───────────────────→ rings ──┘
 //! ```
 //!
+//! Gaps that the program makes itself on another core are not told from the host's here, as they are over a whole run: that needs
+//! what handlers usually take. Slow cores are not looked for either.
+//!
 //! Nothing waits for the one who listens: what a ring has no room for is counted, and what may be wrong for it is not judged.
 //!
 //! Invariant: a loop says how far it is after it has told what was before, and it is heard before its hops are: so all that

@@ -143,7 +143,7 @@ impl Line {
         let planned_bytes = plan.memory_bytes;
         let wish = self.placement.memory;
         let kept = match self.notes {
-            Notes::Kept(messages) => Some(messages),
+            Notes::Kept(room) => Some(room),
             _ => None,
         };
         let meters = match &mut self.notes {
@@ -206,17 +206,17 @@ impl Line {
             let counters = Arc::new(LoopCounters::default());
             let shelf = Shelf::default();
             let mut log = LoopLog::off();
-            if let Some(messages) = kept {
+            if let Some(room) = kept {
                 // A ring that several hops share has one offering side, which is the first one's.
                 let hops = planned
                     .at
                     .iter()
                     .flat_map(|node| &node_views[*node].outputs);
                 let offers = hops
-                    .map(|hop| &hop_views[*hop])
-                    .filter(|hop| hop.shares.is_none())
-                    .map(|hop| hop.offers.clone());
-                log = LoopLog::on(Shelf::clone(&shelf), offers.collect(), messages);
+                    .map(|hop| (*hop, &hop_views[*hop]))
+                    .filter(|(_, hop)| hop.shares.is_none())
+                    .map(|(at, hop)| (at, hop.offers.clone()));
+                log = LoopLog::on(Shelf::clone(&shelf), offers, room);
             } else if let Some(ears) = &mut ears
                 && let Some((told, ear)) = LoopLog::told()
             {

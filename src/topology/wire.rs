@@ -189,8 +189,8 @@ pub(crate) fn wire(
             let mut ear = None;
             match notes {
                 Notes::Nothing => {}
-                Notes::Kept(messages) => {
-                    rx = rx.logged(HopLog::on(messages, Shelf::clone(&shelf)), mark);
+                Notes::Kept(room) => {
+                    rx = rx.logged(HopLog::on(room.messages, Shelf::clone(&shelf)), mark);
                 }
                 Notes::Told(_) => {
                     if let Some((log, hears)) = HopLog::told() {

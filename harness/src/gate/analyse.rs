@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 
 use hopline::budget::pace::Slowed;
+use hopline::budget::report::HopReport;
 use hopline::budget::taint::{Gaps, Interval, Thresholds, is_own};
 use hopline::budget::{Evidence, LoopEvidence, Of, Passage, Quantile, Segment};
 use hopline::topology::Report;
@@ -25,6 +26,7 @@ use super::model::{
     END_TO_END, GeneratorAnalysis, IPDV, LINE, LedgerAnalysis, LimitCounts, LoopAnalysis,
     RESIDENCE, RunAnalysis, SCHEMA, SpanAnalysis,
 };
+use super::path::Paths;
 use super::spans::{encoded, exceedances, quantile, quantiles};
 use super::timeline::{Due, timeline};
 use super::touch::{Host, Touch, consumer_loop};
@@ -57,11 +59,20 @@ pub struct Given {
 #[derive(Clone, Copy, Debug)]
 struct Taken {
     ns: u64,
+    /// Whether it took longer than that, and nobody knows by how much: it is over any limit.
+    is_saturated: bool,
     /// What it would have taken if only gaps had held it up.
     floor_ns: u64,
     /// For how long a stretch that nobody sees could have made it longer.
     exposed_ns: u64,
     touch: Touch,
+}
+
+impl Taken {
+    /// What is held against a limit.
+    fn limited_ns(&self) -> u64 {
+        if self.is_saturated { u64::MAX } else { self.ns }
+    }
 }
 
 /// Analyses a run.
@@ -77,6 +88,8 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
     let host = Host::new(evidence, &gaps, exposure_ns, from_ns, given.usual_work_ns);
     let floors = Floors::new(evidence, &gaps, from_ns, until_ns);
     let causes = Causes::new(evidence, &gaps);
+    let paths = Paths::new(report, evidence);
+    let sheds_clean = sheds_clean(report, evidence, &host, from_ns);
     let mut spans = Vec::new();
     for (at, (hop, reported)) in evidence.hops.iter().zip(&report.hops).enumerate() {
         let passages: Vec<&Passage> = hop.passages.iter().filter(measured).collect();
@@ -101,9 +114,12 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
             let budget = reported.budget.as_ref().filter(|budget| budget.of == of);
             let limits = budget.map(|budget| &budget.limits_ns);
             let mut span = floors.span((&hop.name, of.name()), &taken, limits);
-            // Those of the warm-up count too: what was shed is never overlooked. When it was shed is not known, so none of it
-            // counts as clean: it can keep a budget from passing, and not make it fail.
+            // Those of the warm-up count too: what was shed is never overlooked. It keeps a budget from passing, and only
+            // what was shed while the host did nothing makes it fail.
             span.shed = reported.shed.values().sum();
+            span.shed_clean = sheds_clean[at].min(span.shed);
+            span.log_lost = hop.lost;
+            span.loops = paths.of(at, of);
             if of == Of::Sojourn {
                 span.blame = causes.of_tail(at, &passages, span.raw.p99);
             }
@@ -119,7 +135,10 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
         .map(|(_, passage)| {
             let due_ns = passage.due_ns();
             let touch = host.touch(passage, due_ns, None);
-            floors.taken(passage.end_to_end_ns(), due_ns, touch)
+            Taken {
+                is_saturated: passage.is_saturated(),
+                ..floors.taken(passage.end_to_end_ns(), due_ns, touch)
+            }
         })
         .collect();
     let objective = report.end_to_end.budget.as_ref();
@@ -141,6 +160,13 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
         .map(|source| source.kernel_dropped)
         .sum();
     whole.shed = dropped + report.hops.iter().map(|hop| hop.shed_once()).sum::<u64>();
+    // A message that was shed further up might have been filtered out, or left by another way.
+    let last = report.hops.iter().zip(&evidence.hops).zip(&sheds_clean);
+    let last = last.filter(|((_, hop), _)| hop.passages.iter().any(Passage::has_left));
+    let by_ring: BTreeMap<&str, u64> = last
+        .map(|((reported, _), clean)| (ring(reported), *clean))
+        .collect();
+    whole.shed_clean = by_ring.values().sum::<u64>().min(whole.shed);
     let worst = blame::worst(&causes, &ways, &left, from_ns);
     for frame in &worst {
         *whole.blame.entry(frame.cause.clone()).or_default() += 1;
@@ -162,6 +188,15 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
     let limit = given.ipdv_ns.map(|ns| (Quantile::P99.name(), ns));
     let limits = limit.map(|limit| BTreeMap::from([limit]));
     spans.push(floors.span((LINE, IPDV), &varied, limits.as_ref()));
+    // What leaves, the ways there, and for how long a gap lasts are made of all hops.
+    let lost = evidence.hops.iter().map(|hop| hop.lost).sum();
+    for span in spans
+        .iter_mut()
+        .filter(|span| [END_TO_END, LINE].contains(&&*span.hop))
+    {
+        span.log_lost = lost;
+        span.loops = paths.all();
+    }
     let mut notes = lost_words(evidence);
     if lost_ways > 0 {
         let of = left.len();
@@ -206,11 +241,29 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
     }
 }
 
+/// The hop whose ring it is.
+fn ring(hop: &HopReport) -> &str {
+    hop.shares.as_deref().unwrap_or(&hop.name)
+}
+
+/// What was shed on each hop while the host did nothing. Of a loop that sleeps nobody knows what it did to the others.
+fn sheds_clean(report: &Report, evidence: &Evidence, host: &Host<'_>, from_ns: u64) -> Vec<u64> {
+    let mut placed = report.placement.iter();
+    let is_seen = !placed.any(|placed| placed.planned.wait == "park");
+    let of_hop = |hop: &HopReport| {
+        let mut hops = evidence.hops.iter();
+        let at = hops.position(|one| one.name == ring(hop));
+        at.filter(|_| is_seen)
+            .map_or(0, |at| host.shed_clean(evidence, at, from_ns))
+    };
+    report.hops.iter().map(of_hop).collect()
+}
+
 /// The limit on P99 less P50: frames that lie above the median by more than it.
 fn jitter(taken: &[Taken], whole: &SpanAnalysis, limit_ns: u64) -> LimitCounts {
-    let all: Vec<u64> = taken.iter().map(|frame| frame.ns).collect();
+    let all: Vec<u64> = taken.iter().map(Taken::limited_ns).collect();
     let clean = taken.iter().filter(|frame| frame.touch.is_clean());
-    let clean: Vec<u64> = clean.map(|frame| frame.ns).collect();
+    let clean: Vec<u64> = clean.map(Taken::limited_ns).collect();
     LimitCounts {
         quantile: JITTER.to_owned(),
         limit_ns,
@@ -237,6 +290,7 @@ fn variation(left: &[(usize, &Passage)], taken: &[Taken], evidence: &Evidence) -
             let (one, next) = (pair[0].1, pair[1].1);
             Taken {
                 ns: next.ns.abs_diff(one.ns),
+                is_saturated: next.is_saturated || one.is_saturated,
                 floor_ns: next.floor_ns.abs_diff(one.floor_ns),
                 exposed_ns: next.ns.saturating_add(one.ns),
                 touch: next.touch.worse(one.touch),
@@ -312,6 +366,7 @@ impl<'a> Floors<'a> {
         let met = self.gaps.first_seen_at(since_ns);
         Taken {
             ns,
+            is_saturated: false,
             floor_ns: met.map_or(0, |gap| gap.end_ns - since_ns),
             exposed_ns: ns,
             touch,
@@ -325,24 +380,26 @@ impl<'a> Floors<'a> {
         limits: Option<&BTreeMap<&'static str, u64>>,
     ) -> SpanAnalysis {
         let raw: Vec<u64> = taken.iter().map(|frame| frame.ns).collect();
-        let clean = || taken.iter().filter(|frame| frame.touch.is_clean());
+        let clean_ones = || taken.iter().filter(|frame| frame.touch.is_clean());
         // A stretch makes a frame longer if it falls into the span itself.
-        let exposed_ns: u64 = clean().map(|frame| frame.exposed_ns).sum();
-        let clean: Vec<u64> = clean().map(|frame| frame.ns).collect();
+        let exposed_ns: u64 = clean_ones().map(|frame| frame.exposed_ns).sum();
+        let clean: Vec<u64> = clean_ones().map(|frame| frame.ns).collect();
         let mean_ns = exposed_ns as f64 / clean.len().max(1) as f64;
         let halves = [&clean[..clean.len() / 2], &clean[clean.len() / 2..]].map(|half| {
             let mut half = half.to_vec();
             half.sort_unstable();
             quantile(&half, 0.5)
         });
+        let limited: Vec<u64> = taken.iter().map(Taken::limited_ns).collect();
+        let limited_clean: Vec<u64> = clean_ones().map(Taken::limited_ns).collect();
         let counts = limits
             .into_iter()
             .flatten()
             .map(|(name, limit_ns)| LimitCounts {
                 quantile: (*name).to_owned(),
                 limit_ns: *limit_ns,
-                raw: exceedances(&raw, *limit_ns),
-                clean: exceedances(&clean, *limit_ns),
+                raw: exceedances(&limited, *limit_ns),
+                clean: exceedances(&limited_clean, *limit_ns),
                 ..LimitCounts::default()
             });
         let limits = counts.collect();
@@ -392,6 +449,7 @@ fn loops(
                 gap_from_ns: thresholds.idle_ns,
                 receive_gap_from_ns: thresholds.receive_ns,
                 log_lost: noted.lost,
+                looks_lost: noted.paces_lost,
                 usual_work_ns: slowed.usual_ns,
                 slowed_share: slowed.time_in(from_ns, until_ns) as f64 / span_ns,
                 ..LoopAnalysis::default()

@@ -78,8 +78,6 @@ pub(super) struct Causes<'a> {
     stretches: Vec<Stretch<'a>>,
     /// The longest of them: how far back one that still matters can have begun.
     longest_ns: u64,
-    /// The time of all gaps that were seen before each of them.
-    before_ns: Vec<u64>,
     hops: Vec<Hop<'a>>,
 }
 
@@ -134,19 +132,11 @@ impl<'a> Causes<'a> {
                 usual_ns: quantile(&service, 0.5),
             }
         });
-        let mut sum_ns = 0;
-        let before = gaps.seen.iter().map(|gap| {
-            sum_ns += gap.len_ns();
-            sum_ns - gap.len_ns()
-        });
-        let mut before_ns: Vec<u64> = before.collect();
-        before_ns.push(sum_ns);
         Causes {
             evidence,
             gaps,
             stretches,
             longest_ns,
-            before_ns,
             hops: hops.collect(),
         }
     }
@@ -188,19 +178,10 @@ impl<'a> Causes<'a> {
             Some(SHOOTDOWN)
         } else if self.gaps.extended_in(from_ns, until_ns) >= half_ns {
             let since_ns = self.gaps.first_in(from_ns, until_ns)?.start_ns;
-            (self.gap_time(since_ns, until_ns) >= half_ns).then_some(HOST_GAP)
+            (self.gaps.time_in(since_ns, until_ns) >= half_ns).then_some(HOST_GAP)
         } else {
             None
         }
-    }
-
-    /// The time of all gaps that began in a span.
-    fn gap_time(&self, from_ns: u64, until_ns: u64) -> u64 {
-        let before = |at_ns: u64| {
-            let seen = &self.gaps.seen;
-            self.before_ns[seen.partition_point(|gap| gap.start_ns < at_ns)]
-        };
-        before(until_ns) - before(from_ns)
     }
 
     /// Who held one of these nodes back in a span, as a cause. A loop's chores cut what it notes of that into pieces, of

@@ -15,6 +15,9 @@
 //! 5. PASS_CLEAN: likewise the upper bound is allowed, and no doing of the program's own could be among what was left out.
 //! 6. INCONCLUSIVE: else.
 //!
+//! What was shed counts as a frame over the limit: against a pass in any case, and for a FAIL if the host did nothing meanwhile.
+//! There is no way to allow it, but by a quantile that leaves room for it; one that no message may be shed for is `lossless`.
+//!
 //! Tainted is a frame that the host touched: by a gap, or by a core that ran slowly meanwhile.
 //!
 //! 3 to 5 need a limit that lies outside what the quantile varies by between process runs (two standard deviations, at least
@@ -78,8 +81,6 @@ pub struct Owed {
     pub quantile: String,
     /// The limit.
     pub limit_ns: u64,
-    /// Whether shedding is part of the bargain. Otherwise a message that was shed counts as one over the limit.
-    pub may_shed: bool,
 }
 
 /// How to judge.
@@ -112,7 +113,6 @@ pub fn owed(runs: &[RunAnalysis]) -> Vec<Owed> {
                 of: span.of.clone(),
                 quantile: limit.quantile.clone(),
                 limit_ns: limit.limit_ns,
-                may_shed: false,
             };
             if !all.contains(&one) {
                 all.push(one);

@@ -213,7 +213,8 @@ struct Track {
 enum State {
     #[default]
     Open,
-    Passed,
+    /// Passed at the look after so many blocks.
+    Passed(usize),
     /// Failed at the look after so many blocks; what comes after those must confirm it.
     Failed(usize),
     Confirmed(usize),

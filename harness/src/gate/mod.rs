@@ -19,6 +19,7 @@ pub mod model;
 pub(crate) mod once;
 pub mod out;
 pub mod outcome;
+mod path;
 mod pooled;
 pub(crate) mod revision;
 pub mod spans;

@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 
+use hopline::budget::Of;
 use serde::{Deserialize, Serialize};
 
 /// The version of these values. It rises whenever a field changes its meaning or goes.
@@ -100,10 +101,16 @@ pub struct SpanAnalysis {
     /// part of the counts over limits.
     #[serde(default)]
     pub shed: u64,
-    /// Those of them that no gap touched.
+    /// Those of them that were shed while the host did nothing: no gap lasted, no core ran slowly, and no loop sleeps. From end to
+    /// end only those of hops by which messages leave.
     #[serde(default)]
     pub shed_clean: u64,
-    /// The names of the loops on its path; all loops count where none is named.
+    /// Messages that found no room in the logs it is made from: those of its hop, or of all hops for spans of the line. With
+    /// any, it is not judged.
+    #[serde(default)]
+    pub log_lost: u64,
+    /// The names of the loops on its path: those that feed its hop, its consumer's, and those that can hold either back; of
+    /// `service` only the consumer's and those that can hold it back. All loops count where none is named.
     #[serde(default)]
     pub loops: Vec<String>,
     /// The limits of its budget, and the counts over them.
@@ -148,6 +155,17 @@ pub struct LoopAnalysis {
     pub slowed_share: f64,
     /// Segments that the bounded log had no room for: with any, the run is not judged.
     pub log_lost: u64,
+    /// Looks at how fast the core ran that had none, likewise: how fast it was at the end is not known.
+    #[serde(default)]
+    pub looks_lost: u64,
+}
+
+impl LoopAnalysis {
+    /// What the loop's logs had no room for, of whatever kind.
+    #[must_use]
+    pub fn cut(&self) -> u64 {
+        self.log_lost + self.looks_lost
+    }
 }
 
 /// What a bare wake takes on a run's cores, right before and after it: the reference for loops that park, which see no gaps.
@@ -240,7 +258,7 @@ pub struct Slice {
     /// Those of them that no gap touched.
     #[serde(default)]
     pub slowed: u64,
-    /// Time lost to gaps, over all loops.
+    /// Time in which a gap lasted on some loop; where those of several overlap it counts once.
     pub gap_ns: u64,
     /// Messages shed on hops: noticed in it, up to a millisecond after they were.
     pub shed: u64,
@@ -316,6 +334,17 @@ impl RunAnalysis {
             (&*one.source, one.others as f64 / sent.max(1.0))
         })
         .max_by(|(_, one), (_, other)| one.total_cmp(other))
+    }
+
+    /// The hops whose logs had no room for all messages, with how many found none.
+    pub fn cut_hops(&self) -> impl Iterator<Item = (&str, u64)> {
+        // Once for each hop.
+        let of_hops = self
+            .spans
+            .iter()
+            .filter(|span| span.of == Of::Sojourn.name());
+        let cut = of_hops.filter(|span| span.log_lost > 0);
+        cut.map(|span| (&*span.hop, span.log_lost))
     }
 
     /// The least part of its offered rate that a generator sent. None where none has one; 0 where a rate is no number.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hopline::base::limits::PASSAGES_DEFAULT;
 use hopline::budget::taint::Interval;
-use hopline::budget::{Evidence, Passage};
+use hopline::budget::{Evidence, LongSegment, Passage};
 use hopline::config::Feed;
 use hopline::host::Host;
 use hopline::topology::{Registry, Report};
@@ -84,12 +84,28 @@ const FAN_MAX: f64 = 8.0;
 /// Fewest messages that a hop has room to note: 3 MiB.
 const PASSAGES_MIN: usize = 1 << 17;
 
-/// Messages that each hop has room to note: memory that is touched before a run makes the run longer.
-fn passages(rate_per_s: Option<f64>, span: Duration) -> usize {
-    rate_per_s.map_or(PASSAGES_DEFAULT, |rate| {
+/// Most messages that a hop has room to note: 300,000 a second for 5 s, each as [`FAN_MAX`].
+const PASSAGES_MAX: usize = 12_000_000;
+
+/// Most memory that the logs of all hops and loops take together for messages, in bytes. It is touched before a run, which takes
+/// half a second then, and is to fit beside what else runs on a small machine. For a line of six hops on two loops it is four
+/// million messages each.
+const LOGS_BYTES_MAX: usize = 1 << 30;
+
+/// What a hop notes of a message, in bytes.
+const PASSAGE_BYTES: usize = size_of::<Passage>();
+
+/// What a loop has room to note for each message of a hop, in bytes: a send over UDP is a long segment as a rule.
+const SEGMENT_BYTES: usize = size_of::<LongSegment>();
+
+/// Messages that each of so many hops has room to note: memory that is touched before a run makes the run longer.
+fn passages(rate_per_s: Option<f64>, span: Duration, hops: usize, loops: usize) -> usize {
+    let wanted = rate_per_s.map_or(PASSAGES_DEFAULT, |rate| {
         let expected = rate * span.as_secs_f64() * FAN_MAX;
-        (expected as usize).clamp(PASSAGES_MIN, PASSAGES_DEFAULT)
-    })
+        (expected as usize).clamp(PASSAGES_MIN, PASSAGES_MAX)
+    });
+    let each_bytes = PASSAGE_BYTES * hops + SEGMENT_BYTES * loops;
+    wanted.min(LOGS_BYTES_MAX / each_bytes.max(1))
 }
 
 /// Runs a case once, and how the run ended.
@@ -104,11 +120,13 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
         taps: Vec::new(),
         clean: CleanArg::Never,
     };
-    let passages = passages(ready.rate_per_s, once.warmup + once.span);
     let feeds = std::mem::take(&mut ready.made_in_turn);
     let undated = std::mem::take(&mut ready.undated);
     let host = Host::read();
     let plan = ready.line.plan(&host)?;
+    let hops = ready.line.hop_names().count();
+    let span = once.warmup + once.span;
+    let passages = passages(ready.rate_per_s, span, hops, plan.threads.len());
     let mut cores: Vec<usize> = plan.threads.iter().filter_map(|one| one.core).collect();
     cores.extend(run::free_core(&plan, &host).filter(|_| !ready.lanes.is_empty()));
     let mut apart = Apart::of(cores);
@@ -292,6 +310,21 @@ mod tests {
         };
         let generators = in_turn(&[feed], &report, &evidence).unwrap();
         generators[0].achieved_per_s / generators[0].offered_per_s
+    }
+
+    #[test]
+    fn logs_have_room_for_a_quick_line_and_take_no_gigabytes_of_a_long_one() {
+        let seconds = Duration::from_secs;
+        let quick = passages(Some(300_000.0), seconds(5), 6, 2);
+        assert!(quick >= 2 * 300_000 * 5, "{quick}");
+        assert_eq!(passages(Some(1.0), seconds(1), 6, 2), PASSAGES_MIN);
+        assert_eq!(passages(None, seconds(1), 6, 2), PASSAGES_DEFAULT);
+        assert_eq!(passages(Some(1e9), seconds(60), 1, 1), PASSAGES_MAX);
+        for (hops, loops) in [(6, 2), (60, 9), (1_000, 64)] {
+            let each = passages(Some(1e9), seconds(60), hops, loops);
+            let bytes = each * (hops * PASSAGE_BYTES + loops * SEGMENT_BYTES);
+            assert!(each > 0 && bytes <= LOGS_BYTES_MAX, "{hops} hops: {bytes}");
+        }
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //!
 //! Invariant: without a verdict, or with one that rests on no frame, the exit code is never 0.
 
-use super::model::{Verdict, Word};
+use std::collections::BTreeMap;
+
+use super::model::{RunAnalysis, Verdict, Word};
 use crate::Exit;
 
 /// What INCONCLUSIVE does to the exit code: `--inconclusive=`. The word stays what it is.
@@ -43,6 +45,23 @@ pub(crate) fn others_words(source: &str, share: f64) -> String {
     format!(
         "\"{source}\" got {} more than was sent to it: something else sends to its address, which nothing may while it is judged",
         percent(share)
+    )
+}
+
+/// What is said where the logs of some hops had no room for all of their messages.
+pub(crate) fn cut_words<'a>(runs: impl Iterator<Item = &'a RunAnalysis>) -> String {
+    let mut most: BTreeMap<&str, u64> = BTreeMap::new();
+    for (hop, lost) in runs.flat_map(RunAnalysis::cut_hops) {
+        let so_far = most.entry(hop).or_default();
+        *so_far = lost.max(*so_far);
+    }
+    let hops = most
+        .iter()
+        .map(|(hop, lost)| format!("{lost} messages of {hop}"));
+    let hops: Vec<String> = hops.collect();
+    format!(
+        "{} found no room in the log of a run: shorter runs (--for) or a lower rate",
+        hops.join(", ")
     )
 }
 

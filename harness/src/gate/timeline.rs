@@ -130,7 +130,11 @@ mod tests {
 
     #[test]
     fn sheds_are_in_the_slice_in_which_they_were_noticed() {
-        let shed = |at_ns, messages| ShedNote { at_ns, messages };
+        let shed = |at_ns, messages| ShedNote {
+            at_ns,
+            messages,
+            ..ShedNote::default()
+        };
         let slices = of(
             Vec::new(),
             vec![

@@ -73,6 +73,19 @@ impl<'a> Host<'a> {
         }
         Touch::None
     }
+
+    /// Messages that were shed on a hop, after `from_ns`, while the host did nothing: from one look to the next no gap lasted,
+    /// and no core ran slowly. That is only known of loops that do not sleep.
+    pub(super) fn shed_clean(&self, evidence: &Evidence, hop: usize, from_ns: u64) -> u64 {
+        let notes = evidence.loops.iter().flat_map(|noted| &noted.sheds);
+        let of_hop = notes.filter(|note| note.hop as usize == hop && note.since_ns >= from_ns);
+        let clean = of_hop.filter(|note| {
+            let (since_ns, until_ns) = (note.since_ns, note.at_ns.saturating_add(1));
+            let is_slow = |slowed: &Slowed| slowed.touches(since_ns, until_ns);
+            self.gaps.first_in(since_ns, until_ns).is_none() && !self.slowed.iter().any(is_slow)
+        });
+        clean.map(|note| note.messages).sum()
+    }
 }
 
 /// The loop of a hop's consumer.

@@ -253,6 +253,7 @@ fn run(seed: u64, factor: f64) -> RunAnalysis {
                 usual_work_ns: 110,
                 slowed_share: 0.08,
                 log_lost: 0,
+                looks_lost: 0,
             },
         ],
         wake_probe: Some(WakeProbe {

@@ -5,7 +5,7 @@
 use std::sync::OnceLock;
 
 use hopline::budget::report::BudgetReport;
-use hopline::budget::{HopEvidence, LongSegment, LoopEvidence, Witness};
+use hopline::budget::{HopEvidence, LongSegment, LoopEvidence, Pace, ShedNote, Witness};
 
 use super::*;
 use crate::gate::budget::{self, Options, owed};
@@ -244,4 +244,186 @@ fn what_waits_in_a_socket_unseen_is_said_where_it_matters() {
     );
     let run = analyse(&report(None), &messages(), &given);
     assert!(run.notes.is_empty(), "nothing is owed");
+}
+
+#[test]
+fn messages_that_found_no_room_are_told_of_the_hop_and_of_the_line() {
+    let mut evidence = evidence((1..=10).map(|nth| message(nth * 100_000, 0, 1_000)));
+    evidence.hops[0].lost = 3;
+    let run = analyse(&report(None), &evidence, &Given::default());
+    assert_eq!(run.cut_hops().collect::<Vec<_>>(), [("in->stage", 3)]);
+    let lost = |hop, of| span(&run, hop, of).log_lost;
+    for of in Of::ALL.map(Of::name) {
+        assert_eq!((lost("in->stage", of), lost("stage->out", of)), (3, 0));
+    }
+    let line = [(END_TO_END, END_TO_END), (LINE, RESIDENCE), (LINE, IPDV)];
+    assert_eq!(line.map(|(hop, of)| lost(hop, of)), [3; 3]);
+    assert!(
+        run.notes[0].contains("3 came after them"),
+        "{:?}",
+        run.notes
+    );
+}
+
+#[test]
+fn looks_at_the_pace_that_found_no_room_are_told_of_their_loop() {
+    let mut evidence = evidence((1..=10).map(|nth| message(nth * 100_000, 0, 1_000)));
+    (evidence.loops[0].lost, evidence.loops[0].paces_lost) = (2, 3);
+    let run = analyse(&report(None), &evidence, &Given::default());
+    let one = &run.loops[0];
+    assert_eq!((one.log_lost, one.looks_lost, one.cut()), (2, 3, 5));
+}
+
+#[test]
+fn a_loop_that_parks_aside_keeps_no_other_hop_from_failing() {
+    let took = |nth: u64| if nth.is_multiple_of(50) { 8_500 } else { 1_000 };
+    let messages = (0..5_000).map(|nth| message(1_000_000 + nth * 100_000, 500, took(nth)));
+    let mut evidence = evidence(messages);
+    let aside = LoopEvidence {
+        nodes: vec!["log".to_owned()],
+        idle_p99_9_ns: 50,
+        ..LoopEvidence::default()
+    };
+    evidence.loops.push(aside);
+    evidence.hops.push(HopEvidence {
+        name: "stage.copy->log".to_owned(),
+        ..HopEvidence::default()
+    });
+    let mut report = report(None);
+    let [out, placed] = [report.hops[1].clone(), report.hops[1].clone()];
+    report.hops = vec![report.hops[0].clone(), out, placed];
+    report.hops[2].name = "stage.copy->log".to_owned();
+    report.hops[1].budget = Some(BudgetReport {
+        of: Of::Sojourn,
+        limits_ns: [(Quantile::P99.name(), 6_000)].into(),
+        lossless: false,
+    });
+    let placed = report.placement[0].clone();
+    report.placement = vec![placed.clone(), placed];
+    (
+        report.placement[0].planned.wait,
+        report.placement[1].planned.wait,
+    ) = ("spin".into(), "park".into());
+    report.placement[1].planned.name = "aside".to_owned();
+    let word = |when_full| {
+        let mut report = report.clone();
+        report.hops[2].when_full = when_full;
+        let runs = vec![analyse(&report, &evidence, &Given::default()); 3];
+        let verdict = budget::judge(&runs, &owed(&runs), &Options::default()).remove(0);
+        (verdict.word, verdict.reason)
+    };
+    assert_eq!(
+        word("drop_newest").0,
+        Word::Fail,
+        "{:?}",
+        word("drop_newest")
+    );
+    // Where it can hold the line back, nobody knows what it slept through.
+    assert_eq!(word("block").1, "parked");
+}
+
+/// 5,000 messages at even times, of which some more were shed on that hop, noted from one millisecond to the next.
+fn shedding(hop: u32, sheds: &[(u64, u64)]) -> Evidence {
+    let messages = (0..5_000).map(|nth| message(1_000_000 + nth * 100_000, 0, 1_000));
+    let mut evidence = evidence(messages);
+    let notes = sheds.iter().map(|(at_ms, messages)| ShedNote {
+        since_ns: at_ms * 1_000_000,
+        at_ns: (at_ms + 1) * 1_000_000,
+        messages: *messages,
+        hop,
+    });
+    evidence.loops[0].sheds = notes.collect();
+    evidence
+}
+
+#[test]
+fn what_is_shed_while_the_host_does_nothing_makes_a_budget_fail() {
+    let budget = BudgetReport {
+        of: Of::Sojourn,
+        limits_ns: [(Quantile::P99.name(), 9_000)].into(),
+        lossless: false,
+    };
+    let judged = |evidence: &Evidence, hop: usize, parks: bool| {
+        let mut report = report(Some(20_000));
+        report.placement.truncate(1);
+        report.placement[0].planned.wait = if parks { "park" } else { "spin" }.to_owned();
+        let shed = evidence.loops[0].sheds.iter().map(|note| note.messages);
+        report.hops[hop].shed = [("full".into(), shed.sum())].into();
+        report.hops[hop].budget = Some(budget.clone());
+        let runs = vec![analyse(&report, evidence, &Given::default()); 3];
+        let name = report.hops[hop].name.clone();
+        let counts = |hop, of| {
+            let span = span(&runs[0], hop, of);
+            (span.shed, span.shed_clean)
+        };
+        let (of_hop, whole) = (counts(&name, "sojourn"), counts(END_TO_END, END_TO_END));
+        let verdicts = budget::judge(&runs, &owed(&runs), &Options::default());
+        let word = |hop: &str| verdicts.iter().find(|one| one.hop == hop).unwrap().word;
+        (of_hop, whole, [word(&name), word(END_TO_END)])
+    };
+    // A tenth, all along. What is shed at the end of the line never left it.
+    let sheds: Vec<(u64, u64)> = (1..=500).map(|at_ms| (at_ms, 1)).collect();
+    let all = judged(&shedding(1, &sheds), 1, false);
+    assert_eq!(all, ((500, 500), (500, 500), [Word::Fail; 2]));
+    // What is shed before might have come to nothing anyway.
+    let (of_hop, whole, words) = judged(&shedding(0, &sheds), 0, false);
+    assert_eq!((of_hop, whole), ((500, 500), (500, 0)));
+    assert_eq!(words, [Word::Fail, Word::Inconclusive]);
+    // Gaps in which it was shed, or a loop that sleeps and sees none: it can only keep the budget from passing.
+    let mut hit = shedding(1, &sheds);
+    hit.loops[0].segments = (1..=500)
+        .map(|at_ms| LongSegment {
+            start_ns: at_ms * 1_000_000 + 850_000,
+            len_ns: 20_000,
+            kind: Segment::Idle,
+            node: 0,
+            witness: None,
+        })
+        .collect();
+    let undecided = ((500, 0), (500, 0), [Word::Inconclusive; 2]);
+    assert_eq!(judged(&hit, 1, false), undecided);
+    assert_eq!(judged(&shedding(1, &sheds), 1, true), undecided);
+    // One slow core is enough as well.
+    let mut slow = shedding(1, &sheds);
+    let pace = |nth: u64| Pace {
+        at_ns: nth * 500_000,
+        took_ns: if nth.is_multiple_of(2) { 110 } else { 190 },
+    };
+    slow.loops[0].paces = (0..1_200).map(pace).collect();
+    assert_eq!(judged(&slow, 1, false).0, (500, 0));
+}
+
+#[test]
+fn what_the_warm_up_shed_is_not_clean() {
+    let given = Given {
+        warmup_ns: 100_000_000,
+        ..Given::default()
+    };
+    let sheds = [(99, 3), (100, 5), (200, 7)];
+    let mut report = report(None);
+    report.hops[1].shed = [("full".into(), 15)].into();
+    report.placement.truncate(1);
+    let run = analyse(&report, &shedding(1, &sheds), &given);
+    let span = span(&run, "stage->out", "sojourn");
+    assert_eq!((span.shed, span.shed_clean), (15, 12));
+}
+
+#[test]
+fn what_took_longer_than_can_be_told_is_over_any_limit() {
+    let messages = (1..=1_000).map(|nth| {
+        let [first, mut second] = message(nth * 100_000, 0, 1_000);
+        second.service_ns = u32::MAX;
+        [first, second]
+    });
+    let given = Given {
+        jitter_ns: Some(1_000),
+        ipdv_ns: Some(1_000),
+        ..Given::default()
+    };
+    let run = analyse(&report(None), &evidence(messages), &given);
+    let of_line = [(END_TO_END, END_TO_END, 1_000), (LINE, IPDV, 999)];
+    for (hop, of, n) in of_line {
+        let limit = &span(&run, hop, of).limits[0];
+        assert_eq!((limit.raw.n, limit.raw.k), (n, n), "{of}: all look alike");
+    }
 }

@@ -334,3 +334,20 @@ fn what_a_source_was_late_by_has_its_own_cause() {
     let held = |line: &mut Evidence| noted(line, Segment::HeldBack, held);
     assert_eq!(of(&held), said("held_back{stage}"));
 }
+
+#[test]
+fn gaps_of_two_loops_at_the_same_time_are_no_longer_than_one() {
+    let cause = |len_ns| {
+        let mut evidence = line();
+        let offer_ns = waits(&mut evidence);
+        for noted in &mut evidence.loops {
+            let gap = segment(offer_ns, Segment::Idle, 0, None);
+            noted.segments.push(LongSegment { len_ns, ..gap });
+        }
+        let gaps = Gaps::find(&evidence, &[]);
+        Causes::new(&evidence, &gaps).of(0, &evidence.hops[0].passages[NTH as usize])
+    };
+    // Its backlog lasts three times as long as both.
+    assert_eq!(cause(LONG_NS * 3 / 10), "queueing");
+    assert_eq!(cause(LONG_NS * 6 / 10), "host_gap");
+}

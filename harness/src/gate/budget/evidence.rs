@@ -88,7 +88,6 @@ impl<'a> Evidence<'a> {
     ) -> Exceedances {
         let counts = self.found.iter().map(|(_, span, limit)| {
             let (counts, shed) = of(span, limit);
-            let shed = if self.owed.may_shed { 0 } else { shed };
             Exceedances {
                 n: counts.n + shed,
                 k: counts.k + shed,

@@ -12,7 +12,7 @@ use super::{
 use crate::gate::model::{
     Exceedances, LimitCounts, LoopAnalysis, RunAnalysis, SpanAnalysis, Verdict, Word,
 };
-use crate::gate::outcome::{Said, others_words, percent, touched};
+use crate::gate::outcome::{Said, cut_words, others_words, percent, touched};
 use crate::gate::{apart, drift, stats, wake};
 
 impl<'a> Evidence<'a> {
@@ -76,14 +76,17 @@ impl<'a> Evidence<'a> {
 
     fn unmeasured(&self, quantile: f64) -> Option<Said> {
         let loops = self.runs.iter().flat_map(|run| &run.loops);
-        let cut: u64 = loops.map(|one| one.log_lost).sum();
+        let cut: u64 = loops.map(LoopAnalysis::cut).sum();
         if cut > 0 {
             return Some(Said::inconclusive(
                 "log",
                 format!(
-                    "{cut} segments found no room in a loop's log: shorter runs or a lower rate"
+                    "{cut} segments or looks at the core's pace found no room in a loop's log: shorter runs or a lower rate"
                 ),
             ));
+        }
+        if self.found.iter().any(|(_, span, _)| span.log_lost > 0) {
+            return Some(self.cut());
         }
         if self.n == 0 {
             let next = match self.sent_least().filter(|&sent| sent < RATE_MIN) {
@@ -120,6 +123,10 @@ impl<'a> Evidence<'a> {
         }
         let least = stats::frames_min(quantile, self.alpha())?;
         (self.raw.n < least).then(|| self.too_few("frames", self.raw.n, least))
+    }
+
+    fn cut(&self) -> Said {
+        Said::inconclusive("log", cut_words(self.runs.iter()))
     }
 
     /// What came from others was neither due when the load says nor as much as it says.
@@ -286,6 +293,10 @@ impl<'a> Evidence<'a> {
         };
         if self.found.iter().any(parks) {
             return Some(self.parked());
+        }
+        // How long the line stayed busy behind a gap is known by the messages of all hops.
+        if self.runs.iter().any(|run| run.cut_hops().next().is_some()) {
+            return Some(self.cut());
         }
         self.dirty()
     }
@@ -481,22 +492,16 @@ impl<'a> Evidence<'a> {
             return said;
         }
         let clean_over = |(_, span, limit): &&(_, &SpanAnalysis, &LimitCounts)| {
-            limit.clean.k
-                + if self.owed.may_shed {
-                    0
-                } else {
-                    span.shed_clean
-                }
-                > 0
+            limit.clean.k + span.shed_clean > 0
         };
         let unknown = self
             .found
             .iter()
             .any(|(_, span, _)| span.shed > span.shed_clean);
         match self.found.iter().filter(clean_over).count() {
-            0 if unknown && !self.owed.may_shed => Said::inconclusive(
+            0 if unknown => Said::inconclusive(
                 "shed",
-                "messages were shed, and so took longer than any limit: more room, or a budget that allows it",
+                "messages were shed, which is over any limit, and the host may have been the cause: more room, or a quantile such as p99_9",
             ),
             0 => self.own_doing(1.0).unwrap_or_else(|| {
                 let reason = format!(
@@ -511,7 +516,7 @@ impl<'a> Evidence<'a> {
             ),
             runs => Said::bad(
                 Word::Fail,
-                format!("clean frames took longer than {limit} in {runs} runs"),
+                format!("clean frames were shed or took longer than {limit} in {runs} runs"),
                 "see the blame of this hop for where the time goes",
             ),
         }

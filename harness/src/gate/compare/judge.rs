@@ -8,8 +8,8 @@ use super::{
 };
 use crate::gate::budget::{RATE_MIN, TAINTED_MAX};
 use crate::gate::drift;
-use crate::gate::model::{Change, RunAnalysis, Verdict, Word};
-use crate::gate::outcome::{Said, others_words, percent, sort, touched};
+use crate::gate::model::{Change, LoopAnalysis, RunAnalysis, Verdict, Word};
+use crate::gate::outcome::{Said, cut_words, others_words, percent, sort, touched};
 use crate::gate::stats::{Interval, Moments, TRIMMED_IN, blocks_to_decide, holm, t_critical};
 
 /// The chance of a wrong word on each side at one look.
@@ -27,6 +27,8 @@ struct SideFaults {
     runs: usize,
     lost: Option<String>,
     log_lost: u64,
+    /// What is said of the first run in which a hop's log had no room for all messages.
+    hop_cut: Option<String>,
     /// The source to which the most came from others than its generator, and its share of what that sent.
     others: Option<(String, f64)>,
     /// By how much the clock was off in the first run in which it was.
@@ -49,7 +51,10 @@ impl SideFaults {
                 true => ledger.losses.first().cloned(),
             };
         }
-        self.log_lost += run.loops.iter().map(|one| one.log_lost).sum::<u64>();
+        self.log_lost += run.loops.iter().map(LoopAnalysis::cut).sum::<u64>();
+        if self.hop_cut.is_none() && run.cut_hops().next().is_some() {
+            self.hop_cut = Some(cut_words(std::iter::once(run)));
+        }
         if let Some((source, share)) = run.others().filter(|(_, share)| *share > 1.0 - RATE_MIN)
             && self.others.as_ref().is_none_or(|(_, most)| share > *most)
         {
@@ -81,6 +86,7 @@ impl Faults {
         [&self.head, &self.base].iter().any(|side| {
             side.lost.is_some()
                 || side.log_lost > 0
+                || side.hop_cut.is_some()
                 || side.others.is_some()
                 || side.clock_off_ns.is_some()
         })
@@ -105,11 +111,14 @@ impl Faults {
             return Some(Said::inconclusive(
                 "log",
                 format!(
-                    "{cut} segments found no room in a loop's log: shorter runs or a lower rate"
+                    "{cut} segments or looks at the core's pace found no room in a loop's log: shorter runs or a lower rate"
                 ),
             ));
         }
         let sides = [&self.head, &self.base];
+        if let Some(words) = sides.iter().find_map(|side| side.hop_cut.clone()) {
+            return Some(Said::inconclusive("log", words));
+        }
         if let Some((source, share)) = sides.iter().find_map(|side| side.others.as_ref()) {
             return Some(Said::inconclusive("others", others_words(source, *share)));
         }
@@ -175,6 +184,15 @@ impl Track {
     /// Those of the blocks after the first `blocks`, without the ones that came to nothing.
     fn after(&self, blocks: usize) -> Vec<Effect> {
         let effects = self.effects.get(blocks..).unwrap_or_default();
+        effects.iter().flatten().copied().collect()
+    }
+
+    /// Those by which the word was said: a look that passed stands, whatever more blocks, made for other metrics, come to.
+    fn said_by(&self, state: State) -> Vec<Effect> {
+        let State::Passed(blocks) = state else {
+            return self.after(0);
+        };
+        let effects = self.effects.get(..blocks).unwrap_or(&self.effects);
         effects.iter().flatten().copied().collect()
     }
 
@@ -314,7 +332,7 @@ impl Comparison {
             if failing.contains(&at) && !look.null_is_off(allowed) {
                 self.states[at] = State::Failed(self.blocks);
             } else if look.head.high <= allowed || look.change_ns.high <= self.grain_ns() {
-                self.states[at] = State::Passed;
+                self.states[at] = State::Passed(self.blocks);
             }
         }
     }
@@ -330,7 +348,7 @@ impl Comparison {
 
     fn verdict(&self, at: usize) -> Verdict {
         let (metric, track) = (&self.metrics[at], &self.tracks[at]);
-        let effects = track.after(0);
+        let effects = track.said_by(self.states[at]);
         let look = Look::of(&effects);
         let sum = |value: fn(&Sample) -> u64| track.head.iter().map(value).sum();
         let mean_ns = |value: fn(&Sample) -> u64| {
@@ -408,13 +426,22 @@ impl Comparison {
             change(look.head.high),
             change(metric.allowed())
         );
+        let between = match self.states[at] {
+            State::Passed(blocks) if blocks < self.blocks => {
+                format!("{between}, after {blocks} blocks")
+            }
+            _ => between,
+        };
         match self.states[at] {
-            State::Passed if look.head.high <= metric.allowed() => Said::pass(Word::Pass, between),
-            State::Passed => Said::pass(
+            State::Passed(_) if look.head.high <= metric.allowed() => {
+                Said::pass(Word::Pass, between)
+            }
+            State::Passed(_) => Said::pass(
                 Word::Pass,
                 format!(
-                    "{between}; but in nanoseconds {:+.0}, and less than {:.0} is not told apart",
+                    "{between}; but in nanoseconds {:+.0} ({:+.0} at most), and less than {:.0} is not told apart",
                     look.change_ns.of.mean,
+                    look.change_ns.high,
                     self.grain_ns()
                 ),
             ),

@@ -169,6 +169,30 @@ fn a_slower_hop_fails_by_name_after_a_second_set() {
 }
 
 #[test]
+fn a_pass_keeps_the_interval_of_the_look_that_it_was_said_by() {
+    // The other hop needs a second set, in which this one becomes slower.
+    let later = |at: usize, arm: Arm, run: &mut RunAnalysis| {
+        if at >= LOOK_BLOCKS && arm == Arm::Head {
+            run.spans[0].clean.p99 = run.spans[0].clean.p99 * 3 / 2;
+        }
+    };
+    let (verdicts, blocks) = drive(&[hop("a->b", 1.0), hop("b->c", 1.2)], 7, later);
+    assert_eq!(blocks, 2 * LOOK_BLOCKS);
+    let passed = verdicts.iter().find(|one| one.hop == "a->b").unwrap();
+    let change = passed.change.unwrap();
+    assert_eq!(
+        (passed.word, change.blocks as usize),
+        (Word::Pass, LOOK_BLOCKS)
+    );
+    assert!(change.high <= change.allowed, "{change:?}");
+    assert!(
+        passed.reason.ends_with("after 12 blocks") && !passed.reason.contains("told apart"),
+        "{}",
+        passed.reason
+    );
+}
+
+#[test]
 fn a_fail_that_does_not_repeat_is_none() {
     let once = |at: usize, arm: Arm, run: &mut RunAnalysis| {
         if at < LOOK_BLOCKS && arm == Arm::Head {
@@ -298,7 +322,19 @@ fn lost_frames_and_cut_logs_end_it_at_once() {
     assert_eq!(one(&[hop("a->b", 1.0)], open).word, Word::Loss);
     let cut = |_: usize, _: Arm, run: &mut RunAnalysis| run.loops[0].log_lost = 1;
     assert_eq!(one(&[hop("a->b", 1.0)], cut).reason, "log");
+    let cut = |_: usize, _: Arm, run: &mut RunAnalysis| run.loops[0].looks_lost = 1;
+    assert_eq!(one(&[hop("a->b", 1.0)], cut).reason, "log");
     for side in [Arm::Head, Arm::BaseAgain] {
+        let full = move |_: usize, arm: Arm, run: &mut RunAnalysis| {
+            if arm == side {
+                let mut sojourn = run.spans[0].clone();
+                (sojourn.of, sojourn.log_lost) = ("sojourn".to_owned(), 5);
+                run.spans.push(sojourn);
+            }
+        };
+        let verdict = one(&[hop("a->b", 1.0)], full);
+        assert_eq!(verdict.reason, "log");
+        assert!(verdict.next_step.contains("5 messages of a->b"));
         let stepped = move |_: usize, arm: Arm, run: &mut RunAnalysis| {
             if arm == side {
                 (run.span_ns, run.clock_drift_ppm) = (500_000_000, -4_000.0);

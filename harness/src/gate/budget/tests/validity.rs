@@ -64,3 +64,48 @@ fn what_others_sent_to_the_source_is_judged_as_nobodys() {
     assert_eq!(verdict.reason, "others", "once is enough");
     assert!(verdict.next_step.contains("1500"), "{}", verdict.next_step);
 }
+
+#[test]
+fn messages_that_a_log_had_no_room_for_are_no_pass_and_no_clean_word_elsewhere() {
+    let cut = |run: &mut RunAnalysis| span(run).log_lost = 7;
+    assert_eq!(said(cut), unclear("log"));
+    let mut one = runs(|_| ());
+    cut(&mut one[1]);
+    let verdict = judged(&one);
+    assert_eq!(verdict.reason, "log");
+    assert!(
+        verdict.next_step.contains("7 messages of a->b") && verdict.next_step.contains("shorter"),
+        "{verdict:?}"
+    );
+    slow(&mut one[0]);
+    assert_eq!(judged(&one).reason, "log", "nor a FAIL");
+    // Another hop: all of its own frames are there, but how long gaps lasted is not known.
+    let elsewhere = |run: &mut RunAnalysis| {
+        let mut other = run.spans[0].clone();
+        (other.hop, other.log_lost) = ("b->c".into(), 7);
+        run.spans.push(other);
+    };
+    assert_eq!(said(elsewhere).0, Word::Pass);
+    for change in [noisy, slow] {
+        let both = |run: &mut RunAnalysis| {
+            change(run);
+            elsewhere(run);
+        };
+        assert_eq!(said(both), unclear("log"));
+    }
+    // A span of the line is made of all hops.
+    let line = |run: &mut RunAnalysis| {
+        elsewhere(run);
+        (span(run).hop, span(run).of) = (END_TO_END.into(), END_TO_END.into());
+        span(run).log_lost = 7;
+    };
+    let verdict = judge(&runs(line), &owed(&runs(line)), &Options::default())
+        .into_iter()
+        .find(|verdict| verdict.hop == END_TO_END)
+        .unwrap();
+    assert_eq!(verdict.reason, "log");
+    assert!(
+        verdict.next_step.contains("7 messages of b->c"),
+        "{verdict:?}"
+    );
+}

@@ -174,7 +174,7 @@ pub(super) fn loops(report: &GateReport) -> String {
                 percent(each.gap_share),
                 percent(each.slowed_share),
                 percent(each.own_fault_share),
-                grouped(each.log_lost),
+                grouped(each.cut()),
             ]);
         }
     }
