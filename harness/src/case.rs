@@ -22,6 +22,7 @@ use hopline::topology::{Line, Problem, Problems, Registry};
 
 use crate::cli::{DEMONSTRATION_SPAN, Shape, ViaArg};
 use crate::exit::Failure;
+use crate::replayed::{self, Replayed};
 use crate::sender::{Content, LaneSpec};
 use crate::{input, load};
 
@@ -94,6 +95,8 @@ pub(crate) struct Ready {
     pub(crate) ipdv_ns: Option<u64>,
     /// What its sources make in their own turns.
     pub(crate) made_in_turn: Vec<Feed>,
+    /// What its sources replay in their own turns.
+    pub(crate) replayed: Vec<Replayed>,
     /// Its UDP sources that date a datagram from its receipt.
     pub(crate) undated: Vec<String>,
     pub(crate) notes: Vec<String>,
@@ -121,12 +124,7 @@ fn load_as(
     shape.load.apply(&mut case, &shape.inputs)?;
     let case = case;
     let load = case.load().filter(|_| !shape.live);
-    let via = match shape.via {
-        _ if inline || shape.live => Via::Direct,
-        Some(ViaArg::Direct) => Via::Direct,
-        Some(ViaArg::Udp) => Via::Udp,
-        None => load.map_or(Via::Direct, |load| load.via),
-    };
+    let via = via_of(shape, load, inline);
     let epoch_ns = input::epoch_ns(&shape.inputs)?;
     let rhythms = if shape.live {
         Vec::new()
@@ -251,6 +249,7 @@ fn load_as(
             .flatten()
             .cloned()
             .collect(),
+        replayed: replayed::in_turn(&case, shape, load, via, epoch_ns),
         undated: case
             .sources()
             .filter(|source| via == Via::Udp || shape.live && !is_input(source.name()))
@@ -260,6 +259,35 @@ fn load_as(
             .collect(),
         notes,
     })
+}
+
+/// How messages get to the sources.
+fn via_of(shape: &Shape, load: Option<&Load>, inline: bool) -> Via {
+    match shape.via {
+        _ if inline || shape.live => Via::Direct,
+        Some(ViaArg::Direct) => Via::Direct,
+        Some(ViaArg::Udp) => Via::Udp,
+        None => load.map_or(Via::Direct, |load| load.via),
+    }
+}
+
+/// Refuses a case of which nothing could be said: to be judged, its messages need a schedule and, where `by_budgets`, it needs
+/// limits. Asks the case's files only, so that it holds for the stages of any program.
+///
+/// # Errors
+/// What is missing, with what to write.
+pub(crate) fn can_be_judged(shape: &Shape, by_budgets: bool) -> Result<(), Failure> {
+    let mut case = read(&shape.case)?;
+    shape.load.apply(&mut case, &shape.inputs)?;
+    let load = case.load().filter(|_| !shape.live);
+    replayed::refuse_flat_out(&case, shape, load, via_of(shape, load, false))?;
+    if by_budgets && !case.owes() {
+        return Err(Failure::usage(
+            "the case has no budget that could hold: no budget.toml, or one without a limit",
+            "write one, such as [slo] with p99 = \"5ms\"; `hopline budget derive` proposes them",
+        ));
+    }
+    Ok(())
 }
 
 /// What all sources get a second, if each of them has a feed and none a capture.

@@ -299,7 +299,7 @@ pub(crate) struct Shape {
     /// Replay a capture at a source instead of its feed; plain or gzip lines of `<ns> <json>`
     #[arg(long = "input", value_name = "NAME=FILE", value_parser = parse_input)]
     pub(crate) inputs: Vec<Input>,
-    /// Pace of the inputs: 1x as recorded (the default), 100x, or max for as fast as it goes
+    /// Pace of the inputs: 1x as recorded (the default), 100x, or max for as fast as it goes, by which nothing is judged
     #[arg(long, value_name = "SPEED", requires = "inputs", value_parser = parse_pace)]
     pub(crate) speed: Option<Pace>,
     /// Write a JSON line for each message that leaves the book

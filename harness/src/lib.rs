@@ -28,6 +28,7 @@ mod listener;
 mod load;
 pub mod measure;
 mod out;
+mod replayed;
 mod report;
 mod run;
 mod sender;
@@ -196,7 +197,12 @@ fn measure(registry: &Registry, args: &MeasureArgs, what: What<'_>) -> Result<Ex
     if args.one_run {
         return gate::once::print(registry, &args.shape, once);
     }
-    // Found wrong here, it costs no run; the stages of another program are not known here.
+    // Found wrong here, it costs no run.
+    let by_budgets = matches!(what, What::Capacity { .. } | What::Gate(_));
+    if !matches!(what, What::Bench) {
+        case::can_be_judged(&args.shape, by_budgets)?;
+    }
+    // The stages of another program are not known here.
     if args.program.is_none() {
         may_start(
             case::load(registry, &args.shape, false)?
@@ -228,6 +234,7 @@ fn derive(registry: &Registry, args: &DeriveArgs) -> Result<Exit, Failure> {
     if measure.one_run {
         return gate::once::print(registry, &measure.shape, once);
     }
+    case::can_be_judged(&measure.shape, false)?;
     let ready = case::load(registry, &measure.shape, false)?;
     let asked = gate::derive::Asked {
         slo: args.slo.clone(),
