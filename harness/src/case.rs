@@ -271,6 +271,31 @@ fn via_of(shape: &Shape, load: Option<&Load>, inline: bool) -> Via {
     }
 }
 
+/// What a measured run has of the case's files, beside what is told to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Given {
+    /// The seed of the first source that is fed; none where nothing is drawn.
+    pub(crate) seed: Option<u64>,
+    /// How long a drain may take.
+    pub(crate) drain: Duration,
+}
+
+/// The same by the case's files only.
+///
+/// # Errors
+/// The case cannot be read, or the flags say nothing of it.
+pub(crate) fn given(shape: &Shape) -> Result<Given, Failure> {
+    let mut case = read(&shape.case)?;
+    shape.load.apply(&mut case, &shape.inputs)?;
+    let is_input = |name: &str| shape.inputs.iter().any(|input| input.source == name);
+    let is_drawn = !shape.live && case.sources().any(|source| !is_input(source.name()));
+    let first = case.load().and_then(|load| load.feeds.first());
+    Ok(Given {
+        seed: first.filter(|_| is_drawn).map(|feed| feed.seed),
+        drain: Duration::from_nanos(case.drain_ns()),
+    })
+}
+
 /// Refuses a case of which nothing could be said: to be judged, its messages need a schedule and, where `by_budgets`, it needs
 /// limits. Asks the case's files only, so that it holds for the stages of any program.
 ///

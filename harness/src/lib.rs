@@ -187,13 +187,7 @@ fn measure(registry: &Registry, args: &MeasureArgs, what: What<'_>) -> Result<Ex
         What::Capacity { .. } => (AT_A_RATE, ALONE_WARMUP),
         What::Against { .. } => (AGAINST_BASE, AGAINST_BASE_WARMUP),
     };
-    let once = Once {
-        span: args.span.unwrap_or(span),
-        warmup: args.warmup.unwrap_or(warmup),
-        exposure_ns: args.exposure.map(|span| span.as_nanos() as u64),
-        usual_work_ns: args.usual_work.map(|span| span.as_nanos() as u64),
-        seed: args.shape.load.seed,
-    };
+    let once = once(args, span, warmup)?;
     if args.one_run {
         return gate::once::print(registry, &args.shape, once);
     }
@@ -221,16 +215,23 @@ fn measure(registry: &Registry, args: &MeasureArgs, what: What<'_>) -> Result<Ex
     })
 }
 
+/// What each run is to be like: `span` and `warmup` unless something else is asked for.
+fn once(args: &MeasureArgs, span: Duration, warmup: Duration) -> Result<Once, Failure> {
+    let given = case::given(&args.shape)?;
+    Ok(Once {
+        span: args.span.unwrap_or(span),
+        warmup: args.warmup.unwrap_or(warmup),
+        drain: given.drain,
+        exposure_ns: args.exposure.map(|span| span.as_nanos() as u64),
+        usual_work_ns: args.usual_work.map(|span| span.as_nanos() as u64),
+        seed: given.seed,
+    })
+}
+
 fn derive(registry: &Registry, args: &DeriveArgs) -> Result<Exit, Failure> {
     let measure = &args.measure;
     cli::check(&measure.shape)?;
-    let once = Once {
-        span: measure.span.unwrap_or(ALONE),
-        warmup: measure.warmup.unwrap_or(ALONE_WARMUP),
-        exposure_ns: measure.exposure.map(|span| span.as_nanos() as u64),
-        usual_work_ns: measure.usual_work.map(|span| span.as_nanos() as u64),
-        seed: measure.shape.load.seed,
-    };
+    let once = once(measure, ALONE, ALONE_WARMUP)?;
     if measure.one_run {
         return gate::once::print(registry, &measure.shape, once);
     }

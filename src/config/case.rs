@@ -152,6 +152,12 @@ impl Case {
         &self.owed.slo
     }
 
+    /// How long a drain of the line may take, in nanoseconds.
+    #[must_use]
+    pub fn drain_ns(&self) -> u64 {
+        self.line.drain_ns
+    }
+
     /// Whether there is any limit that could hold or not: from end to end, on jitter, or on a hop.
     #[must_use]
     pub fn owes(&self) -> bool {

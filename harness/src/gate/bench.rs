@@ -9,9 +9,12 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
+use std::time::Duration;
+
+use hopline::base::limits::OPEN_DEADLINE_NS;
 
 use super::apart;
-use super::child::{Children, Errors, Halt};
+use super::child::{Children, Errors, Halt, Patience};
 use super::model::{RunAnalysis, SCHEMA};
 use super::once::Once;
 use crate::exit::{Exit, Failure};
@@ -172,6 +175,19 @@ fn kept(run: &RunAnalysis) -> Option<f64> {
         .reduce(f64::min)
 }
 
+/// What a run may take beside its span: calibrating, looks at the machine before and after it, and the analysis, all beside a
+/// neighbour that takes most of the time.
+const SLACK: Duration = Duration::from_secs(60);
+
+/// The longest that a run may take.
+fn longest(once: Once) -> Duration {
+    let opens = Duration::from_nanos(OPEN_DEADLINE_NS);
+    let parts = [opens, once.warmup, once.span, once.drain, SLACK];
+    parts
+        .into_iter()
+        .fold(Duration::ZERO, Duration::saturating_add)
+}
+
 /// One run in a process of its own.
 fn run_of_its_own(
     children: &Children,
@@ -199,6 +215,7 @@ fn run_of_its_own(
             .env(signals::HELD, "1"),
         &name,
         Errors::Shown,
+        Patience::Until(longest(once)),
     )?;
     let code = ended.status.code();
     let ended_well = [Exit::Good, Exit::Loss].map(|exit| Some(i32::from(exit.code())));
@@ -273,6 +290,26 @@ mod tests {
         ] {
             assert_eq!(kept(line), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn a_run_may_take_what_it_was_asked_for_and_what_its_line_may() {
+        let seconds = Duration::from_secs;
+        let once = Once {
+            span: seconds(3600),
+            warmup: seconds(10),
+            drain: seconds(600),
+            exposure_ns: None,
+            usual_work_ns: None,
+            seed: None,
+        };
+        let opens = Duration::from_nanos(OPEN_DEADLINE_NS);
+        assert_eq!(longest(once), seconds(3600 + 10 + 600) + opens + SLACK);
+        let forever = Once {
+            span: Duration::MAX,
+            ..once
+        };
+        assert_eq!(longest(forever), Duration::MAX);
     }
 
     #[test]

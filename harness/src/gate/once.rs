@@ -46,6 +46,8 @@ pub(crate) struct Once {
     pub(crate) span: Duration,
     /// What is left out before that.
     pub(crate) warmup: Duration,
+    /// How long the line may take to drain after that.
+    pub(crate) drain: Duration,
     /// The exposure, if another run has settled it.
     pub(crate) exposure_ns: Option<u64>,
     /// What the piece of work that shows a core's pace usually takes here, in nanoseconds, as earlier runs had it.
