@@ -108,3 +108,26 @@ fn a_replay_is_held_to_its_schedule() {
         assert!((offered - 2_000.0).abs() < 20.0, "{one}");
     }
 }
+
+#[test]
+fn a_case_that_owes_nothing_is_not_measured_to_say_so() {
+    let none = case_with(|case| fs::remove_file(case.join("budget.toml")).unwrap());
+    // What may not be lost is no limit.
+    let unlimited = "[slo]\n[hop.\"btc->book\"]\nlossless = true\n";
+    let empty = case_with(|case| fs::write(case.join("budget.toml"), unlimited).unwrap());
+    for case in [&none, &empty] {
+        let case = case.path().display().to_string();
+        for asked in [
+            &["gate", &case][..],
+            &["gate", &case, "--bin", "/bin/true"],
+            &["bench", &case, "--find-capacity"],
+        ] {
+            let words = refused(asked);
+            assert!(words.contains("no budget that could hold"), "{words}");
+            assert!(words.contains("budget derive"), "{words}");
+        }
+        // Against a base nothing is owed: it is asked whether it is a hopline.
+        let words = refused(&["gate", &case, "--base", "/bin/true"]);
+        assert!(words.contains("/bin/true"), "{words}");
+    }
+}
