@@ -206,6 +206,9 @@ fn measure(registry: &Registry, args: &MeasureArgs, what: What<'_>) -> Result<Ex
     }
     gate::command::run(&Asked {
         case: &args.shape.case,
+        arguments: std::env::args_os()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
         runs: args.runs,
         first: once,
         json: args.json,

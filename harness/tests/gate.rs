@@ -52,6 +52,19 @@ fn a_bench_says_what_every_span_took() {
     );
     let runs = report["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 2);
+    // The case's own seed, which it does not name, and the next one.
+    assert_eq!(
+        [&runs[0]["seed"], &runs[1]["seed"]],
+        [&Value::from(42), &Value::from(43)]
+    );
+    let arguments: Vec<&str> = report["arguments"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    assert_eq!(arguments[1..=args.len()], args);
+    assert_eq!(report["head_hash"].as_str().unwrap().len(), 16);
     assert_eq!(
         runs[0]["exposure_ns"], runs[1]["exposure_ns"],
         "settled once"

@@ -324,6 +324,37 @@ fn a_gate_that_is_ended_by_a_signal_shows_what_it_had_and_passes_nothing() {
 }
 
 #[test]
+fn each_block_of_a_comparison_has_a_seed_of_its_own() {
+    let base = env!("CARGO_BIN_EXE_hopline");
+    let args = ["gate", CASE, "--json", "--base", base, "--for", "20ms"];
+    let mut running = Running::start(&[&args[..], &SHORT[..]].concat());
+    // One to settle, and two blocks of six even where each run is made again three times.
+    running.wait_for_runs(2 + 2 * 6 * 4);
+    running.kill("-TERM");
+    let (ended, printed, _into) = running.end();
+    assert_eq!(ended, Some(143));
+    let report: Value = serde_json::from_slice(&printed).unwrap();
+    let seeds = |side: &str| -> Vec<u64> {
+        let runs = report[side].as_array().unwrap().iter();
+        runs.map(|run| run["seed"].as_u64().unwrap()).collect()
+    };
+    let (head, base) = (seeds("runs"), seeds("base_runs"));
+    assert!(head.len() >= 4 && base.len() >= 8, "{head:?} {base:?}");
+    assert!(
+        head.chunks(2)
+            .zip(42..)
+            .all(|(block, seed)| block == [seed; 2]),
+        "{head:?}"
+    );
+    assert!(
+        base.chunks(4)
+            .zip(42..)
+            .all(|(block, seed)| block == [seed; 4]),
+        "{base:?}"
+    );
+}
+
+#[test]
 fn a_bench_without_a_single_run_says_that_it_is_partial() {
     let args = ["bench", CASE, "--for", "1h"];
     let mut running = Running::start(&[&args[..], &SHORT[..]].concat());

@@ -127,9 +127,8 @@ pub(crate) fn runs(
     let mut known = runs.iter().fold(first, Once::after);
     for at in 0..u64::from(count) {
         let once = Once {
-            seed: first.seed.map(|seed| seed + at),
             exposure_ns,
-            ..known
+            ..known.nth(at)
         };
         let run = run_of_its_own(children, measured, once)?;
         known = known.after(&run);

@@ -34,6 +34,8 @@ const RUNS_KEPT: usize = 24;
 #[derive(Clone, Debug)]
 pub(crate) struct Asked<'a> {
     pub(crate) case: &'a str,
+    /// The words of the command line, the program's own name first.
+    pub(crate) arguments: Vec<String>,
     pub(crate) runs: u16,
     pub(crate) first: Once,
     pub(crate) json: bool,
@@ -87,6 +89,7 @@ pub(crate) struct Judging {
 struct Seen {
     /// What head is judged against, as people name it.
     base: Option<String>,
+    base_hash: Option<String>,
     runs: Vec<RunAnalysis>,
     base_runs: Vec<RunAnalysis>,
     verdicts: Vec<Verdict>,
@@ -105,6 +108,7 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Exit, Failure> {
         began_unix_s: unix_s(),
         clock_cost_ns: facts::clock_cost_ns(&Clock::calibrated()),
         seen: Seen::default(),
+        head_hash: facts::hash_of(&head.program),
         head,
     };
     if let Some(dir) = asked.dir {
@@ -191,6 +195,7 @@ struct Work<'a> {
     asked: &'a Asked<'a>,
     children: &'a Children,
     head: Measured,
+    head_hash: Option<String>,
     began_ns: u64,
     began_unix_s: u64,
     clock_cost_ns: f64,
@@ -224,10 +229,7 @@ impl Work<'_> {
         self.seen.verdicts = judge(&self.seen.runs);
         if measured.is_ok() && budget::more_runs_help(&self.seen.verdicts) {
             self.say("undecided: as many runs again");
-            measured = self.add_runs(Once {
-                seed: first.seed.map(|seed| seed + u64::from(self.asked.runs)),
-                ..first
-            });
+            measured = self.add_runs(first.nth(u64::from(self.asked.runs)));
             self.seen.verdicts = judge(&self.seen.runs);
         }
         measured
@@ -250,10 +252,7 @@ impl Work<'_> {
             let mut runs = Vec::new();
             for look in 1..=capacity::LOOKS {
                 let seen = runs.len() as u64;
-                let once = Once {
-                    seed: self.asked.first.seed.map(|seed| seed + seen),
-                    ..self.asked.first
-                };
+                let once = self.asked.first.nth(seen);
                 bench::runs(self.children, &program, count, once, &mut runs)?;
                 let is_last = look == capacity::LOOKS;
                 if finder.look(factor, &runs, is_last)? == Look::Done {
@@ -283,6 +282,7 @@ impl Work<'_> {
                 self.head.another(&built.program)
             }
         };
+        self.seen.base_hash = facts::hash_of(&base.program);
         // Both sides get the exposure that base has, or the quicker one would look cleaner.
         let settling = self.run_of_base(&base, self.asked.first, None)?;
         let options = compare::Options {
@@ -317,13 +317,10 @@ impl Work<'_> {
             };
             for _ in 0..blocks {
                 let number = comparison.blocks();
-                let seed = self.asked.first.seed;
                 let mut block: Vec<(Arm, RunAnalysis)> = Vec::with_capacity(compare::BLOCK_RUNS);
                 for arm in compare::order(number) {
-                    let once = Once {
-                        seed: seed.map(|seed| seed + number as u64),
-                        ..known
-                    };
+                    // All runs of a block draw the same; those that confirm a FAIL never what was drawn before.
+                    let once = known.nth(number as u64);
                     let beside = block.first().map(|(_, run)| run);
                     let run = match arm {
                         Arm::Head => {
@@ -405,7 +402,10 @@ impl Work<'_> {
             took_s: Clock::os().now_ns().saturating_sub(self.began_ns) as f64 / 1e9,
             host: facts::of(&Host::read(), clock_of(&seen.runs), self.clock_cost_ns),
             head: self.head.program.display().to_string(),
+            head_hash: self.head_hash.clone(),
             base: seen.base.clone(),
+            base_hash: seen.base_hash.clone(),
+            arguments: asked.arguments.clone(),
             partial: cut.is_some(),
             verdicts,
             word,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hopline::base::limits::PASSAGES_DEFAULT;
 use hopline::budget::taint::Interval;
 use hopline::budget::{Evidence, Passage};
-use hopline::config::Feed;
+use hopline::config::{Feed, SEED_MAX};
 use hopline::host::Host;
 use hopline::topology::{Registry, Report};
 
@@ -52,11 +52,20 @@ pub(crate) struct Once {
     pub(crate) exposure_ns: Option<u64>,
     /// What the piece of work that shows a core's pace usually takes here, in nanoseconds, as earlier runs had it.
     pub(crate) usual_work_ns: Option<u64>,
-    /// What the generators draw from, if the case's own seed is not meant.
+    /// What the generator of the first source draws from; none where nothing is drawn.
     pub(crate) seed: Option<u64>,
 }
 
 impl Once {
+    /// The same, for the run that is `nth` after this one: with the next seed for each, so that no two draw the same.
+    pub(crate) fn nth(self, nth: u64) -> Once {
+        let seed = |seed: u64| seed.wrapping_add(nth) % (SEED_MAX + 1);
+        Once {
+            seed: self.seed.map(seed),
+            ..self
+        }
+    }
+
     /// The same, with what `run` has shown of the machine's pace: the fastest counts.
     pub(crate) fn after(self, run: &RunAnalysis) -> Once {
         let seen = run.loops.iter().map(|one| one.usual_work_ns);
@@ -334,6 +343,24 @@ mod tests {
         };
         let generators = in_turn(&[feed], &report, &evidence).unwrap();
         generators[0].achieved_per_s / generators[0].offered_per_s
+    }
+
+    #[test]
+    fn each_run_draws_from_a_seed_of_its_own_that_a_load_may_have() {
+        let once = Once {
+            span: Duration::ZERO,
+            warmup: Duration::ZERO,
+            drain: Duration::ZERO,
+            exposure_ns: None,
+            usual_work_ns: None,
+            seed: Some(SEED_MAX),
+        };
+        assert_eq!(
+            [once.nth(0).seed, once.nth(2).seed],
+            [Some(SEED_MAX), Some(1)]
+        );
+        let nothing = Once { seed: None, ..once };
+        assert_eq!(nothing.nth(3).seed, None);
     }
 
     #[test]

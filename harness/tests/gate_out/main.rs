@@ -35,6 +35,8 @@ fn hostile() -> GateReport {
     report.version = text();
     report.head = text();
     report.base = Some(text());
+    report.head_hash = Some(text());
+    report.arguments = vec![text(), text()];
     report.host.insert(text(), text());
     report.notes.push(text());
     for verdict in &mut report.verdicts {

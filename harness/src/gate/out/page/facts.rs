@@ -1,4 +1,4 @@
-//! The rest of what a reader asks: what was counted and offered, what the loops and the host are, how to do it again.
+//! The rest of what a reader asks: what was counted and offered, what the loops and the host are.
 //!
 //! Invariant: a ledger that is open, or that lost something, is the first thing of its section.
 
@@ -37,7 +37,7 @@ pub(super) fn table(
 }
 
 /// Each run of head, then of base, with its name.
-fn named(report: &GateReport) -> impl Iterator<Item = (String, &RunAnalysis)> {
+pub(super) fn named(report: &GateReport) -> impl Iterator<Item = (String, &RunAnalysis)> {
     let head = report.runs.iter().enumerate();
     let base = report.base_runs.iter().enumerate();
     head.map(|(at, run)| (format!("run {}", at + 1), run))
@@ -245,98 +245,4 @@ pub(super) fn host(report: &GateReport) -> String {
         );
     }
     out + "</dl>\n"
-}
-
-/// A word of a command line, in quotes where the shell would take it apart.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=,+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
-}
-
-/// The commit of a base that is a revision, `REV (commit)`: the revision itself may be another one by then.
-fn commit(base: &str) -> &str {
-    let inner = base.rsplit_once(" (").map(|(_, commit)| commit);
-    inner
-        .and_then(|commit| commit.strip_suffix(')'))
-        .unwrap_or(base)
-}
-
-/// The commands that do it again, and what was drawn from which seed.
-pub(super) fn reproduce(report: &GateReport) -> String {
-    let (command, against) = match (report.command.as_str(), &report.base) {
-        ("gate --base", Some(base)) => ("gate", format!(" --base {}", quoted(base))),
-        ("gate --base-rev", Some(base)) => {
-            ("gate", format!(" --base-rev {}", quoted(commit(base))))
-        }
-        (command, _) => (command, String::new()),
-    };
-    let line = format!(
-        "hopline {command} {}{against} --out gate-again",
-        quoted(&report.case)
-    );
-    let mut out = format!(
-        "<pre tabindex=\"0\"><code># head: {}\n{}\nhopline report gate.json gate-again/gate.json</code></pre>\n",
-        escape(&report.head),
-        escape(&line)
-    );
-    let seeds: Vec<String> = named(report)
-        .map(|(name, run)| format!("{name}: {}", run.seed))
-        .collect();
-    if !seeds.is_empty() {
-        let seeds = seeds
-            .get(..seeds.len().min(ROWS_MAX))
-            .unwrap_or_default()
-            .join(", ");
-        out += &format!(
-            "<p class=\"hint\">Seeds: {}. hopline {}.</p>\n",
-            escape(&seeds),
-            escape(&report.version)
-        );
-    }
-    let mut notes: Vec<String> = named(report)
-        .flat_map(|(name, run)| {
-            // What all runs say stands at the head of the page.
-            let own = run.notes.iter().filter(|note| !report.notes.contains(note));
-            own.map(move |note| format!("<li>{name}: {}</li>\n", escape(note)))
-        })
-        .collect();
-    notes.truncate(ROWS_MAX);
-    if !notes.is_empty() {
-        out += &format!("<ul>\n{}</ul>\n", notes.concat());
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_revision_is_repeated_by_its_commit() {
-        assert_eq!(commit("main (0123456789ab)"), "0123456789ab");
-        assert_eq!(commit("main"), "main");
-        let report = GateReport {
-            command: "gate --base-rev".to_owned(),
-            case: "mine".to_owned(),
-            base: Some("HEAD~1 (0123456789ab)".to_owned()),
-            ..GateReport::default()
-        };
-        let words = reproduce(&report);
-        assert!(
-            words.contains("hopline gate mine --base-rev 0123456789ab "),
-            "{words}"
-        );
-    }
-
-    #[test]
-    fn a_command_can_be_pasted() {
-        assert_eq!(quoted("tick-to-trade"), "tick-to-trade");
-        assert_eq!(quoted("my case"), "'my case'");
-        assert_eq!(quoted("it's; rm"), "'it'\\''s; rm'");
-        assert_eq!(quoted(""), "''");
-    }
 }

@@ -9,6 +9,7 @@ mod capacity;
 mod compared;
 mod facts;
 mod percentiles;
+mod repeat;
 mod svg;
 mod timeline;
 mod verdicts;
@@ -47,7 +48,7 @@ pub fn page(report: &GateReport) -> String {
         ("ledger", "Ledger and load", facts::ledger(report)),
         ("loops", "Loops and their gaps", facts::loops(report)),
         ("host", "Host", facts::host(report)),
-        ("reproduce", "How to repeat it", facts::reproduce(report)),
+        ("reproduce", "How to repeat it", repeat::section(report)),
     ]
     .into_iter()
     .filter(|(.., body)| !body.is_empty())
