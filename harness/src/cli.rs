@@ -89,6 +89,7 @@ const REPORT_HELP: &str = "\
 Examples:
   hopline report gate/gate.json --out again      every output, made again
   hopline report mon/gate.json tue/gate.json     clean quantiles side by side
+  hopline report mon.json tue.json               likewise of what `bench --json` printed
 
 It judges nothing: the exit code says whether it could be shown, not what the gate found.";
 

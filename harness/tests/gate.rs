@@ -14,8 +14,12 @@ fn hopline(args: &[&str]) -> Output {
     command.args(args).output().unwrap()
 }
 
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
 fn err(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
+    text(&output.stderr)
 }
 
 #[track_caller]
@@ -99,8 +103,26 @@ fn a_bench_says_what_every_span_took() {
     let written = std::fs::read(Path::new(&into).join("gate.json")).unwrap();
     let written: Value = serde_json::from_slice(&written).unwrap();
     assert_eq!(written, report);
-    let again = hopline(&["report", &format!("{into}/gate.json")]);
+    // Shown again it is what a bench shows, and beside another one each span stands in a row of its own.
+    let file = format!("{into}/gate.json");
+    let again = hopline(&["report", &file]);
     ends(&again, 0);
+    let shown = text(&again.stdout);
+    for words in ["btc->book sojourn", "end to end", "clean p99", "gap from"] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let both = hopline(&["report", &file, &file, "--out", &into]);
+    ends(&both, 0);
+    let shown = text(&both.stdout);
+    let rows = shown.lines().filter(|line| line.contains(" = "));
+    // What has no clean frame on a busy machine has no ratio.
+    assert!(rows.count() > 0 && shown.contains("clean B"), "{shown}");
+    assert!(
+        !shown.contains("verdict A") && !shown.contains("INCONCLUSIVE"),
+        "{shown}"
+    );
+    let page = std::fs::read_to_string(Path::new(&into).join("compare.html")).unwrap();
+    assert_eq!(page.matches("role=\"rowheader\"").count(), 2 * (3 * 6 + 3));
 }
 
 #[test]

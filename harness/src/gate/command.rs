@@ -15,14 +15,13 @@ use super::child::{Children, Halt};
 use super::compare::{self, Arm, Comparison, Next};
 use super::model::{Capacity, GateReport, RunAnalysis, SCHEMA, Verdict, Word};
 use super::once::Once;
-use super::out::terminal;
+use super::out::{measured, terminal};
 use super::outcome::{Inconclusive, cut_short, overall};
 use super::revision::{self, Wanted};
-use super::{apart, facts, out as outputs, wake};
+use super::{apart, facts, out as outputs};
 use crate::exit::{Exit, Failure};
 use crate::out;
-use crate::view::table::{Cell, Table, numbers, words as texts};
-use crate::view::text::{Paint, grouped, share};
+use crate::view::text::Paint;
 
 /// Looks at the same budget: the first, and one more with as many runs again.
 const LOOKS: u32 = 2;
@@ -150,18 +149,11 @@ fn show(asked: &Asked<'_>, report: &GateReport) -> Result<(), Failure> {
         return out::print(&(json + "\n"));
     }
     let (width, paint) = (out::columns(), Paint(out::has_colour()));
-    let mut lines = Vec::new();
-    if matches!(asked.what, What::Bench) {
-        if report.partial {
-            lines.push("  partial: the bench was cut short".to_owned());
-        }
-        lines.extend(spans(&report.runs).lines(width, paint));
-        lines.extend(loops(&report.runs).lines(width, paint));
-        lines.extend(wake::row(&report.runs).map(|row| format!("  {row}")));
-        lines.extend(report.notes.iter().map(|note| format!("  note: {note}")));
+    let lines = if matches!(asked.what, What::Bench) {
+        measured::lines(report, width, paint)
     } else {
-        lines = terminal::lines(report, width, paint);
-    }
+        terminal::lines(report, width, paint)
+    };
     out::print(&(lines.join("\n") + "\n"))
 }
 
@@ -462,84 +454,4 @@ fn all_notes(runs: &[RunAnalysis]) -> Vec<String> {
         }
     }
     all
-}
-
-/// The median over runs of what `of` says of a span.
-fn middle(runs: &[RunAnalysis], at: usize, of: impl Fn(&super::model::SpanAnalysis) -> u64) -> u64 {
-    let mut values: Vec<u64> = runs
-        .iter()
-        .filter_map(|run| run.spans.get(at))
-        .map(of)
-        .collect();
-    values.sort_unstable();
-    values.get(values.len() / 2).copied().unwrap_or(0)
-}
-
-/// Each span, raw beside clean; medians over the runs.
-fn spans(runs: &[RunAnalysis]) -> Table {
-    let mut table = Table::new(vec![
-        texts("span"),
-        numbers("frames").may_go(3),
-        numbers("raw p50").may_go(2),
-        numbers("raw p99"),
-        numbers("clean p50"),
-        numbers("clean p99"),
-        numbers("clean p99.9").may_go(1),
-        numbers("host p99").may_go(4),
-        numbers("kept"),
-        numbers("slowed").may_go(5),
-    ]);
-    let Some(first) = runs.first() else {
-        return table;
-    };
-    for (at, span) in first.spans.iter().enumerate() {
-        let name = if span.hop == span.of {
-            "end to end".to_owned()
-        } else {
-            format!("{} {}", span.hop, span.of)
-        };
-        let n = middle(runs, at, |span| span.n);
-        let part = |of: fn(&super::model::SpanAnalysis) -> u64| share(middle(runs, at, of), n);
-        let ns =
-            |of: fn(&super::model::SpanAnalysis) -> u64| Span(middle(runs, at, of)).to_string();
-        let cells: [Cell; 10] = [
-            name.into(),
-            grouped(n).into(),
-            ns(|span| span.raw.p50).into(),
-            ns(|span| span.raw.p99).into(),
-            ns(|span| span.clean.p50).into(),
-            ns(|span| span.clean.p99).into(),
-            ns(|span| span.clean.p99_9).into(),
-            ns(|span| span.host_floor.p99).into(),
-            part(|span| span.n_clean).into(),
-            part(|span| span.n_slowed).into(),
-        ];
-        table.row(cells.into());
-    }
-    table
-}
-
-/// What the host did to each loop of the last run.
-fn loops(runs: &[RunAnalysis]) -> Table {
-    let mut table = Table::new(vec![
-        texts("loop"),
-        numbers("gap from"),
-        numbers("gaps"),
-        numbers("in gaps"),
-        numbers("slowed"),
-        numbers("own faults"),
-    ]);
-    for one in runs.last().into_iter().flat_map(|run| &run.loops) {
-        let own: u64 = one.own_faults.values().sum();
-        let cells: [Cell; 6] = [
-            one.name.as_str().into(),
-            Span(one.gap_from_ns).to_string().into(),
-            one.gaps.to_string().into(),
-            format!("{:.2}%", one.gap_share * 100.0).into(),
-            format!("{:.2}%", one.slowed_share * 100.0).into(),
-            own.to_string().into(),
-        ];
-        table.row(cells.into());
-    }
-    table
 }

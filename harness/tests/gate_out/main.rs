@@ -142,7 +142,17 @@ fn all() -> Vec<GateReport> {
         schema: SCHEMA,
         ..GateReport::default()
     };
-    vec![report().clone(), lost, compared, empty, hostile(), absurd()]
+    let mut unjudged = report().clone();
+    unjudged.verdicts.clear();
+    vec![
+        report().clone(),
+        lost,
+        compared,
+        empty,
+        unjudged,
+        hostile(),
+        absurd(),
+    ]
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub mod hlog;
 pub mod json;
 pub mod junit;
 pub mod markdown;
+pub(crate) mod measured;
 pub mod page;
 mod phrase;
 pub(crate) mod terminal;

@@ -2,8 +2,9 @@
 //!
 //! Invariant: a ledger that is open, or that lost something, is the first thing of its section.
 
-use super::{ROWS_MAX, span};
-use crate::gate::model::{GateReport, RunAnalysis};
+use super::{ROWS_MAX, share, span};
+use crate::gate::model::{GateReport, RunAnalysis, SpanAnalysis};
+use crate::gate::out::measured::{is_unjudged, middle, name};
 use crate::gate::out::phrase::escape;
 use crate::view::text::{grouped, rate};
 
@@ -139,6 +140,46 @@ pub(super) fn ledger(report: &GateReport) -> String {
         out += &table("Generators", &titles, 2, &offered);
     }
     out
+}
+
+/// Each span, where nothing was judged: medians over the runs.
+pub(super) fn spans(report: &GateReport) -> String {
+    if !is_unjudged(report) {
+        return String::new();
+    }
+    let first = report.runs.first().map_or(&[][..], |run| &run.spans);
+    let row = |(at, one): (usize, &SpanAnalysis)| {
+        let of = |of: fn(&SpanAnalysis) -> u64| middle(&report.runs, at, of);
+        let ns = |value: fn(&SpanAnalysis) -> u64| span(of(value));
+        let n = of(|one| one.n);
+        vec![
+            escape(&name(one)),
+            grouped(n),
+            ns(|one| one.raw.p50),
+            ns(|one| one.raw.p99),
+            ns(|one| one.clean.p50),
+            ns(|one| one.clean.p99),
+            ns(|one| one.clean.p99_9),
+            ns(|one| one.host_floor.p99),
+            share(of(|one| one.n_clean), n),
+            share(of(|one| one.n_slowed), n),
+        ]
+    };
+    let rows: Vec<Vec<String>> = first.iter().enumerate().map(row).collect();
+    let titles = [
+        "Span",
+        "Frames",
+        "Raw p50",
+        "Raw p99",
+        "Clean p50",
+        "Clean p99",
+        "Clean p99.9",
+        "Host p99",
+        "Kept",
+        "Slowed",
+    ];
+    "<p class=\"hint\">Medians over the process runs. Nothing was judged.</p>\n".to_owned()
+        + &table("Spans", &titles, 1, &rows)
 }
 
 /// The loops as hiccup meters.
