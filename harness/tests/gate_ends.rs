@@ -440,16 +440,42 @@ fn a_full_disk_is_found_before_the_first_run() {
 
 #[test]
 fn a_disk_that_fills_up_meanwhile_leaves_a_partial_report() {
-    // Room for the outputs without figures, and for no run's.
     let script = "\"$HOPLINE\" bench tick-to-trade --runs 1 --for 100ms --wait yield --out \"$DISK\" >/dev/null
-        code=$?; cat \"$DISK/gate.json\"; exit $code";
-    if let Some(output) = on_a_small_disk("96k", script) {
+        code=$?; cat \"$DISK/gate.json\"
+        for file in \"$DISK\"/* \"$DISK\"/.part-*; do
+            [ ! -e \"$file\" ] || grep -qi partial \"$file\" || echo \"whole: $file\" >&2
+        done
+        exit $code";
+    // Room for the outputs without figures and for no run's; and for the page of a run, but not for its gate.json.
+    for size in ["96k", "200k"] {
+        let Some(output) = on_a_small_disk(size, script) else {
+            return;
+        };
         let words = text(&output.stderr);
         assert_eq!(output.status.code(), Some(74), "{words}");
         assert!(words.contains("the disk is full"), "{words}");
+        assert!(!words.contains("whole: "), "{words}");
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(report["partial"], true);
     }
+}
+
+#[test]
+fn what_cannot_be_printed_is_written_all_the_same() {
+    let into = tempfile::tempdir().unwrap();
+    let dir = into.path().display().to_string();
+    let args = [
+        "bench", CASE, "--runs", "1", "--for", "100ms", "--out", &dir,
+    ];
+    let mut bench = hopline(&[&args[..], &SHORT[..]].concat());
+    let full = fs::OpenOptions::new().write(true).open("/dev/full");
+    let output = bench.stdout(full.unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(74));
+    let words = text(&output.stderr);
+    assert!(words.contains("standard output"), "{words}");
+    let report = read(&into.path().join("gate.json"));
+    assert_eq!(report["partial"], false);
+    assert_eq!(report["runs"].as_array().unwrap().len(), 1);
 }
 
 /// A copy of the case with another budget.

@@ -129,12 +129,13 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Exit, Failure> {
             return Err(failure);
         }
     };
-    show(asked, &report)?;
-    if let Some(dir) = asked.dir {
-        for file in outputs::write_all(&report, dir)? {
-            out::say(format_args!("wrote {}", file.display()));
-        }
+    // Each of the two is done though the other fails: what was measured is not to be measured again.
+    let written = asked.dir.map(|dir| outputs::write_all(&report, dir));
+    let shown = show(asked, &report);
+    for file in written.transpose()?.unwrap_or_default() {
+        out::say(format_args!("wrote {}", file.display()));
     }
+    shown?;
     Ok(exit)
 }
 
