@@ -272,12 +272,18 @@ fn via_of(shape: &Shape, load: Option<&Load>, inline: bool) -> Via {
 }
 
 /// What a measured run has of the case's files, beside what is told to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Given {
     /// The seed of the first source that is fed; none where nothing is drawn.
     pub(crate) seed: Option<u64>,
     /// How long a drain may take.
     pub(crate) drain: Duration,
+    /// Most that P99 may lie above P50 from end to end, if the case says so.
+    pub(crate) jitter_ns: Option<u64>,
+    /// Most that 99 of a hundred differences between successive messages' spans may be, likewise.
+    pub(crate) ipdv_ns: Option<u64>,
+    /// The hops that may lose nothing.
+    pub(crate) lossless: Vec<String>,
 }
 
 /// The same by the case's files only.
@@ -293,6 +299,9 @@ pub(crate) fn given(shape: &Shape) -> Result<Given, Failure> {
     Ok(Given {
         seed: first.filter(|_| is_drawn).map(|feed| feed.seed),
         drain: Duration::from_nanos(case.drain_ns()),
+        jitter_ns: case.slo().jitter_ns,
+        ipdv_ns: case.slo().ipdv_ns,
+        lossless: case.lossless().map(str::to_owned).collect(),
     })
 }
 

@@ -186,24 +186,31 @@ pub(crate) struct MeasureArgs {
     /// What the piece of work that shows a core's pace usually takes here, as earlier runs had it
     #[arg(long, value_name = "SPAN", value_parser = parse_duration, hide = true)]
     pub(crate) usual_work: Option<Duration>,
-    /// Print one JSON report on standard output, and nothing else
-    #[arg(long)]
-    pub(crate) json: bool,
     /// Measure that program instead of this one: your own, which calls hopline_harness::main
     #[arg(long = "bin", value_name = "PROGRAM")]
     pub(crate) program: Option<PathBuf>,
-    /// Write all outputs into this folder: gate.json, a page, JUnit, a summary, histogram logs
-    #[arg(long = "out", value_name = "DIR")]
-    pub(crate) dir: Option<PathBuf>,
     /// One run in this process, and its analysis on standard output
     #[arg(long, hide = true)]
     pub(crate) one_run: bool,
+}
+
+/// Where what came of it goes.
+#[derive(Debug, Args)]
+pub(crate) struct ResultArgs {
+    /// Print one JSON report on standard output, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write all outputs into this folder: gate.json, a page, JUnit, a summary, histogram logs
+    #[arg(long = "out", value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) measure: MeasureArgs,
+    #[command(flatten)]
+    pub(crate) result: ResultArgs,
     /// Look for the highest rate whose budgets hold: all rates of the load are raised or lowered together
     #[arg(long)]
     pub(crate) find_capacity: bool,
@@ -234,6 +241,8 @@ pub(crate) struct DeriveArgs {
 pub(crate) struct GateArgs {
     #[command(flatten)]
     pub(crate) measure: MeasureArgs,
+    #[command(flatten)]
+    pub(crate) result: ResultArgs,
     /// Judge this program against that one instead of by budgets: is it slower?
     #[arg(long, value_name = "BIN", group = "against")]
     pub(crate) base: Option<PathBuf>,

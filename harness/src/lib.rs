@@ -43,7 +43,8 @@ use hopline::host::Host;
 use hopline::topology::{Plan, Registry, StartError};
 
 use cli::{
-    BenchArgs, BudgetCommand, CleanArg, Command, DeriveArgs, GateArgs, MeasureArgs, RunArgs, Shape,
+    BenchArgs, BudgetCommand, CleanArg, Command, DeriveArgs, GateArgs, MeasureArgs, ResultArgs,
+    RunArgs, Shape,
 };
 pub use exit::Exit;
 use exit::Failure;
@@ -152,7 +153,7 @@ fn bench(registry: &Registry, args: &BenchArgs) -> Result<Exit, Failure> {
     } else {
         What::Bench
     };
-    measure(registry, &args.measure, what)
+    measure(registry, &args.measure, &args.result, what)
 }
 
 fn gate(registry: &Registry, args: &GateArgs) -> Result<Exit, Failure> {
@@ -177,10 +178,15 @@ fn gate(registry: &Registry, args: &GateArgs) -> Result<Exit, Failure> {
         },
         None => What::Gate(judging),
     };
-    measure(registry, &args.measure, what)
+    measure(registry, &args.measure, &args.result, what)
 }
 
-fn measure(registry: &Registry, args: &MeasureArgs, what: What<'_>) -> Result<Exit, Failure> {
+fn measure(
+    registry: &Registry,
+    args: &MeasureArgs,
+    result: &ResultArgs,
+    what: What<'_>,
+) -> Result<Exit, Failure> {
     cli::check(&args.shape)?;
     let (span, warmup) = match what {
         What::Bench | What::Gate(_) => (ALONE, ALONE_WARMUP),
@@ -211,8 +217,8 @@ fn measure(registry: &Registry, args: &MeasureArgs, what: What<'_>) -> Result<Ex
             .collect(),
         runs: args.runs,
         first: once,
-        json: args.json,
-        dir: args.dir.as_deref(),
+        json: result.json,
+        dir: result.dir.as_deref(),
         program: args.program.as_deref(),
         what,
     })
@@ -238,16 +244,24 @@ fn derive(registry: &Registry, args: &DeriveArgs) -> Result<Exit, Failure> {
     if measure.one_run {
         return gate::once::print(registry, &measure.shape, once);
     }
-    case::can_be_judged(&measure.shape, false)?;
-    let ready = case::load(registry, &measure.shape, false)?;
+    let given = case::given(&measure.shape)?;
     let asked = gate::derive::Asked {
         slo: args.slo.clone(),
-        jitter_ns: ready.jitter_ns,
-        ipdv_ns: ready.ipdv_ns,
-        lossless: Vec::new(),
+        jitter_ns: given.jitter_ns,
+        ipdv_ns: given.ipdv_ns,
+        lossless: given.lossless,
         margin: args.margin / 100.0,
     };
-    may_start(ready.line.plan(&Host::read())?)?;
+    // Found wrong here, it costs no run.
+    asked
+        .check(usize::from(measure.runs))
+        .map_err(|error| Failure::usage(error.to_string(), "nothing was measured"))?;
+    case::can_be_judged(&measure.shape, false)?;
+    // The stages of another program are not known here.
+    if measure.program.is_none() {
+        let ready = case::load(registry, &measure.shape, false)?;
+        may_start(ready.line.plan(&Host::read())?)?;
+    }
     gate::command::derive(measure.program.as_deref(), measure.runs, once, &asked)
 }
 

@@ -131,3 +131,19 @@ fn a_case_that_owes_nothing_is_not_measured_to_say_so() {
         assert!(words.contains("/bin/true"), "{words}");
     }
 }
+
+#[test]
+fn an_objective_that_a_budget_could_not_have_is_not_measured_for() {
+    for (asked, words) in [
+        (&["--slo", "p99=5ms", "--slo", "p99=6ms"][..], "p99"),
+        (&["--slo", "p99=5ms", "--slo", "p50=6ms"], "p50"),
+        (&["--slo", "p99=2h"], "p99"),
+        (&["--slo", "p99=5ms", "--runs", "2"], "2 runs"),
+        // It prints a budget.toml, and nothing else.
+        (&["--slo", "p99=5ms", "--json"], "--json"),
+        (&["--slo", "p99=5ms", "--out", "x"], "--out"),
+    ] {
+        let told = refused(&[&["budget", "derive", CASE][..], asked].concat());
+        assert!(told.contains(words), "{asked:?}: {told}");
+    }
+}
