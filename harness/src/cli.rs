@@ -177,9 +177,9 @@ pub(crate) struct MeasureArgs {
     /// What is left out at the beginning of each run: 200ms unless given, or 100ms against a base
     #[arg(long, value_name = "SPAN", value_parser = parse_duration)]
     pub(crate) warmup: Option<Duration>,
-    /// Runs, each in a process of its own
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), default_value_t = RUNS_DEFAULT)]
-    pub(crate) runs: u16,
+    /// Runs, each in a process of its own: 3 unless given. Against a base there are blocks of them, and no such number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) runs: Option<u16>,
     /// The least time for which a frame counts as exposed to gaps; settled by the first run unless given
     #[arg(long, value_name = "SPAN", value_parser = parse_duration, overrides_with = "exposure")]
     pub(crate) exposure: Option<Duration>,
@@ -353,6 +353,13 @@ impl Shape {
             pin: None,
             wait: None,
         }
+    }
+}
+
+impl MeasureArgs {
+    /// How many runs there are where nothing decides but their number.
+    pub(crate) fn runs(&self) -> u16 {
+        self.runs.unwrap_or(RUNS_DEFAULT)
     }
 }
 
@@ -561,6 +568,30 @@ pub(crate) fn program() -> String {
             || "hopline".to_owned(),
             |name| name.to_string_lossy().into_owned(),
         )
+}
+
+/// Wishes that say nothing of a gate against a base: it makes as many blocks as it needs, and judges by clean frames alone.
+pub(crate) fn check_against(args: &GateArgs) -> Result<(), Failure> {
+    let idle = [
+        (
+            "--runs",
+            args.measure.runs.is_some(),
+            "it measures 12 blocks of six runs, or as many as decide",
+        ),
+        (
+            "--strict",
+            args.strict,
+            "it judges by the frames that the host did not touch, and never says PASS_CLEAN",
+        ),
+    ];
+    let given = idle.iter().find(|(_, is_given, _)| *is_given);
+    match given.filter(|_| args.base.is_some() || args.base_rev.is_some()) {
+        None => Ok(()),
+        Some((flag, _, why)) => Err(Failure::usage(
+            format!("{flag} has no effect on a gate against a base: {why}"),
+            "leave it out, or the base",
+        )),
+    }
 }
 
 /// Two wishes that exclude each other, which clap cannot know.

@@ -161,6 +161,7 @@ fn gate(registry: &Registry, args: &GateArgs) -> Result<Exit, Failure> {
         strict: args.strict,
         inconclusive: args.inconclusive.unwrap_or_default(),
     };
+    cli::check_against(args)?;
     let slower = args.slower / 100.0;
     let base = match (&args.base, &args.base_rev) {
         (Some(program), _) => Some(Base::Program(program)),
@@ -215,7 +216,7 @@ fn measure(
         arguments: std::env::args_os()
             .map(|word| word.to_string_lossy().into_owned())
             .collect(),
-        runs: args.runs,
+        runs: args.runs(),
         first: once,
         json: result.json,
         dir: result.dir.as_deref(),
@@ -254,7 +255,7 @@ fn derive(registry: &Registry, args: &DeriveArgs) -> Result<Exit, Failure> {
     };
     // Found wrong here, it costs no run.
     asked
-        .check(usize::from(measure.runs))
+        .check(usize::from(measure.runs()))
         .map_err(|error| Failure::usage(error.to_string(), "nothing was measured"))?;
     case::can_be_judged(&measure.shape, false)?;
     // The stages of another program are not known here.
@@ -262,7 +263,7 @@ fn derive(registry: &Registry, args: &DeriveArgs) -> Result<Exit, Failure> {
         let ready = case::load(registry, &measure.shape, false)?;
         may_start(ready.line.plan(&Host::read())?)?;
     }
-    gate::command::derive(measure.program.as_deref(), measure.runs, once, &asked)
+    gate::command::derive(measure.program.as_deref(), measure.runs(), once, &asked)
 }
 
 fn check(registry: &Registry, shape: &Shape) -> Result<Exit, Failure> {

@@ -133,6 +133,19 @@ fn a_case_that_owes_nothing_is_not_measured_to_say_so() {
 }
 
 #[test]
+fn a_flag_without_effect_on_a_comparison_is_refused() {
+    for base in [["--base", "/bin/true"], ["--base-rev", "HEAD"]] {
+        for flag in [&["--runs", "5"][..], &["--strict"]] {
+            let words = refused(&[&["gate", CASE][..], &base, flag].concat());
+            assert!(
+                words.contains(flag[0]) && words.contains("no effect"),
+                "{words}"
+            );
+        }
+    }
+}
+
+#[test]
 fn an_objective_that_a_budget_could_not_have_is_not_measured_for() {
     for (asked, words) in [
         (&["--slo", "p99=5ms", "--slo", "p99=6ms"][..], "p99"),

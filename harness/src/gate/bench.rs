@@ -166,9 +166,13 @@ pub(crate) fn undisturbed_run(
     Ok(run)
 }
 
-/// The part of the frames that the host left untouched, of the span that has the least; none where there are no frames.
+/// Frames of a span from which on the part that is left of it says something of a run: with fewer a single gap may touch them
+/// all, and no quantile of theirs is judged.
+const FRAMES_MIN: u64 = 100;
+
+/// The part of the frames that the host left untouched, of the span that has the least; none where no span has enough frames.
 fn kept(run: &RunAnalysis) -> Option<f64> {
-    let measured = run.spans.iter().filter(|span| span.n > 0);
+    let measured = run.spans.iter().filter(|span| span.n >= FRAMES_MIN);
     measured
         .map(|span| span.n_clean as f64 / span.n as f64)
         .reduce(f64::min)
@@ -261,6 +265,25 @@ fn read(name: &str, output: &[u8]) -> Result<RunAnalysis, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::model::SpanAnalysis;
+
+    #[test]
+    fn a_span_of_a_few_frames_does_not_have_a_run_made_again() {
+        let span = |n, n_clean| SpanAnalysis {
+            n,
+            n_clean,
+            ..SpanAnalysis::default()
+        };
+        let of = |spans: Vec<SpanAnalysis>| {
+            super::kept(&RunAnalysis {
+                spans,
+                ..RunAnalysis::default()
+            })
+        };
+        assert_eq!(of(vec![span(1, 0), span(1_000, 900)]), Some(0.9));
+        assert_eq!(of(vec![span(FRAMES_MIN, 10), span(1_000, 900)]), Some(0.1));
+        assert_eq!(of(vec![span(FRAMES_MIN - 1, 0), span(0, 0)]), None);
+    }
 
     fn kept(line: &str) -> String {
         let words = of_a_run(line.split(' ').map(OsString::from));
