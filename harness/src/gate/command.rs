@@ -21,7 +21,7 @@ use super::revision::{self, Wanted};
 use super::{apart, facts, out as outputs};
 use crate::exit::{Exit, Failure};
 use crate::out;
-use crate::view::text::Paint;
+use crate::view::text::{Paint, without_figures};
 
 /// Looks at the same budget: the first, and one more with as many runs again.
 const LOOKS: u32 = 2;
@@ -446,13 +446,51 @@ fn clock_of(runs: &[RunAnalysis]) -> &str {
     runs.first().map_or("", |run| run.clock.as_str())
 }
 
-/// What all runs say, each once.
+/// What all runs say, each once: of notes that differ in their figures alone the first, and how many there are.
 fn all_notes(runs: &[RunAnalysis]) -> Vec<String> {
-    let mut all: Vec<String> = Vec::new();
+    let mut all: Vec<(String, &String, bool, usize)> = Vec::new();
     for note in runs.iter().flat_map(|run| &run.notes) {
-        if !all.contains(note) {
-            all.push(note.clone());
+        let shape = without_figures(note);
+        match all.iter_mut().find(|(known, ..)| *known == shape) {
+            Some((_, first, differs, times)) => {
+                *differs |= *first != note;
+                *times += 1;
+            }
+            None => all.push((shape, note, false, 1)),
         }
     }
-    all
+    let told = |(_, note, differs, times): (String, &String, bool, usize)| {
+        if differs {
+            format!("{note} (with other figures in {} more)", times - 1)
+        } else {
+            note.clone()
+        }
+    };
+    all.into_iter().map(told).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_that_differs_in_its_figures_alone_stands_once() {
+        let run = |notes: &[&str]| RunAnalysis {
+            notes: notes.iter().map(ToString::to_string).collect(),
+            ..RunAnalysis::default()
+        };
+        let runs = [
+            run(&["one core is left", "a log of 1,024 lost 7"]),
+            run(&["one core is left", "a log of 1,024 lost 12"]),
+            run(&["a log of 1,024 lost 100", "one cord is left"]),
+        ];
+        assert_eq!(
+            all_notes(&runs),
+            [
+                "one core is left",
+                "a log of 1,024 lost 7 (with other figures in 2 more)",
+                "one cord is left"
+            ]
+        );
+    }
 }

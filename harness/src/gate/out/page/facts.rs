@@ -2,20 +2,32 @@
 //!
 //! Invariant: a ledger that is open, or that lost something, is the first thing of its section.
 
+use std::ops::{Bound, RangeBounds};
+
 use super::{ROWS_MAX, share, span};
 use crate::gate::model::{GateReport, RunAnalysis, SpanAnalysis};
 use crate::gate::out::measured::{is_unjudged, middle, name};
 use crate::gate::out::phrase::escape;
 use crate::view::text::{grouped, rate};
 
-/// A table with its head; `rows` are cells that are escaped already, those from column `numbers` on are numbers.
+/// A table with its head; `rows` are cells that are escaped already, those of columns `numbers` are numbers, and what is behind
+/// them may be broken into lines.
 pub(super) fn table(
     caption: &str,
     titles: &[&str],
-    numbers: usize,
+    numbers: impl RangeBounds<usize>,
     rows: &[Vec<String>],
 ) -> String {
-    let class = |at: usize| if at >= numbers { " class=\"n\"" } else { "" };
+    let is_behind = |at: usize| match numbers.end_bound() {
+        Bound::Excluded(end) => at >= *end,
+        Bound::Included(end) => at > *end,
+        Bound::Unbounded => false,
+    };
+    let class = |at: usize| match () {
+        () if numbers.contains(&at) => " class=\"n\"",
+        () if is_behind(at) => " class=\"broken\"",
+        () => "",
+    };
     let mut out = format!(
         "<div class=\"scroll\" role=\"region\" aria-label=\"{caption}\" tabindex=\"0\">\
          <table class=\"plain\"><caption>{caption}</caption><thead><tr>"
@@ -122,7 +134,7 @@ pub(super) fn ledger(report: &GateReport) -> String {
         out += &table(
             "Not delivered",
             &["Run", "What", "Where", "Messages"],
-            3,
+            3..,
             &counted,
         );
     }
@@ -137,7 +149,7 @@ pub(super) fn ledger(report: &GateReport) -> String {
             "Late p99",
             "Late max",
         ];
-        out += &table("Generators", &titles, 2, &offered);
+        out += &table("Generators", &titles, 2.., &offered);
     }
     out
 }
@@ -179,7 +191,7 @@ pub(super) fn spans(report: &GateReport) -> String {
         "Slowed",
     ];
     "<p class=\"hint\">Medians over the process runs. Nothing was judged.</p>\n".to_owned()
-        + &table("Spans", &titles, 1, &rows)
+        + &table("Spans", &titles, 1.., &rows)
 }
 
 /// The loops as hiccup meters.
@@ -207,15 +219,15 @@ pub(super) fn loops(report: &GateReport) -> String {
                 each.core
                     .map_or_else(|| "any".to_owned(), |core| core.to_string()),
                 escape(&each.wait),
-                kinds.join(", "),
-                faults.join(", "),
-                span(each.gap_from_ns),
-                span(each.receive_gap_from_ns),
                 grouped(each.gaps),
                 percent(each.gap_share),
                 percent(each.slowed_share),
-                percent(each.own_fault_share),
                 grouped(each.log_lost),
+                span(each.gap_from_ns),
+                span(each.receive_gap_from_ns),
+                percent(each.own_fault_share),
+                kinds.join(", "),
+                faults.join(", "),
             ]);
         }
     }
@@ -227,19 +239,19 @@ pub(super) fn loops(report: &GateReport) -> String {
         "Loop",
         "Core",
         "Wait",
+        "Gaps",
+        "In gaps",
+        "Slowed",
+        "Log lost",
+        "Gap from",
+        "Receive from",
+        "In own faults",
         "Gaps found in",
         "Own faults",
-        "Gap from",
-        "Receive gap from",
-        "Gaps",
-        "Time in gaps",
-        "Time slowed",
-        "Own faults’ share",
-        "Log lost",
     ];
     "<p class=\"hint\">Each loop times all its segments, and is the meter of the host’s gaps on its core. Slowed is the time in which \
      a fixed piece of work took over a quarter longer than usual: a neighbour used the same core.</p>\n".to_owned()
-        + &table("Loops", &titles, 6, &rows)
+        + &table("Loops", &titles, 4..11, &rows)
         + &wakes(report)
 }
 
@@ -269,7 +281,7 @@ fn wakes(report: &GateReport) -> String {
     "<p class=\"hint\">A loop that parks sees no gaps. What a thread takes that is woken out of a bare sleep, on the same cores \
      right before and after the run, is what any such loop takes at the least.</p>\n"
         .to_owned()
-        + &table("Bare wakes", &titles, 3, &rows)
+        + &table("Bare wakes", &titles, 3.., &rows)
 }
 
 /// Facts of the machine.

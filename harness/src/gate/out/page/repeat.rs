@@ -6,6 +6,7 @@ use super::ROWS_MAX;
 use super::facts::named;
 use crate::gate::model::GateReport;
 use crate::gate::out::phrase::escape;
+use crate::view::text::without_figures;
 
 /// The folder that the command writes into.
 const AGAIN: &str = "gate-again";
@@ -74,6 +75,11 @@ fn again(report: &GateReport) -> Vec<String> {
     words
 }
 
+/// Whether a note begins like another one but for its figures.
+fn is_like(told: &str, note: &str) -> bool {
+    without_figures(told).starts_with(&without_figures(note))
+}
+
 /// A program by its path and what was in it.
 fn program(name: &str, path: &str, hash: Option<&String>) -> String {
     let hash = hash.map(|hash| format!(", {hash} by FNV-1a"));
@@ -108,8 +114,9 @@ pub(super) fn section(report: &GateReport) -> String {
     }
     let mut notes: Vec<String> = named(report)
         .flat_map(|(name, run)| {
-            // What all runs say stands at the head of the page.
-            let own = run.notes.iter().filter(|note| !report.notes.contains(note));
+            // What runs say stands at the head of the page already, be it with the figures of another one.
+            let is_told = |note: &&String| report.notes.iter().any(|told| is_like(told, note));
+            let own = run.notes.iter().filter(move |note| !is_told(note));
             own.map(move |note| format!("<li>{name}: {}</li>\n", escape(note)))
         })
         .collect();
