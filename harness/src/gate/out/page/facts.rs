@@ -299,3 +299,33 @@ pub(super) fn host(report: &GateReport) -> String {
     }
     out + "</dl>\n"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::model::LoopAnalysis;
+
+    #[test]
+    fn what_counts_of_a_loop_stands_before_what_a_narrow_page_breaks_or_hides() {
+        let run = RunAnalysis {
+            loops: vec![LoopAnalysis {
+                slowed_share: 0.25,
+                log_lost: 77,
+                gaps_by_kind: [("idle".to_owned(), 5)].into(),
+                ..LoopAnalysis::default()
+            }],
+            ..RunAnalysis::default()
+        };
+        let page = loops(&GateReport {
+            runs: vec![run],
+            ..GateReport::default()
+        });
+        let at = |cell: &str| page.find(cell).unwrap();
+        assert!(at(">25.00%</td>") < at(">77</td>"), "{page}");
+        assert!(
+            at(">77</td>") < at("<td class=\"broken\">idle 5</td>"),
+            "{page}"
+        );
+        assert!(at(">Log lost</th>") < at(">Gap from</th>"), "{page}");
+    }
+}

@@ -267,6 +267,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_legend_is_text_that_flows() {
+        let rule = STYLE.lines().find(|line| line.starts_with(".legend span"));
+        // As a flex box each word in italics would be a column of its own.
+        assert!(!rule.unwrap().contains("flex"), "{rule:?}");
+    }
+
+    #[test]
     fn units_are_those_of_print() {
         assert_eq!(span(12_345), "12.3\u{a0}µs");
         assert_eq!(limit(20_000), "20\u{a0}µs");
