@@ -25,6 +25,7 @@ use hopline::topology::{Line, Problem, Problems, Registry};
 
 use crate::cli::{DEMONSTRATION_SPAN, Shape, ViaArg};
 use crate::exit::Failure;
+use crate::replayed::{self, Replayed};
 use crate::sender::{Content, LaneSpec};
 use crate::{input, load};
 
@@ -97,6 +98,8 @@ pub(crate) struct Ready {
     pub(crate) ipdv_ns: Option<u64>,
     /// What its sources make in their own turns.
     pub(crate) made_in_turn: Vec<Feed>,
+    /// What its sources replay in their own turns.
+    pub(crate) replayed: Vec<Replayed>,
     /// Its UDP sources that date a datagram from its receipt.
     pub(crate) undated: Vec<String>,
     pub(crate) notes: Vec<String>,
@@ -115,7 +118,7 @@ pub(crate) fn load_judged(registry: &Registry, shape: &Shape) -> Result<Ready, F
 }
 
 /// That no limit is longer than what a judged run notes of a message: a longer one would hold whatever the message took.
-fn can_be_judged(draft: &Draft, slo: &Slo) -> Result<(), Failure> {
+fn can_be_told(draft: &Draft, slo: &Slo) -> Result<(), Failure> {
     let of = |budget: &Budget| {
         let limits = budget.limits().iter();
         limits
@@ -157,12 +160,7 @@ fn load_as(
     shape.load.apply(&mut case, &shape.inputs)?;
     let case = case;
     let load = case.load().filter(|_| !shape.live);
-    let via = match shape.via {
-        _ if inline || shape.live => Via::Direct,
-        Some(ViaArg::Direct) => Via::Direct,
-        Some(ViaArg::Udp) => Via::Udp,
-        None => load.map_or(Via::Direct, |load| load.via),
-    };
+    let via = via_of(shape, load, inline);
     let epoch_ns = input::epoch_ns(&shape.inputs)?;
     let rhythms = if shape.live {
         Vec::new()
@@ -248,7 +246,7 @@ fn load_as(
         .sources()
         .any(|source| load.is_some() && !is_input(source.name()));
     if arrival_stamps {
-        can_be_judged(&draft, case.slo())?;
+        can_be_told(&draft, case.slo())?;
     }
     let nodes = draft.nodes.len();
     let pins = draft.placement.pin != Pin::Off;
@@ -290,6 +288,7 @@ fn load_as(
             .flatten()
             .cloned()
             .collect(),
+        replayed: replayed::in_turn(&case, shape, load, via, epoch_ns),
         undated: case
             .sources()
             .filter(|source| via == Via::Udp || shape.live && !is_input(source.name()))
@@ -299,6 +298,69 @@ fn load_as(
             .collect(),
         notes,
     })
+}
+
+/// How messages get to the sources.
+fn via_of(shape: &Shape, load: Option<&Load>, inline: bool) -> Via {
+    match shape.via {
+        _ if inline || shape.live => Via::Direct,
+        Some(ViaArg::Direct) => Via::Direct,
+        Some(ViaArg::Udp) => Via::Udp,
+        None => load.map_or(Via::Direct, |load| load.via),
+    }
+}
+
+/// What a measured run has of the case's files, beside what is told to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Given {
+    /// The seed of the first source that is fed; none where nothing is drawn.
+    pub(crate) seed: Option<u64>,
+    /// How long a drain may take.
+    pub(crate) drain: Duration,
+    /// Most that P99 may lie above P50 from end to end, if the case says so.
+    pub(crate) jitter_ns: Option<u64>,
+    /// Most that 99 of a hundred differences between successive messages' spans may be, likewise.
+    pub(crate) ipdv_ns: Option<u64>,
+    /// The hops that may lose nothing.
+    pub(crate) lossless: Vec<String>,
+}
+
+/// The same by the case's files only.
+///
+/// # Errors
+/// The case cannot be read, or the flags say nothing of it.
+pub(crate) fn given(shape: &Shape) -> Result<Given, Failure> {
+    let mut case = read(&shape.case)?;
+    shape.load.apply(&mut case, &shape.inputs)?;
+    let is_input = |name: &str| shape.inputs.iter().any(|input| input.source == name);
+    let is_drawn = !shape.live && case.sources().any(|source| !is_input(source.name()));
+    let first = case.load().and_then(|load| load.feeds.first());
+    Ok(Given {
+        seed: first.filter(|_| is_drawn).map(|feed| feed.seed),
+        drain: Duration::from_nanos(case.drain_ns()),
+        jitter_ns: case.slo().jitter_ns,
+        ipdv_ns: case.slo().ipdv_ns,
+        lossless: case.lossless().map(str::to_owned).collect(),
+    })
+}
+
+/// Refuses a case of which nothing could be said: to be judged, its messages need a schedule and, where `by_budgets`, it needs
+/// limits. Asks the case's files only, so that it holds for the stages of any program.
+///
+/// # Errors
+/// What is missing, with what to write.
+pub(crate) fn can_be_judged(shape: &Shape, by_budgets: bool) -> Result<(), Failure> {
+    let mut case = read(&shape.case)?;
+    shape.load.apply(&mut case, &shape.inputs)?;
+    let load = case.load().filter(|_| !shape.live);
+    replayed::refuse_flat_out(&case, shape, load, via_of(shape, load, false))?;
+    if by_budgets && !case.owes() {
+        return Err(Failure::usage(
+            "the case has no budget that could hold: no budget.toml, or one without a limit",
+            "write one, such as [slo] with p99 = \"5ms\"; `hopline budget derive` proposes them",
+        ));
+    }
+    Ok(())
 }
 
 /// What all sources get a second, if each of them has a feed and none a capture.

@@ -89,6 +89,7 @@ const REPORT_HELP: &str = "\
 Examples:
   hopline report gate/gate.json --out again      every output, made again
   hopline report mon/gate.json tue/gate.json     clean quantiles side by side
+  hopline report mon.json tue.json               likewise of what `bench --json` printed
 
 It judges nothing: the exit code says whether it could be shown, not what the gate found.";
 
@@ -176,33 +177,40 @@ pub(crate) struct MeasureArgs {
     /// What is left out at the beginning of each run: 200ms unless given, or 100ms against a base
     #[arg(long, value_name = "SPAN", value_parser = parse_duration)]
     pub(crate) warmup: Option<Duration>,
-    /// Runs, each in a process of its own
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), default_value_t = RUNS_DEFAULT)]
-    pub(crate) runs: u16,
+    /// Runs, each in a process of its own: 3 unless given. Against a base there are blocks of them, and no such number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) runs: Option<u16>,
     /// The least time for which a frame counts as exposed to gaps; settled by the first run unless given
     #[arg(long, value_name = "SPAN", value_parser = parse_duration, overrides_with = "exposure")]
     pub(crate) exposure: Option<Duration>,
     /// What the piece of work that shows a core's pace usually takes here, as earlier runs had it
     #[arg(long, value_name = "SPAN", value_parser = parse_duration, hide = true)]
     pub(crate) usual_work: Option<Duration>,
-    /// Print one JSON report on standard output, and nothing else
-    #[arg(long)]
-    pub(crate) json: bool,
     /// Measure that program instead of this one: your own, which calls hopline_harness::main
     #[arg(long = "bin", value_name = "PROGRAM")]
     pub(crate) program: Option<PathBuf>,
-    /// Write all outputs into this folder: gate.json, a page, JUnit, a summary, histogram logs
-    #[arg(long = "out", value_name = "DIR")]
-    pub(crate) dir: Option<PathBuf>,
     /// One run in this process, and its analysis on standard output
     #[arg(long, hide = true)]
     pub(crate) one_run: bool,
+}
+
+/// Where what came of it goes.
+#[derive(Debug, Args)]
+pub(crate) struct ResultArgs {
+    /// Print one JSON report on standard output, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write all outputs into this folder: gate.json, a page, JUnit, a summary, histogram logs
+    #[arg(long = "out", value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) measure: MeasureArgs,
+    #[command(flatten)]
+    pub(crate) result: ResultArgs,
     /// Look for the highest rate whose budgets hold: all rates of the load are raised or lowered together
     #[arg(long)]
     pub(crate) find_capacity: bool,
@@ -233,6 +241,8 @@ pub(crate) struct DeriveArgs {
 pub(crate) struct GateArgs {
     #[command(flatten)]
     pub(crate) measure: MeasureArgs,
+    #[command(flatten)]
+    pub(crate) result: ResultArgs,
     /// Judge this program against that one instead of by budgets: is it slower?
     #[arg(long, value_name = "BIN", group = "against")]
     pub(crate) base: Option<PathBuf>,
@@ -299,7 +309,7 @@ pub(crate) struct Shape {
     /// Replay a capture at a source instead of its feed; plain or gzip lines of `<ns> <json>`
     #[arg(long = "input", value_name = "NAME=FILE", value_parser = parse_input)]
     pub(crate) inputs: Vec<Input>,
-    /// Pace of the inputs: 1x as recorded (the default), 100x, or max for as fast as it goes
+    /// Pace of the inputs: 1x as recorded (the default), 100x, or max for as fast as it goes, by which nothing is judged
     #[arg(long, value_name = "SPEED", requires = "inputs", value_parser = parse_pace)]
     pub(crate) speed: Option<Pace>,
     /// Write a JSON line for each message that leaves the book
@@ -343,6 +353,13 @@ impl Shape {
             pin: None,
             wait: None,
         }
+    }
+}
+
+impl MeasureArgs {
+    /// How many runs there are where nothing decides but their number.
+    pub(crate) fn runs(&self) -> u16 {
+        self.runs.unwrap_or(RUNS_DEFAULT)
     }
 }
 
@@ -551,6 +568,30 @@ pub(crate) fn program() -> String {
             || "hopline".to_owned(),
             |name| name.to_string_lossy().into_owned(),
         )
+}
+
+/// Wishes that say nothing of a gate against a base: it makes as many blocks as it needs, and judges by clean frames alone.
+pub(crate) fn check_against(args: &GateArgs) -> Result<(), Failure> {
+    let idle = [
+        (
+            "--runs",
+            args.measure.runs.is_some(),
+            "it measures 12 blocks of six runs, or as many as decide",
+        ),
+        (
+            "--strict",
+            args.strict,
+            "it judges by the frames that the host did not touch, and never says PASS_CLEAN",
+        ),
+    ];
+    let given = idle.iter().find(|(_, is_given, _)| *is_given);
+    match given.filter(|_| args.base.is_some() || args.base_rev.is_some()) {
+        None => Ok(()),
+        Some((flag, _, why)) => Err(Failure::usage(
+            format!("{flag} has no effect on a gate against a base: {why}"),
+            "leave it out, or the base",
+        )),
+    }
 }
 
 /// Two wishes that exclude each other, which clap cannot know.

@@ -28,6 +28,7 @@ mod listener;
 mod load;
 pub mod measure;
 mod out;
+mod replayed;
 mod report;
 mod run;
 mod sender;
@@ -42,7 +43,8 @@ use hopline::host::Host;
 use hopline::topology::{Plan, Registry, StartError};
 
 use cli::{
-    BenchArgs, BudgetCommand, CleanArg, Command, DeriveArgs, GateArgs, MeasureArgs, RunArgs, Shape,
+    BenchArgs, BudgetCommand, CleanArg, Command, DeriveArgs, GateArgs, MeasureArgs, ResultArgs,
+    RunArgs, Shape,
 };
 pub use exit::Exit;
 use exit::Failure;
@@ -151,7 +153,7 @@ fn bench(registry: &Registry, args: &BenchArgs) -> Result<Exit, Failure> {
     } else {
         What::Bench
     };
-    measure(registry, &args.measure, what)
+    measure(registry, &args.measure, &args.result, what)
 }
 
 fn gate(registry: &Registry, args: &GateArgs) -> Result<Exit, Failure> {
@@ -159,6 +161,7 @@ fn gate(registry: &Registry, args: &GateArgs) -> Result<Exit, Failure> {
         strict: args.strict,
         inconclusive: args.inconclusive.unwrap_or_default(),
     };
+    cli::check_against(args)?;
     let slower = args.slower / 100.0;
     let base = match (&args.base, &args.base_rev) {
         (Some(program), _) => Some(Base::Program(program)),
@@ -176,27 +179,31 @@ fn gate(registry: &Registry, args: &GateArgs) -> Result<Exit, Failure> {
         },
         None => What::Gate(judging),
     };
-    measure(registry, &args.measure, what)
+    measure(registry, &args.measure, &args.result, what)
 }
 
-fn measure(registry: &Registry, args: &MeasureArgs, what: What<'_>) -> Result<Exit, Failure> {
+fn measure(
+    registry: &Registry,
+    args: &MeasureArgs,
+    result: &ResultArgs,
+    what: What<'_>,
+) -> Result<Exit, Failure> {
     cli::check(&args.shape)?;
     let (span, warmup) = match what {
         What::Bench | What::Gate(_) => (ALONE, ALONE_WARMUP),
         What::Capacity { .. } => (AT_A_RATE, ALONE_WARMUP),
         What::Against { .. } => (AGAINST_BASE, AGAINST_BASE_WARMUP),
     };
-    let once = Once {
-        span: args.span.unwrap_or(span),
-        warmup: args.warmup.unwrap_or(warmup),
-        exposure_ns: args.exposure.map(|span| span.as_nanos() as u64),
-        usual_work_ns: args.usual_work.map(|span| span.as_nanos() as u64),
-        seed: args.shape.load.seed,
-    };
+    let once = once(args, span, warmup)?;
     if args.one_run {
         return gate::once::print(registry, &args.shape, once);
     }
-    // Found wrong here, it costs no run; the stages of another program are not known here.
+    // Found wrong here, it costs no run.
+    let by_budgets = matches!(what, What::Capacity { .. } | What::Gate(_));
+    if !matches!(what, What::Bench) {
+        case::can_be_judged(&args.shape, by_budgets)?;
+    }
+    // The stages of another program are not known here.
     if args.program.is_none() {
         may_start(
             case::load(registry, &args.shape, false)?
@@ -206,38 +213,57 @@ fn measure(registry: &Registry, args: &MeasureArgs, what: What<'_>) -> Result<Ex
     }
     gate::command::run(&Asked {
         case: &args.shape.case,
-        runs: args.runs,
+        arguments: std::env::args_os()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
+        runs: args.runs(),
         first: once,
-        json: args.json,
-        dir: args.dir.as_deref(),
+        json: result.json,
+        dir: result.dir.as_deref(),
         program: args.program.as_deref(),
         what,
+    })
+}
+
+/// What each run is to be like: `span` and `warmup` unless something else is asked for.
+fn once(args: &MeasureArgs, span: Duration, warmup: Duration) -> Result<Once, Failure> {
+    let given = case::given(&args.shape)?;
+    Ok(Once {
+        span: args.span.unwrap_or(span),
+        warmup: args.warmup.unwrap_or(warmup),
+        drain: given.drain,
+        exposure_ns: args.exposure.map(|span| span.as_nanos() as u64),
+        usual_work_ns: args.usual_work.map(|span| span.as_nanos() as u64),
+        seed: given.seed,
     })
 }
 
 fn derive(registry: &Registry, args: &DeriveArgs) -> Result<Exit, Failure> {
     let measure = &args.measure;
     cli::check(&measure.shape)?;
-    let once = Once {
-        span: measure.span.unwrap_or(ALONE),
-        warmup: measure.warmup.unwrap_or(ALONE_WARMUP),
-        exposure_ns: measure.exposure.map(|span| span.as_nanos() as u64),
-        usual_work_ns: measure.usual_work.map(|span| span.as_nanos() as u64),
-        seed: measure.shape.load.seed,
-    };
+    let once = once(measure, ALONE, ALONE_WARMUP)?;
     if measure.one_run {
         return gate::once::print(registry, &measure.shape, once);
     }
-    let ready = case::load(registry, &measure.shape, false)?;
+    let given = case::given(&measure.shape)?;
     let asked = gate::derive::Asked {
         slo: args.slo.clone(),
-        jitter_ns: ready.jitter_ns,
-        ipdv_ns: ready.ipdv_ns,
-        lossless: Vec::new(),
+        jitter_ns: given.jitter_ns,
+        ipdv_ns: given.ipdv_ns,
+        lossless: given.lossless,
         margin: args.margin / 100.0,
     };
-    may_start(ready.line.plan(&Host::read())?)?;
-    gate::command::derive(measure.program.as_deref(), measure.runs, once, &asked)
+    // Found wrong here, it costs no run.
+    asked
+        .check(usize::from(measure.runs()))
+        .map_err(|error| Failure::usage(error.to_string(), "nothing was measured"))?;
+    case::can_be_judged(&measure.shape, false)?;
+    // The stages of another program are not known here.
+    if measure.program.is_none() {
+        let ready = case::load(registry, &measure.shape, false)?;
+        may_start(ready.line.plan(&Host::read())?)?;
+    }
+    gate::command::derive(measure.program.as_deref(), measure.runs(), once, &asked)
 }
 
 fn check(registry: &Registry, shape: &Shape) -> Result<Exit, Failure> {

@@ -107,14 +107,19 @@ pub fn made_in_turn(
         Shape::Of(_) => None,
     };
     let due = feed.schedule(rhythm)?.count_before(span_ns);
+    Ok(of_in_turn(&feed.source, due, made, span_ns))
+}
+
+/// The same of any source that has a schedule, of which `due` messages were due by then.
+pub(crate) fn of_in_turn(source: &str, due: u64, made: u64, span_ns: u64) -> GeneratorAnalysis {
     let per_s = |count: u64| count as f64 * 1e9 / span_ns.max(1) as f64;
-    Ok(GeneratorAnalysis {
-        source: feed.source.clone(),
+    GeneratorAnalysis {
+        source: source.to_owned(),
         offered_per_s: per_s(due),
         achieved_per_s: per_s(made.min(due)),
         missed: due.saturating_sub(made),
         ..GeneratorAnalysis::default()
-    })
+    }
 }
 
 /// The captures whose rhythm the case's load follows, with what a person should know of each.

@@ -324,6 +324,37 @@ fn a_gate_that_is_ended_by_a_signal_shows_what_it_had_and_passes_nothing() {
 }
 
 #[test]
+fn each_block_of_a_comparison_has_a_seed_of_its_own() {
+    let base = env!("CARGO_BIN_EXE_hopline");
+    let args = ["gate", CASE, "--json", "--base", base, "--for", "20ms"];
+    let mut running = Running::start(&[&args[..], &SHORT[..]].concat());
+    // One to settle, and two blocks of six even where each run is made again three times.
+    running.wait_for_runs(2 + 2 * 6 * 4);
+    running.kill("-TERM");
+    let (ended, printed, _into) = running.end();
+    assert_eq!(ended, Some(143));
+    let report: Value = serde_json::from_slice(&printed).unwrap();
+    let seeds = |side: &str| -> Vec<u64> {
+        let runs = report[side].as_array().unwrap().iter();
+        runs.map(|run| run["seed"].as_u64().unwrap()).collect()
+    };
+    let (head, base) = (seeds("runs"), seeds("base_runs"));
+    assert!(head.len() >= 4 && base.len() >= 8, "{head:?} {base:?}");
+    assert!(
+        head.chunks(2)
+            .zip(42..)
+            .all(|(block, seed)| block == [seed; 2]),
+        "{head:?}"
+    );
+    assert!(
+        base.chunks(4)
+            .zip(42..)
+            .all(|(block, seed)| block == [seed; 4]),
+        "{base:?}"
+    );
+}
+
+#[test]
 fn a_bench_without_a_single_run_says_that_it_is_partial() {
     let args = ["bench", CASE, "--for", "1h"];
     let mut running = Running::start(&[&args[..], &SHORT[..]].concat());
@@ -409,16 +440,42 @@ fn a_full_disk_is_found_before_the_first_run() {
 
 #[test]
 fn a_disk_that_fills_up_meanwhile_leaves_a_partial_report() {
-    // Room for the outputs without figures, and for no run's.
     let script = "\"$HOPLINE\" bench tick-to-trade --runs 1 --for 100ms --wait yield --out \"$DISK\" >/dev/null
-        code=$?; cat \"$DISK/gate.json\"; exit $code";
-    if let Some(output) = on_a_small_disk("96k", script) {
+        code=$?; cat \"$DISK/gate.json\"
+        for file in \"$DISK\"/* \"$DISK\"/.part-*; do
+            [ ! -e \"$file\" ] || grep -qi partial \"$file\" || echo \"whole: $file\" >&2
+        done
+        exit $code";
+    // Room for the outputs without figures and for no run's; and for the page of a run, but not for its gate.json.
+    for size in ["96k", "200k"] {
+        let Some(output) = on_a_small_disk(size, script) else {
+            return;
+        };
         let words = text(&output.stderr);
         assert_eq!(output.status.code(), Some(74), "{words}");
         assert!(words.contains("the disk is full"), "{words}");
+        assert!(!words.contains("whole: "), "{words}");
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(report["partial"], true);
     }
+}
+
+#[test]
+fn what_cannot_be_printed_is_written_all_the_same() {
+    let into = tempfile::tempdir().unwrap();
+    let dir = into.path().display().to_string();
+    let args = [
+        "bench", CASE, "--runs", "1", "--for", "100ms", "--out", &dir,
+    ];
+    let mut bench = hopline(&[&args[..], &SHORT[..]].concat());
+    let full = fs::OpenOptions::new().write(true).open("/dev/full");
+    let output = bench.stdout(full.unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(74));
+    let words = text(&output.stderr);
+    assert!(words.contains("standard output"), "{words}");
+    let report = read(&into.path().join("gate.json"));
+    assert_eq!(report["partial"], false);
+    assert_eq!(report["runs"].as_array().unwrap().len(), 1);
 }
 
 /// A copy of the case with another budget.
@@ -452,48 +509,4 @@ fn a_budget_that_is_none_or_of_no_hop_is_told() {
         words.contains("no budget") && words.contains("budget.toml"),
         "{words}"
     );
-}
-
-#[test]
-fn a_search_for_the_capacity_ends_with_a_bracket_or_says_that_there_is_none() {
-    let easy = with_budget("[hop.\"btc->book\"]\nof = \"service\"\np50 = \"1s\"\n");
-    let case = easy.path().display().to_string();
-    let args = [
-        "bench",
-        &case,
-        "--find-capacity",
-        "--within",
-        "100",
-        "--json",
-        "--for",
-        "100ms",
-    ];
-    let output = hopline(&[&args[..], &SHORT[..]].concat()).output().unwrap();
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let capacity = &report["capacity"];
-    let (holds, fails) = (
-        capacity["holds_per_s"].as_f64(),
-        capacity["fails_per_s"].as_f64(),
-    );
-    let words = format!("{}\n{}", capacity["answer"], text(&output.stderr));
-    // A machine that is busy with others may not even show the lowest rate to hold.
-    let code = if holds.is_some() { 0 } else { 2 };
-    assert!(
-        output.status.code() == Some(code) || holds.is_none(),
-        "{words}"
-    );
-    assert_eq!(report["command"], "bench --find-capacity");
-    let steps = capacity["steps"].as_array().unwrap();
-    assert_eq!(steps[0]["factor"], 1.0, "{words}");
-    for step in steps {
-        let passes = ["PASS", "PASS_CLEAN"].contains(&step["word"].as_str().unwrap());
-        assert_eq!(step["holds"], passes, "{step}");
-        assert!(step["runs"].as_u64().unwrap() >= 3);
-    }
-    if let (Some(holds), Some(fails)) = (holds, fails) {
-        assert!(holds < fails && fails <= 2.0001 * holds, "{words}");
-        // Two feeds of 10k/s and 5k/s are one capacity of the line.
-        let own = steps[0]["rate_per_s"].as_f64();
-        assert_eq!(own, Some(15_000.0));
-    }
 }

@@ -56,6 +56,15 @@ impl<'a> GivenNode<'a> {
     pub fn setting(self, key: &str) -> Option<&'a str> {
         self.0.params.peek_text(key)
     }
+
+    /// A setting that is a whole number, such as `epoch_ns`; `None` where it is below zero.
+    #[must_use]
+    pub fn whole(self, key: &str) -> Option<u64> {
+        match self.0.params.peek(key)? {
+            Value::Int(number) => u64::try_from(*number).ok(),
+            _ => None,
+        }
+    }
 }
 
 /// A case that was read. What is wrong with it beyond the syntax is kept until it is to become a
@@ -141,6 +150,23 @@ impl Case {
     #[must_use]
     pub fn slo(&self) -> &Slo {
         &self.owed.slo
+    }
+
+    /// How long a drain of the line may take, in nanoseconds.
+    #[must_use]
+    pub fn drain_ns(&self) -> u64 {
+        self.line.drain_ns
+    }
+
+    /// Whether there is any limit that could hold or not: from end to end, on jitter, or on a hop.
+    #[must_use]
+    pub fn owes(&self) -> bool {
+        self.owed.has_limits()
+    }
+
+    /// The hops that may lose nothing, in the order of `budget.toml`.
+    pub fn lossless(&self) -> impl Iterator<Item = &str> {
+        self.owed.lossless()
     }
 
     /// The sources as the file gives them, in its order.

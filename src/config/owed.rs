@@ -66,6 +66,22 @@ impl Owed {
         owed
     }
 
+    /// Whether any of it is a limit: what may not be lost alone is none.
+    pub(super) fn has_limits(&self) -> bool {
+        let slo = &self.slo;
+        let of_hop = |hop: &HopBudget| !hop.budget.limits().is_empty();
+        slo.budget.is_some()
+            || slo.jitter_ns.is_some()
+            || slo.ipdv_ns.is_some()
+            || self.hops.iter().any(of_hop)
+    }
+
+    /// The hops that may lose nothing.
+    pub(super) fn lossless(&self) -> impl Iterator<Item = &str> {
+        let hops = self.hops.iter().filter(|hop| hop.budget.is_lossless());
+        hops.map(|hop| hop.hop.as_str())
+    }
+
     /// Gives each hop its budget.
     pub(super) fn apply(&self, hops: &mut [DraftHop], problems: &mut Problems) {
         for owed in &self.hops {

@@ -9,9 +9,12 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
+use std::time::Duration;
+
+use hopline::base::limits::OPEN_DEADLINE_NS;
 
 use super::apart;
-use super::child::{Children, Errors, Halt};
+use super::child::{Children, Errors, Halt, Patience};
 use super::model::{RunAnalysis, SCHEMA};
 use super::once::Once;
 use crate::exit::{Exit, Failure};
@@ -124,9 +127,8 @@ pub(crate) fn runs(
     let mut known = runs.iter().fold(first, Once::after);
     for at in 0..u64::from(count) {
         let once = Once {
-            seed: first.seed.map(|seed| seed + at),
             exposure_ns,
-            ..known
+            ..known.nth(at)
         };
         let run = run_of_its_own(children, measured, once)?;
         known = known.after(&run);
@@ -164,12 +166,29 @@ pub(crate) fn undisturbed_run(
     Ok(run)
 }
 
-/// The part of the frames that the host left untouched, of the span that has the least; none where there are no frames.
+/// Frames of a span from which on the part that is left of it says something of a run: with fewer a single gap may touch them
+/// all, and no quantile of theirs is judged.
+const FRAMES_MIN: u64 = 100;
+
+/// The part of the frames that the host left untouched, of the span that has the least; none where no span has enough frames.
 fn kept(run: &RunAnalysis) -> Option<f64> {
-    let measured = run.spans.iter().filter(|span| span.n > 0);
+    let measured = run.spans.iter().filter(|span| span.n >= FRAMES_MIN);
     measured
         .map(|span| span.n_clean as f64 / span.n as f64)
         .reduce(f64::min)
+}
+
+/// What a run may take beside its span: calibrating, looks at the machine before and after it, and the analysis, all beside a
+/// neighbour that takes most of the time.
+const SLACK: Duration = Duration::from_secs(60);
+
+/// The longest that a run may take.
+fn longest(once: Once) -> Duration {
+    let opens = Duration::from_nanos(OPEN_DEADLINE_NS);
+    let parts = [opens, once.warmup, once.span, once.drain, SLACK];
+    parts
+        .into_iter()
+        .fold(Duration::ZERO, Duration::saturating_add)
 }
 
 /// One run in a process of its own.
@@ -199,6 +218,7 @@ fn run_of_its_own(
             .env(signals::HELD, "1"),
         &name,
         Errors::Shown,
+        Patience::Until(longest(once)),
     )?;
     let code = ended.status.code();
     let ended_well = [Exit::Good, Exit::Loss].map(|exit| Some(i32::from(exit.code())));
@@ -245,6 +265,25 @@ fn read(name: &str, output: &[u8]) -> Result<RunAnalysis, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::model::SpanAnalysis;
+
+    #[test]
+    fn a_span_of_a_few_frames_does_not_have_a_run_made_again() {
+        let span = |n, n_clean| SpanAnalysis {
+            n,
+            n_clean,
+            ..SpanAnalysis::default()
+        };
+        let of = |spans: Vec<SpanAnalysis>| {
+            super::kept(&RunAnalysis {
+                spans,
+                ..RunAnalysis::default()
+            })
+        };
+        assert_eq!(of(vec![span(1, 0), span(1_000, 900)]), Some(0.9));
+        assert_eq!(of(vec![span(FRAMES_MIN, 10), span(1_000, 900)]), Some(0.1));
+        assert_eq!(of(vec![span(FRAMES_MIN - 1, 0), span(0, 0)]), None);
+    }
 
     fn kept(line: &str) -> String {
         let words = of_a_run(line.split(' ').map(OsString::from));
@@ -273,6 +312,26 @@ mod tests {
         ] {
             assert_eq!(kept(line), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn a_run_may_take_what_it_was_asked_for_and_what_its_line_may() {
+        let seconds = Duration::from_secs;
+        let once = Once {
+            span: seconds(3600),
+            warmup: seconds(10),
+            drain: seconds(600),
+            exposure_ns: None,
+            usual_work_ns: None,
+            seed: None,
+        };
+        let opens = Duration::from_nanos(OPEN_DEADLINE_NS);
+        assert_eq!(longest(once), seconds(3600 + 10 + 600) + opens + SLACK);
+        let forever = Once {
+            span: Duration::MAX,
+            ..once
+        };
+        assert_eq!(longest(forever), Duration::MAX);
     }
 
     #[test]

@@ -3,16 +3,20 @@
 //! ```text
 //!   signals ────────┐
 //!   its output ─────┼─→ one bounded queue ─→ run: the output is whole, or a signal came first
-//!   its errors ─────┘
+//!   its errors ─────┘                             or it took too long, or said too much
 //! ```
 //!
-//! Invariant: one child at a time, and none is left running when a stop is told.
+//! Invariant: one child at a time, none is left running when a stop or an error is told, and what is kept of one is bounded.
 
 use std::cell::Cell;
 use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use hopline::base::units::Span;
+use hopline::clock::Clock;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -24,6 +28,12 @@ const EVENTS: usize = 4;
 
 /// What is kept of standard error, from its end: more than anybody reads of a build that failed.
 const ERRORS_BYTES_MAX: usize = 64 << 10;
+
+/// Most bytes of standard output that are taken of a child: a run of ten hops says some hundred KiB, a build some MiB.
+const OUTPUT_BYTES_MAX: usize = 64 << 20;
+
+/// How often a child is asked whether it is gone that says nothing more: short beside any run, long beside the asking.
+const ASKED_EVERY: Duration = Duration::from_millis(5);
 
 /// Bytes read at once.
 const READ_BYTES: usize = 16 << 10;
@@ -76,8 +86,28 @@ pub(crate) struct Ended {
     pub(crate) errors: Vec<u8>,
 }
 
+/// How long a child may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// As long as it likes: a build is done when it is done.
+    Endless,
+    /// So long.
+    Until(Duration),
+}
+
+impl Patience {
+    /// What is left of it after `spent_ns`; none where it is endless.
+    fn left(self, spent_ns: u64) -> Option<Duration> {
+        match self {
+            Patience::Endless => None,
+            Patience::Until(span) => Some(span.saturating_sub(Duration::from_nanos(spent_ns))),
+        }
+    }
+}
+
 enum Event {
-    Output(io::Result<Vec<u8>>),
+    /// All of it, or none where it was more than is taken.
+    Output(io::Result<Option<Vec<u8>>>),
     Errors(io::Result<Vec<u8>>),
     Signal(i32),
 }
@@ -121,15 +151,18 @@ impl Children {
         Halt::Stopped(exit)
     }
 
-    /// Runs a program to its end. `name` is what errors call it.
+    /// Runs a program to its end. `name` is what errors call it. One that fails is the last: what its pipes still say would be
+    /// taken for another's.
     ///
     /// # Errors
-    /// It cannot be started, or a signal came: then it was killed.
+    /// It cannot be started, it takes longer than `patience` has, it says more than [`OUTPUT_BYTES_MAX`], or a signal came: then
+    /// it was killed.
     pub(crate) fn run(
         &self,
         command: &mut Command,
         name: &str,
         errors: Errors,
+        patience: Patience,
     ) -> Result<Ended, Halt> {
         if let Ok(Event::Signal(signal)) = self.events.try_recv() {
             self.stop(signal);
@@ -137,8 +170,6 @@ impl Children {
         if let Some(exit) = self.stopped.get() {
             return Err(Halt::Stopped(exit));
         }
-        let lost =
-            |what: &str, error: &io::Error| Failure::io(format!("{what} {name}: {error}"), "");
         // Held open until it has ended: by its end a run knows that this process is gone, though nobody could tell it.
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(match errors {
@@ -147,66 +178,129 @@ impl Children {
         });
         let mut child = command
             .spawn()
-            .map_err(|error| lost("cannot start", &error))?;
+            .map_err(|error| lost("cannot start", name, &error))?;
+        let ended = self.hear(&mut child, name, patience);
+        if ended.is_err() {
+            end(&mut child);
+        }
+        let ended = ended?;
+        // A terminal tells child and parent at once, and the child may be the first that is gone.
+        match ended.status.signal() {
+            Some(signal) if [SIGINT, SIGTERM].contains(&signal) => Err(self.stop(signal)),
+            _ => Ok(ended),
+        }
+    }
+
+    /// Hears a child to its end. It is not gone where that fails.
+    fn hear(&self, child: &mut Child, name: &str, patience: Patience) -> Result<Ended, Halt> {
+        let clock = Clock::os();
+        let began_ns = clock.now_ns();
+        let left = || patience.left(clock.now_ns().saturating_sub(began_ns));
+        let late = |spent: Duration| too_long(name, spent);
         let mut open = 0;
         if let Some(pipe) = child.stdout.take() {
-            self.read(pipe, usize::MAX, Event::Output, &mut child, name)?;
+            let whole = |pipe| Event::Output(whole(pipe, OUTPUT_BYTES_MAX));
+            self.read(move || whole(pipe), name)?;
             open += 1;
         }
         if let Some(pipe) = child.stderr.take() {
-            self.read(pipe, ERRORS_BYTES_MAX, Event::Errors, &mut child, name)?;
+            self.read(move || Event::Errors(tail(pipe, ERRORS_BYTES_MAX)), name)?;
             open += 1;
         }
         let (mut output, mut kept) = (Vec::new(), Vec::new());
-        while open > 0 {
-            // This side holds a sender, so the queue is never closed.
-            let Ok(event) = self.events.recv() else { break };
-            open -= 1;
+        let status = loop {
+            // One that has closed its pipes may still be there.
+            let asked = if open == 0 {
+                let status = child.try_wait();
+                if let Some(status) =
+                    status.map_err(|error| lost("cannot wait for", name, &error))?
+                {
+                    break status;
+                }
+                Some(ASKED_EVERY)
+            } else {
+                None
+            };
+            let left = left();
+            if left == Some(Duration::ZERO)
+                && let Patience::Until(span) = patience
+            {
+                return Err(late(span).into());
+            }
+            let Some(event) = self.next([asked, left].into_iter().flatten().min()) else {
+                continue;
+            };
             match event {
                 Event::Output(read) => {
-                    output = read.map_err(|error| lost("cannot read from", &error))?;
+                    let read = read.map_err(|error| lost("cannot read from", name, &error))?;
+                    output = read.ok_or_else(|| too_much(name))?;
+                    open -= 1;
                 }
-                Event::Errors(read) => kept = read.unwrap_or_default(),
-                Event::Signal(signal) => {
-                    end(&mut child);
-                    return Err(self.stop(signal));
+                Event::Errors(read) => {
+                    kept = read.unwrap_or_default();
+                    open -= 1;
                 }
+                Event::Signal(signal) => return Err(self.stop(signal)),
             }
-        }
-        let status = child
-            .wait()
-            .map_err(|error| lost("cannot wait for", &error))?;
-        // A terminal tells child and parent at once, and the child may be the first that is gone.
-        match status.signal() {
-            Some(signal) if [SIGINT, SIGTERM].contains(&signal) => Err(self.stop(signal)),
-            _ => Ok(Ended {
-                status,
-                output,
-                errors: kept,
-            }),
+        };
+        Ok(Ended {
+            status,
+            output,
+            errors: kept,
+        })
+    }
+
+    /// The next event, if it comes in time.
+    fn next(&self, within: Option<Duration>) -> Option<Event> {
+        // This side holds a sender, so the queue is never closed.
+        match within {
+            Some(within) => self.events.recv_timeout(within).ok(),
+            None => self.events.recv().ok(),
         }
     }
 
     /// Reads a pipe to its end on a thread of its own.
     fn read(
         &self,
-        pipe: impl Read + Send + 'static,
-        most: usize,
-        event: fn(io::Result<Vec<u8>>) -> Event,
-        child: &mut Child,
+        hear: impl FnOnce() -> Event + Send + 'static,
         name: &str,
     ) -> Result<(), Failure> {
         let sender = self.sender.clone();
         let reader = std::thread::Builder::new().name("reader".to_owned());
         let started = reader.spawn(move || {
             // Nobody hears it only when the process ends.
-            let _ = sender.send(event(tail(pipe, most)));
+            let _ = sender.send(hear());
         });
-        started.map(drop).map_err(|error| {
-            end(child);
-            Failure::io(format!("cannot listen to {name}: {error}"), "")
-        })
+        started
+            .map(drop)
+            .map_err(|error| Failure::io(format!("cannot listen to {name}: {error}"), ""))
     }
+}
+
+fn lost(what: &str, name: &str, error: &io::Error) -> Failure {
+    Failure::io(format!("{what} {name}: {error}"), "")
+}
+
+/// The program's own fault: it is not what a gate can measure.
+fn too_long(name: &str, span: Duration) -> Failure {
+    let span = Span(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
+    Failure::usage(
+        format!(
+            "{name} had not ended after {span}, and was killed: a run ends by itself, after its warm-up and its span"
+        ),
+        "name a program that calls hopline_harness::main, and see by hand what it waits for",
+    )
+}
+
+/// Likewise.
+fn too_much(name: &str) -> Failure {
+    let most = bytesize::ByteSize(OUTPUT_BYTES_MAX as u64);
+    Failure::usage(
+        format!(
+            "{name} printed more than {most} on standard output, and was killed: a run prints one analysis"
+        ),
+        "name a program that calls hopline_harness::main and prints nothing else on standard output",
+    )
 }
 
 /// Kills a child and waits until it is gone.
@@ -214,6 +308,13 @@ fn end(child: &mut Child) {
     // Both fail only if it is gone already.
     let _ = child.kill();
     let _ = child.wait();
+}
+
+/// All of a pipe, or none if that is more than `most` bytes.
+fn whole(pipe: impl Read, most: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    pipe.take(most as u64 + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() <= most).then_some(bytes))
 }
 
 /// The last `most` bytes of a pipe.
@@ -259,6 +360,7 @@ mod tests {
                 &mut shell("echo out; echo err >&2; exit 3"),
                 "sh",
                 Errors::Kept,
+                Patience::Endless,
             )
             .unwrap();
         assert_eq!(ended.status.code(), Some(3));
@@ -266,7 +368,12 @@ mod tests {
             (&*ended.output, &*ended.errors),
             (&b"out\n"[..], &b"err\n"[..])
         );
-        let missing = children.run(&mut Command::new("/nowhere/x"), "x", Errors::Shown);
+        let missing = children.run(
+            &mut Command::new("/nowhere/x"),
+            "x",
+            Errors::Shown,
+            Patience::Endless,
+        );
         let Err(Halt::Failed(failure)) = missing else {
             panic!("{missing:?}");
         };
@@ -280,7 +387,12 @@ mod tests {
         let teller = children.sender.clone();
         // Told while it runs: it says nothing by itself for an hour.
         let telling = std::thread::spawn(move || teller.send(Event::Signal(SIGTERM)).unwrap());
-        let stopped = children.run(&mut shell("exec sleep 3600"), "sh", Errors::Shown);
+        let stopped = children.run(
+            &mut shell("exec sleep 3600"),
+            "sh",
+            Errors::Shown,
+            Patience::Endless,
+        );
         telling.join().unwrap();
         assert_eq!(stopped.unwrap_err(), Halt::Stopped(Exit::Terminated));
         // Not even started, or this would be an error: now and when it is told before.
@@ -291,7 +403,12 @@ mod tests {
             (told_before, Exit::Interrupted),
         ] {
             for _ in 0..2 {
-                let stopped = children.run(&mut Command::new("/nowhere/x"), "x", Errors::Shown);
+                let stopped = children.run(
+                    &mut Command::new("/nowhere/x"),
+                    "x",
+                    Errors::Shown,
+                    Patience::Endless,
+                );
                 assert_eq!(stopped.unwrap_err(), Halt::Stopped(exit));
             }
         }
@@ -299,12 +416,68 @@ mod tests {
 
     #[test]
     fn a_child_that_a_signal_ended_was_stopped_and_not_broken() {
-        let run = |script: &str| children().run(&mut shell(script), "sh", Errors::Shown);
+        let run = |script: &str| {
+            children().run(&mut shell(script), "sh", Errors::Shown, Patience::Endless)
+        };
         // Not SIGINT: a shell in the background passes on that it ignores that one.
         let stopped = run("kill -TERM $$").unwrap_err();
         assert_eq!(stopped, Halt::Stopped(Exit::Terminated));
         assert_eq!(stopped.into_failure().exit.code(), 143);
         assert_eq!(run("kill -KILL $$").unwrap().status.code(), None);
+    }
+
+    /// The process that a child told by its error output, which is kept.
+    fn is_gone(pid: &str) -> bool {
+        !std::path::Path::new("/proc").join(pid.trim()).exists()
+    }
+
+    #[test]
+    fn a_child_that_never_ends_is_killed_when_its_time_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        let patience = Patience::Until(Duration::from_millis(100));
+        // With its output open, and after it was closed.
+        for script in ["exec sleep 3600", "exec >&- 2>&-; exec sleep 3600"] {
+            let script = format!("echo $$ >'{}'; {script}", pid.display());
+            let late = children().run(&mut shell(&script), "base", Errors::Kept, patience);
+            let Err(Halt::Failed(failure)) = late else {
+                panic!("{late:?}");
+            };
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(
+                failure.what.starts_with("base had not ended after 100ms"),
+                "{failure}"
+            );
+            // It may have been killed before it could say who it is.
+            let pid = std::fs::read_to_string(&pid).unwrap_or_default();
+            assert!(pid.is_empty() || is_gone(&pid));
+        }
+        let ended = children().run(
+            &mut shell("exec >&-; :"),
+            "sh",
+            Errors::Shown,
+            Patience::Until(Duration::from_secs(3600)),
+        );
+        assert!(ended.unwrap().status.success());
+    }
+
+    #[test]
+    fn a_child_that_prints_for_ever_is_killed_when_it_has_said_too_much() {
+        let patience = Patience::Endless;
+        let endless = children().run(
+            &mut shell("exec cat /dev/zero"),
+            "base",
+            Errors::Shown,
+            patience,
+        );
+        let Err(Halt::Failed(failure)) = endless else {
+            panic!("{endless:?}");
+        };
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(
+            failure.what.starts_with("base printed more than 64"),
+            "{failure}"
+        );
     }
 
     #[test]
@@ -313,5 +486,8 @@ mod tests {
         let kept = tail(&*text, 1000).unwrap();
         assert_eq!(kept, text[text.len() - 1000..]);
         assert_eq!(tail(&*text, usize::MAX).unwrap(), text);
+        // Of an output nothing is left out.
+        assert_eq!(whole(&*text, text.len()).unwrap().as_ref(), Some(&text));
+        assert_eq!(whole(&*text, text.len() - 1).unwrap(), None);
     }
 }

@@ -15,14 +15,13 @@ use super::child::{Children, Halt};
 use super::compare::{self, Arm, Comparison, Next};
 use super::model::{Capacity, GateReport, RunAnalysis, SCHEMA, Verdict, Word};
 use super::once::Once;
-use super::out::terminal;
+use super::out::{measured, terminal};
 use super::outcome::{Inconclusive, cut_short, overall};
 use super::revision::{self, Wanted};
-use super::{apart, facts, out as outputs, wake};
+use super::{apart, facts, out as outputs};
 use crate::exit::{Exit, Failure};
 use crate::out;
-use crate::view::table::{Cell, Table, numbers, words as texts};
-use crate::view::text::{Paint, grouped, share};
+use crate::view::text::{Paint, without_figures};
 
 /// Looks at the same budget: the first, and one more with as many runs again.
 const LOOKS: u32 = 2;
@@ -34,6 +33,8 @@ const RUNS_KEPT: usize = 24;
 #[derive(Clone, Debug)]
 pub(crate) struct Asked<'a> {
     pub(crate) case: &'a str,
+    /// The words of the command line, the program's own name first.
+    pub(crate) arguments: Vec<String>,
     pub(crate) runs: u16,
     pub(crate) first: Once,
     pub(crate) json: bool,
@@ -87,6 +88,7 @@ pub(crate) struct Judging {
 struct Seen {
     /// What head is judged against, as people name it.
     base: Option<String>,
+    base_hash: Option<String>,
     runs: Vec<RunAnalysis>,
     base_runs: Vec<RunAnalysis>,
     verdicts: Vec<Verdict>,
@@ -105,6 +107,7 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Exit, Failure> {
         began_unix_s: unix_s(),
         clock_cost_ns: facts::clock_cost_ns(&Clock::calibrated()),
         seen: Seen::default(),
+        head_hash: facts::hash_of(&head.program),
         head,
     };
     if let Some(dir) = asked.dir {
@@ -126,12 +129,13 @@ pub(crate) fn run(asked: &Asked<'_>) -> Result<Exit, Failure> {
             return Err(failure);
         }
     };
-    show(asked, &report)?;
-    if let Some(dir) = asked.dir {
-        for file in outputs::write_all(&report, dir)? {
-            out::say(format_args!("wrote {}", file.display()));
-        }
+    // Each of the two is done though the other fails: what was measured is not to be measured again.
+    let written = asked.dir.map(|dir| outputs::write_all(&report, dir));
+    let shown = show(asked, &report);
+    for file in written.transpose()?.unwrap_or_default() {
+        out::say(format_args!("wrote {}", file.display()));
     }
+    shown?;
     Ok(exit)
 }
 
@@ -146,18 +150,11 @@ fn show(asked: &Asked<'_>, report: &GateReport) -> Result<(), Failure> {
         return out::print(&(json + "\n"));
     }
     let (width, paint) = (out::columns(), Paint(out::has_colour()));
-    let mut lines = Vec::new();
-    if matches!(asked.what, What::Bench) {
-        if report.partial {
-            lines.push("  partial: the bench was cut short".to_owned());
-        }
-        lines.extend(spans(&report.runs).lines(width, paint));
-        lines.extend(loops(&report.runs).lines(width, paint));
-        lines.extend(wake::row(&report.runs).map(|row| format!("  {row}")));
-        lines.extend(report.notes.iter().map(|note| format!("  note: {note}")));
+    let lines = if matches!(asked.what, What::Bench) {
+        measured::lines(report, width, paint)
     } else {
-        lines = terminal::lines(report, width, paint);
-    }
+        terminal::lines(report, width, paint)
+    };
     out::print(&(lines.join("\n") + "\n"))
 }
 
@@ -191,6 +188,7 @@ struct Work<'a> {
     asked: &'a Asked<'a>,
     children: &'a Children,
     head: Measured,
+    head_hash: Option<String>,
     began_ns: u64,
     began_unix_s: u64,
     clock_cost_ns: f64,
@@ -224,10 +222,7 @@ impl Work<'_> {
         self.seen.verdicts = judge(&self.seen.runs);
         if measured.is_ok() && budget::more_runs_help(&self.seen.verdicts) {
             self.say("undecided: as many runs again");
-            measured = self.add_runs(Once {
-                seed: first.seed.map(|seed| seed + u64::from(self.asked.runs)),
-                ..first
-            });
+            measured = self.add_runs(first.nth(u64::from(self.asked.runs)));
             self.seen.verdicts = judge(&self.seen.runs);
         }
         measured
@@ -250,10 +245,7 @@ impl Work<'_> {
             let mut runs = Vec::new();
             for look in 1..=capacity::LOOKS {
                 let seen = runs.len() as u64;
-                let once = Once {
-                    seed: self.asked.first.seed.map(|seed| seed + seen),
-                    ..self.asked.first
-                };
+                let once = self.asked.first.nth(seen);
                 bench::runs(self.children, &program, count, once, &mut runs)?;
                 let is_last = look == capacity::LOOKS;
                 if finder.look(factor, &runs, is_last)? == Look::Done {
@@ -283,6 +275,7 @@ impl Work<'_> {
                 self.head.another(&built.program)
             }
         };
+        self.seen.base_hash = facts::hash_of(&base.program);
         // Both sides get the exposure that base has, or the quicker one would look cleaner.
         let settling = self.run_of_base(&base, self.asked.first, None)?;
         let options = compare::Options {
@@ -317,13 +310,10 @@ impl Work<'_> {
             };
             for _ in 0..blocks {
                 let number = comparison.blocks();
-                let seed = self.asked.first.seed;
                 let mut block: Vec<(Arm, RunAnalysis)> = Vec::with_capacity(compare::BLOCK_RUNS);
                 for arm in compare::order(number) {
-                    let once = Once {
-                        seed: seed.map(|seed| seed + number as u64),
-                        ..known
-                    };
+                    // All runs of a block draw the same; those that confirm a FAIL never what was drawn before.
+                    let once = known.nth(number as u64);
                     let beside = block.first().map(|(_, run)| run);
                     let run = match arm {
                         Arm::Head => {
@@ -405,7 +395,10 @@ impl Work<'_> {
             took_s: Clock::os().now_ns().saturating_sub(self.began_ns) as f64 / 1e9,
             host: facts::of(&Host::read(), clock_of(&seen.runs), self.clock_cost_ns),
             head: self.head.program.display().to_string(),
+            head_hash: self.head_hash.clone(),
             base: seen.base.clone(),
+            base_hash: seen.base_hash.clone(),
+            arguments: asked.arguments.clone(),
             partial: cut.is_some(),
             verdicts,
             word,
@@ -453,93 +446,51 @@ fn clock_of(runs: &[RunAnalysis]) -> &str {
     runs.first().map_or("", |run| run.clock.as_str())
 }
 
-/// What all runs say, each once.
+/// What all runs say, each once: of notes that differ in their figures alone the first, and how many there are.
 fn all_notes(runs: &[RunAnalysis]) -> Vec<String> {
-    let mut all: Vec<String> = Vec::new();
+    let mut all: Vec<(String, &String, bool, usize)> = Vec::new();
     for note in runs.iter().flat_map(|run| &run.notes) {
-        if !all.contains(note) {
-            all.push(note.clone());
+        let shape = without_figures(note);
+        match all.iter_mut().find(|(known, ..)| *known == shape) {
+            Some((_, first, differs, times)) => {
+                *differs |= *first != note;
+                *times += 1;
+            }
+            None => all.push((shape, note, false, 1)),
         }
     }
-    all
-}
-
-/// The median over runs of what `of` says of a span.
-fn middle(runs: &[RunAnalysis], at: usize, of: impl Fn(&super::model::SpanAnalysis) -> u64) -> u64 {
-    let mut values: Vec<u64> = runs
-        .iter()
-        .filter_map(|run| run.spans.get(at))
-        .map(of)
-        .collect();
-    values.sort_unstable();
-    values.get(values.len() / 2).copied().unwrap_or(0)
-}
-
-/// Each span, raw beside clean; medians over the runs.
-fn spans(runs: &[RunAnalysis]) -> Table {
-    let mut table = Table::new(vec![
-        texts("span"),
-        numbers("frames").may_go(3),
-        numbers("raw p50").may_go(2),
-        numbers("raw p99"),
-        numbers("clean p50"),
-        numbers("clean p99"),
-        numbers("clean p99.9").may_go(1),
-        numbers("host p99").may_go(4),
-        numbers("kept"),
-        numbers("slowed").may_go(5),
-    ]);
-    let Some(first) = runs.first() else {
-        return table;
-    };
-    for (at, span) in first.spans.iter().enumerate() {
-        let name = if span.hop == span.of {
-            "end to end".to_owned()
+    let told = |(_, note, differs, times): (String, &String, bool, usize)| {
+        if differs {
+            format!("{note} (with other figures in {} more)", times - 1)
         } else {
-            format!("{} {}", span.hop, span.of)
-        };
-        let n = middle(runs, at, |span| span.n);
-        let part = |of: fn(&super::model::SpanAnalysis) -> u64| share(middle(runs, at, of), n);
-        let ns =
-            |of: fn(&super::model::SpanAnalysis) -> u64| Span(middle(runs, at, of)).to_string();
-        let cells: [Cell; 10] = [
-            name.into(),
-            grouped(n).into(),
-            ns(|span| span.raw.p50).into(),
-            ns(|span| span.raw.p99).into(),
-            ns(|span| span.clean.p50).into(),
-            ns(|span| span.clean.p99).into(),
-            ns(|span| span.clean.p99_9).into(),
-            ns(|span| span.host_floor.p99).into(),
-            part(|span| span.n_clean).into(),
-            part(|span| span.n_slowed).into(),
-        ];
-        table.row(cells.into());
-    }
-    table
+            note.clone()
+        }
+    };
+    all.into_iter().map(told).collect()
 }
 
-/// What the host did to each loop of the last run.
-fn loops(runs: &[RunAnalysis]) -> Table {
-    let mut table = Table::new(vec![
-        texts("loop"),
-        numbers("gap from"),
-        numbers("gaps"),
-        numbers("in gaps"),
-        numbers("slowed"),
-        numbers("own faults"),
-    ]);
-    for one in runs.last().into_iter().flat_map(|run| &run.loops) {
-        let own: u64 = one.own_faults.values().sum();
-        let cells: [Cell; 6] = [
-            one.name.as_str().into(),
-            Span(one.gap_from_ns).to_string().into(),
-            one.gaps.to_string().into(),
-            format!("{:.2}%", one.gap_share * 100.0).into(),
-            format!("{:.2}%", one.slowed_share * 100.0).into(),
-            own.to_string().into(),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_that_differs_in_its_figures_alone_stands_once() {
+        let run = |notes: &[&str]| RunAnalysis {
+            notes: notes.iter().map(ToString::to_string).collect(),
+            ..RunAnalysis::default()
+        };
+        let runs = [
+            run(&["one core is left", "a log of 1,024 lost 7"]),
+            run(&["one core is left", "a log of 1,024 lost 12"]),
+            run(&["a log of 1,024 lost 100", "one cord is left"]),
         ];
-        table.row(cells.into());
+        assert_eq!(
+            all_notes(&runs),
+            [
+                "one core is left",
+                "a log of 1,024 lost 7 (with other figures in 2 more)",
+                "one cord is left"
+            ]
+        );
     }
-    table
 }

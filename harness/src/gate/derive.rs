@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use hopline::base::units::Span;
-use hopline::budget::Quantile;
+use hopline::budget::{Budget, BudgetError, Quantile};
 
 use super::budget::{BAND_MIN, RUNS_MIN, value_ns};
 use super::model::{END_TO_END, RunAnalysis, SpanAnalysis};
@@ -54,6 +54,9 @@ pub enum DeriveError {
     /// Nothing is owed.
     #[error("no objective: give what the line owes end to end, such as p99=5ms")]
     NoObjective,
+    /// Limits that a budget cannot have.
+    #[error("the objective is no budget: {0}")]
+    Objective(#[from] BudgetError),
     /// A margin that leaves nothing, or none at all.
     #[error("a margin of {0} keeps back nothing sensible: give 0 to 0.9, such as 0.1")]
     Margin(f64),
@@ -145,20 +148,36 @@ struct Link {
     part: Part,
 }
 
+impl Asked {
+    /// Whether a budget can come of it by so many runs, which can be known before any of them.
+    ///
+    /// # Errors
+    /// What is wrong with it: an objective that a budget.toml could not have is one thing.
+    pub fn check(&self, runs: usize) -> Result<(), DeriveError> {
+        if self.slo.is_empty() {
+            return Err(DeriveError::NoObjective);
+        }
+        if !(0.0..=0.9).contains(&self.margin) {
+            return Err(DeriveError::Margin(self.margin));
+        }
+        if runs < RUNS_MIN {
+            return Err(DeriveError::Runs(runs));
+        }
+        let mut limits = self.slo.iter();
+        let add = |budget: Budget, (quantile, limit_ns): &(Quantile, u64)| {
+            budget.limit_ns(*quantile, *limit_ns)
+        };
+        limits.try_fold(Budget::default(), add)?;
+        Ok(())
+    }
+}
+
 /// Derives budgets from at least three runs.
 ///
 /// # Errors
 /// What is missing in the runs or the objective, or why it cannot be kept.
 pub fn derive(runs: &[RunAnalysis], asked: &Asked) -> Result<Derived, DeriveError> {
-    if asked.slo.is_empty() {
-        return Err(DeriveError::NoObjective);
-    }
-    if !(0.0..=0.9).contains(&asked.margin) {
-        return Err(DeriveError::Margin(asked.margin));
-    }
-    if runs.len() < RUNS_MIN {
-        return Err(DeriveError::Runs(runs.len()));
-    }
+    asked.check(runs.len())?;
     let mut asked = asked.clone();
     asked
         .slo

@@ -293,7 +293,7 @@ pub struct RunAnalysis {
     /// What a reading of the line's clock cost.
     #[serde(default)]
     pub clock_cost_ns: f64,
-    /// What the generators drew from.
+    /// What the generator of the first source drew from, and the next ones from as many more; 0 where nothing was drawn.
     pub seed: u64,
     /// What was measured, after the warm-up.
     pub span_ns: u64,
@@ -501,8 +501,18 @@ pub struct GateReport {
     pub host: BTreeMap<String, String>,
     /// What was judged: the path of a binary.
     pub head: String,
+    /// What that file held when it began: the FNV-1a hash of 64 bits, in hexadecimal digits, so that two reports show whether they
+    /// are of the same build. From which revision it was built is not known here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_hash: Option<String>,
     /// What it was judged against: the path of a binary, or a revision as it was asked for with the commit that it was.
     pub base: Option<String>,
+    /// The same hash of base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_hash: Option<String>,
+    /// The words of the command line, the name of the program first, as it was called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<String>,
     /// Whether the gate was cut short: what is here is what was there by then.
     pub partial: bool,
     /// The verdicts, worst first.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hopline::base::limits::PASSAGES_DEFAULT;
 use hopline::budget::taint::Interval;
 use hopline::budget::{Evidence, LongSegment, Passage};
-use hopline::config::Feed;
+use hopline::config::{Feed, SEED_MAX};
 use hopline::host::Host;
 use hopline::topology::{Registry, Report};
 
@@ -21,7 +21,8 @@ use super::wake::Probe;
 use super::ways::ends;
 use crate::cli::{CleanArg, Shape};
 use crate::exit::{Exit, Failure};
-use crate::load::made_in_turn;
+use crate::load::{made_in_turn, of_in_turn};
+use crate::replayed::Replayed;
 use crate::run::{Done, Options};
 use crate::sender::{GeneratorGaps, SenderReport};
 use crate::{case, out, run, signals};
@@ -45,15 +46,26 @@ pub(crate) struct Once {
     pub(crate) span: Duration,
     /// What is left out before that.
     pub(crate) warmup: Duration,
+    /// How long the line may take to drain after that.
+    pub(crate) drain: Duration,
     /// The exposure, if another run has settled it.
     pub(crate) exposure_ns: Option<u64>,
     /// What the piece of work that shows a core's pace usually takes here, in nanoseconds, as earlier runs had it.
     pub(crate) usual_work_ns: Option<u64>,
-    /// What the generators draw from, if the case's own seed is not meant.
+    /// What the generator of the first source draws from; none where nothing is drawn.
     pub(crate) seed: Option<u64>,
 }
 
 impl Once {
+    /// The same, for the run that is `nth` after this one: with the next seed for each, so that no two draw the same.
+    pub(crate) fn nth(self, nth: u64) -> Once {
+        let seed = |seed: u64| seed.wrapping_add(nth) % (SEED_MAX + 1);
+        Once {
+            seed: self.seed.map(seed),
+            ..self
+        }
+    }
+
     /// The same, with what `run` has shown of the machine's pace: the fastest counts.
     pub(crate) fn after(self, run: &RunAnalysis) -> Once {
         let seen = run.loops.iter().map(|one| one.usual_work_ns);
@@ -120,7 +132,10 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
         taps: Vec::new(),
         clean: CleanArg::Never,
     };
-    let feeds = std::mem::take(&mut ready.made_in_turn);
+    let feeds = std::mem::take(&mut ready.made_in_turn).into_iter();
+    let replayed = std::mem::take(&mut ready.replayed).into_iter();
+    let feeds = feeds.map(InTurn::Made);
+    let feeds: Vec<InTurn> = feeds.chain(replayed.map(InTurn::Replayed)).collect();
     let undated = std::mem::take(&mut ready.undated);
     let host = Host::read();
     let plan = ready.line.plan(&host)?;
@@ -155,7 +170,7 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
     };
     let mut analysis = analyse(&run.report, evidence, &given);
     // A source in a loop that has no time left for it is held back as well as one that finds no room.
-    let sources: Vec<&str> = feeds.iter().map(|feed| feed.source.as_str()).collect();
+    let sources: Vec<&str> = feeds.iter().map(InTurn::source).collect();
     analysis.source_held_back |= has_no_time(&sources, &run.report, &analysis.loops);
     analysis.clock_drift_ppm = done.clock_drift_ppm;
     analysis.clock_cost_ns = done.clock_cost_ns;
@@ -196,31 +211,63 @@ fn has_no_time(sources: &[&str], report: &Report, loops: &[LoopAnalysis]) -> boo
     })
 }
 
-/// What sources that make their messages in their own turns were due to make, and made: until the drain began, or until they
+/// How a source comes by its messages in its own turn.
+#[derive(Clone, Debug)]
+enum InTurn {
+    /// It makes them.
+    Made(Feed),
+    /// It reads them.
+    Replayed(Replayed),
+}
+
+impl InTurn {
+    fn source(&self) -> &str {
+        match self {
+            InTurn::Made(feed) => &feed.source,
+            InTurn::Replayed(replayed) => &replayed.source,
+        }
+    }
+
+    /// What was due within `span_ns` of the start, beside the `made` messages; none where there is no schedule.
+    fn owed(&self, made: u64, span_ns: u64) -> Result<Option<GeneratorAnalysis>, Failure> {
+        let changed = |error: &dyn std::fmt::Display| {
+            Failure::io(
+                format!("the schedule of \"{}\": {error}", self.source()),
+                "a capture that is followed or replayed must stay as it is during a run",
+            )
+        };
+        match self {
+            InTurn::Made(feed) => made_in_turn(feed, made, span_ns)
+                .map(Some)
+                .map_err(|error| changed(&error)),
+            InTurn::Replayed(replayed) => {
+                let due = replayed.due_before(span_ns);
+                let due = due.map_err(|error| changed(&error))?;
+                Ok(due.map(|due| of_in_turn(&replayed.source, due, made, span_ns)))
+            }
+        }
+    }
+}
+
+/// What sources that make or read their messages in their own turns were due to, and did: until the drain began, or until they
 /// were last seen to be in time, if that was near the end. One that is caught by a gap of the host there is no slow source.
 fn in_turn(
-    feeds: &[Feed],
+    feeds: &[InTurn],
     report: &Report,
     evidence: &Evidence,
 ) -> Result<Vec<GeneratorAnalysis>, Failure> {
     let drained_ns = report.drain.as_ref().map_or(0, |drain| drain.elapsed_ns);
     let end_ns = report.line.elapsed_ns.saturating_sub(drained_ns);
-    let made = |feed: &Feed| {
-        let in_time_ns = in_time_ns(evidence, &feed.source);
+    let owed = |feed: &InTurn| {
+        let in_time_ns = in_time_ns(evidence, feed.source());
         let span_ns = in_time_ns
             .filter(|at_ns| *at_ns >= end_ns - end_ns / NEAR_END && *at_ns < end_ns)
             .unwrap_or(end_ns);
-        let source = report.ledger.sources.get(&feed.source);
-        let made = source.map_or(0, |source| source.received);
-        made_in_turn(feed, made, span_ns).map_err(|error| {
-            let what = format!("the schedule of \"{}\": {error}", feed.source);
-            Failure::io(
-                what,
-                "the capture whose rhythm it follows must stay as it is during a run",
-            )
-        })
+        let source = report.ledger.sources.get(feed.source());
+        feed.owed(source.map_or(0, |source| source.received), span_ns)
+            .transpose()
     };
-    feeds.iter().map(made).collect()
+    feeds.iter().filter_map(owed).collect()
 }
 
 /// When the last message of a source was due, in nanoseconds from the start, that was taken off its first hop in time.
@@ -271,16 +318,20 @@ mod tests {
 
     use crate::view::summary::tests::a_run;
 
-    /// A source that makes a message each 100 us, and takes `each_ns` for one; from `stops_ns` on something stops it. A second
-    /// that ends with a drain of a millisecond.
-    fn achieved(each_ns: u64, stops_ns: u64) -> f64 {
-        let feed = Feed {
+    /// A source that makes a message each 100 us.
+    fn made() -> InTurn {
+        InTurn::Made(Feed {
             source: "in".to_owned(),
             content: Content::Datagrams { bytes: 64 },
             rate_per_s: 10_000.0,
             shape: LoadShape::Of(Arrivals::Constant),
             seed: 1,
-        };
+        })
+    }
+
+    /// A source that is due a message each 100 us, and takes `each_ns` for one; from `stops_ns` on something stops it. A second
+    /// that ends with a drain of a millisecond.
+    fn achieved(feed: InTurn, each_ns: u64, stops_ns: u64) -> f64 {
         let (began_ns, end_ns) = (5_000, 1_000_000_000);
         let made = |nth: u64| (nth * 100_000, (nth * 100_000).max(nth * each_ns));
         let made = (0..10_000).map(made);
@@ -328,9 +379,40 @@ mod tests {
     }
 
     #[test]
+    fn each_run_draws_from_a_seed_of_its_own_that_a_load_may_have() {
+        let once = Once {
+            span: Duration::ZERO,
+            warmup: Duration::ZERO,
+            drain: Duration::ZERO,
+            exposure_ns: None,
+            usual_work_ns: None,
+            seed: Some(SEED_MAX),
+        };
+        assert_eq!(
+            [once.nth(0).seed, once.nth(2).seed],
+            [Some(SEED_MAX), Some(1)]
+        );
+        let nothing = Once { seed: None, ..once };
+        assert_eq!(nothing.nth(3).seed, None);
+    }
+
+    #[test]
     fn a_source_that_cannot_make_its_messages_fast_enough_is_seen() {
-        assert!(achieved(50_000, u64::MAX) > 0.999);
-        let slow = achieved(105_000, u64::MAX);
+        assert!(achieved(made(), 50_000, u64::MAX) > 0.999);
+        let slow = achieved(made(), 105_000, u64::MAX);
+        assert!((slow - 1.0 / 1.05).abs() < 0.001, "{slow}");
+    }
+
+    #[test]
+    fn a_replay_that_falls_behind_its_capture_is_seen_as_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("capture");
+        // Recorded a hundred times as slowly as it is replayed.
+        let lines = (0..10_000u64).map(|nth| format!("{} {{}}\n", 7 + nth * 10_000_000));
+        std::fs::write(&file, lines.collect::<String>()).unwrap();
+        let replayed = || InTurn::Replayed(Replayed::of("in", &file, Some(100.0)));
+        assert!(achieved(replayed(), 50_000, u64::MAX) > 0.999);
+        let slow = achieved(replayed(), 105_000, u64::MAX);
         assert!((slow - 1.0 / 1.05).abs() < 0.001, "{slow}");
     }
 
@@ -362,8 +444,8 @@ mod tests {
 
     #[test]
     fn a_gap_near_the_end_is_no_slow_source_and_a_stop_before_is_one() {
-        assert!(achieved(50_000, 950_000_000) > 0.999);
-        let stopped = achieved(50_000, 800_000_000);
+        assert!(achieved(made(), 50_000, 950_000_000) > 0.999);
+        let stopped = achieved(made(), 50_000, 800_000_000);
         assert!((stopped - 0.8).abs() < 0.001, "{stopped}");
     }
 }

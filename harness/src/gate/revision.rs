@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::child::{Children, Ended, Errors, Halt};
+use super::child::{Children, Ended, Errors, Halt, Patience};
 use crate::exit::Failure;
 
 /// The folder below the target folder that bases are built in.
@@ -76,7 +76,8 @@ pub(crate) fn build(children: &Children, wanted: Wanted<'_>, head: &Path) -> Res
     for place in GIT_PLACES {
         cargo.env_remove(place);
     }
-    let ended = children.run(&mut cargo, "cargo, which builds the base", Errors::Kept)?;
+    let name_of_cargo = "cargo, which builds the base";
+    let ended = children.run(&mut cargo, name_of_cargo, Errors::Kept, Patience::Endless)?;
     if !ended.status.success() {
         return Err(Halt::Failed(Failure::usage(
             format!(
@@ -228,7 +229,7 @@ impl Tree {
         add.args(["--quiet", "--detach"])
             .arg(&tree.path)
             .arg(commit);
-        let ended = children.run(&mut add, "git", Errors::Kept)?;
+        let ended = children.run(&mut add, "git", Errors::Kept, Patience::Endless)?;
         if ended.status.success() {
             return Ok(tree);
         }
@@ -276,7 +277,7 @@ fn at(top: &Path) -> Command {
 
 fn git(children: &Children, top: Option<&Path>, args: &[&str]) -> Result<Ended, Halt> {
     let mut git = top.map_or_else(|| Command::new("git"), at);
-    children.run(git.args(args), "git", Errors::Kept)
+    children.run(git.args(args), "git", Errors::Kept, Patience::Endless)
 }
 
 /// The binary of that name, as cargo's messages have it.

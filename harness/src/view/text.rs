@@ -136,6 +136,12 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// A text without its numbers: the same for two that say the same of other figures.
+pub(crate) fn without_figures(text: &str) -> String {
+    let is_word = |c: &char| !c.is_ascii_digit() && !".,".contains(*c);
+    text.chars().filter(is_word).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

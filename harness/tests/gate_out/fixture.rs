@@ -407,8 +407,21 @@ pub(crate) fn report(seed: u64, factor: f64) -> GateReport {
         host: host
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
-        head: "4f1c2aa, target/release/hopline".to_owned(),
+        head: "target/release/hopline".to_owned(),
+        head_hash: Some("85944171f73967e8".to_owned()),
         base: None,
+        base_hash: None,
+        arguments: [
+            "hopline",
+            "gate",
+            "tick-to-trade",
+            "--rate",
+            "20k",
+            "--out",
+            "gate",
+        ]
+        .map(str::to_owned)
+        .into(),
         partial: false,
         verdicts,
         word,

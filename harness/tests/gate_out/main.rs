@@ -35,6 +35,8 @@ fn hostile() -> GateReport {
     report.version = text();
     report.head = text();
     report.base = Some(text());
+    report.head_hash = Some(text());
+    report.arguments = vec![text(), text()];
     report.host.insert(text(), text());
     report.notes.push(text());
     for verdict in &mut report.verdicts {
@@ -140,7 +142,17 @@ fn all() -> Vec<GateReport> {
         schema: SCHEMA,
         ..GateReport::default()
     };
-    vec![report().clone(), lost, compared, empty, hostile(), absurd()]
+    let mut unjudged = report().clone();
+    unjudged.verdicts.clear();
+    vec![
+        report().clone(),
+        lost,
+        compared,
+        empty,
+        unjudged,
+        hostile(),
+        absurd(),
+    ]
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::compare::Comparison;
 use super::json::{self, ReadError};
-use super::{terminal, write_all, write_comparison};
+use super::{measured, terminal, write_all, write_comparison};
 use crate::exit::{Exit, Failure};
 use crate::out;
 use crate::view::text::Paint;
@@ -32,7 +32,12 @@ pub(crate) fn run(
     let (lines, files) = match second {
         None => {
             let files = dir.map(|dir| write_all(&report, dir)).transpose()?;
-            (terminal::lines(&report, width, paint), files)
+            let lines = if measured::is_unjudged(&report) {
+                measured::lines(&report, width, paint)
+            } else {
+                terminal::lines(&report, width, paint)
+            };
+            (lines, files)
         }
         Some(second) => {
             let other = json::read(second)?;

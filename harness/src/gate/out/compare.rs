@@ -4,10 +4,9 @@
 //!
 //! Invariant: what differs between the hosts is said before any ratio.
 
-use std::collections::BTreeMap;
-
 use hopline::base::units::Span;
 
+use super::measured::{is_unjudged, quantiles};
 use super::phrase::{by_hop, hop, letters, moment, quantile, sign, span_of, times, tone};
 use crate::gate::model::{GateReport, Verdict};
 use crate::view::table::{Cell, Table, numbers, words};
@@ -20,21 +19,25 @@ const CHANGE_SEEN: f64 = 0.05;
 const FACTS_MAX: usize = 16;
 
 /// A quantile in both reports, or in one of them.
-#[derive(Clone, Copy, Debug)]
-pub struct Row<'a> {
-    /// The first of them that is there: it says which quantile of what.
-    pub any: &'a Verdict,
+#[derive(Clone, Debug)]
+pub struct Row {
     /// In the first.
-    pub a: Option<&'a Verdict>,
+    pub a: Option<Verdict>,
     /// In the second.
-    pub b: Option<&'a Verdict>,
+    pub b: Option<Verdict>,
 }
 
-impl Row<'_> {
+impl Row {
+    /// The first of them that is there: it says which quantile of what.
+    #[must_use]
+    pub fn any(&self) -> Option<&Verdict> {
+        self.a.as_ref().or(self.b.as_ref())
+    }
+
     /// The second clean quantile over the first; `None` where one of them has no clean frames.
     #[must_use]
     pub fn ratio(&self) -> Option<f64> {
-        let (a, b) = (self.a?, self.b?);
+        let (a, b) = (self.a.as_ref()?, self.b.as_ref()?);
         let known = a.n_clean > 0 && b.n_clean > 0 && a.clean_ns > 0;
         known.then(|| b.clean_ns as f64 / a.clean_ns as f64)
     }
@@ -70,7 +73,9 @@ pub struct Comparison<'a> {
     /// What to call them: their files.
     pub names: [String; 2],
     /// Hop by hop in the order of the first report's line, then what only the second has.
-    pub rows: Vec<Row<'a>>,
+    pub rows: Vec<Row>,
+    /// Whether the rows are verdicts. Where one of the reports judged nothing they are P50 and P99 of every span.
+    pub has_verdicts: bool,
     /// What to know before reading the ratios: other hosts, other cases, partial reports.
     pub notes: Vec<String>,
 }
@@ -83,34 +88,38 @@ impl<'a> Comparison<'a> {
     /// Puts two reports side by side.
     #[must_use]
     pub fn new(reports: [&'a GateReport; 2], names: [String; 2]) -> Comparison<'a> {
-        let [a, b] = reports;
-        let mut others: BTreeMap<_, &Verdict> = b
-            .verdicts
-            .iter()
-            .map(|verdict| (key(verdict), verdict))
-            .collect();
-        let mut rows: Vec<Row<'_>> = by_hop(a)
-            .into_iter()
-            .map(|verdict| Row {
-                any: verdict,
-                a: Some(verdict),
-                b: others.remove(&key(verdict)),
-            })
-            .collect();
+        let has_verdicts = !reports.into_iter().any(is_unjudged);
+        let [a, b] = reports.map(|report| {
+            if has_verdicts {
+                by_hop(report).into_iter().cloned().collect()
+            } else {
+                quantiles(report)
+            }
+        });
+        let mut others: Vec<Option<Verdict>> = b.into_iter().map(Some).collect();
+        let mut same = |one: &Verdict| {
+            let is_same = |other: &&mut Option<Verdict>| {
+                other.as_ref().is_some_and(|other| key(other) == key(one))
+            };
+            others.iter_mut().find(is_same)?.take()
+        };
+        let mut rows: Vec<Row> = Vec::with_capacity(a.len());
+        for one in a {
+            let b = same(&one);
+            rows.push(Row { a: Some(one), b });
+        }
         // What the first has too is no longer among the others.
-        let only_b = by_hop(b)
-            .into_iter()
-            .filter(|verdict| others.contains_key(&key(verdict)));
-        rows.extend(only_b.map(|verdict| Row {
-            any: verdict,
+        let only_b = others.into_iter().flatten();
+        rows.extend(only_b.map(|other| Row {
             a: None,
-            b: Some(verdict),
+            b: Some(other),
         }));
         let notes = notes(reports, &names);
         Comparison {
             reports,
             names,
             rows,
+            has_verdicts,
             notes,
         }
     }
@@ -133,7 +142,7 @@ impl<'a> Comparison<'a> {
         for note in &self.notes {
             add(&mut out, &format!("note: {note}"), Tone::Warn);
         }
-        let mut table = Table::new(vec![
+        let mut columns = vec![
             words("hop"),
             words("span"),
             words("q"),
@@ -142,23 +151,27 @@ impl<'a> Comparison<'a> {
             numbers("B / A"),
             numbers("raw A").may_go(3),
             numbers("raw B").may_go(3),
-            words("verdict A").may_go(1),
-            words("verdict B").may_go(1),
-        ]);
+        ];
+        if self.has_verdicts {
+            columns.extend([words("verdict A").may_go(1), words("verdict B").may_go(1)]);
+        }
+        let mut table = Table::new(columns);
         for row in &self.rows {
-            let any = row.any;
-            table.row(vec![
+            let Some(any) = row.any() else { continue };
+            let mut cells: Vec<Cell> = vec![
                 hop(&any.hop).into(),
                 span_of(&any.of).into(),
                 quantile(&any.quantile).into(),
-                clean(row.a).into(),
-                clean(row.b).into(),
+                clean(row.a.as_ref()).into(),
+                clean(row.b.as_ref()).into(),
                 Cell::new(row.change(), row.tone()),
-                Cell::new(raw(row.a), Tone::Dim),
-                Cell::new(raw(row.b), Tone::Dim),
-                verdict(row.a),
-                verdict(row.b),
-            ]);
+                Cell::new(raw(row.a.as_ref()), Tone::Dim),
+                Cell::new(raw(row.b.as_ref()), Tone::Dim),
+            ];
+            if self.has_verdicts {
+                cells.extend([verdict(row.a.as_ref()), verdict(row.b.as_ref())]);
+            }
+            table.row(cells);
         }
         if !table.is_empty() {
             out.push(String::new());
@@ -176,6 +189,15 @@ pub(crate) const JUDGES_NOTHING: &str = "A comparison judges nothing: these runs
 
 /// A report in a line.
 pub(crate) fn about(report: &GateReport, name: &str) -> String {
+    if is_unjudged(report) {
+        return format!(
+            "{name}: {} of {}, {} ({})",
+            report.command,
+            report.case,
+            report.head,
+            moment(report.began_unix_s)
+        );
+    }
     format!(
         "{name}: {} {} of {}, {} ({})",
         sign(report.word),

@@ -25,6 +25,7 @@ pub mod hlog;
 pub mod json;
 pub mod junit;
 pub mod markdown;
+pub(crate) mod measured;
 pub mod page;
 mod phrase;
 pub(crate) mod terminal;
@@ -34,6 +35,8 @@ use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 pub(crate) use command::run;
 pub(crate) use phrase::{advice as advice_of, place as place_of, worst_of};
@@ -164,8 +167,9 @@ impl From<OutError> for Failure {
     }
 }
 
-/// Writes all outputs of a report into a folder, which is made if need be. Each file is written under a name of its own
-/// and then renamed, so that what stands under its name is whole at any time. A report that is partial is written `gate.json`
+/// Writes all outputs of a report into a folder, which is made if need be. All files are written under names of their own, and
+/// renamed when the last of them is on the disk, so that what stands under its name is whole at any time and a disk that fills up
+/// leaves what was there. A report that is partial is written `gate.json`
 /// first and a whole one `gate.json` last, so that nothing looks finished that is not. Gives the files in that order.
 ///
 /// # Errors
@@ -248,22 +252,30 @@ fn write(dir: &Path, files: &[(&str, String)]) -> Result<Vec<PathBuf>, OutError>
         path: dir.to_owned(),
         source,
     })?;
-    let mut written = Vec::with_capacity(files.len());
+    let failed = |path: &Path, written: usize, source: io::Error| OutError::File {
+        path: path.to_owned(),
+        source,
+        written,
+        all: files.len(),
+    };
+    // All are there under other names before any takes its own: a disk that fills up leaves what was.
+    let mut parts = Vec::with_capacity(files.len());
     for (name, text) in files {
         let path = dir.join(name);
-        let result = write_whole(dir, &path, text);
-        result.map_err(|source| OutError::File {
-            path: path.clone(),
-            source,
-            written: written.len(),
-            all: files.len(),
-        })?;
+        let part = part(dir, text).map_err(|source| failed(&path, 0, source))?;
+        parts.push((path, part));
+    }
+    let mut written = Vec::with_capacity(files.len());
+    for (path, part) in parts {
+        let kept = part.persist(&path).map_err(|error| error.error);
+        kept.map_err(|source| failed(&path, written.len(), source))?;
         written.push(path);
     }
     Ok(written)
 }
 
-fn write_whole(dir: &Path, path: &Path, text: &str) -> io::Result<()> {
+/// A file under a name of its own, whole and on the disk.
+fn part(dir: &Path, text: &str) -> io::Result<NamedTempFile> {
     let mut file = tempfile::Builder::new()
         .prefix(".part-")
         .permissions(fs::Permissions::from_mode(FILE_MODE))
@@ -271,8 +283,7 @@ fn write_whole(dir: &Path, path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     // Some disks say that they are full only when they are asked to keep what they took.
     file.as_file().sync_data()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub(super) fn section(report: &GateReport) -> String {
         "Clean",
         "Runs",
     ];
-    let mut out = table("Rates that were tried", &titles, 3, &rows);
+    let mut out = table("Rates that were tried", &titles, 3.., &rows);
     let short = by_rate(capacity).into_iter().filter(|step| !step.holds);
     let why: Vec<String> = short
         .map(|step| {

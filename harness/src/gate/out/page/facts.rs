@@ -1,20 +1,33 @@
-//! The rest of what a reader asks: what was counted and offered, what the loops and the host are, how to do it again.
+//! The rest of what a reader asks: what was counted and offered, what the loops and the host are.
 //!
 //! Invariant: a ledger that is open, or that lost something, is the first thing of its section.
 
-use super::{ROWS_MAX, span};
-use crate::gate::model::{GateReport, RunAnalysis};
+use std::ops::{Bound, RangeBounds};
+
+use super::{ROWS_MAX, share, span};
+use crate::gate::model::{GateReport, RunAnalysis, SpanAnalysis};
+use crate::gate::out::measured::{is_unjudged, middle, name};
 use crate::gate::out::phrase::escape;
 use crate::view::text::{grouped, rate};
 
-/// A table with its head; `rows` are cells that are escaped already, those from column `numbers` on are numbers.
+/// A table with its head; `rows` are cells that are escaped already, those of columns `numbers` are numbers, and what is behind
+/// them may be broken into lines.
 pub(super) fn table(
     caption: &str,
     titles: &[&str],
-    numbers: usize,
+    numbers: impl RangeBounds<usize>,
     rows: &[Vec<String>],
 ) -> String {
-    let class = |at: usize| if at >= numbers { " class=\"n\"" } else { "" };
+    let is_behind = |at: usize| match numbers.end_bound() {
+        Bound::Excluded(end) => at >= *end,
+        Bound::Included(end) => at > *end,
+        Bound::Unbounded => false,
+    };
+    let class = |at: usize| match () {
+        () if numbers.contains(&at) => " class=\"n\"",
+        () if is_behind(at) => " class=\"broken\"",
+        () => "",
+    };
     let mut out = format!(
         "<div class=\"scroll\" role=\"region\" aria-label=\"{caption}\" tabindex=\"0\">\
          <table class=\"plain\"><caption>{caption}</caption><thead><tr>"
@@ -37,7 +50,7 @@ pub(super) fn table(
 }
 
 /// Each run of head, then of base, with its name.
-fn named(report: &GateReport) -> impl Iterator<Item = (String, &RunAnalysis)> {
+pub(super) fn named(report: &GateReport) -> impl Iterator<Item = (String, &RunAnalysis)> {
     let head = report.runs.iter().enumerate();
     let base = report.base_runs.iter().enumerate();
     head.map(|(at, run)| (format!("run {}", at + 1), run))
@@ -121,7 +134,7 @@ pub(super) fn ledger(report: &GateReport) -> String {
         out += &table(
             "Not delivered",
             &["Run", "What", "Where", "Messages"],
-            3,
+            3..,
             &counted,
         );
     }
@@ -136,9 +149,49 @@ pub(super) fn ledger(report: &GateReport) -> String {
             "Late p99",
             "Late max",
         ];
-        out += &table("Generators", &titles, 2, &offered);
+        out += &table("Generators", &titles, 2.., &offered);
     }
     out
+}
+
+/// Each span, where nothing was judged: medians over the runs.
+pub(super) fn spans(report: &GateReport) -> String {
+    if !is_unjudged(report) {
+        return String::new();
+    }
+    let first = report.runs.first().map_or(&[][..], |run| &run.spans);
+    let row = |(at, one): (usize, &SpanAnalysis)| {
+        let of = |of: fn(&SpanAnalysis) -> u64| middle(&report.runs, at, of);
+        let ns = |value: fn(&SpanAnalysis) -> u64| span(of(value));
+        let n = of(|one| one.n);
+        vec![
+            escape(&name(one)),
+            grouped(n),
+            ns(|one| one.raw.p50),
+            ns(|one| one.raw.p99),
+            ns(|one| one.clean.p50),
+            ns(|one| one.clean.p99),
+            ns(|one| one.clean.p99_9),
+            ns(|one| one.host_floor.p99),
+            share(of(|one| one.n_clean), n),
+            share(of(|one| one.n_slowed), n),
+        ]
+    };
+    let rows: Vec<Vec<String>> = first.iter().enumerate().map(row).collect();
+    let titles = [
+        "Span",
+        "Frames",
+        "Raw p50",
+        "Raw p99",
+        "Clean p50",
+        "Clean p99",
+        "Clean p99.9",
+        "Host p99",
+        "Kept",
+        "Slowed",
+    ];
+    "<p class=\"hint\">Medians over the process runs. Nothing was judged.</p>\n".to_owned()
+        + &table("Spans", &titles, 1.., &rows)
 }
 
 /// The loops as hiccup meters.
@@ -166,15 +219,15 @@ pub(super) fn loops(report: &GateReport) -> String {
                 each.core
                     .map_or_else(|| "any".to_owned(), |core| core.to_string()),
                 escape(&each.wait),
-                kinds.join(", "),
-                faults.join(", "),
-                span(each.gap_from_ns),
-                span(each.receive_gap_from_ns),
                 grouped(each.gaps),
                 percent(each.gap_share),
                 percent(each.slowed_share),
-                percent(each.own_fault_share),
                 grouped(each.cut()),
+                span(each.gap_from_ns),
+                span(each.receive_gap_from_ns),
+                percent(each.own_fault_share),
+                kinds.join(", "),
+                faults.join(", "),
             ]);
         }
     }
@@ -186,19 +239,19 @@ pub(super) fn loops(report: &GateReport) -> String {
         "Loop",
         "Core",
         "Wait",
+        "Gaps",
+        "In gaps",
+        "Slowed",
+        "Log lost",
+        "Gap from",
+        "Receive from",
+        "In own faults",
         "Gaps found in",
         "Own faults",
-        "Gap from",
-        "Receive gap from",
-        "Gaps",
-        "Time in gaps",
-        "Time slowed",
-        "Own faults’ share",
-        "Log lost",
     ];
     "<p class=\"hint\">Each loop times all its segments, and is the meter of the host’s gaps on its core. Slowed is the time in which \
      a fixed piece of work took over a quarter longer than usual: a neighbour used the same core.</p>\n".to_owned()
-        + &table("Loops", &titles, 6, &rows)
+        + &table("Loops", &titles, 4..11, &rows)
         + &wakes(report)
 }
 
@@ -228,7 +281,7 @@ fn wakes(report: &GateReport) -> String {
     "<p class=\"hint\">A loop that parks sees no gaps. What a thread takes that is woken out of a bare sleep, on the same cores \
      right before and after the run, is what any such loop takes at the least.</p>\n"
         .to_owned()
-        + &table("Bare wakes", &titles, 3, &rows)
+        + &table("Bare wakes", &titles, 3.., &rows)
 }
 
 /// Facts of the machine.
@@ -247,96 +300,32 @@ pub(super) fn host(report: &GateReport) -> String {
     out + "</dl>\n"
 }
 
-/// A word of a command line, in quotes where the shell would take it apart.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=,+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
-}
-
-/// The commit of a base that is a revision, `REV (commit)`: the revision itself may be another one by then.
-fn commit(base: &str) -> &str {
-    let inner = base.rsplit_once(" (").map(|(_, commit)| commit);
-    inner
-        .and_then(|commit| commit.strip_suffix(')'))
-        .unwrap_or(base)
-}
-
-/// The commands that do it again, and what was drawn from which seed.
-pub(super) fn reproduce(report: &GateReport) -> String {
-    let (command, against) = match (report.command.as_str(), &report.base) {
-        ("gate --base", Some(base)) => ("gate", format!(" --base {}", quoted(base))),
-        ("gate --base-rev", Some(base)) => {
-            ("gate", format!(" --base-rev {}", quoted(commit(base))))
-        }
-        (command, _) => (command, String::new()),
-    };
-    let line = format!(
-        "hopline {command} {}{against} --out gate-again",
-        quoted(&report.case)
-    );
-    let mut out = format!(
-        "<pre tabindex=\"0\"><code># head: {}\n{}\nhopline report gate.json gate-again/gate.json</code></pre>\n",
-        escape(&report.head),
-        escape(&line)
-    );
-    let seeds: Vec<String> = named(report)
-        .map(|(name, run)| format!("{name}: {}", run.seed))
-        .collect();
-    if !seeds.is_empty() {
-        let seeds = seeds
-            .get(..seeds.len().min(ROWS_MAX))
-            .unwrap_or_default()
-            .join(", ");
-        out += &format!(
-            "<p class=\"hint\">Seeds: {}. hopline {}.</p>\n",
-            escape(&seeds),
-            escape(&report.version)
-        );
-    }
-    let mut notes: Vec<String> = named(report)
-        .flat_map(|(name, run)| {
-            // What all runs say stands at the head of the page.
-            let own = run.notes.iter().filter(|note| !report.notes.contains(note));
-            own.map(move |note| format!("<li>{name}: {}</li>\n", escape(note)))
-        })
-        .collect();
-    notes.truncate(ROWS_MAX);
-    if !notes.is_empty() {
-        out += &format!("<ul>\n{}</ul>\n", notes.concat());
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::model::LoopAnalysis;
 
     #[test]
-    fn a_revision_is_repeated_by_its_commit() {
-        assert_eq!(commit("main (0123456789ab)"), "0123456789ab");
-        assert_eq!(commit("main"), "main");
-        let report = GateReport {
-            command: "gate --base-rev".to_owned(),
-            case: "mine".to_owned(),
-            base: Some("HEAD~1 (0123456789ab)".to_owned()),
-            ..GateReport::default()
+    fn what_counts_of_a_loop_stands_before_what_a_narrow_page_breaks_or_hides() {
+        let run = RunAnalysis {
+            loops: vec![LoopAnalysis {
+                slowed_share: 0.25,
+                log_lost: 77,
+                gaps_by_kind: [("idle".to_owned(), 5)].into(),
+                ..LoopAnalysis::default()
+            }],
+            ..RunAnalysis::default()
         };
-        let words = reproduce(&report);
+        let page = loops(&GateReport {
+            runs: vec![run],
+            ..GateReport::default()
+        });
+        let at = |cell: &str| page.find(cell).unwrap();
+        assert!(at(">25.00%</td>") < at(">77</td>"), "{page}");
         assert!(
-            words.contains("hopline gate mine --base-rev 0123456789ab "),
-            "{words}"
+            at(">77</td>") < at("<td class=\"broken\">idle 5</td>"),
+            "{page}"
         );
-    }
-
-    #[test]
-    fn a_command_can_be_pasted() {
-        assert_eq!(quoted("tick-to-trade"), "tick-to-trade");
-        assert_eq!(quoted("my case"), "'my case'");
-        assert_eq!(quoted("it's; rm"), "'it'\\''s; rm'");
-        assert_eq!(quoted(""), "''");
+        assert!(at(">Log lost</th>") < at(">Gap from</th>"), "{page}");
     }
 }

@@ -9,6 +9,7 @@ mod capacity;
 mod compared;
 mod facts;
 mod percentiles;
+mod repeat;
 mod svg;
 mod timeline;
 mod verdicts;
@@ -17,6 +18,7 @@ mod worst;
 use hopline::base::units::Span;
 
 use super::compare::Comparison;
+use super::measured::is_unjudged;
 use super::phrase::{escape, headline, is_pass, letters, moment, sign, standing, worst_first};
 use crate::gate::model::{GateReport, Word};
 
@@ -36,10 +38,16 @@ struct Section {
 /// The report as a page.
 #[must_use]
 pub fn page(report: &GateReport) -> String {
+    let judged = if is_unjudged(report) {
+        String::new()
+    } else {
+        verdicts::table(report)
+    };
     let sections: Vec<Section> = [
         ("capacity", "Capacity", capacity::section(report)),
         ("next", "What to do", verdicts::advice_list(report)),
-        ("verdicts", "Verdicts", verdicts::table(report)),
+        ("spans", "What every span took", facts::spans(report)),
+        ("verdicts", "Verdicts", judged),
         ("percentiles", "Percentiles", percentiles::section(report)),
         ("timeline", "Timeline", timeline::section(report)),
         ("blame", "Where the tail comes from", blame::section(report)),
@@ -47,13 +55,16 @@ pub fn page(report: &GateReport) -> String {
         ("ledger", "Ledger and load", facts::ledger(report)),
         ("loops", "Loops and their gaps", facts::loops(report)),
         ("host", "Host", facts::host(report)),
-        ("reproduce", "How to repeat it", facts::reproduce(report)),
+        ("reproduce", "How to repeat it", repeat::section(report)),
     ]
     .into_iter()
     .filter(|(.., body)| !body.is_empty())
     .map(|(id, title, body)| Section { id, title, body })
     .collect();
-    let title = format!("{} {}", letters(report.word), report.case);
+    let title = match has_word(report) {
+        true => format!("{} {}", letters(report.word), report.case),
+        false => format!("{} {}", report.command, report.case),
+    };
     shell(&title, &head(report), &sections)
 }
 
@@ -95,6 +106,11 @@ fn shell(title: &str, head: &str, sections: &[Section]) -> String {
     out
 }
 
+/// Whether its word says something: a bench that lost nothing has none.
+fn has_word(report: &GateReport) -> bool {
+    !is_unjudged(report) || report.word != Word::Inconclusive
+}
+
 /// What it is, and what it came to.
 fn head(report: &GateReport) -> String {
     let class = class(report.word);
@@ -103,7 +119,9 @@ fn head(report: &GateReport) -> String {
         escape(&report.command)
     );
     out += &format!("<h1>{}</h1>\n", escape(&report.case));
-    out += &format!("<p class=\"verdict\">{}</p>\n", badge(report.word));
+    if has_word(report) {
+        out += &format!("<p class=\"verdict\">{}</p>\n", badge(report.word));
+    }
     if report.partial {
         out += "<p class=\"partial\" role=\"alert\"><strong>Partial.</strong> The gate was cut short: this is what was there by then. \
                 What is missing did not pass.</p>\n";
@@ -247,6 +265,13 @@ fn is_quiet(report: &GateReport) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_legend_is_text_that_flows() {
+        let rule = STYLE.lines().find(|line| line.starts_with(".legend span"));
+        // As a flex box each word in italics would be a column of its own.
+        assert!(!rule.unwrap().contains("flex"), "{rule:?}");
+    }
 
     #[test]
     fn units_are_those_of_print() {
