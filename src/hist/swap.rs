@@ -42,6 +42,20 @@ const HAND_OVER: Ordering = if cfg!(planted_ordering) {
     Ordering::Release
 };
 
+/// Release, so that the writer sees the spare buffer emptied. `--cfg planted_return` weakens it, for the model as well.
+const ASK: Ordering = if cfg!(planted_return) {
+    Ordering::Relaxed
+} else {
+    Ordering::Release
+};
+
+/// Release, so that the observer sees all of the writer's last buffer. `--cfg planted_close` weakens it, likewise.
+const END: Ordering = if cfg!(planted_close) {
+    Ordering::Relaxed
+} else {
+    Ordering::Release
+};
+
 /// Bytes of what the two handles share, but for the buffers.
 pub(crate) const SHARED_BYTES: usize = size_of::<Shared<()>>();
 
@@ -105,7 +119,7 @@ impl<T> Writer<T> {
     /// One load, and one store when asked: wait-free.
     #[inline]
     pub fn hand_over_if_asked(&mut self) -> bool {
-        // Acquire pairs with the Release in `Reader::ask`: the spare buffer has been emptied.
+        // Acquire pairs with ASK in `Reader::ask`: the spare buffer has been emptied.
         if self.shared.state.load(Ordering::Acquire) != ASKED {
             return false;
         }
@@ -118,8 +132,8 @@ impl<T> Writer<T> {
 
 impl<T> Drop for Writer<T> {
     fn drop(&mut self) {
-        // Release pairs with the Acquire in `Reader::collect`: the last buffer is the reader's, too.
-        self.shared.ended.store(true, Ordering::Release);
+        // Pairs with the Acquire in `Reader::collect`: the last buffer is the reader's, too.
+        self.shared.ended.store(true, END);
     }
 }
 
@@ -128,8 +142,8 @@ impl<T> Reader<T> {
     pub fn ask(&mut self) {
         // Relaxed: only the reader moves on from IDLE.
         if self.shared.state.load(Ordering::Relaxed) == IDLE {
-            // Release pairs with the Acquire in `Writer::hand_over_if_asked`.
-            self.shared.state.store(ASKED, Ordering::Release);
+            // Pairs with the Acquire in `Writer::hand_over_if_asked`.
+            self.shared.state.store(ASKED, ASK);
         }
     }
 
@@ -139,7 +153,7 @@ impl<T> Reader<T> {
     /// after a hand-over, and the writer's last one after its end; never waits. If `take` panics, the
     /// buffer that it had counts as not collected: the next call shows it again, as `take` left it.
     pub fn collect(&mut self, mut take: impl FnMut(&mut T)) -> bool {
-        // Acquire pairs with the Release in `Writer::drop`. Read first: once it is true, the state
+        // Acquire pairs with END in `Writer::drop`. Read first: once it is true, the state
         // below is the last one that the writer left.
         let ended = self.shared.ended.load(Ordering::Acquire);
         let mut taken = false;

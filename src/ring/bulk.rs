@@ -49,7 +49,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::base::primitive::{Arc, AtomicU64, Cell, Ordering, spin_hint};
 use crate::base::{Cause, Sequence};
-use crate::ring::stamped::{LAZY, Mark, PLANTED_CREDIT, PUBLISH};
+use crate::ring::stamped::{LAZY, Mark, PLANTED_CREDIT, PUBLISH, RETURN};
 use crate::ring::{ClaimError, DepthError, PushError};
 
 mod debug;
@@ -350,7 +350,7 @@ impl<T> Producer<T> {
     /// How many slots are free, by the consumer's published head. May be stale, but only too low.
     #[inline]
     pub fn credits(&mut self) -> usize {
-        // Acquire: pairs with Release in Consumer::return_credits; the consumer has done with what lies before.
+        // Acquire: pairs with RETURN in Consumer::return_credits; the consumer has done with what lies before.
         self.head = Sequence(self.side.control().head.load(Ordering::Acquire));
         self.credits_known() as usize
     }
@@ -613,7 +613,7 @@ impl<T> Consumer<T> {
         if self.head != self.position {
             self.head = self.position;
             let head = &self.side.control().head;
-            head.store(self.position.0, Ordering::Release); // pairs with Acquire in Producer::credits
+            head.store(self.position.0, RETURN); // pairs with Acquire in Producer::credits
         }
     }
 
