@@ -57,6 +57,9 @@ mod debug;
 /// Pauses after a look that found nothing: some tens of nanoseconds, in which a producer pushes a cache line of small values.
 const SLIP: u32 = if cfg!(any(loom, shuttle)) { 0 } else { 4 };
 
+/// What an iterator is told that gives more values than it was asked for.
+const MORE_THAN_SAID: &str = "a batch of more values than its length";
+
 type Slot<T> = Cell<MaybeUninit<T>>;
 
 /// The words that both sides share beside the slots, each on a cache line of its writer.
@@ -312,18 +315,20 @@ impl<T> Producer<T> {
             // What is not published needs no drop, so that nothing is counted between two values.
             let first = before_the_end.start;
             let side = &filling.producer.side;
-            let write = |index, value| {
-                // SAFETY: the index lies in the run of slots that there were credits for, and the filling is the only way to them.
-                let slot = unsafe { side.content_at(index) };
+            let write = |at, value| {
+                // The iterator is the caller's, and so may its fold be.
+                assert!(at < count, "{MORE_THAN_SAID}");
+                // SAFETY: the slot is in the run that there were credits for, and the filling is the only way to it.
+                let slot = unsafe { side.content_at(first + at) };
                 slot.write(value);
-                index + 1
+                at + 1
             };
-            filling.written = values.fold(first, write) - first;
-        } else if at_the_start.is_empty() {
-            let first = before_the_end.start;
-            values.for_each(|value| filling.write_at(first + filling.written, value));
+            filling.written = values.fold(0, write);
         } else {
-            values.for_each(|value| filling.write(value));
+            values.for_each(|value| {
+                assert!(filling.written < count, "{MORE_THAN_SAID}");
+                filling.write(value);
+            });
         }
         Ok(filling.publish())
     }
@@ -440,14 +445,9 @@ impl<T> Filling<'_, T> {
     /// Writes the next value. Never called more often than there were credits.
     #[inline(always)]
     fn write(&mut self, value: T) {
-        let position = self.producer.position.plus(self.written as u64);
-        self.write_at(self.producer.side.index(position), value);
-    }
-
-    /// Writes the next value, which belongs into the slot with this index.
-    #[inline(always)]
-    fn write_at(&mut self, index: usize, value: T) {
         debug_assert!((self.written as u64) < self.producer.credits_known());
+        let position = self.producer.position.plus(self.written as u64);
+        let index = self.producer.side.index(position);
         // SAFETY: the index is the next one's, below the number of slots; there is a credit for it, and the filling is
         // the only way to it.
         let slot = unsafe { self.producer.side.content_at(index) };
@@ -471,7 +471,7 @@ impl<T> Drop for Filling<'_, T> {
         let side = &self.producer.side;
         for ahead in 0..self.written as u64 {
             let position = self.producer.position.plus(ahead);
-            // SAFETY: as in `write_at`.
+            // SAFETY: as in `write`.
             let slot = unsafe { side.content_at(side.index(position)) };
             // SAFETY: the first `written` slots hold values, unpublished, and are not read again.
             unsafe { slot.assume_init_drop() };
