@@ -568,11 +568,14 @@ impl<T> Consumer<T> {
         self.pop().is_some()
     }
 
-    /// Takes up to `max` values and hands each to `f`. Returns how many. Credits return at most once for all of them.
+    /// Takes up to `max` values, and no more than the ring is deep, and hands each to `f`. Returns how many. Credits
+    /// return once for each run of values that were ready together.
     ///
     /// If `f` panics, the value that it was given counts as consumed; those behind it stay.
     #[inline]
     pub fn drain(&mut self, max: usize, mut f: impl FnMut(T)) -> usize {
+        // What comes in the meantime is for the next call: so it ends beside a producer that is as quick.
+        let max = max.min(self.depth());
         let mut count = 0;
         while count < max && self.is_ready() {
             let ready = (self.tail.since(self.position) as usize).min(max - count);
