@@ -8,7 +8,7 @@ use std::thread;
 
 use hopline::clock::Clock;
 use hopline::host::Pin;
-use hopline::ring::{PushError, spsc};
+use hopline::ring::{ClaimError, spsc};
 
 const MESSAGES: u64 = 10_000_000;
 const DEPTH: usize = 1024;
@@ -39,16 +39,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         let began_ns = clock.stamp();
         let mut next = 0;
         while next < MESSAGES {
-            // A ring that is full gives the values back: what to do then is up to the caller.
             let pushed = if batch == 1 {
-                match producer.push(next) {
-                    Ok(()) => 1,
-                    Err(PushError::Full(_)) => 0,
-                    Err(PushError::Closed(..)) => return Err("the reader is gone".into()),
-                }
+                producer.push(next).map_err(|refused| refused.reason())
             } else {
                 let values = (0..batch).map(|n| next + u64::from(n));
-                producer.push_batch(values).unwrap_or(0) as u64
+                let pushed = producer.push_batch(values).map(drop);
+                pushed.map_err(|refused| refused.reason())
+            };
+            // A ring that is full gives the values back: what to do then is up to the caller.
+            let pushed = match pushed {
+                Ok(()) => u64::from(batch),
+                Err(ClaimError::Full) => 0,
+                Err(ClaimError::Closed(_)) => return Err("the reader is gone".into()),
             };
             next += pushed;
             if pushed == 0 {

@@ -2,16 +2,21 @@
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --test loom_ring --target-dir target/loom`
 //!
-//! The model itself is proven by a planted fault: with `--cfg loom --cfg planted_ordering` the stores
-//! that publish slots are Relaxed, and the run has to fail; with `--cfg planted_laps` a change of laps is announced over
-//! one that the consumer has yet to find, and the run has to fail too.
+//! The model itself is proven by planted faults: with `--cfg loom --cfg planted_ordering` the stores that publish slots
+//! are Relaxed, with `--cfg planted_return` that of the head, with `--cfg planted_batch` that of a batch's beginning, with
+//! `--cfg planted_close` the closing marks; with `--cfg planted_laps` a change of laps is announced over one that the
+//! consumer has yet to find. With each of them the run has to fail.
 
 #![cfg(loom)]
+
+#[path = "common/reached.rs"]
+mod reached;
 
 use hopline::base::primitive::{Arc, AtomicU64, Ordering};
 use hopline::base::{Cause, Sequence};
 use hopline::ring::{Packed, PushError, hop, spsc};
 use loom::thread;
+use reached::Reached;
 
 /// Known faults of queues need two preemptions or fewer; three keep the stories below a minute.
 const PREEMPTIONS_MAX: usize = 3;
@@ -53,41 +58,51 @@ fn a_pushed_value_is_seen_whole() {
 
 #[test]
 fn a_full_ring_gives_its_slots_back_only_when_read() {
+    static REACHED: Reached<2> = Reached::new(["a full ring", "room at once"]);
     model(|| {
         let (mut producer, mut consumer) = open(2);
         let writer = thread::spawn(move || {
+            let mut waited = false;
             for value in 0..3 {
                 let mut item = value;
                 while let Err(PushError::Full(back)) = producer.push(item) {
+                    waited = true;
                     item = back;
                     thread::yield_now();
                 }
             }
+            REACHED.mark(usize::from(!waited));
         });
         for value in 0..3 {
             assert_eq!(pop(&mut consumer), value);
         }
         writer.join().unwrap();
     });
+    REACHED.each();
 }
 
 #[test]
 fn a_batch_is_seen_whole_or_not_at_all() {
+    static REACHED: Reached<2> = Reached::new(["the batch", "nothing yet"]);
     model(|| {
         let (mut producer, mut consumer) = open(2);
         let writer = thread::spawn(move || {
             assert_eq!(producer.push_batch([7, 8]).unwrap(), 2);
             producer
         });
-        if let Some(first) = consumer.pop() {
+        let first = consumer.pop();
+        REACHED.mark(usize::from(first.is_none()));
+        if let Some(first) = first {
             assert_eq!((first, consumer.pop()), (7, Some(8)));
         }
         drop(writer.join().unwrap());
     });
+    REACHED.each();
 }
 
 #[test]
 fn what_is_counted_ahead_is_there() {
+    static REACHED: Reached<2> = Reached::new(["without the batch", "with it"]);
     model(|| {
         // The first item lies in the short lap. From the second one on the doubling steps look four places ahead,
         // behind the missing 4 of a batch that is being published.
@@ -101,15 +116,20 @@ fn what_is_counted_ahead_is_there() {
         });
         let ready = consumer.ready_ahead(8) as u64;
         assert!(ready >= 4);
+        REACHED.mark_if(0, ready == 4);
+        REACHED.mark_if(1, ready == 6);
         for value in 0..ready {
-            assert_eq!(consumer.pop(), Some(value));
+            assert_eq!(consumer.pop(), Some(value), "counted but not there");
         }
         drop(writer.join().unwrap());
     });
+    REACHED.each();
 }
 
 #[test]
 fn what_is_counted_ahead_of_two_batches_is_there() {
+    static REACHED: Reached<3> =
+        Reached::new(["without the batches", "with the first", "with both"]);
     model(|| {
         // As above; and who sees where the second batch begins has to see the first one whole.
         let (mut producer, mut consumer) = open(8);
@@ -123,11 +143,15 @@ fn what_is_counted_ahead_of_two_batches_is_there() {
         });
         let ready = consumer.ready_ahead(8) as u64;
         assert!(ready >= 4);
+        REACHED.mark_if(0, ready == 4);
+        REACHED.mark_if(1, ready == 6);
+        REACHED.mark_if(2, ready == 8);
         for value in 0..ready {
-            assert_eq!(consumer.pop(), Some(value));
+            assert_eq!(consumer.pop(), Some(value), "counted but not there");
         }
         drop(writer.join().unwrap());
     });
+    REACHED.each();
 }
 
 #[test]
@@ -163,26 +187,36 @@ fn a_close_against_a_push_loses_and_doubles_nothing() {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
+    static REACHED: Reached<4> = Reached::new([
+        "a value taken",
+        "no value yet",
+        "a value refused",
+        "all values accepted",
+    ]);
     model(|| {
         let drops = Arc::new(AtomicU64::new(0));
         let (mut producer, mut consumer) = spsc::ring::<Counted>(2).unwrap();
         let items = [Counted(Arc::clone(&drops)), Counted(Arc::clone(&drops))];
         let writer = thread::spawn(move || {
+            let mut refused = false;
             for item in items {
                 // Refused or accepted: in both cases somebody owns it.
-                drop(producer.push(item));
+                refused |= producer.push(item).is_err();
             }
+            REACHED.mark(if refused { 2 } else { 3 });
         });
-        drop(consumer.pop());
+        REACHED.mark(usize::from(consumer.pop().is_none()));
         consumer.close(Cause::Aborted);
         drop(consumer);
         writer.join().unwrap();
         assert_eq!(drops.load(Ordering::Relaxed), 2);
     });
+    REACHED.each();
 }
 
 #[test]
 fn a_frame_is_seen_with_its_envelope() {
+    static REACHED: Reached<2> = Reached::new(["the frame", "none yet"]);
     model(|| {
         let (mut producer, mut consumer) = hop::frames(2).unwrap();
         let writer = thread::spawn(move || {
@@ -192,12 +226,17 @@ fn a_frame_is_seen_with_its_envelope() {
             claim.commit();
             producer
         });
-        if let Some(frame) = consumer.peek() {
-            assert_eq!(frame.payload(), [7]);
+        match consumer.peek() {
+            Some(frame) => {
+                assert_eq!(frame.payload(), [7]);
+                REACHED.mark(0);
+            }
+            None => REACHED.mark(1),
         }
         consumer.advance();
         drop(writer.join().unwrap());
     });
+    REACHED.each();
 }
 
 // Under the checker the short lap has two slots, and a ring of four has both laps.
@@ -229,11 +268,8 @@ fn a_producer_that_comes_back_to_the_short_lap_is_followed() {
         assert_eq!((consumer.pop(), consumer.pop()), (Some(0), Some(1)));
         let writer = thread::spawn(move || {
             for value in 3..6 {
-                let mut item = value;
-                while let Err(PushError::Full(back)) = producer.push(item) {
-                    item = back;
-                    thread::yield_now();
-                }
+                // Two were taken, so there is room for all of them whatever the consumer does.
+                producer.push(value).unwrap();
             }
             producer.close(Cause::Finished);
         });
@@ -298,6 +334,7 @@ fn a_closed_ring_is_finished_only_behind_its_last_lap() {
 
 #[test]
 fn what_is_counted_ahead_over_both_laps_is_there() {
+    static REACHED: Reached<3> = Reached::new(["nothing", "the first", "all"]);
     model(|| {
         let (mut producer, mut consumer) = open(4);
         let writer = thread::spawn(move || {
@@ -306,11 +343,16 @@ fn what_is_counted_ahead_over_both_laps_is_there() {
             producer
         });
         let ready = consumer.ready_ahead(4);
-        assert_ne!(ready, 2, "half a batch");
+        match ready {
+            0 | 1 => REACHED.mark(ready),
+            3 => REACHED.mark(2),
+            _ => panic!("half a batch: {ready}"),
+        }
         for value in 0..ready as u64 {
             assert_eq!(consumer.pop(), Some(value), "counted but not there");
         }
         drop(writer.join().unwrap());
         assert_eq!(consumer.ready_ahead(4) + ready, 3);
     });
+    REACHED.each();
 }

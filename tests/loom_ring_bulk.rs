@@ -2,14 +2,19 @@
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --test loom_ring_bulk --target-dir target/loom`
 //!
-//! With `--cfg planted_ordering` the store that publishes the tail is Relaxed, and the run has to fail.
+//! With `--cfg planted_ordering` the store that publishes the tail is Relaxed, with `--cfg planted_return` that of the
+//! head, with `--cfg planted_close` the closing marks, and with each of them the run has to fail.
 
 #![cfg(loom)]
+
+#[path = "common/reached.rs"]
+mod reached;
 
 use hopline::base::primitive::{Arc, AtomicU64, Ordering};
 use hopline::base::{Cause, Sequence};
 use hopline::ring::{PushError, bulk};
 use loom::thread;
+use reached::Reached;
 
 /// Known faults of queues need two preemptions or fewer; three keep the stories below a minute.
 const PREEMPTIONS_MAX: usize = 3;
@@ -51,26 +56,33 @@ fn a_pushed_value_is_seen_whole() {
 
 #[test]
 fn a_full_ring_gives_its_slots_back_only_when_read() {
+    static REACHED: Reached<2> = Reached::new(["a full ring", "room at once"]);
     model(|| {
         let (mut producer, mut consumer) = open(2);
         let writer = thread::spawn(move || {
+            let mut waited = false;
             for value in 0..3 {
                 let mut item = value;
                 while let Err(PushError::Full(back)) = producer.push(item) {
+                    waited = true;
                     item = back;
                     thread::yield_now();
                 }
             }
+            REACHED.mark(usize::from(!waited));
         });
         for value in 0..3 {
             assert_eq!(pop(&mut consumer), value);
         }
         writer.join().unwrap();
     });
+    REACHED.each();
 }
 
 #[test]
 fn a_batch_is_seen_whole_or_not_at_all() {
+    static REACHED: Reached<3> =
+        Reached::new(["nothing yet", "the batch", "a batch behind a look"]);
     model(|| {
         // Its first value is in the last slot, its second in the first.
         let (mut producer, mut consumer) = open(2);
@@ -81,12 +93,15 @@ fn a_batch_is_seen_whole_or_not_at_all() {
         let mut seen = Vec::new();
         let ready = consumer.ready_ahead(2);
         assert!(ready == 0 || ready == 2);
+        REACHED.mark(ready / 2);
         let taken = consumer.drain(2, |value| seen.push(value));
         assert!(taken >= ready);
         assert_eq!(seen, [7, 8][..taken]);
         assert!(taken != 1);
+        REACHED.mark_if(2, taken > ready);
         drop(writer.join().unwrap());
     });
+    REACHED.each();
 }
 
 #[test]
@@ -121,20 +136,29 @@ fn a_close_against_a_push_loses_and_doubles_nothing() {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
+    static REACHED: Reached<4> = Reached::new([
+        "a value taken",
+        "no value yet",
+        "a value refused",
+        "all values accepted",
+    ]);
     model(|| {
         let drops = Arc::new(AtomicU64::new(0));
         let (mut producer, mut consumer) = bulk::ring::<Counted>(2).unwrap();
         let items = [Counted(Arc::clone(&drops)), Counted(Arc::clone(&drops))];
         let writer = thread::spawn(move || {
+            let mut refused = false;
             for item in items {
                 // Refused or accepted: in both cases somebody owns it.
-                drop(producer.push(item));
+                refused |= producer.push(item).is_err();
             }
+            REACHED.mark(if refused { 2 } else { 3 });
         });
-        drop(consumer.pop());
+        REACHED.mark(usize::from(consumer.pop().is_none()));
         consumer.close(Cause::Aborted);
         drop(consumer);
         writer.join().unwrap();
         assert_eq!(drops.load(Ordering::Relaxed), 2);
     });
+    REACHED.each();
 }

@@ -3,10 +3,14 @@
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --test loom_ring_mpsc --target-dir target/loom`
 //!
-//! The model itself is proven by a planted fault: with `--cfg loom --cfg planted_ordering` the stores
-//! that commit slots are Relaxed, and the run has to fail.
+//! The model itself is proven by planted faults: with `--cfg loom --cfg planted_ordering` the stores that commit slots
+//! are Relaxed, with `--cfg planted_return` that of the head, with `--cfg planted_close` the closing marks, the count of
+//! open producers and the seal, and with each of them the run has to fail.
 
 #![cfg(loom)]
+
+#[path = "common/reached.rs"]
+mod reached;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -15,6 +19,7 @@ use hopline::base::{Cause, Sequence};
 use hopline::ring::{Packed, PushError, mpsc};
 use hopline::wait::announce;
 use loom::thread;
+use reached::Reached;
 
 /// Known faults of queues need two preemptions or fewer; three keep all stories below a minute.
 const PREEMPTIONS_MAX: usize = 3;
@@ -39,11 +44,15 @@ fn pop(consumer: &mut mpsc::Consumer<u64>) -> u64 {
     }
 }
 
-fn push(producer: &mut mpsc::Producer<u64>, mut value: u64) {
+/// Pushes as soon as there is room. Whether there was none at first.
+fn push(producer: &mut mpsc::Producer<u64>, mut value: u64) -> bool {
+    let mut waited = false;
     while let Err(PushError::Full(back)) = producer.push(value) {
+        waited = true;
         value = back;
         thread::yield_now();
     }
+    waited
 }
 
 #[test]
@@ -64,6 +73,7 @@ fn two_producers_values_are_seen_whole_and_once() {
 
 #[test]
 fn a_slot_goes_from_one_producer_to_the_other_only_when_read() {
+    static REACHED: Reached<2> = Reached::new(["a full ring", "room at once"]);
     model(|| {
         let (mut one, mut consumer) = open(2);
         let mut two = one.clone();
@@ -76,12 +86,14 @@ fn a_slot_goes_from_one_producer_to_the_other_only_when_read() {
         let mut seen = [pop(&mut consumer), pop(&mut consumer)];
         seen.sort_unstable();
         assert_eq!(seen, [3, 4]);
-        first.join().unwrap();
+        REACHED.mark(usize::from(!first.join().unwrap()));
     });
+    REACHED.each();
 }
 
 #[test]
 fn the_last_slot_goes_to_one_of_two() {
+    static REACHED: Reached<2> = Reached::new(["to the first", "to the second"]);
     model(|| {
         let (mut one, mut consumer) = open(2);
         let mut two = one.clone();
@@ -89,13 +101,16 @@ fn the_last_slot_goes_to_one_of_two() {
         let first = thread::spawn(move || one.push(2).is_ok());
         let second = two.push(2).is_ok();
         assert_ne!(first.join().unwrap(), second, "both, or neither");
+        REACHED.mark(usize::from(second));
         assert_eq!((consumer.pop(), consumer.pop()), (Some(1), Some(2)));
         assert_eq!(consumer.pop(), None);
     });
+    REACHED.each();
 }
 
 #[test]
 fn a_push_that_sees_a_head_beyond_its_tail_looks_again() {
+    static REACHED: Reached<2> = Reached::new(["refused", "accepted"]);
     model(|| {
         let (mut one, mut consumer) = open(2);
         let mut two = one.clone();
@@ -115,13 +130,16 @@ fn a_push_that_sees_a_head_beyond_its_tail_looks_again() {
         let accepted = two.push_batch([7, 8]).is_ok();
         let (seen, _consumer) = busy.join().unwrap();
         assert_eq!(seen[0], 1);
+        REACHED.mark(usize::from(accepted));
         // What it was refused while the other was busy, there is room for now.
         assert!(accepted || two.push_batch([7, 8]).is_ok());
     });
+    REACHED.each();
 }
 
 #[test]
 fn a_batch_is_seen_whole_or_not_at_all() {
+    static REACHED: Reached<3> = Reached::new(["nothing", "the batch", "the other's"]);
     model(|| {
         let (mut one, mut consumer) = open(4);
         let mut two = one.clone();
@@ -133,14 +151,24 @@ fn a_batch_is_seen_whole_or_not_at_all() {
             two.push(9).unwrap();
             two
         });
+        let mut seen = 0;
         while let Some(value) = consumer.pop() {
+            seen += 1;
             match value {
-                7 => assert_eq!(consumer.pop(), Some(8), "a torn batch"),
-                other => assert_eq!(other, 9),
+                7 => {
+                    assert_eq!(consumer.pop(), Some(8), "a torn batch");
+                    REACHED.mark(1);
+                }
+                other => {
+                    assert_eq!(other, 9);
+                    REACHED.mark(2);
+                }
             }
         }
+        REACHED.mark_if(0, seen == 0);
         drop((first.join().unwrap(), second.join().unwrap()));
     });
+    REACHED.each();
 }
 
 #[test]
@@ -200,6 +228,12 @@ fn a_close_against_two_pushes_loses_and_doubles_nothing() {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
+    static REACHED: Reached<4> = Reached::new([
+        "a value taken",
+        "no value yet",
+        "a value refused",
+        "all values accepted",
+    ]);
     model(|| {
         let drops = Arc::new(AtomicU64::new(0));
         let (mut one, mut consumer) =
@@ -208,19 +242,21 @@ fn a_close_against_two_pushes_loses_and_doubles_nothing() {
         let items = [Counted(Arc::clone(&drops)), Counted(Arc::clone(&drops))];
         let [item, other] = items;
         // Refused or accepted: in both cases somebody owns it.
-        let first = thread::spawn(move || drop(one.push(item)));
-        let second = thread::spawn(move || drop(two.push(other)));
-        drop(consumer.pop());
+        let first = thread::spawn(move || one.push(item).is_ok());
+        let second = thread::spawn(move || two.push(other).is_ok());
+        REACHED.mark(usize::from(consumer.pop().is_none()));
         consumer.close(Cause::Aborted);
         drop(consumer);
-        first.join().unwrap();
-        second.join().unwrap();
+        let accepted = [first.join().unwrap(), second.join().unwrap()];
+        REACHED.mark(if accepted == [true; 2] { 3 } else { 2 });
         assert_eq!(drops.load(Ordering::Relaxed), 2);
     });
+    REACHED.each();
 }
 
 #[test]
 fn what_was_accepted_at_a_close_is_counted_exactly() {
+    static REACHED: Reached<3> = Reached::new(["none accepted", "one of two", "both"]);
     model(|| {
         let (mut one, mut consumer) = open(4);
         let mut two = one.clone();
@@ -236,11 +272,14 @@ fn what_was_accepted_at_a_close_is_counted_exactly() {
         }
         let accepted = first.join().unwrap() + second.join().unwrap();
         assert_eq!(received, accepted);
+        REACHED.mark(received as usize);
     });
+    REACHED.each();
 }
 
 #[test]
 fn a_loop_that_announced_its_sleep_is_woken_by_one_of_two() {
+    static REACHED: Reached<2> = Reached::new(["a sleep", "an item found in time"]);
     model(|| {
         let (mut one, mut consumer) = open(2);
         let mut two = one.clone();
@@ -258,7 +297,9 @@ fn a_loop_that_announced_its_sleep_is_woken_by_one_of_two() {
         let sleeps = consumer.peek().is_none();
         let woken = first.join().unwrap() | second.join().unwrap();
         assert!(woken || !sleeps, "asleep with an item on the ring");
+        REACHED.mark(usize::from(!sleeps));
     });
+    REACHED.each();
 }
 
 #[test]
@@ -297,6 +338,7 @@ fn an_aborted_slot_is_stepped_over_and_written_by_the_next() {
 
 #[test]
 fn an_open_claim_names_the_one_whose_item_comes() {
+    static REACHED: Reached<3> = Reached::new(["a name", "an open claim without one", "none"]);
     model(|| {
         let (mut one, mut consumer) = open(2);
         let mut two = one.clone();
@@ -314,6 +356,10 @@ fn an_open_claim_names_the_one_whose_item_comes() {
             let sequence = consumer.position();
             let id = pop(&mut consumer);
             ids += id + 1;
+            REACHED.mark(match &open {
+                Some(open) => usize::from(open.producer.is_none()),
+                None => 2,
+            });
             if let Some(open) = open {
                 assert_eq!(open.sequence, sequence);
                 assert!(open.behind <= 1);
@@ -325,4 +371,5 @@ fn an_open_claim_names_the_one_whose_item_comes() {
         first.join().unwrap();
         second.join().unwrap();
     });
+    REACHED.each();
 }

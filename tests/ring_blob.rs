@@ -286,6 +286,7 @@ proptest! {
         }
         // Nothing is lost: when all is read, all is free.
         rx.drain(usize::MAX, |_| {});
+        rx.return_credits();
         prop_assert_eq!((tx.free_bytes(), tx.credits()), (1024, DEPTH as usize));
     }
 }
@@ -414,4 +415,18 @@ fn a_size_that_no_ring_has_is_refused_with_the_next_one() {
         nearest: 4,
     };
     assert_eq!(blob::ring(3, 1024).unwrap_err(), OpenError::Depth(depth));
+}
+
+#[test]
+fn a_drain_without_a_limit_ends_beside_a_producer_that_is_as_quick() {
+    let (mut tx, mut rx) = blob::ring(8, 4096).unwrap();
+    let mut send = || tx.claim(1).unwrap().commit(1);
+    (0..4).for_each(|_| send());
+    let mut given = 0;
+    let taken = rx.drain(usize::MAX, |_| {
+        given += 1;
+        assert!(given <= 8, "more than there are slots");
+        send();
+    });
+    assert_eq!((taken, rx.ready_ahead(8)), (8, 4));
 }

@@ -237,3 +237,16 @@ fn values_without_size_or_with_wide_alignment_work() {
 fn a_depth_that_is_no_power_of_two_is_refused() {
     assert!(bulk::ring::<u8>(3).is_err());
 }
+
+#[test]
+fn a_drain_without_a_limit_ends_beside_a_producer_that_is_as_quick() {
+    let (mut tx, mut rx) = bulk::ring(8).unwrap();
+    tx.push_batch(0..4).unwrap();
+    let mut given = 0;
+    let taken = rx.drain(usize::MAX, |_| {
+        given += 1;
+        assert!(given <= 8, "more than there are slots");
+        tx.push(given).unwrap();
+    });
+    assert_eq!((taken, rx.ready_ahead(8)), (8, 4));
+}

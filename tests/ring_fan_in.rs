@@ -215,3 +215,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_poll_without_a_limit_ends_beside_producers_that_are_as_quick() {
+    let mut inputs = Vec::new();
+    let mut producers = [0, 1].map(|_| {
+        let (mut tx, rx) = spsc::ring(4).unwrap();
+        tx.push_batch(0..2).unwrap();
+        inputs.push(rx);
+        tx
+    });
+    let mut inputs = FanIn::new(inputs);
+    let mut given = 0;
+    let taken = inputs.poll(usize::MAX, |input, _| {
+        given += 1;
+        assert!(given <= 8, "more than there are slots");
+        producers[input].push(given).unwrap();
+    });
+    assert_eq!(taken, 8);
+    assert_eq!(inputs.inputs_mut()[0].ready_ahead(4), 2);
+}

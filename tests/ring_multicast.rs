@@ -399,3 +399,19 @@ fn a_reader_that_follows_through_another_needs_to_look_at_that_one_only() {
     b.close(Cause::Failed);
     assert!(Rx::peek(&mut c).is_some(), "a has passed it");
 }
+
+#[test]
+fn a_drain_without_a_limit_ends_beside_a_producer_that_is_as_quick() {
+    let mut graph = Graph::new(8);
+    graph.reader();
+    let (mut tx, mut readers) = graph.values().unwrap();
+    let rx = &mut readers[0];
+    tx.push_batch(0..4).unwrap();
+    let mut given = 0;
+    let taken = rx.drain(usize::MAX, |_| {
+        given += 1;
+        assert!(given <= 8, "more than there are slots");
+        tx.push(given).unwrap();
+    });
+    assert_eq!((taken, rx.ready_ahead(8)), (8, 4));
+}

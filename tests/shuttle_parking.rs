@@ -8,12 +8,15 @@
 
 #![cfg(shuttle)]
 
+#[path = "common/reached.rs"]
+mod reached;
 #[path = "common/schedules.rs"]
 mod schedules;
 
 use hopline::base::primitive::{Arc, AtomicBool, AtomicU64, Ordering};
 use hopline::hist::swap;
 use hopline::wait::announce;
+use reached::Reached;
 use schedules::explore;
 use shuttle::thread;
 
@@ -32,6 +35,7 @@ fn sum(published: &Published) -> u64 {
 #[test]
 fn a_sleeper_with_work_is_always_rung_for() {
     const FRAMES: u64 = 20;
+    static REACHED: Reached<2> = Reached::new(["a sleep", "a frame found in time"]);
     explore(|| {
         let (sleeper, alarm) = announce::pair();
         let published: Published = Arc::default();
@@ -58,11 +62,13 @@ fn a_sleeper_with_work_is_always_rung_for() {
             sleeper.announce();
             if !looked_early && sum(&published) > taken {
                 sleeper.retract();
+                REACHED.mark(1);
                 continue;
             }
             // Asleep: only the bell ends it. A lost one is a deadlock, which the scheduler reports
             // as a run that never ends.
             sleeps += 1;
+            REACHED.mark(0);
             while !bell.swap(false, Ordering::Acquire) {
                 thread::yield_now();
             }
@@ -73,22 +79,27 @@ fn a_sleeper_with_work_is_always_rung_for() {
             producer.join().unwrap();
         }
     });
+    REACHED.each();
 }
 
 /// A long recording with an observer that asks all the time: every count arrives once.
 #[test]
 fn a_long_recording_loses_no_count() {
     const COUNTS: u64 = 100;
+    static REACHED: Reached<2> = Reached::new(["one hand-over", "many"]);
     explore(|| {
         let (mut writer, mut reader) = swap::pair(0_u64, 0_u64);
         let recording = thread::spawn(move || {
+            let mut hand_overs = 0;
             for count in 1..=COUNTS {
                 writer.with(|buffer| *buffer += count);
                 let handed = writer.hand_over_if_asked();
+                hand_overs += u32::from(handed);
                 if cfg!(planted_bound) && handed {
                     writer.with(|buffer| *buffer += count);
                 }
             }
+            hand_overs
         });
         let mut total = 0;
         for _ in 0..COUNTS / 4 {
@@ -96,11 +107,14 @@ fn a_long_recording_loses_no_count() {
             reader.collect(|buffer| total += core::mem::take(buffer));
             thread::yield_now();
         }
-        recording.join().unwrap();
+        let hand_overs = recording.join().unwrap();
+        REACHED.mark_if(0, hand_overs > 0);
+        REACHED.mark_if(1, hand_overs > 3);
         while !reader.finished() {
             reader.collect(|buffer| total += core::mem::take(buffer));
         }
         reader.collect(|buffer| total += core::mem::take(buffer));
         assert_eq!(total, COUNTS * (COUNTS + 1) / 2);
     });
+    REACHED.each();
 }

@@ -8,12 +8,15 @@
 
 #![cfg(shuttle)]
 
+#[path = "common/reached.rs"]
+mod reached;
 #[path = "common/schedules.rs"]
 mod schedules;
 
 use hopline::base::{Cause, Sequence};
 use hopline::ring::multicast::Graph;
 use hopline::ring::{Lined, Packed, PushError, bulk, hop, mpsc, spsc};
+use reached::Reached;
 use schedules::explore;
 use shuttle::thread;
 
@@ -24,21 +27,29 @@ const ITEMS: u64 = 24;
 const DEPTH: usize = 4;
 const START: Sequence = Sequence(u64::MAX - 9);
 
+/// What a story has to come to.
+const PLACES: [&str; 2] = ["a full ring", "an empty one"];
+
 /// Pushes all items, now and then three at once, by what `push` says of them.
-fn push_all(mut push: impl FnMut(u64, u64) -> bool) {
+fn push_all(reached: &Reached<2>, mut push: impl FnMut(u64, u64) -> bool) {
     let mut next = 0;
     while next < ITEMS {
         let count = if next % 5 == 2 { 3 } else { 1 }.min(ITEMS - next);
         if push(next, count) {
             next += count;
         } else {
+            reached.mark(0);
             thread::yield_now();
         }
     }
 }
 
 /// Takes until there is nothing more, and checks that it was everything.
-fn take_all(mut take: impl FnMut() -> Option<u64>, mut finished: impl FnMut() -> bool) {
+fn take_all(
+    reached: &Reached<2>,
+    mut take: impl FnMut() -> Option<u64>,
+    mut finished: impl FnMut() -> bool,
+) {
     let mut next = 0;
     loop {
         if let Some(item) = take() {
@@ -47,6 +58,7 @@ fn take_all(mut take: impl FnMut() -> Option<u64>, mut finished: impl FnMut() ->
         } else if finished() {
             break;
         } else {
+            reached.mark(1);
             thread::yield_now();
         }
     }
@@ -57,10 +69,11 @@ macro_rules! values {
     ($($story:ident: $open:expr;)+) => {$(
         #[test]
         fn $story() {
+            static REACHED: Reached<2> = Reached::new(PLACES);
             explore(|| {
                 let (mut tx, mut rx) = $open;
                 let writer = thread::spawn(move || {
-                    push_all(|first, count| {
+                    push_all(&REACHED, |first, count| {
                         if count == 1 {
                             tx.push(first).is_ok()
                         } else {
@@ -70,9 +83,10 @@ macro_rules! values {
                     tx.close(Cause::Finished);
                 });
                 let rx = std::cell::RefCell::new(&mut rx);
-                take_all(|| rx.borrow_mut().pop(), || rx.borrow_mut().is_finished());
+                take_all(&REACHED, || rx.borrow_mut().pop(), || rx.borrow_mut().is_finished());
                 writer.join().unwrap();
             });
+            REACHED.each();
         }
     )+};
 }
@@ -85,10 +99,11 @@ values! {
 
 #[test]
 fn frames() {
+    static REACHED: Reached<2> = Reached::new(PLACES);
     explore(|| {
         let (mut tx, mut rx) = hop::frames_at(DEPTH, START).unwrap();
         let writer = thread::spawn(move || {
-            push_all(|first, count| {
+            push_all(&REACHED, |first, count| {
                 let Ok(mut batch) = tx.claim_batch(count as usize) else {
                     return false;
                 };
@@ -106,14 +121,16 @@ fn frames() {
             rx.advance();
             Some(item)
         };
-        take_all(take, || rx.borrow_mut().is_finished());
+        take_all(&REACHED, take, || rx.borrow_mut().is_finished());
         writer.join().unwrap();
     });
+    REACHED.each();
 }
 
 /// Two producers: what each pushes arrives once and in its order.
 #[test]
 fn many_producers() {
+    static REACHED: Reached<2> = Reached::new(PLACES);
     explore(|| {
         let (tx, mut rx) = mpsc::ring_at::<(usize, u64), Packed>(DEPTH, START).unwrap();
         let writers = [0, 1].map(|from| {
@@ -122,6 +139,7 @@ fn many_producers() {
                 for item in 0..ITEMS {
                     let mut value = (from, item);
                     while let Err(PushError::Full(back)) = tx.push(value) {
+                        REACHED.mark(0);
                         value = back;
                         thread::yield_now();
                     }
@@ -136,7 +154,10 @@ fn many_producers() {
                     assert_eq!(item, next[from], "lost, doubled or out of order");
                     next[from] += 1;
                 }
-                None => thread::yield_now(),
+                None => {
+                    REACHED.mark(1);
+                    thread::yield_now();
+                }
             }
         }
         assert_eq!(next, [ITEMS; 2]);
@@ -144,11 +165,13 @@ fn many_producers() {
             writer.join().unwrap();
         }
     });
+    REACHED.each();
 }
 
 /// A diamond on one ring: the last reader sees what both others have passed, and all see everything.
 #[test]
 fn several_readers() {
+    static REACHED: Reached<2> = Reached::new(PLACES);
     explore(|| {
         let mut graph = Graph::new(DEPTH).starting_at(START);
         let first = graph.reader();
@@ -156,7 +179,7 @@ fn several_readers() {
         graph.reader_after(&[first, second]);
         let (mut tx, readers) = graph.values::<u64>().unwrap();
         let writer = thread::spawn(move || {
-            push_all(|first, count| {
+            push_all(&REACHED, |first, count| {
                 tx.push_batch((0..count as usize).map(|at| first + at as u64))
                     .is_ok()
             });
@@ -172,7 +195,7 @@ fn several_readers() {
                         rx.advance();
                         Some(item)
                     };
-                    take_all(take, || rx.borrow_mut().is_finished());
+                    take_all(&REACHED, take, || rx.borrow_mut().is_finished());
                 })
             })
             .collect();
@@ -181,4 +204,5 @@ fn several_readers() {
             reader.join().unwrap();
         }
     });
+    REACHED.each();
 }

@@ -42,6 +42,20 @@ const HAND_OVER: Ordering = if cfg!(planted_ordering) {
     Ordering::Release
 };
 
+/// Release, so that the writer sees the spare buffer emptied. `--cfg planted_return` weakens it, for the model as well.
+const ASK: Ordering = if cfg!(planted_return) {
+    Ordering::Relaxed
+} else {
+    Ordering::Release
+};
+
+/// Release, so that the observer sees all of the writer's last buffer. `--cfg planted_close` weakens it, likewise.
+const END: Ordering = if cfg!(planted_close) {
+    Ordering::Relaxed
+} else {
+    Ordering::Release
+};
+
 /// Bytes of what the two handles share, but for the buffers.
 pub(crate) const SHARED_BYTES: usize = size_of::<Shared<()>>();
 
@@ -105,7 +119,7 @@ impl<T> Writer<T> {
     /// One load, and one store when asked: wait-free.
     #[inline]
     pub fn hand_over_if_asked(&mut self) -> bool {
-        // Acquire pairs with the Release in `Reader::ask`: the spare buffer has been emptied.
+        // Acquire pairs with ASK in `Reader::ask`: the spare buffer has been emptied.
         if self.shared.state.load(Ordering::Acquire) != ASKED {
             return false;
         }
@@ -118,8 +132,8 @@ impl<T> Writer<T> {
 
 impl<T> Drop for Writer<T> {
     fn drop(&mut self) {
-        // Release pairs with the Acquire in `Reader::collect`: the last buffer is the reader's, too.
-        self.shared.ended.store(true, Ordering::Release);
+        // Pairs with the Acquire in `Reader::collect`: the last buffer is the reader's, too.
+        self.shared.ended.store(true, END);
     }
 }
 
@@ -128,43 +142,47 @@ impl<T> Reader<T> {
     pub fn ask(&mut self) {
         // Relaxed: only the reader moves on from IDLE.
         if self.shared.state.load(Ordering::Relaxed) == IDLE {
-            // Release pairs with the Acquire in `Writer::hand_over_if_asked`.
-            self.shared.state.store(ASKED, Ordering::Release);
+            // Pairs with the Acquire in `Writer::hand_over_if_asked`.
+            self.shared.state.store(ASKED, ASK);
         }
     }
 
     /// Runs `take` on each buffer that the writer has given away; true if there was any.
     ///
     /// `take` must leave the buffer empty, since the writer will fill it again. There is one buffer
-    /// after a hand-over, and the writer's last one after its end; never waits.
+    /// after a hand-over, and the writer's last one after its end; never waits. If `take` panics, the
+    /// buffer that it had counts as not collected: the next call shows it again, as `take` left it.
     pub fn collect(&mut self, mut take: impl FnMut(&mut T)) -> bool {
-        // Acquire pairs with the Release in `Writer::drop`. Read first: once it is true, the state
+        // Acquire pairs with END in `Writer::drop`. Read first: once it is true, the state
         // below is the last one that the writer left.
         let ended = self.shared.ended.load(Ordering::Acquire);
         let mut taken = false;
         // Acquire pairs with the store of HANDED in `Writer::hand_over_if_asked`.
         if self.shared.state.load(Ordering::Acquire) == HANDED {
-            self.spare ^= 1;
-            self.take_spare(&mut take);
+            self.take_other(&mut take);
             // Relaxed: the writer looks only for ASKED, whose Release covers the emptied buffer.
             self.shared.state.store(IDLE, Ordering::Relaxed);
             taken = true;
         }
         if ended && !self.taken_last {
+            self.take_other(&mut take);
             self.taken_last = true;
-            self.spare ^= 1;
-            self.take_spare(&mut take);
             taken = true;
         }
         taken
     }
 
-    fn take_spare(&mut self, take: &mut impl FnMut(&mut T)) {
-        self.shared.buffers[self.spare].with_mut(|buffer| {
-            // SAFETY: `spare` was just set to a buffer that the writer gave away: by HANDED, after
-            // which the writer is on the other one, or by its end, after which it touches none.
+    /// Runs `take` on the buffer that the writer gave away, which is then the spare one. If `take` panics nothing has
+    /// changed hands, and the next call comes to the same buffer.
+    fn take_other(&mut self, take: &mut impl FnMut(&mut T)) {
+        let other = self.spare ^ 1;
+        self.shared.buffers[other].with_mut(|buffer| {
+            // SAFETY: the writer gave this buffer away: by HANDED, after which it is on the spare one until it is asked
+            // again, or by its end, after which it touches none. `spare` and the state (or `taken_last`) move on
+            // together, once `take` has returned, so that neither says so of a buffer that the writer fills.
             take(unsafe { &mut *buffer });
         });
+        self.spare = other;
     }
 
     /// Whether the writer has ended and all that it left has been collected.
@@ -185,5 +203,78 @@ impl<T> fmt::Debug for Reader<T> {
         f.debug_struct("Reader")
             .field("finished", &self.taken_last)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    use super::*;
+
+    /// A `take` that panics without a message.
+    fn panicking(_: &mut u64) {
+        resume_unwind(Box::new(()))
+    }
+
+    fn collect_panics(reader: &mut Reader<u64>) -> bool {
+        catch_unwind(AssertUnwindSafe(|| reader.collect(panicking))).is_err()
+    }
+
+    fn collected(reader: &mut Reader<u64>) -> (Vec<*const u64>, u64) {
+        let (mut places, mut sum) = (Vec::new(), 0);
+        reader.collect(|buffer| {
+            places.push(core::ptr::from_ref(buffer));
+            sum += core::mem::take(buffer);
+        });
+        (places, sum)
+    }
+
+    #[test]
+    fn a_take_that_panics_leaves_each_buffer_with_its_owner() {
+        let (mut writer, mut reader) = pair(0, 0);
+        writer.with(|buffer| *buffer = 1);
+        reader.ask();
+        assert!(writer.hand_over_if_asked());
+        let filled = writer.with(|buffer| {
+            *buffer = 10;
+            core::ptr::from_ref(buffer)
+        });
+        assert!(collect_panics(&mut reader));
+        let (places, sum) = collected(&mut reader);
+        assert!(!places.contains(&filled), "the buffer that is being filled");
+        assert_eq!((places.len(), sum), (1, 1));
+        assert_eq!(collected(&mut reader), (vec![], 0));
+        // The next hand-over gives that one, and the first comes back to the writer.
+        reader.ask();
+        assert!(writer.hand_over_if_asked());
+        assert_eq!(writer.with(|buffer| core::ptr::from_ref(buffer)), places[0]);
+        assert_eq!(collected(&mut reader), (vec![filled], 10));
+    }
+
+    #[test]
+    fn a_take_that_panics_after_the_writers_end_loses_neither_buffer() {
+        let (mut writer, mut reader) = pair(0, 0);
+        writer.with(|buffer| *buffer = 1);
+        reader.ask();
+        assert!(writer.hand_over_if_asked());
+        writer.with(|buffer| *buffer = 10);
+        drop(writer);
+        assert!(collect_panics(&mut reader));
+        // The one that was handed over, and only then the last one.
+        let mut seen = 0;
+        let second = catch_unwind(AssertUnwindSafe(|| {
+            reader.collect(|buffer| {
+                if *buffer == 10 {
+                    panicking(buffer);
+                }
+                seen += core::mem::take(buffer);
+            })
+        }));
+        assert!(second.is_err());
+        assert_eq!((seen, reader.finished()), (1, false));
+        let (places, sum) = collected(&mut reader);
+        assert_eq!((places.len(), sum, reader.finished()), (1, 10, true));
+        assert_eq!(collected(&mut reader), (vec![], 0));
     }
 }

@@ -23,8 +23,8 @@ use crate::base::primitive::{Arc, AtomicU64, Memory, Ordering};
 use crate::ring::stamped::LAZY;
 
 /// The ordering of the store that gives bytes back; pairs with Acquire in [`Writer::look`].
-/// `--cfg planted_ordering` weakens it, and `tests/loom_ring_blob.rs` has to fail with it.
-const FREE: Ordering = if cfg!(planted_ordering) {
+/// `--cfg planted_return` weakens it, and `tests/loom_ring_blob.rs` has to fail with it.
+const FREE: Ordering = if cfg!(planted_return) {
     Ordering::Relaxed
 } else {
     Ordering::Release

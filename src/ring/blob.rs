@@ -375,11 +375,14 @@ impl BlobConsumer {
         true
     }
 
-    /// Shows up to `max` blobs to `f`, one after the other, and steps over each. Returns how many.
+    /// Shows up to `max` blobs, and no more than there are slots, to `f`, one after the other, and steps over each.
+    /// Returns how many.
     ///
     /// If `f` panics, the blob that it was shown stays.
     #[inline]
     pub fn drain(&mut self, max: usize, mut f: impl FnMut(BlobRef<'_>)) -> usize {
+        // What comes in the meantime is for the next call: so it ends beside a producer that is as quick.
+        let max = max.min(self.depth());
         let mut count = 0;
         while count < max {
             let Some(blob) = self.peek() else { break };

@@ -49,13 +49,16 @@ use crossbeam_utils::CachePadded;
 
 use crate::base::primitive::{Arc, AtomicU64, Cell, Ordering, spin_hint};
 use crate::base::{Cause, Sequence};
-use crate::ring::stamped::{LAZY, Mark, PLANTED_CREDIT, PUBLISH};
+use crate::ring::stamped::{LAZY, Mark, PLANTED_CREDIT, PUBLISH, RETURN};
 use crate::ring::{ClaimError, DepthError, PushError};
 
 mod debug;
 
 /// Pauses after a look that found nothing: some tens of nanoseconds, in which a producer pushes a cache line of small values.
 const SLIP: u32 = if cfg!(any(loom, shuttle)) { 0 } else { 4 };
+
+/// What an iterator is told that gives more values than it was asked for.
+const MORE_THAN_SAID: &str = "a batch of more values than its length";
 
 type Slot<T> = Cell<MaybeUninit<T>>;
 
@@ -312,18 +315,20 @@ impl<T> Producer<T> {
             // What is not published needs no drop, so that nothing is counted between two values.
             let first = before_the_end.start;
             let side = &filling.producer.side;
-            let write = |index, value| {
-                // SAFETY: the index lies in the run of slots that there were credits for, and the filling is the only way to them.
-                let slot = unsafe { side.content_at(index) };
+            let write = |at, value| {
+                // The iterator is the caller's, and so may its fold be.
+                assert!(at < count, "{MORE_THAN_SAID}");
+                // SAFETY: the slot is in the run that there were credits for, and the filling is the only way to it.
+                let slot = unsafe { side.content_at(first + at) };
                 slot.write(value);
-                index + 1
+                at + 1
             };
-            filling.written = values.fold(first, write) - first;
-        } else if at_the_start.is_empty() {
-            let first = before_the_end.start;
-            values.for_each(|value| filling.write_at(first + filling.written, value));
+            filling.written = values.fold(0, write);
         } else {
-            values.for_each(|value| filling.write(value));
+            values.for_each(|value| {
+                assert!(filling.written < count, "{MORE_THAN_SAID}");
+                filling.write(value);
+            });
         }
         Ok(filling.publish())
     }
@@ -350,7 +355,7 @@ impl<T> Producer<T> {
     /// How many slots are free, by the consumer's published head. May be stale, but only too low.
     #[inline]
     pub fn credits(&mut self) -> usize {
-        // Acquire: pairs with Release in Consumer::return_credits; the consumer has done with what lies before.
+        // Acquire: pairs with RETURN in Consumer::return_credits; the consumer has done with what lies before.
         self.head = Sequence(self.side.control().head.load(Ordering::Acquire));
         self.credits_known() as usize
     }
@@ -440,14 +445,9 @@ impl<T> Filling<'_, T> {
     /// Writes the next value. Never called more often than there were credits.
     #[inline(always)]
     fn write(&mut self, value: T) {
-        let position = self.producer.position.plus(self.written as u64);
-        self.write_at(self.producer.side.index(position), value);
-    }
-
-    /// Writes the next value, which belongs into the slot with this index.
-    #[inline(always)]
-    fn write_at(&mut self, index: usize, value: T) {
         debug_assert!((self.written as u64) < self.producer.credits_known());
+        let position = self.producer.position.plus(self.written as u64);
+        let index = self.producer.side.index(position);
         // SAFETY: the index is the next one's, below the number of slots; there is a credit for it, and the filling is
         // the only way to it.
         let slot = unsafe { self.producer.side.content_at(index) };
@@ -471,7 +471,7 @@ impl<T> Drop for Filling<'_, T> {
         let side = &self.producer.side;
         for ahead in 0..self.written as u64 {
             let position = self.producer.position.plus(ahead);
-            // SAFETY: as in `write_at`.
+            // SAFETY: as in `write`.
             let slot = unsafe { side.content_at(side.index(position)) };
             // SAFETY: the first `written` slots hold values, unpublished, and are not read again.
             unsafe { slot.assume_init_drop() };
@@ -568,11 +568,14 @@ impl<T> Consumer<T> {
         self.pop().is_some()
     }
 
-    /// Takes up to `max` values and hands each to `f`. Returns how many. Credits return at most once for all of them.
+    /// Takes up to `max` values, and no more than the ring is deep, and hands each to `f`. Returns how many. Credits
+    /// return once for each run of values that were ready together.
     ///
     /// If `f` panics, the value that it was given counts as consumed; those behind it stay.
     #[inline]
     pub fn drain(&mut self, max: usize, mut f: impl FnMut(T)) -> usize {
+        // What comes in the meantime is for the next call: so it ends beside a producer that is as quick.
+        let max = max.min(self.depth());
         let mut count = 0;
         while count < max && self.is_ready() {
             let ready = (self.tail.since(self.position) as usize).min(max - count);
@@ -613,7 +616,7 @@ impl<T> Consumer<T> {
         if self.head != self.position {
             self.head = self.position;
             let head = &self.side.control().head;
-            head.store(self.position.0, Ordering::Release); // pairs with Acquire in Producer::credits
+            head.store(self.position.0, RETURN); // pairs with Acquire in Producer::credits
         }
     }
 

@@ -84,6 +84,9 @@ pub trait Input: sealed::Sealed {
 
     /// Whether nothing will ever come.
     fn is_finished(&mut self) -> bool;
+
+    /// Slots of the ring.
+    fn depth(&self) -> usize;
 }
 
 mod sealed {
@@ -105,6 +108,11 @@ macro_rules! values {
             #[inline]
             fn is_finished(&mut self) -> bool {
                 self.is_finished()
+            }
+
+            #[inline]
+            fn depth(&self) -> usize {
+                self.depth()
             }
         }
     )+};
@@ -128,6 +136,11 @@ macro_rules! frames {
             fn is_finished(&mut self) -> bool {
                 self.is_finished()
             }
+
+            #[inline]
+            fn depth(&self) -> usize {
+                self.depth()
+            }
         }
     )+};
 }
@@ -138,6 +151,8 @@ frames!(hop::FrameConsumer, mpsc::FrameConsumer);
 /// Reading handles of one kind, read in turn.
 pub struct FanIn<R> {
     inputs: Box<[R]>,
+    /// Slots of all inputs together.
+    slots: usize,
     rotation: Rotation,
 }
 
@@ -145,8 +160,10 @@ impl<R: Input> FanIn<R> {
     /// Reads from these: an array or a vector of reading handles. There may be none.
     #[must_use]
     pub fn new(inputs: impl Into<Box<[R]>>) -> FanIn<R> {
+        let inputs = inputs.into();
         FanIn {
-            inputs: inputs.into(),
+            slots: inputs.iter().map(Input::depth).sum(),
+            inputs,
             rotation: Rotation::default(),
         }
     }
@@ -158,12 +175,14 @@ impl<R: Input> FanIn<R> {
     /// the others in a further round. The next call begins where this one ended, so a low limit
     /// favours nobody.
     ///
-    /// With `usize::MAX` it ends when a whole round found nothing.
+    /// It ends when a whole round found nothing, and never takes more than all inputs have slots: so with
+    /// `usize::MAX` as well, beside producers that are as quick.
     pub fn poll(&mut self, limit: usize, mut f: impl FnMut(usize, R::Item<'_>)) -> usize {
         let count = self.inputs.len();
         if count == 0 {
             return 0;
         }
+        let limit = limit.min(self.slots);
         let share = (limit / count).clamp(1, BATCH_FRAMES);
         let (mut taken, mut empty) = (0, 0);
         // Each input without an item in its turn ends the poll a little: all of them, wholly.

@@ -26,13 +26,22 @@ use crossbeam_utils::CachePadded;
 use crate::base::limits::PRODUCERS_NAMED_MAX;
 use crate::base::primitive::{Arc, AtomicU64, Ordering};
 use crate::base::{Cause, Sequence};
-use crate::ring::stamped::{Content, LAZY, Mark, PLANTED_CREDIT, PUBLISH, Slot, stamp};
+use crate::ring::stamped::{
+    CLOSE, Content, LAZY, Mark, PLANTED_CREDIT, PUBLISH, RETURN, Slot, stamp,
+};
 use crate::ring::word::{OpenClaim, ProducerId, Word, abort_stamp, claim_stamp};
 use crate::ring::{ClaimError, DepthError, Layout, prefetch};
 
 /// What the consumer adds to the tail when it closes: no claim fits behind it any more, and what was
 /// claimed before is known exactly.
 const SEAL: u64 = 1 << 63;
+
+/// The ordering of that. `--cfg planted_close` weakens it.
+const SEALING: Ordering = if cfg!(planted_close) {
+    Ordering::Relaxed
+} else {
+    Ordering::AcqRel
+};
 
 /// The words that all sides share beside the slots, each on a cache line of its writers.
 #[repr(C)]
@@ -257,7 +266,7 @@ impl<V: Content, L: Layout> Producer<V, L> {
     /// Credits by head and tail as they are now.
     #[inline]
     pub(crate) fn credits(&mut self) -> usize {
-        // Acquire: pairs with Release in Consumer::publish_head. Head before tail, so that the tail is no older.
+        // Acquire: pairs with RETURN in Consumer::publish_head. Head before tail, so that the tail is no older.
         self.head = Sequence(self.side.control().head.load(Ordering::Acquire));
         let used = self.position().since(self.head);
         // Between the two loads, others may have filled more than was free at the first.
@@ -296,7 +305,7 @@ impl<V: Content, L: Layout> Producer<V, L> {
             // By the cached head: never too few in use.
             let used = tail.since(self.head);
             if used > depth || count > depth - used {
-                // Acquire: pairs with Release in Consumer::publish_head; the consumer has done with what lies before.
+                // Acquire: pairs with RETURN in Consumer::publish_head; the consumer has done with what lies before.
                 self.head = Sequence(control.head.load(Ordering::Acquire));
                 let used = tail.since(self.head);
                 if used > depth {
@@ -336,12 +345,12 @@ impl<V: Content, L: Layout> Producer<V, L> {
         }
         let closed = &self.side.control().closed;
         if cause != Cause::Dropped {
-            closed.by_producers.set_first(cause);
+            closed.by_producers.set(cause);
         }
         self.closed = Some(cause);
-        // Release: pairs with Acquire in Consumer::producers_closed; what this producer committed, and
+        // CLOSE: pairs with Acquire in Consumer::producers_closed; what this producer committed, and
         // the cause it gave, are seen by whoever sees that none is left.
-        closed.open.fetch_sub(1, Ordering::Release);
+        closed.open.fetch_sub(1, CLOSE);
     }
 }
 
@@ -523,7 +532,7 @@ impl<V: Content, L: Layout> Consumer<V, L> {
         if self.head != self.position {
             self.head = self.position;
             let head = &self.side.control().head;
-            head.store(self.position.0, Ordering::Release); // pairs with Acquire in Producer::take and Producer::credits
+            head.store(self.position.0, RETURN); // pairs with Acquire in Producer::take and Producer::credits
         }
     }
 
@@ -586,7 +595,7 @@ impl<V: Content, L: Layout> Consumer<V, L> {
     #[inline]
     pub(crate) fn producers_closed(&self) -> Option<Cause> {
         let closed = &self.side.control().closed;
-        // Acquire: pairs with Release in Producer::close, of every producer: their subtractions are one release sequence.
+        // Acquire: pairs with CLOSE in Producer::close, of every producer: their subtractions are one release sequence.
         if closed.open.load(Ordering::Acquire) > 0 {
             return None;
         }
@@ -597,8 +606,9 @@ impl<V: Content, L: Layout> Consumer<V, L> {
         let control = self.side.control();
         control.closed.by_consumer.set(cause);
         if self.end.is_none() {
-            // Release: pairs with Acquire in Producer::take; who sees the seal sees the cause.
-            let end = control.tail.fetch_add(SEAL, Ordering::AcqRel);
+            // Release: pairs with Acquire in Producer::take; who sees the seal sees the cause. Acquire: pairs with
+            // Release there; the claims before the seal are seen.
+            let end = control.tail.fetch_add(SEAL, SEALING);
             self.end = Some(Sequence(end));
         }
     }

@@ -4,6 +4,35 @@
 //! frames that are written and read in place; [`mpsc`] for producers that come and go; [`fan_in`] for
 //! several rings read as one. It never waits, sleeps or wakes; the caller polls.
 //!
+//! ```
+//! use hopline::ring::{PushError, spsc};
+//! use std::thread;
+//!
+//! let (mut producer, mut consumer) = spsc::ring::<u64>(64)?;
+//! let reader = thread::spawn(move || {
+//!     let mut sum = 0;
+//!     while !consumer.is_finished() {
+//!         match consumer.pop() {
+//!             Some(value) => sum += value,
+//!             None => thread::yield_now(), // or spin, or do something else: nobody waits in here
+//!         }
+//!     }
+//!     sum
+//! });
+//! for mut value in 0..1_000 {
+//!     while let Err(refused) = producer.push(value) {
+//!         match refused {
+//!             PushError::Full(back) => value = back, // yours again, to try later or to give up
+//!             PushError::Closed(_, cause) => panic!("the reader is gone: {}", cause.name()),
+//!         }
+//!         thread::yield_now();
+//!     }
+//! }
+//! drop(producer); // ends the ring; what was pushed still arrives
+//! assert_eq!(reader.join().unwrap(), 499_500);
+//! # Ok::<(), hopline::ring::DepthError>(())
+//! ```
+//!
 //! # Concepts
 //!
 //! - **Sequence**: a 64-bit count of items, never reused. A *position* is half-open: everything
@@ -41,7 +70,8 @@
 //! # Guarantees
 //!
 //! Items arrive in order, each exactly once, or are dropped exactly once with the ring. Every
-//! operation is wait-free: a bounded number of steps, whatever the other side does. With many producers
+//! operation is wait-free: a bounded number of steps, whatever the other side does; those that take many items
+//! take no more than there are slots, whatever their limit. With many producers
 //! the order is each producer's, and a push is lock-free: it repeats its claim only when another's
 //! succeeded. Nothing allocates after construction. If a value's own drop panics while its ring is dropped, those behind
 //! it are leaked. The consumer never writes to a slot's commit word.

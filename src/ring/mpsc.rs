@@ -448,11 +448,13 @@ impl<T, L: Layout> Consumer<T, L> {
         self.pop().is_some()
     }
 
-    /// Takes up to `max` values and hands each to `f`. Returns how many.
+    /// Takes up to `max` values, and no more than the ring is deep, and hands each to `f`. Returns how many.
     ///
     /// If `f` panics, the value that it was given counts as consumed; those behind it stay.
     #[inline]
     pub fn drain(&mut self, max: usize, mut f: impl FnMut(T)) -> usize {
+        // What comes in the meantime is for the next call: so it ends beside a producer that is as quick.
+        let max = max.min(self.depth());
         let mut count = 0;
         while count < max {
             let Some(value) = self.pop() else { break };

@@ -437,11 +437,13 @@ impl<T, L: Layout> Reader<T, L> {
         }
     }
 
-    /// Shows up to `max` values to `f` and steps over them. Returns how many.
+    /// Shows up to `max` values, and no more than the ring is deep, to `f` and steps over them. Returns how many.
     ///
     /// If `f` panics, the value that it was given counts as not read.
     #[inline]
     pub fn drain(&mut self, max: usize, mut f: impl FnMut(&T)) -> usize {
+        // What comes in the meantime is for the next call: so it ends beside a producer that is as quick.
+        let max = max.min(self.depth());
         let mut count = 0;
         while count < max {
             let Some(front) = self.0.front() else { break };

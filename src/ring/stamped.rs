@@ -53,8 +53,32 @@ pub(crate) use producer::{Claim, Producer};
 /// The ordering of the store that publishes a slot; pairs with Acquire in [`Side::is_ready`].
 ///
 /// `--cfg planted_ordering` weakens it. That exists to prove the models: each `tests/loom_ring*.rs` has
-/// to fail with it.
+/// to fail with it, and with the ones below where it uses them.
 pub(crate) const PUBLISH: Ordering = if cfg!(planted_ordering) {
+    Ordering::Relaxed
+} else {
+    Ordering::Release
+};
+
+/// The ordering of the store of a head, which gives slots back; pairs with Acquire where the producer looks at it.
+/// `--cfg planted_return` weakens it.
+pub(crate) const RETURN: Ordering = if cfg!(planted_return) {
+    Ordering::Relaxed
+} else {
+    Ordering::Release
+};
+
+/// The ordering of the store that says where a batch begins; pairs with Acquire in `ready_ahead`.
+/// `--cfg planted_batch` weakens it.
+pub(crate) const BATCH: Ordering = if cfg!(planted_batch) {
+    Ordering::Relaxed
+} else {
+    Ordering::Release
+};
+
+/// The ordering by which a side says that it has ended; pairs with Acquire in [`Mark::get`].
+/// `--cfg planted_close` weakens it.
+pub(crate) const CLOSE: Ordering = if cfg!(planted_close) {
     Ordering::Relaxed
 } else {
     Ordering::Release
@@ -237,27 +261,17 @@ impl Mark {
         Mark(AtomicU32::new(0))
     }
 
-    /// Sets the cause if there is none yet. Only one side calls this on a given mark.
+    /// Sets the cause if there is none yet: the first one's stays, of several sides too.
     pub(crate) fn set(&self, cause: Cause) {
-        if self.get().is_none() {
-            let word = cause.index() as u32 + 1;
-            self.0.store(word, PUBLISH); // pairs with Acquire in Mark::get
-        }
-    }
-
-    /// As [`Mark::set`], where several may call it at once: the first one's cause stays.
-    pub(crate) fn set_first(&self, cause: Cause) {
         let word = cause.index() as u32 + 1;
-        // Release pairs with Acquire in Mark::get. A failure leaves the first cause, which nobody here reads: Relaxed.
-        let _ = self
-            .0
-            .compare_exchange(0, word, Ordering::Release, Ordering::Relaxed);
+        // CLOSE pairs with Acquire in Mark::get. A failure leaves the first cause, which nobody here reads: Relaxed.
+        let _ = self.0.compare_exchange(0, word, CLOSE, Ordering::Relaxed);
     }
 
     #[inline(always)]
     pub(crate) fn get(&self) -> Option<Cause> {
         match self.0.load(Ordering::Acquire) {
-            // pairs with PUBLISH in Mark::set
+            // pairs with CLOSE in Mark::set
             0 => None,
             word => Cause::ALL.get(word as usize - 1).copied(),
         }

@@ -26,7 +26,7 @@ use crossbeam_utils::CachePadded;
 use crate::base::primitive::{Arc, AtomicU32, AtomicU64, Ordering};
 use crate::base::{Cause, Sequence};
 use crate::ring::stamped::{
-    Content, LAZY, Layout, Mark, PLANTED_CREDIT, PUBLISH, Slot, ready_run, stamp,
+    BATCH, Content, LAZY, Layout, Mark, PLANTED_CREDIT, PUBLISH, RETURN, Slot, ready_run, stamp,
 };
 use crate::ring::{ClaimError, DepthError, prefetch};
 
@@ -117,7 +117,7 @@ impl<V: Content, L: Layout> Ring<V, L> {
                 which |= head.after;
                 continue;
             }
-            // Acquire: pairs with PUBLISH in Reader::publish_head; it has done with what lies before.
+            // Acquire: pairs with RETURN in Reader::publish_head; it has done with what lies before.
             let done = Sequence(head.passed.load(Ordering::Acquire)).since(base);
             least = Some(least.map_or(done, |least| least.min(done)));
         }
@@ -321,8 +321,8 @@ impl<V: Content, L: Layout> Producer<V, L> {
     /// Why all readers have closed: the first one's cause. One load while any of them is open.
     #[inline(always)]
     pub(crate) fn readers_closed(&self) -> Option<Cause> {
-        // Acquire: pairs with AcqRel in Reader::close; the marks are there.
-        match self.side.ends().open.load(Ordering::Acquire) {
+        // Relaxed: a count. The first one's mark has its own ordering, and may be seen a look later.
+        match self.side.ends().open.load(Ordering::Relaxed) {
             0 => self.reader_closed(0),
             _ => None,
         }
@@ -427,7 +427,7 @@ impl<V: Content, L: Layout> Claim<'_, V, L> {
             // Said before the later stamps: pairs with Acquire in Reader::ready_ahead, which
             // may see those stamps while the first is still missing.
             let batch_at = &side.ring.control.batch_at;
-            batch_at.store(first.0, Ordering::Release);
+            batch_at.store(first.0, BATCH);
             for ahead in 1..count as u64 {
                 let later = first.plus(ahead);
                 side.slot(later).seq.store(stamp(later), PUBLISH); // pairs with Acquire in Side::is_ready
@@ -519,7 +519,7 @@ impl<V: Content, L: Layout> Reader<V, L> {
         if self.head != self.position {
             self.head = self.position;
             let passed = &self.side.ring.heads[self.at].passed;
-            passed.store(self.position.0, PUBLISH); // pairs with Acquire in Ring::slowest
+            passed.store(self.position.0, RETURN); // pairs with Acquire in Ring::slowest
         }
     }
 
@@ -539,7 +539,7 @@ impl<V: Content, L: Layout> Reader<V, L> {
         }
         let mut end = ready_run(limit, |at| self.side.is_ready(self.position.plus(at)));
         // As in stamped.rs: all stamps of a batch but the first may be there. Acquire: pairs with
-        // Release in Claim::publish.
+        // BATCH in Claim::publish.
         let batch_at = self.side.ring.control.batch_at.load(Ordering::Acquire);
         let before_batch = Sequence(batch_at).since(self.position);
         if before_batch < end && !self.side.is_ready(Sequence(batch_at)) {
@@ -572,8 +572,8 @@ impl<V: Content, L: Layout> Reader<V, L> {
         self.looks_at_slots = false;
         self.limit = self.position;
         self.side.ring.heads[self.at].closed.set(cause);
-        // AcqRel: pairs with Acquire in Producer::readers_closed, through the others that close.
-        self.side.ends().open.fetch_sub(1, Ordering::AcqRel);
+        // Relaxed: see Producer::readers_closed.
+        self.side.ends().open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

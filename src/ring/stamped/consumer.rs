@@ -13,7 +13,7 @@ use crate::base::primitive::Ordering;
 use crate::base::{Cause, Sequence};
 use crate::ring::{Layout, prefetch};
 
-use super::{Content, LAZY, Side, ready_run};
+use super::{Content, LAZY, RETURN, Side, ready_run};
 
 /// The reading side. Two cache lines of its own, as the writing side has.
 #[repr(align(128))]
@@ -77,7 +77,7 @@ impl<V: Content, L: Layout> Consumer<V, L> {
         if self.head != self.position {
             self.head = self.position;
             let head = &self.side.control().head;
-            head.store(self.position.0, Ordering::Release); // pairs with Acquire in Producer::credits
+            head.store(self.position.0, RETURN); // pairs with Acquire in Producer::credits
         }
     }
 
@@ -92,7 +92,7 @@ impl<V: Content, L: Layout> Consumer<V, L> {
             let stretch = self.ready_here(ready, limit);
             ready += stretch;
             // Stamps are no unbroken run while a batch is being published: all but its first may be
-            // there. Acquire: pairs with Release in Claim::publish. Having seen a later stamp, this
+            // there. Acquire: pairs with BATCH in Claim::publish. Having seen a later stamp, this
             // sees the batch's beginning, or that of a batch behind it, and then the first stamp too.
             let batch_at = Sequence(self.side.control().batch_at.load(Ordering::Acquire));
             let before_batch = batch_at.since(self.position);

@@ -11,7 +11,7 @@ use crate::base::primitive::Ordering;
 use crate::base::{Cause, Sequence};
 use crate::ring::{ClaimError, Layout};
 
-use super::{Content, PLANTED_CREDIT, PLANTED_LAPS, PUBLISH, Side, short, stamp};
+use super::{BATCH, Content, PLANTED_CREDIT, PLANTED_LAPS, PUBLISH, Side, short, stamp};
 
 /// The writing side. Two cache lines of its own: handles that are made together, for two threads,
 /// must not share one, and processors fetch a line's neighbour with it. With one line each, the
@@ -94,7 +94,7 @@ impl<V: Content, L: Layout> Producer<V, L> {
     /// Credits by the consumer's head as it is now.
     #[inline]
     pub(crate) fn credits(&mut self) -> usize {
-        // Acquire: pairs with Release in Consumer::publish_head; the consumer has done with what lies before.
+        // Acquire: pairs with RETURN in Consumer::publish_head; the consumer has done with what lies before.
         self.head = Sequence(self.side.control().head.load(Ordering::Acquire));
         self.credits_known() as usize
     }
@@ -249,7 +249,7 @@ impl<V: Content, L: Layout> Claim<'_, V, L> {
         if count > 1 {
             // Said before the later stamps: pairs with Acquire in Consumer::ready_ahead, which
             // may see those stamps while the first is still missing.
-            side.control().batch_at.store(first.0, Ordering::Release);
+            side.control().batch_at.store(first.0, BATCH);
             for ahead in 1..count as u64 {
                 let later = first.plus(ahead);
                 side.slot(later).seq.store(stamp(later), PUBLISH); // pairs with Acquire in Side::is_ready
