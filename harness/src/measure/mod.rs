@@ -51,7 +51,7 @@ pub use rings::{
     Answers, ApartLink, BlobLink, BlobTx, BulkLink, FanInLink, HopLink, LinedLink, MpscLink,
     MulticastLink, PackedLink,
 };
-pub use rounds::{Candidate, Role, Runs, interleave};
+pub use rounds::{Candidate, Role, Runs, interleave, interleave_while};
 pub use spans::{Percentiles, Spans};
 pub use spread::{Spread, median, ratios, signs};
 pub use summary::{Measured, Row, Summary, stream_table};
