@@ -232,7 +232,16 @@ impl Intake for Stream {
             .message_bytes_max
             .unwrap_or(STREAM_MESSAGE_BYTES_DEFAULT);
         let framing = Framing::new(self.prefix, bytes);
-        let source = StreamSource::new(self.opens?, framing, self.connections_max, decoder);
+        let opens = self.opens?;
+        if let Some(shared) = &opens.shared {
+            // One that connects has one.
+            shared.lets_in(if opens.connects {
+                1
+            } else {
+                self.connections_max
+            });
+        }
+        let source = StreamSource::new(opens, framing, self.connections_max, decoder);
         Ok(Box::new(source))
     }
 }

@@ -9,8 +9,8 @@ use crate::adapter::stream::framing_from_params;
 use crate::adapter::stream_sink::{Pace, Piece, Unwritten};
 use crate::base::Reason;
 use crate::base::limits::{
-    CONNECTIONS_DEFAULT, CONNECTIONS_MAX, HOUSEKEEPING_NS, MESSAGE_BYTES_MAX, PARK_MAX_NS,
-    STALLED_CLIENT_NS, STALLED_WON_BACK, STEADY_CLIENT_BYTES_PER_S, STREAM_MESSAGE_BYTES_DEFAULT,
+    CONNECTIONS_MAX, HOUSEKEEPING_NS, MESSAGE_BYTES_MAX, PARK_MAX_NS, STALLED_CLIENT_NS,
+    STALLED_WON_BACK, STEADY_CLIENT_BYTES_PER_S, STREAM_MESSAGE_BYTES_DEFAULT,
 };
 use crate::feed::datagram::{Datagram, Datagrams};
 use crate::frame::{Input, KindInfo};
@@ -322,8 +322,14 @@ impl Egress for StreamReply {
     }
 
     fn memory_bytes(&self) -> usize {
-        let client = size_of::<Option<Client>>() + Outbox::bytes(self.framing, OUTBOX_BYTES);
-        size_of::<StreamReply>() + CONNECTIONS_DEFAULT * client
+        // A source that is none of this line lets nobody in.
+        let connections = match &self.of {
+            Of::Shared(shared) => shared.connections_max(),
+            Of::Named(names, name) => names.find(name).map_or(0, |of| of.connections_max()),
+        };
+        let places = CONNECTIONS_MAX * (size_of::<Option<Client>>() + size_of::<u16>());
+        let outboxes = connections * Outbox::bytes(self.framing, OUTBOX_BYTES);
+        size_of::<StreamReply>() + places + outboxes + SharedStream::subscription_bytes()
     }
 
     fn open(&mut self, _io: &mut Driver) -> Result<(), IoError> {
@@ -443,10 +449,12 @@ impl Egress for StreamReply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapter::{datagrams, shared_tcp, stream_on};
     use crate::base::limits::PAYLOAD_BYTES;
     use crate::base::{Envelope, Flags};
     use crate::frame::{Aligned, Frame};
     use crate::io::{Endpoint, ListenerId, StreamRead, StreamSpec, VirtualNet};
+    use crate::topology::IntoSource;
 
     /// A reply sink, and what stands around it: the driver, its listener, the source's end of the ring.
     struct Rig {
@@ -559,6 +567,28 @@ mod tests {
         assert_eq!(usize::from(why), Unwritten::Stalled.index());
         assert!(count > 0 && !rig.sink.pending());
         assert_eq!(rig.reply(peer, b"more"), Unwritten::Gone.into());
+    }
+
+    #[test]
+    fn its_memory_is_that_of_as_many_connections_as_the_source_lets_in() {
+        let of = |connections: usize| {
+            let shared = shared_tcp("127.0.0.1:0").unwrap();
+            let sink = stream_reply(&shared);
+            let source = stream_on(&shared).connections(connections);
+            let _source = source.decode(datagrams()).into_source().unwrap();
+            sink.memory_bytes()
+        };
+        assert_eq!(of(1_024) - of(64), 960 * OUTBOX_BYTES);
+        // What nobody lets in is counted as if nothing were said.
+        let shared = shared_tcp("127.0.0.1:0").unwrap();
+        assert_eq!(stream_reply(&shared).memory_bytes(), of(64));
+        let names = SharedStreams::default();
+        let named = StreamReply::new(Of::Named(names.clone(), "echo".to_owned()));
+        let none = named.memory_bytes();
+        let spec = StreamSpec::at(Endpoint::Abstract("named".into()));
+        let declared = names.declare("echo", spec).unwrap();
+        declared.lets_in(7);
+        assert_eq!(named.memory_bytes() - none, 7 * OUTBOX_BYTES);
     }
 
     /// Floods one client, which reads `bytes` each `every_ns`, for as long as `to_ns`: when it was disconnected.
