@@ -5,6 +5,8 @@ mod batches;
 #[path = "adapters/captures.rs"]
 mod captures;
 mod common;
+#[path = "adapters/lengths.rs"]
+mod lengths;
 #[path = "adapters/log.rs"]
 mod log;
 #[path = "adapters/names.rs"]

@@ -83,7 +83,8 @@ Exit codes:
 
 const FLOOR_HELP: &str = "\
 Clock, gaps, rings, sleep and wake, the turn of a loop, round trips over loopback. It keeps two cores \
-busy for some 15 seconds: nothing else should run. Ctrl-C ends it at once, without a report (130 to the shell).";
+busy for some 20 seconds: nothing else should run. Where something does, it does fewer rounds and says which; \
+it takes 50 seconds at the most. Ctrl-C ends it at once, without a report (130 to the shell).";
 
 const REPORT_HELP: &str = "\
 Examples:

@@ -58,6 +58,10 @@ impl Decode for DatagramDecoder {
         datagram_frames(self.bytes_max)
     }
 
+    fn message_bytes_max(&self) -> Option<usize> {
+        Some(self.bytes_max)
+    }
+
     fn only_copies(&self) -> bool {
         true
     }

@@ -81,6 +81,7 @@ pub use unix_datagram::{
     unix_datagram_to,
 };
 
+use crate::feed::datagram::DATAGRAM_BYTES_MAX;
 use crate::io::{Endpoint, Interface, IoError, SharedSockets, SharedStreams};
 use crate::stage::{Decode, Ingress};
 use crate::topology::{IntoSource, Params, Problem, Registry};
@@ -109,7 +110,8 @@ pub fn register(registry: Registry) -> Registry {
             Replay::from_params(params)?.into_ingress(decoder)
         })
         .source("synthetic", |params, decoder| {
-            MadeUp::from_params(params)?.into_ingress(decoder)
+            let made = MadeUp::from_params(params)?.into_ingress(decoder);
+            made.map_err(|problem| problem.at(params.place_of("bytes")))
         })
         .sink("udp", |params| Ok(Box::new(UdpSink::from_params(params)?)))
         .sink("udp_reply", move |params| {
@@ -127,10 +129,12 @@ fn register_streams(registry: Registry) -> Registry {
     let (of_tcp, of_unix) = (streams.clone(), streams.clone());
     registry
         .source("tcp", move |params, decoder| {
-            Stream::from_params(params, &of_tcp, true)?.into_ingress(decoder)
+            let made = Stream::from_params(params, &of_tcp, true)?.into_ingress(decoder);
+            made.map_err(|problem| problem.at(params.place_of("max_message")))
         })
         .source("unix", move |params, decoder| {
-            Stream::from_params(params, &of_unix, false)?.into_ingress(decoder)
+            let made = Stream::from_params(params, &of_unix, false)?.into_ingress(decoder);
+            made.map_err(|problem| problem.at(params.place_of("max_message")))
         })
         .source("unix_datagram", |params, decoder| {
             UnixDatagramFrom::from_params(params)?.into_ingress(decoder)
@@ -211,6 +215,19 @@ macro_rules! decodes {
     };
 }
 use decodes;
+
+/// Whether a decoder takes messages of up to `bytes`, which `what` says of a source.
+fn decoder_takes(decoder: &dyn Decode, bytes: usize, what: &str) -> Result<(), Problem> {
+    match decoder.message_bytes_max() {
+        Some(most) if most < bytes => Err(Problem::new(
+            format!("{what} {bytes} bytes, and its decoder rejects what is longer than {most}"),
+            format!(
+                "let the decoder take more (\"max_bytes\" of \"datagram\", up to {DATAGRAM_BYTES_MAX}), or write at most {most}"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
 
 /// An address with its port.
 fn address(key: &str, text: &str) -> Result<SocketAddr, Problem> {

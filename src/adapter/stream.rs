@@ -3,7 +3,7 @@
 //! Invariant: a description opens nothing; what is wrong in it is reported when the line is built.
 
 use crate::adapter::stream_source::StreamSource;
-use crate::adapter::{Intake, address, decodes, peer, unix_name};
+use crate::adapter::{Intake, address, decoder_takes, decodes, peer, unix_name};
 use crate::base::limits::{
     CONNECTIONS_DEFAULT, CONNECTIONS_MAX, MESSAGE_BYTES_MAX, STREAM_MESSAGE_BYTES_DEFAULT,
 };
@@ -21,7 +21,8 @@ const RECV_BUFFER_BYTES_MAX: u64 = 1 << 30;
 pub struct Stream {
     opens: Result<Opens, Problem>,
     prefix: Prefix,
-    message_bytes_max: usize,
+    /// If it was said: a message over it ends its connection, one over the decoder's bound only itself.
+    message_bytes_max: Option<usize>,
     connections_max: usize,
 }
 
@@ -42,7 +43,7 @@ fn stream(at: Result<Endpoint, Problem>, connects: bool) -> Stream {
             shared: None,
         }),
         prefix: Prefix::default(),
-        message_bytes_max: STREAM_MESSAGE_BYTES_DEFAULT,
+        message_bytes_max: None,
         connections_max: CONNECTIONS_DEFAULT,
     }
 }
@@ -118,10 +119,11 @@ impl Stream {
     }
 
     /// The same for messages of at most that many bytes, and never more than
-    /// [`MESSAGE_BYTES_MAX`]. A connection that announces a longer one is closed.
+    /// [`MESSAGE_BYTES_MAX`]. A connection that announces a longer one is closed. More than the decoder
+    /// takes is reported when the line is built.
     #[must_use]
     pub fn max_message(mut self, bytes: usize) -> Stream {
-        self.message_bytes_max = bytes.min(MESSAGE_BYTES_MAX);
+        self.message_bytes_max = Some(bytes.min(MESSAGE_BYTES_MAX));
         self
     }
 
@@ -184,7 +186,9 @@ impl Stream {
                 stream(Ok(at("bind", &text, params)?), false)
             }
         };
-        (made.prefix, made.message_bytes_max) = framing_from_params(params)?;
+        let (prefix, bytes) = framing_from_params(params)?;
+        made.prefix = prefix;
+        made.message_bytes_max = params.has("max_message").then_some(bytes);
         let (few, most) = (CONNECTIONS_DEFAULT as u64, CONNECTIONS_MAX as u64);
         made.connections_max = params.count("connections", few, 1..=most)? as usize;
         let bytes = params.count("recv_buffer", 0, 0..=RECV_BUFFER_BYTES_MAX)?;
@@ -220,8 +224,24 @@ pub(super) fn framing_from_params(params: &mut Params) -> Result<(Prefix, usize)
 
 impl Intake for Stream {
     fn into_ingress(self, decoder: Box<dyn Decode>) -> Result<Box<dyn Ingress>, Problem> {
-        let framing = Framing::new(self.prefix, self.message_bytes_max);
-        let source = StreamSource::new(self.opens?, framing, self.connections_max, decoder);
+        if let Some(bytes) = self.message_bytes_max {
+            let what = "messages are let in up to";
+            decoder_takes(decoder.as_ref(), bytes, what)?;
+        }
+        let bytes = self
+            .message_bytes_max
+            .unwrap_or(STREAM_MESSAGE_BYTES_DEFAULT);
+        let framing = Framing::new(self.prefix, bytes);
+        let opens = self.opens?;
+        if let Some(shared) = &opens.shared {
+            // One that connects has one.
+            shared.lets_in(if opens.connects {
+                1
+            } else {
+                self.connections_max
+            });
+        }
+        let source = StreamSource::new(opens, framing, self.connections_max, decoder);
         Ok(Box::new(source))
     }
 }

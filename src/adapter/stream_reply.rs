@@ -1,7 +1,7 @@
 //! Messages back into the connections that they came from.
 //!
-//! Invariant: a reply goes to the connection that asked or to nobody; a client that does not read
-//! holds the line back for a bounded time and is then disconnected.
+//! Invariant: a reply goes to the connection that asked or to nobody; a client that does not read, or
+//! reads slowly, holds the line back for a bounded time in all and is then disconnected.
 
 use crate::adapter::Trouble;
 use crate::adapter::outbox::{NoBegin, Outbox, Pushed};
@@ -9,8 +9,8 @@ use crate::adapter::stream::framing_from_params;
 use crate::adapter::stream_sink::{Pace, Piece, Unwritten};
 use crate::base::Reason;
 use crate::base::limits::{
-    CONNECTIONS_DEFAULT, CONNECTIONS_MAX, MESSAGE_BYTES_MAX, STALLED_CLIENT_NS,
-    STREAM_MESSAGE_BYTES_DEFAULT,
+    CONNECTIONS_MAX, HOUSEKEEPING_NS, MESSAGE_BYTES_MAX, PARK_MAX_NS, STALLED_CLIENT_NS,
+    STALLED_WON_BACK, STEADY_CLIENT_BYTES_PER_S, STREAM_MESSAGE_BYTES_DEFAULT,
 };
 use crate::feed::datagram::{Datagram, Datagrams};
 use crate::frame::{Input, KindInfo};
@@ -24,6 +24,10 @@ use crate::wire::{Framing, Prefix};
 
 /// Bytes that a sink keeps for each connection, at least: replies of a turn leave in one write.
 const OUTBOX_BYTES: usize = 16 << 10;
+
+/// Longest time between two looks that a client is charged with, in nanoseconds: a loop looks up
+/// that often by itself, and what is beyond was no client's doing.
+const CHARGED_NS_MAX: u64 = PARK_MAX_NS + HOUSEKEEPING_NS;
 
 #[derive(Clone, Debug)]
 enum Of {
@@ -42,8 +46,37 @@ struct Client {
     dirty: bool,
     /// Since when it has taken nothing of what waits.
     stuck_since_ns: Option<u64>,
-    /// Whether it took something since that was last looked at.
-    took: bool,
+    /// Bytes that it took since it was last looked at.
+    taken_bytes: u64,
+    held: Held,
+}
+
+/// For how long a client has held the line back.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    /// Whether a message for it is on the hop and finds no room.
+    now: bool,
+    /// In all, less what it won back.
+    spent_ns: u64,
+    looked_ns: u64,
+}
+
+impl Held {
+    /// Looks at it, `span_ns` after the sink's last look. What a client took meanwhile is time that it
+    /// did not waste; where it held nothing back, it wins some back.
+    fn look(&mut self, now_ns: u64, span_ns: u64, taken_bytes: u64) {
+        let charged_ns = if self.now {
+            span_ns.min(CHARGED_NS_MAX)
+        } else {
+            0
+        };
+        let since_ns = now_ns.saturating_sub(self.looked_ns);
+        let free_ns = since_ns.saturating_sub(charged_ns);
+        let taken_ns = taken_bytes.saturating_mul(1_000_000_000) / STEADY_CLIENT_BYTES_PER_S;
+        let won_ns = taken_ns.saturating_add(free_ns / STALLED_WON_BACK);
+        self.spent_ns = (self.spent_ns + charged_ns).saturating_sub(won_ns);
+        self.looked_ns = now_ns;
+    }
 }
 
 /// Replies on the connections of a source.
@@ -59,6 +92,8 @@ pub struct StreamReply {
     to: u16,
     refused: Option<Unwritten>,
     pace: Pace,
+    /// When the clients were last looked at.
+    looked_ns: u64,
     broken: u64,
     stalled: u64,
     trouble: Trouble,
@@ -93,6 +128,7 @@ impl StreamReply {
             to: 0,
             refused: None,
             pace: Pace::default(),
+            looked_ns: 0,
             broken: 0,
             stalled: 0,
             trouble: Trouble::default(),
@@ -156,9 +192,12 @@ impl StreamReply {
             outbox: Outbox::new(framing, OUTBOX_BYTES),
             dirty: false,
             stuck_since_ns: None,
-            took: false,
+            taken_bytes: 0,
+            held: Held::default(),
         });
         (client.turn, client.id, client.stuck_since_ns) = (peer.turn, Some(id), None);
+        // It owes nothing for the one that had the place before.
+        (client.taken_bytes, client.held) = (0, Held::default());
     }
 
     /// Closes a client, and says how many messages it did not get.
@@ -196,7 +235,7 @@ impl StreamReply {
         };
         let waited = client.outbox.waiting_bytes();
         let pushed = client.outbox.push(id, io);
-        client.took |= client.outbox.waiting_bytes() < waited;
+        client.taken_bytes += waited.saturating_sub(client.outbox.waiting_bytes()) as u64;
         match pushed {
             Ok(Pushed::Empty | Pushed::Pending) => {}
             Ok(Pushed::Broken) => self.broken += self.disconnect(at, io),
@@ -253,6 +292,9 @@ impl StreamReply {
             };
         }
         self.to = peer.place;
+        if let Some(Some(client)) = self.clients.get_mut(usize::from(peer.place)) {
+            client.held.now = begun == Err(NoBegin::Full);
+        }
         match begun {
             Ok(()) => Ok(None),
             Err(NoBegin::TooLong) => Ok(Some(Unwritten::TooLong)),
@@ -280,8 +322,14 @@ impl Egress for StreamReply {
     }
 
     fn memory_bytes(&self) -> usize {
-        let client = size_of::<Option<Client>>() + Outbox::bytes(self.framing, OUTBOX_BYTES);
-        size_of::<StreamReply>() + CONNECTIONS_DEFAULT * client
+        // A source that is none of this line lets nobody in.
+        let connections = match &self.of {
+            Of::Shared(shared) => shared.connections_max(),
+            Of::Named(names, name) => names.find(name).map_or(0, |of| of.connections_max()),
+        };
+        let places = CONNECTIONS_MAX * (size_of::<Option<Client>>() + size_of::<u16>());
+        let outboxes = connections * Outbox::bytes(self.framing, OUTBOX_BYTES);
+        size_of::<StreamReply>() + places + outboxes + SharedStream::subscription_bytes()
     }
 
     fn open(&mut self, _io: &mut Driver) -> Result<(), IoError> {
@@ -345,16 +393,21 @@ impl Egress for StreamReply {
 
     fn housekeep(&mut self, now_ns: u64, io: &mut Driver) {
         self.take_handoffs(io);
+        let span_ns = now_ns.saturating_sub(self.looked_ns);
+        self.looked_ns = now_ns;
         for nth in 0..self.dirty.len() {
             let at = self.dirty[nth];
             let Some(client) = self.clients[usize::from(at)].as_mut() else {
                 continue;
             };
-            if core::mem::take(&mut client.took) {
+            let taken_bytes = core::mem::take(&mut client.taken_bytes);
+            client.held.look(now_ns, span_ns, taken_bytes);
+            if taken_bytes > 0 {
                 client.stuck_since_ns = None;
             }
             let since_ns = *client.stuck_since_ns.get_or_insert(now_ns);
-            if now_ns.saturating_sub(since_ns) > STALLED_CLIENT_NS {
+            let stuck = now_ns.saturating_sub(since_ns) > STALLED_CLIENT_NS;
+            if stuck || client.held.spent_ns > STALLED_CLIENT_NS {
                 self.stalled += self.disconnect(at, io);
             }
         }
@@ -396,10 +449,12 @@ impl Egress for StreamReply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapter::{datagrams, shared_tcp, stream_on};
     use crate::base::limits::PAYLOAD_BYTES;
     use crate::base::{Envelope, Flags};
     use crate::frame::{Aligned, Frame};
     use crate::io::{Endpoint, ListenerId, StreamRead, StreamSpec, VirtualNet};
+    use crate::topology::IntoSource;
 
     /// A reply sink, and what stands around it: the driver, its listener, the source's end of the ring.
     struct Rig {
@@ -512,5 +567,108 @@ mod tests {
         assert_eq!(usize::from(why), Unwritten::Stalled.index());
         assert!(count > 0 && !rig.sink.pending());
         assert_eq!(rig.reply(peer, b"more"), Unwritten::Gone.into());
+    }
+
+    #[test]
+    fn its_memory_is_that_of_as_many_connections_as_the_source_lets_in() {
+        let of = |connections: usize| {
+            let shared = shared_tcp("127.0.0.1:0").unwrap();
+            let sink = stream_reply(&shared);
+            let source = stream_on(&shared).connections(connections);
+            let _source = source.decode(datagrams()).into_source().unwrap();
+            sink.memory_bytes()
+        };
+        assert_eq!(of(1_024) - of(64), 960 * OUTBOX_BYTES);
+        // What nobody lets in is counted as if nothing were said.
+        let shared = shared_tcp("127.0.0.1:0").unwrap();
+        assert_eq!(stream_reply(&shared).memory_bytes(), of(64));
+        let names = SharedStreams::default();
+        let named = StreamReply::new(Of::Named(names.clone(), "echo".to_owned()));
+        let none = named.memory_bytes();
+        let spec = StreamSpec::at(Endpoint::Abstract("named".into()));
+        let declared = names.declare("echo", spec).unwrap();
+        declared.lets_in(7);
+        assert_eq!(named.memory_bytes() - none, 7 * OUTBOX_BYTES);
+    }
+
+    /// Floods one client, which reads `bytes` each `every_ns`, for as long as `to_ns`: when it was disconnected.
+    fn flooded(bytes: usize, every_ns: u64, to_ns: u64) -> Option<u64> {
+        let mut rig = rig();
+        let mut source = rig.shared.take_sinks().pop().unwrap();
+        let peer = PeerId { place: 0, turn: 0 };
+        let (client, held) = rig.connect();
+        let handed = rig.io.stream_hand_over(held).unwrap();
+        source.push(Handoff::Opened(peer, handed)).unwrap();
+        let mut buf = vec![0; bytes];
+        for now_ns in (0..to_ns).step_by(HOUSEKEEPING_NS as usize) {
+            loop {
+                match rig.reply(peer, &[7; 64]) {
+                    Delivery::Sent => {}
+                    Delivery::NotNow => break,
+                    other => {
+                        assert_eq!(other, Unwritten::Gone.into());
+                        let (why, count) = rig.sink.lost().unwrap();
+                        assert_eq!(usize::from(why), Unwritten::Stalled.index());
+                        assert!(count > 0 && !rig.sink.pending());
+                        return Some(now_ns);
+                    }
+                }
+            }
+            if now_ns % every_ns == 0 {
+                let _ = rig.io.stream_read(client, &mut buf);
+            }
+            rig.sink.housekeep(now_ns, &mut rig.io);
+        }
+        None
+    }
+
+    #[test]
+    fn one_that_reads_little_by_little_has_its_time_once_and_not_again_with_each_read() {
+        const MS: u64 = 1_000_000;
+        // All of it now and then, some of it often, next to nothing: none gets beyond its second by much.
+        for (bytes, every_ms) in [
+            (1 << 20, 900),
+            (20_000, 700),
+            (20_000, 100),
+            (1, 10),
+            (4_096, 1),
+        ] {
+            let ended_ns = flooded(bytes, every_ms * MS, 10_000 * MS);
+            let ended_ms = ended_ns.expect("it holds the line back for ever") / MS;
+            assert!(
+                (1_000..=1_400).contains(&ended_ms),
+                "{bytes} bytes each {every_ms} ms: {ended_ms} ms"
+            );
+        }
+    }
+
+    #[test]
+    fn one_that_reads_steadily_may_be_flooded_for_ever() {
+        // 20 MB a second: it never empties what waits for it, and is held back by nobody but itself.
+        assert_eq!(flooded(40_000, 2_000_000, 3 * STALLED_CLIENT_NS / 2), None);
+    }
+
+    #[test]
+    fn what_was_held_is_won_back_slowly_and_a_late_look_is_nobodys_doing() {
+        let mut held = Held {
+            now: true,
+            ..Held::default()
+        };
+        held.look(STALLED_CLIENT_NS, STALLED_CLIENT_NS, 0);
+        assert!(held.spent_ns <= CHARGED_NS_MAX, "{held:?}");
+        let mut now_ns = held.looked_ns;
+        while held.spent_ns < STALLED_CLIENT_NS / 2 {
+            now_ns += HOUSEKEEPING_NS;
+            held.look(now_ns, HOUSEKEEPING_NS, 0);
+        }
+        held.now = false;
+        held.look(now_ns + STALLED_CLIENT_NS, HOUSEKEEPING_NS, 0);
+        let won_ns = STALLED_CLIENT_NS / 2 - held.spent_ns;
+        assert!(
+            won_ns.abs_diff(STALLED_CLIENT_NS / STALLED_WON_BACK) <= HOUSEKEEPING_NS,
+            "{held:?}"
+        );
+        held.look(now_ns + 20 * STALLED_CLIENT_NS, HOUSEKEEPING_NS, 0);
+        assert_eq!(held.spent_ns, 0);
     }
 }

@@ -8,7 +8,7 @@
 
 use std::path::PathBuf;
 
-use crate::adapter::{Intake, decodes, rhythm_of, shape};
+use crate::adapter::{Intake, decoder_takes, decodes, rhythm_of, shape};
 use crate::base::limits::{BURST_MESSAGES, MESSAGE_BYTES_MAX};
 use crate::feed::arrivals::RATE_MAX;
 use crate::feed::rhythm::RHYTHM_GAPS_MAX;
@@ -220,6 +220,9 @@ impl MadeUp {
 
 impl Intake for MadeUp {
     fn into_ingress(self, decoder: Box<dyn Decode>) -> Result<Box<dyn Ingress>, Problem> {
+        if let Content::Datagrams { bytes } = self.content {
+            decoder_takes(decoder.as_ref(), bytes, "each datagram has")?;
+        }
         let (maker, buffer_bytes) = self.maker()?;
         let recorded = match self.shape {
             Shape::Recorded { file } => Some((file, self.rate_per_s)),

@@ -15,8 +15,8 @@ use crate::base::limits::BATCH_FRAMES;
 use crate::feed::datagram::{DATAGRAM_BYTES_MAX, Datagram, DatagramPart, Datagrams};
 use crate::frame::{Frame, Input, KindInfo, View};
 use crate::io::{
-    BatchSent, Driver, GroupSend, IoError, IoErrorKind, SendBatch, Sent, SharedSockets, SharedUdp,
-    UdpId, UdpSpec,
+    BatchSent, Driver, GroupSend, IoError, IoErrorKind, OwnAddress, SendBatch, Sent, SharedSockets,
+    SharedUdp, UdpId, UdpSpec,
 };
 use crate::stage::{Delivery, Egress, Leaving};
 use crate::topology::{IntoSink, Params, Problem};
@@ -35,6 +35,9 @@ crate::reasons! {
         NoPeer = "no_peer",
         /// Its fragments do not make a datagram.
         Malformed = "malformed",
+        /// To be sent back, and it says that it came from this very socket: the answer would be
+        /// answered, without end.
+        OwnAddress = "own_address",
     }
 }
 
@@ -78,7 +81,9 @@ impl IntoSink for UdpTo {
     }
 }
 
-/// Sends each datagram back to its peer, from the socket that a source receives by.
+/// Sends each datagram back to its peer, from the socket that a source receives by. The peer is
+/// whom the datagram names, and that may be forged; only one from the socket's own address is
+/// rejected, since its answers would never end.
 ///
 /// ```
 /// use hopline::adapter::{datagrams, shared_udp, udp_on, udp_reply};
@@ -128,6 +133,8 @@ pub struct UdpSink {
     /// To whom the next datagram goes, if the socket is not connected.
     replies: bool,
     socket: Option<UdpId>,
+    /// Whom not to reply to.
+    own: Option<OwnAddress>,
     whole: Box<[u8]>,
     assembly: Assembly,
     /// What leaves at the end of the turn.
@@ -143,6 +150,7 @@ impl UdpSink {
             replies: !matches!(opens, Opens::Alone(_)),
             opens,
             socket: None,
+            own: None,
             whole: Box::default(),
             assembly: Assembly::default(),
             queue: SendBatch::new(0, 0),
@@ -223,8 +231,13 @@ impl UdpSink {
 
     /// Adds a datagram to what leaves at the end of the turn.
     fn queue(&mut self, peer: Option<SocketAddr>, whole: Whole<'_>) -> Delivery {
-        if self.replies && peer.is_none() {
-            return Unsent::NoPeer.into();
+        if self.replies {
+            let Some(peer) = peer else {
+                return Unsent::NoPeer.into();
+            };
+            if self.own.as_mut().is_some_and(|own| own.is(peer)) {
+                return Unsent::OwnAddress.into();
+            }
         }
         let bytes = match whole {
             Whole::Frame(bytes) => bytes,
@@ -270,7 +283,7 @@ impl Egress for UdpSink {
     }
 
     fn open(&mut self, io: &mut Driver) -> Result<(), IoError> {
-        self.socket = Some(match &self.opens {
+        let socket = match &self.opens {
             Opens::Alone(spec) => io.udp_open(spec)?,
             Opens::Shared(shared) => io.udp_join(shared, false)?,
             Opens::Named(sockets, name) => match sockets.find(name) {
@@ -281,7 +294,9 @@ impl Egress for UdpSink {
                     return Err(error.on(&format_args!("\"{name}\"")));
                 }
             },
-        });
+        };
+        self.own = Some(io.udp_own(socket)?);
+        self.socket = Some(socket);
         self.whole = vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice();
         self.queue = SendBatch::new(QUEUE_DATAGRAMS, QUEUE_BYTES);
         Ok(())

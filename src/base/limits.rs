@@ -87,9 +87,17 @@ pub const RECONNECT_NS_MAX: u64 = 1_000_000_000;
 /// longer than any reply is on a line that is not stuck.
 pub const HALF_CLOSED_NS: u64 = 1_000_000_000;
 
-/// How long a client that does not read its replies may hold back a line, in nanoseconds; then it
-/// is disconnected.
+/// How long a client that does not read its replies, or reads them slowly, may hold back a line in
+/// all, in nanoseconds; then it is disconnected.
 pub const STALLED_CLIENT_NS: u64 = 1_000_000_000;
+
+/// How many bytes a second a client has to take to hold a line back for as long as it likes: a full
+/// hop of the default depth is through in 15 ms then, which is what its neighbours wait.
+pub const STEADY_CLIENT_BYTES_PER_S: u64 = 16 << 20;
+
+/// A client that holds nothing back wins back one part in so many of that time: so none can hold
+/// the line for more than a share of it that is one in this and one more.
+pub const STALLED_WON_BACK: u64 = 10;
 
 /// Most nodes of a line. A line of hundreds of stages is two lines.
 pub const NODES_MAX: usize = 64;

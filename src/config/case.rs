@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use crate::base::limits::DEPTH_DEFAULT;
+use crate::feed::datagram::DATAGRAM_BYTES_MAX;
 use crate::overload::WhenFull;
 use crate::stage::Role;
 use crate::topology::draft::{DraftHop, DraftNode, HopPlaces};
@@ -14,8 +15,8 @@ use crate::topology::{Draft, Hop, Params, Part, Problem, Problems, Registry};
 
 use super::document::{Table, parse};
 use super::line::{LineSpec, NodeSpec};
-use super::load::{Load, LoadChange};
-use super::overrides::{Overrides, path};
+use super::load::{Content, Load, LoadChange};
+use super::overrides::{FeedMode, Overrides, path};
 use super::owed::{Owed, Slo};
 use super::shares;
 use super::source_text::SourceText;
@@ -276,6 +277,9 @@ impl Case {
             given.set("timestamps", Value::Text("kernel".to_owned()), None);
         }
         let mut part = registry.make(kind, spec.role, &mut given)?;
+        if spec.role == Role::Source {
+            self.check_load(spec, registry, overrides)?;
+        }
         if spec.role == Role::Source
             && let Some(instead) = overrides.instead(&spec.name, self.load.as_ref())?
         {
@@ -289,6 +293,40 @@ impl Case {
             part,
             place: spec.params.place_of("name").cloned(),
         })
+    }
+
+    /// A load of datagrams that the source's decoder refuses, each of them, is none.
+    fn check_load(
+        &self,
+        spec: &NodeSpec,
+        registry: &Registry,
+        overrides: &Overrides,
+    ) -> Result<(), Problem> {
+        let feed = self.load.as_ref().and_then(|load| load.feed(&spec.name));
+        let fed = overrides.feed == FeedMode::Load
+            && !overrides.inputs.iter().any(|(name, _)| *name == spec.name);
+        let (Some(feed), true) = (feed, fed) else {
+            return Ok(());
+        };
+        let Content::Datagrams { bytes } = feed.content else {
+            return Ok(());
+        };
+        match registry.message_bytes_max(&spec.params) {
+            Some(most) if most < bytes => {
+                let key = ["max_bytes", "decode"]
+                    .into_iter()
+                    .find(|key| spec.params.has(key));
+                let what = format!(
+                    "the load of \"{}\" has datagrams of {bytes} bytes, and its decoder rejects what is longer than {most}",
+                    spec.name
+                );
+                let help = format!(
+                    "write max_bytes = {bytes} here (up to {DATAGRAM_BYTES_MAX}), or at most bytes = {most} in load.toml"
+                );
+                Err(spec.params.problem(key.unwrap_or("decode"), what, help))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Adds a sink that logs what leaves the first stage with a port `log`, behind a hop that loses

@@ -10,8 +10,8 @@ use crate::base::limits::{BURST_MESSAGES, MESSAGE_BYTES_MAX};
 use crate::io::error::{BIND, IoError, IoErrorKind};
 use crate::io::stream_faulty::StreamFaults;
 use crate::io::{
-    BatchSent, Datagram, Driver, FileId, FileMode, Polled, RecvBatch, SendBatch, Sent, SharedUdp,
-    Trains, UdpBuffers, UdpCounts, UdpGranted, UdpId, UdpSpec, Waker,
+    BatchSent, Datagram, Driver, FileId, FileMode, OwnAddress, Polled, RecvBatch, SendBatch, Sent,
+    SharedUdp, Trains, UdpBuffers, UdpCounts, UdpGranted, UdpId, UdpSpec, Waker,
 };
 
 /// The number that a failed read comes back with: an input or output error of the device.
@@ -244,6 +244,10 @@ impl Faulty {
 
     pub(crate) fn udp_local_addr(&self, id: UdpId) -> Result<SocketAddr, IoError> {
         self.inner.udp_local_addr(id)
+    }
+
+    pub(crate) fn udp_own(&self, id: UdpId) -> Result<OwnAddress, IoError> {
+        self.inner.udp_own(id)
     }
 
     pub(crate) fn udp_buffers(&self, id: UdpId) -> Result<UdpBuffers, IoError> {

@@ -24,6 +24,7 @@ mod gzip;
 mod lines;
 mod mmsg;
 mod multicast;
+mod own;
 mod real;
 mod shared;
 mod shared_stream;
@@ -57,6 +58,7 @@ pub use error::{IoError, IoErrorKind};
 pub use faulty::{FaultCounts, FaultPlan, Faulty};
 pub use lines::{Fill, LINE_BUFFER_BYTES_MIN, LineEvent, LineReader};
 pub use multicast::{GroupSend, Interface, InterfaceError, Join};
+pub use own::OwnAddress;
 pub use real::Real;
 pub use shared::{SharedSockets, SharedUdp};
 pub use shared_stream::{Handoff, PeerId, REPLY_SINKS_MAX, SharedStream, SharedStreams};
@@ -385,6 +387,20 @@ impl Driver {
     /// A wrong id.
     pub fn udp_local_addr(&self, id: UdpId) -> Result<SocketAddr, IoError> {
         each!(self, driver => driver.udp_local_addr(id))
+    }
+
+    /// The same, and with it which addresses lead back to this socket.
+    ///
+    /// # Errors
+    /// A wrong id.
+    pub fn udp_own(&self, id: UdpId) -> Result<OwnAddress, IoError> {
+        let local = self.udp_local_addr(id)?;
+        match self {
+            Driver::Real(_) => Ok(OwnAddress::new(local, own::is_of_this_machine)),
+            // All of a network in memory is one machine.
+            Driver::Virtual(_) => Ok(OwnAddress::new(local, |_| true)),
+            Driver::Faulty(faulty) => faulty.udp_own(id),
+        }
     }
 
     /// The buffers that were granted.

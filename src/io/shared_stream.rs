@@ -16,13 +16,18 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::{Arc, OnceLock, PoisonError, Weak};
 
-use crate::base::limits::CONNECTIONS_MAX;
+use crate::base::limits::{CONNECTIONS_DEFAULT, CONNECTIONS_MAX};
 use crate::io::error::{IoError, IoErrorKind};
 use crate::io::{Endpoint, HandedStream, StreamSpec};
-use crate::ring::spsc::{Consumer, Producer, ring};
+use crate::ring::Packed;
+use crate::ring::spsc::{Consumer, Producer, memory_bytes, ring};
 
 /// Most sinks that reply on one source's connections. Each costs a file descriptor a connection.
 pub const REPLY_SINKS_MAX: usize = 4;
+
+/// What a source has told a sink and that has not heard it at most: room for a beginning and an end
+/// of each connection, twice. See `StreamSource::accept`.
+const HANDOFFS_MAX: usize = 4 * CONNECTIONS_MAX;
 
 /// A connection of a source, for the time of that connection.
 ///
@@ -85,6 +90,7 @@ struct Inner {
     spec: StreamSpec,
     sinks: Mutex<Vec<Producer<Handoff>>>,
     at: OnceLock<Endpoint>,
+    connections_max: OnceLock<usize>,
 }
 
 /// A source's connections for the sinks that reply on them. Clones are the same.
@@ -103,7 +109,26 @@ impl SharedStream {
             spec,
             sinks: Mutex::new(Vec::new()),
             at: OnceLock::new(),
+            connections_max: OnceLock::new(),
         }))
+    }
+
+    /// The source lets in that many connections at a time.
+    pub(crate) fn lets_in(&self, connections_max: usize) {
+        // A second source on these connections could not listen there.
+        let _ = self.0.connections_max.set(connections_max);
+    }
+
+    /// How many connections the source lets in at a time; as many as one that does not say it, before
+    /// there is a source.
+    pub(crate) fn connections_max(&self) -> usize {
+        let known = self.0.connections_max.get();
+        known.copied().unwrap_or(CONNECTIONS_DEFAULT)
+    }
+
+    /// Bytes of what a sink is told by.
+    pub(crate) const fn subscription_bytes() -> usize {
+        memory_bytes::<Handoff, Packed>(HANDOFFS_MAX)
     }
 
     /// How the source listens.
@@ -133,9 +158,8 @@ impl SharedStream {
         if sinks.len() >= REPLY_SINKS_MAX {
             return Err(IoError::new(IoErrorKind::TooManyOpen, WHAT));
         }
-        // Room for a beginning and an end of each connection, twice: see `StreamSource::accept`.
         let (tx, rx) =
-            ring(4 * CONNECTIONS_MAX).map_err(|_| IoError::new(IoErrorKind::InvalidInput, WHAT))?;
+            ring(HANDOFFS_MAX).map_err(|_| IoError::new(IoErrorKind::InvalidInput, WHAT))?;
         sinks.push(tx);
         Ok(rx)
     }

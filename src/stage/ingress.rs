@@ -37,6 +37,12 @@ pub trait Decode: Send + 'static {
         false
     }
 
+    /// Longest message that it takes, in bytes, if it refuses longer ones whatever they hold: a source that
+    /// is told of longer ones is then told of a mistake.
+    fn message_bytes_max(&self) -> Option<usize> {
+        None
+    }
+
     /// Decodes one message and emits its frames.
     ///
     /// # Errors

@@ -123,6 +123,12 @@ impl Registry {
         decoder.map(|_| settings)
     }
 
+    /// Longest message that the decoder takes which a source's settings name, if it has such a bound.
+    pub(crate) fn message_bytes_max(&self, params: &Params) -> Option<usize> {
+        let (decoder, _) = params.asked_by(|params| self.decoder_of(params));
+        decoder.ok()?.message_bytes_max()
+    }
+
     /// Adds a kind of sink.
     #[must_use]
     pub fn sink(

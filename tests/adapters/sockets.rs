@@ -6,7 +6,7 @@ use std::time::Duration;
 use hopline::adapter::{
     Binance, Content, blackhole, datagrams, shared_udp, synthetic, udp, udp_on, udp_reply, udp_to,
 };
-use hopline::io::{FaultPlan, Faulty, SharedUdp, UdpSpec, VirtualNet};
+use hopline::io::{Driver, FaultPlan, Faulty, Sent, SharedUdp, UdpSpec, VirtualNet};
 use hopline::topology::{Builder, Hop, Inline, Line, Placement, Running};
 use hopline::wait::Strategy;
 
@@ -150,6 +150,43 @@ fn an_echo_comes_back_from_the_port_that_it_was_sent_to() {
     assert_eq!((source.received, source.ingested), (12, 11));
     assert_eq!(source.rejected["too_long"], 1);
     assert_eq!(report.faults, Vec::<String>::new());
+}
+
+#[test]
+fn a_datagram_that_claims_to_come_from_the_echo_itself_is_rejected_and_not_answered_for_ever() {
+    for bind in ["127.0.0.1:0", "0.0.0.0:0"] {
+        let socket = shared_udp(bind).unwrap();
+        let mut line = Line::builder("echo");
+        line.source("in", udp_on(&socket).decode(datagrams()));
+        line.sink("out", udp_reply(&socket));
+        line.connect("in", "out", Hop::depth(256));
+        let running = on_threads(&mut line);
+        let port = socket.local_addr().unwrap().port();
+        let echo = SocketAddr::from(([127, 0, 0, 1], port));
+        // What a forger does with a raw socket, the socket itself does as well: an empty one, a
+        // short one, and one of several fragments.
+        let mut forger = Driver::real().unwrap();
+        let own = forger.udp_join(&socket, false).unwrap();
+        for len in [0, 4, 1_472] {
+            assert_eq!(
+                forger.udp_send(own, Some(echo), &vec![7; len]),
+                Ok(Sent::Yes)
+            );
+        }
+        let client = client(echo);
+        let mut buf = [0; 16];
+        for _ in 0..200 {
+            client.send(b"after").unwrap();
+            assert_eq!(client.recv(&mut buf).unwrap(), 5);
+        }
+        let report = running.end("duration");
+        assert!(report.ledger.closed, "{:?}", report.ledger.breaches);
+        let source = &report.ledger.sources["in"];
+        assert_eq!((source.received, source.kernel_dropped), (203, 0), "{bind}");
+        let out = report.stages.iter().find(|stage| stage.name == "out");
+        let out = out.unwrap();
+        assert_eq!((out.forwarded, out.rejected["own_address"]), (200, 3));
+    }
 }
 
 #[test]

@@ -16,12 +16,15 @@ use hopline::adapter::{
 use hopline::adapter::{shared_tcp, tcp_from};
 use hopline::feed::Datagram;
 use hopline::frame::View;
-use hopline::io::{Driver, FaultPlan, Faulty, IoError, VirtualNet};
+use hopline::io::{
+    Driver, Endpoint, FaultPlan, Faulty, IoError, StreamId, StreamRead, StreamSpec, StreamWrite,
+    VirtualNet,
+};
 use hopline::stage::{Delivery, Egress, Leaving};
 use hopline::topology::{Builder, Hop, Inline, Line, Report};
 use hopline::wire::Prefix;
 
-use crate::{checked, counts};
+use crate::{checked, counts, framed};
 
 const AT: &str = "127.0.0.1:26410";
 
@@ -243,4 +246,137 @@ fn replies_reach_a_source_that_connected() {
     assert_eq!(answer.forwarded, 200);
     assert_eq!(report.ledger.sources["asked"].connected, 2);
     checked(report);
+}
+
+/// A client that asks without end from a time on, and sips its answers.
+struct Hostile {
+    from_ns: u64,
+    connection: Option<StreamId>,
+    began_ns: Option<u64>,
+    sipped_ns: u64,
+    /// The rest of a question that was written in part.
+    rest: Vec<u8>,
+    ended_after_ns: Arc<Mutex<Option<u64>>>,
+}
+
+/// What it takes at a time, and how often: each sip makes room for a few answers.
+const SIP_BYTES: usize = 20_000;
+const SIP_NS: u64 = 700_000_000;
+
+/// How often the client beside it asks.
+const ASKED: u64 = 2_000;
+
+impl Egress for Hostile {
+    fn open(&mut self, io: &mut Driver) -> Result<(), IoError> {
+        let at = Endpoint::Tcp(AT.parse().unwrap());
+        self.connection = Some(io.stream_connect(&StreamSpec::at(at))?);
+        Ok(())
+    }
+
+    fn on_frame(&mut self, frame: Leaving<'_>, _io: &mut Driver) -> Delivery {
+        match frame.envelope.flags.is_last() {
+            true => Delivery::Sent,
+            false => Delivery::Part,
+        }
+    }
+
+    fn pending(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    fn housekeep(&mut self, now_ns: u64, io: &mut Driver) {
+        let began_ns = *self.began_ns.get_or_insert(now_ns);
+        let since_ns = now_ns - began_ns;
+        let Some(id) = self.connection.filter(|_| since_ns >= self.from_ns) else {
+            return;
+        };
+        if since_ns - self.sipped_ns >= SIP_NS {
+            self.sipped_ns = since_ns;
+            let mut buf = [0; SIP_BYTES];
+            let _ = io.stream_read(id, &mut buf);
+        }
+        loop {
+            if self.rest.is_empty() {
+                self.rest = framed(&[b'z'; 900]);
+            }
+            match io.stream_write(id, &self.rest) {
+                Ok(StreamWrite::Bytes(count)) => drop(self.rest.drain(..count)),
+                Ok(StreamWrite::WouldBlock) => return,
+                Ok(StreamWrite::Broken) | Err(_) => break,
+            }
+        }
+        // Whatever still was on its way is read before the end is seen.
+        let mut buf = [0; SIP_BYTES];
+        while matches!(io.stream_read(id, &mut buf), Ok(StreamRead::Bytes(_))) {}
+        let _ = io.stream_close(id);
+        self.connection = None;
+        *self.ended_after_ns.lock().unwrap() = Some(since_ns - self.from_ns);
+    }
+}
+
+/// An echo that is asked 500 times a second for four seconds, beside a client that floods from a time
+/// on. After how long it was disconnected, and the report.
+fn beside_hostile(from_ns: u64) -> (Option<u64>, Report) {
+    let ended_after_ns = Arc::default();
+    let hostile = Hostile {
+        from_ns,
+        connection: None,
+        began_ns: None,
+        sipped_ns: 0,
+        rest: Vec::new(),
+        ended_after_ns: Arc::clone(&ended_after_ns),
+    };
+    let shared = shared_tcp(AT).unwrap();
+    let mut line = Line::builder("slow");
+    line.source("asked", stream_on(&shared).decode(datagrams()));
+    line.sink("answer", stream_reply(&shared));
+    line.connect("asked", "answer", Hop::depth(1024));
+    let made = synthetic("BTCUSDT", 500.0).content(Content::Datagrams { bytes: 80 });
+    line.source("feed", made.count(ASKED).decode(datagrams()));
+    line.sink("out", tcp_to(AT));
+    line.connect("feed", "out", Hop::depth(64));
+    // Nothing but a place for the client to run at.
+    let idle = synthetic("BTCUSDT", 1e3).content(Content::Datagrams { bytes: 8 });
+    line.source("in", idle.count(1).decode(datagrams()));
+    line.sink("hostile", hostile);
+    line.connect("in", "hostile", Hop::depth(64));
+    let line = line.build().unwrap_or_else(|problems| panic!("{problems}"));
+    let inline = Inline::new(VirtualNet::new().driver().into()).stop_after_ns(5_000_000_000);
+    let (report, _) = line.run_inline(inline, None).unwrap();
+    let ended_after_ns = ended_after_ns.lock().unwrap().take();
+    (ended_after_ns, report)
+}
+
+#[test]
+fn a_client_that_sips_is_disconnected_and_the_others_are_answered() {
+    // From the start; while the other asks; and so late that the line is told to end meanwhile.
+    for from_ns in [0, 1_000_000_000, 4_900_000_000] {
+        let (ended_after_ns, report) = beside_hostile(from_ns);
+        let ended_ms = ended_after_ns.expect("it holds the line back for ever") / 1_000_000;
+        // Its second, and that in which the source keeps what was shut down on one side.
+        assert!(
+            (1_000..2_300).contains(&ended_ms),
+            "{from_ns}: {ended_ms} ms"
+        );
+        let answer = report.stages.iter().find(|stage| stage.name == "answer");
+        let answer = answer.unwrap();
+        let refused = counts(&answer.rejected);
+        let stalled = refused.iter().find(|(why, _)| *why == "stalled");
+        assert!(stalled.is_some_and(|&(_, count)| count > 0), "{refused:?}");
+        let lost: u64 = refused.iter().map(|&(_, count)| count).sum();
+        let source = &report.ledger.sources["asked"];
+        assert_eq!(answer.forwarded + lost, source.ingested);
+        assert!(
+            source.ingested > ASKED && answer.forwarded >= ASKED,
+            "{source:?}"
+        );
+        let out = report.stages.iter().find(|stage| stage.name == "out");
+        assert_eq!(out.unwrap().forwarded, ASKED, "the other was never refused");
+        let drain = report.drain.as_ref().unwrap();
+        assert!(
+            drain.complete && drain.elapsed_ns < drain.deadline_ns,
+            "{drain:?}"
+        );
+        checked(report);
+    }
 }

@@ -12,15 +12,9 @@ pub(super) const CORES_MAX: usize = 16;
 /// nanoseconds.
 const GAP_NS: u64 = 1_000;
 
-/// Watches each core for that long, on a thread of its own, so that the caller is not pinned. The
-/// cores of `pair` are watched at once, as a line of two loops keeps them: what else runs on the
-/// machine then has to take its time from one of them. The others follow one by one.
-pub(super) fn measure(
-    clock: &Clock,
-    cores: &[usize],
-    pair: Option<[usize; 2]>,
-    each_ns: u64,
-) -> Result<Vec<Gaps>, PinError> {
+/// Which cores are watched at once: those of `pair`, as a line of two loops keeps them, since what else
+/// runs on the machine then has to take its time from one of them. The others follow one by one.
+pub(super) fn groups(cores: &[usize], pair: Option<[usize; 2]>) -> Vec<Vec<usize>> {
     let pair = pair.unwrap_or_default();
     let is_apart = |core: &&usize| pair[0] == pair[1] || !pair.contains(core);
     let mut groups: Vec<Vec<usize>> = cores
@@ -32,7 +26,16 @@ pub(super) fn measure(
     if pair[0] != pair[1] {
         groups.push(pair.to_vec());
     }
-    let mut found = Vec::with_capacity(cores.len());
+    groups
+}
+
+/// Watches each core for that long, on a thread of its own, so that the caller is not pinned.
+pub(super) fn measure(
+    clock: &Clock,
+    groups: Vec<Vec<usize>>,
+    each_ns: u64,
+) -> Result<Vec<Gaps>, PinError> {
+    let mut found = Vec::new();
     for group in groups {
         found.extend(watch(clock, &group, each_ns)?);
     }

@@ -4,7 +4,8 @@
 //! clock ─→ gaps ─→ rings (needs two cores) ─→ wake ─→ turns of a loop ─→ wire (needs two cores)
 //! ```
 //!
-//! Everything takes less than a minute. A machine that cannot give two cores gets the rest, and is
+//! Everything takes less than a minute: sections share [`share::LIMIT_NS`], do fewer rounds where those
+//! take longer, and the report says so. A machine that cannot give two cores gets the rest, and is
 //! told what is missing. No signal is caught: Ctrl-C ends it at once, as there is nothing to drain.
 //!
 //! Invariant: measures through the library's public interface and the kit in
@@ -14,6 +15,7 @@ mod clock;
 mod gaps;
 pub mod report;
 mod rings;
+mod share;
 mod turns;
 mod view;
 pub(crate) mod wake;
@@ -31,6 +33,7 @@ use crate::measure::{MeasureError, Plan, Spread, Summary};
 use crate::out;
 use crate::view::text::Paint;
 use report::{FloorReport, Gaps, Machine, SCHEMA, WakeReport};
+use share::{Cuts, Share};
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +48,7 @@ struct Budget {
     wire_trips: u64,
 }
 
-/// Some 25 seconds on two cores; of more cores only the gaps take longer.
+/// Some 20 seconds on two cores that are free; of more cores only the gaps take longer.
 const FULL: Budget = Budget {
     gaps_each: Duration::from_millis(1_000),
     ring_rounds: 41,
@@ -68,6 +71,17 @@ const QUICK: Budget = Budget {
     wire_rounds: 1,
     wire_trips: 200,
 };
+
+/// By when each section is to be done, in percent of all the time: what one leaves, the next ones have.
+const GAPS_BY: u64 = 16;
+const RINGS_BY: u64 = 44;
+const WAKE_BY: u64 = 54;
+const TIMERS_BY: u64 = 62;
+const LOOP_BY: u64 = 72;
+const WIRE_BY: u64 = 100;
+
+/// Shortest time that a core is watched for gaps, in nanoseconds: a few timer ticks of the kernel.
+const GAPS_NS_MIN: u64 = 20_000_000;
 
 /// What went wrong while something was measured.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +107,7 @@ pub(crate) enum Trouble {
 /// Measures and prints. `quick` does less of everything.
 pub(crate) fn run(json: bool, quick: bool) -> Result<Exit, Failure> {
     let budget = if quick { QUICK } else { FULL };
-    let mut report = measure(&Host::read(), budget, quick);
+    let mut report = measure(&Host::read(), budget, quick, share::LIMIT_NS);
     if quick {
         report
             .notes
@@ -120,7 +134,8 @@ pub(crate) fn run(json: bool, quick: bool) -> Result<Exit, Failure> {
 }
 
 /// All sections, one after the other. What fails is named, and the others are measured all the same.
-fn measure(host: &Host, budget: Budget, quick: bool) -> FloorReport {
+/// They share `limit_ns`.
+fn measure(host: &Host, budget: Budget, quick: bool, limit_ns: u64) -> FloorReport {
     let began = Clock::os();
     let began_ns = began.stamp();
     let mut progress = Progress::begin();
@@ -146,6 +161,9 @@ fn measure(host: &Host, budget: Budget, quick: bool) -> FloorReport {
         ..plan
     });
     let step_ns = crate::measure::clock_step_ns(&clock);
+    // All real clocks count on one scale.
+    let share = |by_percent: u64| Share::until(&clock, began_ns + limit_ns / 100 * by_percent);
+    let mut cuts = Cuts::default();
 
     progress.show("clock");
     let mut of_clock = clock::measure(&clock, step_ns);
@@ -153,14 +171,15 @@ fn measure(host: &Host, budget: Budget, quick: bool) -> FloorReport {
 
     progress.show("gaps");
     let each_ns = budget.gaps_each.as_nanos() as u64;
-    let gaps = gaps::measure(
-        &clock,
-        &host.allowed,
-        plan.as_ref().map(|plan| plan.cores),
-        each_ns,
-    )
-    .map_err(|error| tell("gaps", error.into()))
-    .unwrap_or_default();
+    let pair = plan.as_ref().map(|plan| plan.cores);
+    let groups = gaps::groups(&host.allowed, pair);
+    let fits_ns = share(GAPS_BY).left_ns() / groups.len().max(1) as u64;
+    let watched_ns = each_ns.min(fits_ns.max(GAPS_NS_MIN));
+    let ms = |ns| ns / 1_000_000;
+    cuts.tell("gaps", ms(watched_ns), ms(each_ns), "ms a core");
+    let gaps = gaps::measure(&clock, groups, watched_ns)
+        .map_err(|error| tell("gaps", error.into()))
+        .unwrap_or_default();
 
     let (mut rings, mut wake, mut wire) = (None, WakeReport::default(), Vec::new());
     if let Some(plan) = &plan {
@@ -169,29 +188,49 @@ fn measure(host: &Host, budget: Budget, quick: bool) -> FloorReport {
             Ok(skew_ns) => of_clock.skew_ns = Some(skew_ns),
             Err(error) => tell("skew", error.into()),
         }
-        rings = rings::measure(plan, budget.ring_rounds)
-            .map_err(|trouble| tell("rings", trouble))
-            .ok();
+        let rounds = budget.ring_rounds;
+        match rings::measure(plan, rounds, &share(RINGS_BY)) {
+            Ok((measured, done)) => {
+                cuts.tell("rings", done as u64, rounds as u64, "rounds");
+                rings = Some(measured);
+            }
+            Err(trouble) => tell("rings", trouble),
+        }
         progress.show("wake");
-        if let Err(trouble) = wake::between_cores(plan, budget.wakes, &mut wake) {
-            tell("wake", trouble);
+        match wake::between_cores(plan, budget.wakes, &share(WAKE_BY), &mut wake) {
+            Ok(done) => cuts.tell("wake", done, budget.wakes, "wakes"),
+            Err(trouble) => tell("wake", trouble),
         }
     }
     progress.show("timers");
-    if let Err(trouble) = wake::on_one_core(&clock, step_ns, budget.timers, &mut wake) {
-        tell("timers", trouble);
+    let timers = share(TIMERS_BY);
+    match wake::on_one_core(&clock, step_ns, budget.timers, &timers, &mut wake) {
+        Ok(done) => cuts.tell("timers", done, budget.timers, "parks"),
+        Err(trouble) => tell("timers", trouble),
     }
     progress.show("loop");
     // The last core: interrupts tend to be served by the first ones.
     let core = host.allowed.last().copied().unwrap_or(0);
-    let turns = turns::measure(&clock, core, budget.turn_rounds, budget.turns_each)
-        .map_err(|trouble| tell("loop", trouble))
-        .ok();
+    let (rounds, span) = (budget.turn_rounds, budget.turns_each);
+    let mut turns = None;
+    match turns::measure(&clock, core, rounds, span, &share(LOOP_BY)) {
+        Ok((measured, done)) => {
+            cuts.tell("loop", done as u64, rounds as u64, "rounds");
+            turns = Some(measured);
+        }
+        Err(trouble) => tell("loop", trouble),
+    }
     if let Some(plan) = &plan {
         progress.show("wire");
-        for kind in wire::Kind::ALL {
-            match wire::measure(plan, kind, budget.wire_rounds, budget.wire_trips) {
-                Ok(measured) => wire.push(measured),
+        let (rounds, trips) = (budget.wire_rounds, budget.wire_trips);
+        let all = share(WIRE_BY);
+        for (nth, kind) in wire::Kind::ALL.into_iter().enumerate() {
+            let part = all.part((wire::Kind::ALL.len() - nth) as u64);
+            match wire::measure(plan, kind, rounds, trips, &part) {
+                Ok((measured, done)) => {
+                    cuts.tell(kind.name(), done as u64, rounds as u64, "rounds");
+                    wire.push(measured);
+                }
                 Err(trouble) => tell(kind.name(), trouble),
             }
         }
@@ -200,6 +239,8 @@ fn measure(host: &Host, budget: Budget, quick: bool) -> FloorReport {
 
     let floor_p50_spread = rings.as_ref().and_then(floor_spread);
     let noise = noise(&gaps, floor_p50_spread);
+    let mut notes = notes(host, &gaps, floor_p50_spread);
+    notes.extend(cuts.note());
     FloorReport {
         schema: SCHEMA,
         machine: machine(host, plan.as_ref()),
@@ -208,7 +249,7 @@ fn measure(host: &Host, budget: Budget, quick: bool) -> FloorReport {
         floor_p50_spread,
         rings: rings.as_ref().map(Summary::rows).unwrap_or_default(),
         clock: of_clock,
-        notes: notes(host, &gaps, floor_p50_spread),
+        notes,
         gaps,
         wake,
         turns,
@@ -349,6 +390,53 @@ mod tests {
         ] {
             assert_eq!(noise(&lost, floor), word, "{lost:?} {floor:?}");
         }
+    }
+
+    #[test]
+    fn without_time_each_section_does_the_least_and_says_so() {
+        let host = Host::read();
+        let most = Budget {
+            ring_rounds: 10_000,
+            wakes: 1_000_000,
+            timers: 100_000,
+            turn_rounds: 10_000,
+            wire_rounds: 10_000,
+            wire_trips: 100_000_000,
+            gaps_each: Duration::from_secs(3_600),
+            ..QUICK
+        };
+        // An end at all is the test: whole, sections would take hours.
+        let report = measure(&host, most, true, 0);
+        assert!(report.turns.is_some() && !report.gaps.is_empty());
+        let cut = report
+            .notes
+            .iter()
+            .find(|note| note.starts_with("cut short"));
+        let cut = cut.expect("it is said");
+        let mut sections = vec![
+            "gaps (20 of 3600000 ms a core)",
+            "timers (20 of 100000 parks)",
+            "loop (3 of 10000 rounds)",
+        ];
+        if report.machine.measured.is_some() {
+            assert!(report.floor.is_some() && report.wire.len() == wire::Kind::ALL.len());
+            sections.extend([
+                "rings (3 of 10000 rounds)",
+                "wake (20 of 1000000 wakes)",
+                "udp (3 of 10000 rounds)",
+                "unix_datagram (3 of 10000 rounds)",
+            ]);
+        }
+        for section in sections {
+            assert!(cut.contains(section), "{section}: {cut}");
+        }
+    }
+
+    #[test]
+    fn sections_share_all_of_the_time_and_all_of_it_is_under_a_minute() {
+        let by = [GAPS_BY, RINGS_BY, WAKE_BY, TIMERS_BY, LOOP_BY, WIRE_BY];
+        assert!(by.is_sorted_by(|a, b| a < b) && WIRE_BY == 100);
+        assert!(share::LIMIT_NS < 60_000_000_000);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use hopline::wait::{Rung, Strategy};
 use super::Trouble;
 use super::clock::cost;
 use super::report::LoopReport;
+use super::share::Share;
 use crate::measure::Spread;
 
 /// Slots of each hop.
@@ -135,15 +136,20 @@ fn run(core: usize, silent: bool, span: Duration) -> Result<Report, Trouble> {
     Ok(line.build()?.run_until(Stop::after(span))?)
 }
 
-/// `rounds` lines of each kind one after the other, for `span` each.
+/// `rounds` lines of each kind one after the other, or as many as fit, for `span` each; and how many
+/// those were.
 pub(super) fn measure(
     clock: &Clock,
     core: usize,
     rounds: usize,
     span: Duration,
-) -> Result<LoopReport, Trouble> {
+    share: &Share<'_>,
+) -> Result<(LoopReport, usize), Trouble> {
     let (mut empty, mut frame, mut bare) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..rounds {
+    for round in 0..rounds {
+        if !share.has_room(round) {
+            break;
+        }
         let silent = run(core, true, span)?;
         empty.push(per(&silent, silent.placement[0].turns));
         let busy = run(core, false, span)?;
@@ -151,11 +157,12 @@ pub(super) fn measure(
         frame.push(per(&busy, busy.hops[last].delivered));
         bare.push(bare_turn(clock));
     }
-    Ok(LoopReport {
+    let measured = LoopReport {
         empty_turn_ns: Spread::of(&empty),
         frame_turn_ns: Spread::of(&frame),
         bare_turn_ns: Spread::of(&bare),
-    })
+    };
+    Ok((measured, bare.len()))
 }
 
 fn per(report: &Report, times: u64) -> f64 {

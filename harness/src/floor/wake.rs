@@ -15,6 +15,7 @@ use hopline::wait::{Alarm, announce};
 use super::Trouble;
 use super::clock::cost;
 use super::report::{Timer, WakeReport};
+use super::share::Share;
 use crate::measure::{Plan, Spans};
 
 /// From the announcement until the sleeper is taken to be asleep: a sleep takes some microseconds
@@ -26,6 +27,9 @@ const SLEEP_NS: u64 = 50_000_000;
 
 /// Sleeps after which nobody will come any more.
 const SLEEPS_MAX: u32 = 20;
+
+/// Fewest wakes, and fewest ends of a park, of which percentiles are taken.
+const TIMES_MIN: u64 = 20;
 
 /// The parks whose ends are measured: below a millisecond, and above.
 const TIMERS_NS: [u64; 3] = [50_000, 250_000, 2_000_000];
@@ -76,8 +80,13 @@ impl Way for Bare {
     }
 }
 
-/// Sleeping and waking between the plan's cores, `times` of each.
-pub(super) fn between_cores(plan: &Plan, times: u64, to: &mut WakeReport) -> Result<(), Trouble> {
+/// Sleeping and waking between the plan's cores, `times` of each or as many as fit: how many those were.
+pub(super) fn between_cores(
+    plan: &Plan,
+    times: u64,
+    share: &Share<'_>,
+    to: &mut WakeReport,
+) -> Result<u64, Trouble> {
     let driver = Driver::real()?;
     let (sleeper, alarm) = announce::pair();
     let waker = driver.waker();
@@ -87,13 +96,15 @@ pub(super) fn between_cores(plan: &Plan, times: u64, to: &mut WakeReport) -> Res
         clock_step_ns: plan.clock_step_ns,
     };
     let all = |spans: &Spans| Some(spans.percentiles(1.0));
-    let (park, cost) = wakes(pair, times, Parked { driver, sleeper }, |_| {
-        ring(&alarm, &waker);
-    })?;
+    let until_ns = share.part(2).until_ns;
+    let way = Parked { driver, sleeper };
+    let (park, cost) = wakes(pair, (times, until_ns), way, |_| ring(&alarm, &waker))?;
     (to.park, to.waker) = (all(&park), all(&cost));
-    let (park, cost) = bare(pair, times)?;
+    let done = park.count();
+    let until_ns = share.part(1).until_ns;
+    let (park, cost) = wakes(pair, (times, until_ns), Bare, Thread::unpark)?;
     (to.bare_park, to.bare_waker) = (all(&park), all(&cost));
-    Ok(())
+    Ok(done.min(park.count()))
 }
 
 /// Where somebody is woken, and by what clock.
@@ -107,7 +118,7 @@ pub(crate) struct Pair<'a> {
 
 /// From the wake until a thread runs that slept in a futex, and what the wake took.
 pub(crate) fn bare(pair: Pair<'_>, times: u64) -> Result<(Spans, Spans), Trouble> {
-    wakes(pair, times, Bare, Thread::unpark)
+    wakes(pair, (times, u64::MAX), Bare, Thread::unpark)
 }
 
 fn ring(alarm: &Alarm, waker: &Waker) {
@@ -117,10 +128,11 @@ fn ring(alarm: &Alarm, waker: &Waker) {
     }
 }
 
-/// From the wake until the sleeper runs, and what the wake took.
+/// From the wake until the sleeper runs, and what the wake took: so many times, or fewer from that
+/// time on.
 fn wakes(
     pair: Pair<'_>,
-    times: u64,
+    (times, until_ns): (u64, u64),
     mut way: impl Way,
     wake: impl Fn(&Thread) + Send,
 ) -> Result<(Spans, Spans), Trouble> {
@@ -136,6 +148,9 @@ fn wakes(
                     .as_ref()
                     .map_err(|error| Trouble::from(error.clone()))?;
                 for nth in 1..=times {
+                    if nth > TIMES_MIN && clock.stamp() >= until_ns {
+                        break;
+                    }
                     // Release pairs with Acquire in the waker: it sees the turn that it answers.
                     theirs.turn.store(2 * nth, Ordering::Release);
                     // Acquire pairs with Release in the waker: the time of the wake is there.
@@ -201,20 +216,27 @@ fn wakes(
 }
 
 /// What needs no second core: how late sleeps end by themselves, and what an awake consumer costs.
+/// How often each park was measured at least.
 pub(super) fn on_one_core(
     clock: &Clock,
     step_ns: u64,
     times: u64,
+    share: &Share<'_>,
     to: &mut WakeReport,
-) -> Result<(), Trouble> {
+) -> Result<u64, Trouble> {
     let mut driver = Driver::real()?;
     let (_awake, alarm) = announce::pair();
     let waker = driver.waker();
     to.awake_ns = cost(clock, || ring(&alarm, &waker));
-    for asked_ns in TIMERS_NS {
+    let mut done = times;
+    for (nth, asked_ns) in TIMERS_NS.into_iter().enumerate() {
+        let until_ns = share.part((TIMERS_NS.len() - nth) as u64).until_ns;
         let mut late = Spans::new(step_ns);
         let mut bare_late = Spans::new(step_ns);
-        for _ in 0..times {
+        for nth in 0..times {
+            if nth >= TIMES_MIN && clock.stamp() >= until_ns {
+                break;
+            }
             late.record(beyond(clock, asked_ns, || {
                 driver.poll(0, Some(asked_ns)).map(drop)
             })?);
@@ -228,8 +250,9 @@ pub(super) fn on_one_core(
             late: late.percentiles(1.0),
             bare_late: bare_late.percentiles(1.0),
         });
+        done = done.min(late.count());
     }
-    Ok(())
+    Ok(done)
 }
 
 #[allow(

@@ -23,6 +23,7 @@ use hopline::wire::{Framing, Prefix};
 
 use super::Trouble;
 use super::report::Wire;
+use super::share::{ROUNDS_MIN, Share};
 use crate::measure::{MeasureError, Percentiles, Plan, Spans, median, ratios};
 
 /// Bytes of a message's payload.
@@ -39,6 +40,12 @@ const DEPTH: usize = 1024;
 
 /// Longest wait for an answer: loopback loses nothing, so it only ends what hangs.
 const ANSWER_NS: u64 = 2_000_000_000;
+
+/// Fewest trips of a round: of fewer a p99 would be one of two.
+const TRIPS_MIN: u64 = 200;
+
+/// Fewest trips before those.
+const WARM_UP_MIN: u64 = 100;
 
 /// A kind of socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,17 +91,29 @@ impl Kind {
     }
 }
 
-/// Round trips over one kind of socket, `trips` in each of `rounds`.
-pub(super) fn measure(plan: &Plan, kind: Kind, rounds: usize, trips: u64) -> Result<Wire, Trouble> {
+/// Round trips over one kind of socket, `trips` in each of `rounds`, or as many of both as fit; and how
+/// many rounds those were.
+pub(super) fn measure(
+    plan: &Plan,
+    kind: Kind,
+    rounds: usize,
+    trips: u64,
+    share: &Share<'_>,
+) -> Result<(Wire, usize), Trouble> {
     let mut raw = Vec::with_capacity(rounds);
     let mut line = Vec::with_capacity(rounds);
+    // Both ends of the fewest rounds fit, whatever a trip takes.
+    let each_ns = share.left_ns() / (2 * ROUNDS_MIN as u64);
     for round in 0..rounds {
+        if !share.has_room(round) {
+            break;
+        }
         // The one that goes second finds the host as the first has left it.
         for turn in 0..2 {
             if (round + turn) % 2 == 0 {
-                raw.push(over_raw(plan, kind, round, trips)?);
+                raw.push(over_raw(plan, kind, round, (trips, each_ns))?);
             } else {
-                line.push(over_line(plan, kind, round, trips)?);
+                line.push(over_line(plan, kind, round, (trips, each_ns))?);
             }
         }
     }
@@ -107,14 +126,15 @@ pub(super) fn measure(plan: &Plan, kind: Kind, rounds: usize, trips: u64) -> Res
         p99: median(&of(runs, |one| one.p99)),
     };
     let ratio = |which| median(&ratios(&of(&line, which), &of(&raw, which)));
-    Ok(Wire {
+    let measured = Wire {
         name: kind.name(),
         payload_bytes: BYTES,
         raw: middle(&raw),
         line: middle(&line),
         ratio: ratio(|one| one.p50),
         ratio_p99: ratio(|one| one.p99),
-    })
+    };
+    Ok((measured, raw.len()))
 }
 
 /// A socket that does not block and has one peer.
@@ -212,7 +232,12 @@ fn bare_pair(kind: Kind, round: usize) -> io::Result<(Socket, Socket)> {
 }
 
 /// A loop that answers with the same bytes, by two system calls a message.
-fn over_raw(plan: &Plan, kind: Kind, round: usize, trips: u64) -> Result<Percentiles, Trouble> {
+fn over_raw(
+    plan: &Plan,
+    kind: Kind,
+    round: usize,
+    trips: (u64, u64),
+) -> Result<Percentiles, Trouble> {
     let (client, mut server) = bare_pair(kind, round)?;
     let over = Arc::new(AtomicBool::new(false));
     let theirs = over.clone();
@@ -261,7 +286,12 @@ fn answer(server: &mut Socket, mut bytes: &[u8], over: &AtomicBool) -> Result<()
 }
 
 /// A line of a source, a stage and a sink, fused on one loop.
-fn over_line(plan: &Plan, kind: Kind, round: usize, trips: u64) -> Result<Percentiles, Trouble> {
+fn over_line(
+    plan: &Plan,
+    kind: Kind,
+    round: usize,
+    trips: (u64, u64),
+) -> Result<Percentiles, Trouble> {
     let refused = |problem: Problem| Trouble::Line(problem.into());
     let mut line = Line::builder("echo");
     line.stage("forward", Forward::<Datagrams>::new);
@@ -334,19 +364,33 @@ fn start(core: usize, mut line: Builder) -> Result<Running, Trouble> {
     Ok(line.build()?.start()?)
 }
 
-/// The client: one message at a time, each answer checked.
-fn ask(plan: &Plan, kind: Kind, mut socket: Socket, trips: u64) -> Result<Percentiles, Trouble> {
+/// The client: one message at a time, each answer checked. So many, or fewer after that time.
+fn ask(
+    plan: &Plan,
+    kind: Kind,
+    mut socket: Socket,
+    (trips, most_ns): (u64, u64),
+) -> Result<Percentiles, Trouble> {
     let client = move || {
         pin(plan.cores[0], Pin::Require).map_err(MeasureError::from)?;
         let clock = &plan.clock;
-        let warm_up = (trips / 10).max(100);
+        let mut warm_up = (trips / 10).max(WARM_UP_MIN);
         let mut spans = Spans::new(plan.clock_step_ns);
         let mut message = [0_u8; LENGTH_BYTES + BYTES];
         let message = &mut message[..kind.message_bytes()];
         let mut answer = [0_u8; BUFFER_BYTES];
-        for number in 0..warm_up + trips {
+        let since_ns = clock.stamp();
+        let mut number = 0;
+        while number < warm_up + trips {
             kind.write_message(number, message);
             let begin_ns = clock.stamp();
+            let took_ns = begin_ns - since_ns;
+            if took_ns >= most_ns / 10 && number >= WARM_UP_MIN {
+                warm_up = warm_up.min(number);
+            }
+            if took_ns >= most_ns && number >= warm_up + TRIPS_MIN {
+                break;
+            }
             // One message fits into any socket's buffer, whole.
             let sent = socket.send(message)?;
             let mut got = 0;
@@ -369,6 +413,7 @@ fn ask(plan: &Plan, kind: Kind, mut socket: Socket, trips: u64) -> Result<Percen
             if number >= warm_up {
                 spans.record(end_ns.saturating_sub(begin_ns));
             }
+            number += 1;
         }
         Ok(spans.percentiles(1.0))
     };
@@ -382,6 +427,8 @@ fn ask(plan: &Plan, kind: Kind, mut socket: Socket, trips: u64) -> Result<Percen
 
 #[cfg(test)]
 mod tests {
+    use hopline::clock::Clock;
+
     use super::*;
 
     /// Small, and without a look at the times. `None` where two threads cannot run at once.
@@ -393,7 +440,10 @@ mod tests {
     fn every_kind_is_answered_by_the_bare_loop_and_by_the_line() {
         let Some(plan) = plan() else { return };
         for kind in Kind::ALL {
-            let wire = measure(&plan, kind, 2, 50).unwrap();
+            let clock = Clock::os();
+            let share = Share::until(&clock, u64::MAX);
+            let (wire, rounds) = measure(&plan, kind, 2, 50, &share).unwrap();
+            assert_eq!(rounds, 2);
             assert_eq!((wire.name, wire.payload_bytes), (kind.name(), BYTES));
             assert!(wire.raw.p50 > 0.0 && wire.line.p50 > 0.0, "{wire:?}");
             assert!(wire.ratio > 0.0 && wire.ratio_p99 > 0.0, "{wire:?}");
@@ -419,7 +469,7 @@ mod tests {
                     }
                 }
             });
-            ask(&plan, Kind::Unix, client, 1).unwrap_err()
+            ask(&plan, Kind::Unix, client, (1, ANSWER_NS)).unwrap_err()
         });
         assert!(
             matches!(wrong, Trouble::Measure(MeasureError::Corrupt { .. })),
@@ -427,6 +477,6 @@ mod tests {
         );
         let (client, server) = bare_pair(Kind::Unix, 1_001).unwrap();
         drop(server);
-        assert!(ask(&plan, Kind::Unix, client, 1).is_err());
+        assert!(ask(&plan, Kind::Unix, client, (1, ANSWER_NS)).is_err());
     }
 }

@@ -29,6 +29,7 @@
 //!
 //! Invariant: between the first and the last stamp of a loop nothing allocates, prints or locks.
 
+mod clock_step;
 mod floor;
 mod link;
 mod loops;
@@ -42,6 +43,7 @@ pub mod typed;
 use hopline::clock::Clock;
 use hopline::host::{Host, PinError, usable_threads};
 
+pub(crate) use clock_step::clock_step_ns;
 pub use floor::{Floor, Null, Walk};
 pub use link::{Link, Rx, Tx, fill, fill_bytes, sum, sum_bytes};
 pub use loops::{clock_skew_ns, open_loop, ping_pong, stream};
@@ -49,7 +51,7 @@ pub use rings::{
     Answers, ApartLink, BlobLink, BlobTx, BulkLink, FanInLink, HopLink, LinedLink, MpscLink,
     MulticastLink, PackedLink,
 };
-pub use rounds::{Candidate, Role, Runs, interleave};
+pub use rounds::{Candidate, Role, Runs, interleave, interleave_while};
 pub use spans::{Percentiles, Spans};
 pub use spread::{Spread, median, ratios, signs};
 pub use summary::{Measured, Row, Summary, stream_table};
@@ -183,21 +185,6 @@ fn two_cores(host: &Host) -> Result<[usize; 2], MeasureError> {
     };
     let second = host.allowed.iter().copied().find(|core| apart(core));
     Ok([first, second.unwrap_or(last)])
-}
-
-/// The smallest difference above zero between two stamps.
-pub(crate) fn clock_step_ns(clock: &Clock) -> u64 {
-    let mut last_ns = clock.stamp_after();
-    let mut step_ns = u64::MAX;
-    for _ in 0..4_096 {
-        let now_ns = clock.stamp_after();
-        if now_ns > last_ns {
-            step_ns = step_ns.min(now_ns - last_ns);
-        }
-        last_ns = now_ns;
-    }
-    // A clock that did not move at all has no step to spread equal spans over.
-    if step_ns == u64::MAX { 1 } else { step_ns }
 }
 
 #[cfg(test)]

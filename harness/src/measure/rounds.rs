@@ -90,6 +90,19 @@ pub fn interleave<S>(
     rounds: usize,
     candidates: Vec<Candidate<'_, S>>,
 ) -> Result<Vec<Runs<S>>, MeasureError> {
+    interleave_while(rounds, candidates, |_| true)
+}
+
+/// The same in fewer rounds, if `goes_on` says so: it is asked before each but the first, with how
+/// many were done.
+///
+/// # Errors
+/// As [`interleave`].
+pub fn interleave_while<S>(
+    rounds: usize,
+    candidates: Vec<Candidate<'_, S>>,
+    mut goes_on: impl FnMut(usize) -> bool,
+) -> Result<Vec<Runs<S>>, MeasureError> {
     let count = candidates.len();
     if count == 0 || rounds == 0 {
         return Err(MeasureError::Nothing);
@@ -106,6 +119,9 @@ pub fn interleave<S>(
         });
     }
     for round in 0..rounds {
+        if round > 0 && !goes_on(round) {
+            break;
+        }
         for turn in 0..count {
             let at = (round + turn) % count;
             runs[at].rounds.push((measures[at])(round)?);
@@ -134,6 +150,17 @@ mod tests {
         assert_eq!(order.borrow().join(" "), "a0 b0 b1 a1 a2 b2");
         assert!(runs.iter().all(|run| run.rounds == [0, 1, 2]));
         assert_eq!(runs[1].series(|&round| round as f64), [0.0, 1.0, 2.0]);
+    }
+
+    #[test]
+    fn rounds_end_early_and_whole() {
+        let candidate = || Candidate::new("x", 8, Role::Ours, Ok);
+        let of = |rounds| {
+            let runs = interleave_while(5, vec![candidate(), candidate()], |done| done < rounds);
+            let runs = runs.unwrap();
+            [runs[0].rounds.len(), runs[1].rounds.len()]
+        };
+        assert_eq!([of(0), of(3), of(9)], [[1; 2], [3; 2], [5; 2]]);
     }
 
     #[test]

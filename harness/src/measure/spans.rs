@@ -64,22 +64,29 @@ impl Spans {
         self.histogram.max()
     }
 
-    /// The span at `quantile` (0..1), 0 if there is none.
+    /// The span at `quantile` (0..1), 0 if there is none. Never falls as `quantile` rises.
     ///
     /// Equal spans are spread over the step of the clock that made them equal: where the counter
-    /// moves by 10 ns, half of all spans at 130 means a median of 130, three quarters of them one below it.
+    /// moves by 10 ns, half of all spans at 130 means a median of 130, three quarters of them one below
+    /// it. Where others are nearer than a step, each side ends half way to its neighbour.
     #[must_use]
     pub fn quantile(&self, quantile: f64) -> f64 {
         let target = quantile * self.count() as f64;
         let mut through = 0.0;
         let mut before = None;
-        for bucket in self.histogram.iter_recorded() {
+        let mut buckets = self.histogram.iter_recorded().peekable();
+        while let Some(bucket) = buckets.next() {
             let here = bucket.count_since_last_iteration() as f64;
             let value = bucket.value_iterated_to();
             if through + here >= target {
-                let apart = before.map_or(u64::MAX, |before| value - before);
-                let step = apart.min(self.clock_step_ns) as f64;
-                return value as f64 + step * ((target - through) / here - 0.5);
+                let half = |apart: Option<u64>| {
+                    apart.map_or(self.clock_step_ns, |apart| apart.min(self.clock_step_ns)) as f64
+                        / 2.0
+                };
+                let below = half(before.map(|before| value - before));
+                let next = buckets.peek().map(|next| next.value_iterated_to());
+                let above = half(next.map(|next| next - value));
+                return value as f64 - below + (below + above) * ((target - through) / here);
             }
             through += here;
             before = Some(value);
@@ -100,6 +107,8 @@ impl Spans {
 
 #[cfg(test)]
 mod tests {
+    use hopline::base::Prng;
+
     use super::*;
 
     fn spans(step: u64, values: &[(u64, usize)]) -> Spans {
@@ -129,6 +138,35 @@ mod tests {
         let far = spans(10, &[(120, 50), (500, 50)]);
         assert!((far.quantile(1.0) - 505.0).abs() < 1e-9);
         assert!(spans(10, &[]).quantile(0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_percentile_is_never_below_a_lower_one_where_spans_are_nearer_than_a_step() {
+        let near = spans(10, &[(100, 90), (101, 10)]);
+        let (p90, p99) = (near.quantile(0.90), near.quantile(0.99));
+        assert!((p90 - 100.5).abs() < 1e-9, "{p90}");
+        assert!(p99 > p90 && p99 <= 106.0, "{p99}");
+    }
+
+    #[test]
+    fn quantiles_rise_and_stay_within_a_step_of_what_was_recorded() {
+        let mut prng = Prng::new(17);
+        for _ in 0..300 {
+            let step = 1 + prng.below(40);
+            let mut one = || (1 + prng.below(5_000) / 10, 1 + prng.below(50) as usize);
+            let values: Vec<_> = (0..20).map(|_| one()).collect();
+            let spans = spans(step, &values);
+            let mut last = f64::MIN;
+            for nth in 0..=500 {
+                let at = spans.quantile(f64::from(nth) / 500.0);
+                assert!(at >= last, "{step} {values:?}: {at} after {last}");
+                last = at;
+                let near = |&(value, _): &(u64, usize)| {
+                    (at - value as f64).abs() <= step as f64 / 2.0 + 1e-9
+                };
+                assert!(values.iter().any(near), "{step} {values:?}: {at}");
+            }
+        }
     }
 
     #[test]
