@@ -23,7 +23,7 @@
 //!     while let Err(refused) = producer.push(value) {
 //!         match refused {
 //!             PushError::Full(back) => value = back, // yours again, to try later or to give up
-//!             PushError::Closed(_, cause) => panic!("the reader is gone: {}", cause.name()),
+//!             PushError::Closed(_, cause) => panic!("the reader is gone: {cause:?}"),
 //!         }
 //!         thread::yield_now();
 //!     }
