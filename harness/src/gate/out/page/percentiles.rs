@@ -12,7 +12,7 @@ use super::{badge, left_out, limit, span};
 use crate::gate::model::{GateReport, Quantiles, Verdict};
 use crate::gate::out::histogram::{spans, sums};
 use crate::gate::out::phrase::{
-    by_hop, escape, hop, kept, quantile, share_below, span_of, standing,
+    by_hop, escape, hop, is_shown_only, kept, quantile, share_below, span_of, standing,
 };
 
 /// Most plots on a page.
@@ -133,11 +133,11 @@ fn figure(report: &GateReport, name: &str, of: &str) -> Option<String> {
             )
         })
         .collect();
-    let worst = judged
-        .iter()
-        .map(|verdict| standing(verdict))
-        .max()
-        .unwrap_or_default();
+    // What is shown only says something of a span of which nothing else is judged.
+    let counted = judged.iter().filter(|verdict| !is_shown_only(verdict));
+    let worst = counted.map(|verdict| standing(verdict)).max();
+    let shown = judged.iter().map(|verdict| standing(verdict)).max();
+    let worst = worst.or(shown).unwrap_or_default();
     let mut out = format!(
         "<figure>\n<figcaption><span>{}</span>{}</figcaption>\n",
         escape(title),

@@ -47,6 +47,10 @@ pub(super) fn table(report: &GateReport) -> String {
         .verdicts
         .iter()
         .any(|verdict| verdict.change.is_some());
+    let has_budget = report
+        .verdicts
+        .iter()
+        .any(|verdict| verdict.budget_ns.is_some());
     let figures = report.verdicts.iter().flat_map(|verdict| {
         [
             verdict.raw_ns,
@@ -72,7 +76,12 @@ pub(super) fn table(report: &GateReport) -> String {
         ("Slowed", "n"),
         ("Over budget", "n"),
     ];
+    let of_budgets = |title: &str| !has_budget && title.to_lowercase().contains("budget");
     for (title, side) in titles {
+        // Beside a base nothing need have one: room for the others.
+        if of_budgets(title) {
+            continue;
+        }
         out += &format!("<th role=\"columnheader\" scope=\"col\" class=\"{side}\">{title}</th>");
     }
     if has_base {
@@ -93,7 +102,7 @@ pub(super) fn table(report: &GateReport) -> String {
             is_open = true;
             last = &verdict.hop;
         }
-        out += &row(verdict, scale, has_base);
+        out += &row(verdict, scale, has_base, has_budget);
     }
     out += if is_open {
         "</tbody>\n</table>\n</div>\n"
@@ -110,7 +119,7 @@ const LEGEND: &str = "<p class=\"legend\"><span><i class=\"key clean\"></i>clean
 would have had</span> \
 <span><i class=\"key budget\"></i>budget</span></p>\n";
 
-fn row(verdict: &Verdict, scale: LogScale, has_base: bool) -> String {
+fn row(verdict: &Verdict, scale: LogScale, has_base: bool, has_budget: bool) -> String {
     let some = |has: bool, ns: u64| if has { span(ns) } else { "–".to_owned() };
     let has_clean = verdict.n_clean > 0;
     let bounds = if has_clean {
@@ -140,11 +149,13 @@ fn row(verdict: &Verdict, scale: LogScale, has_base: bool) -> String {
     };
     cell("Span", "what", &escape(span_of(&verdict.of)));
     cell("Quantile", "what", &escape(&quantile(&verdict.quantile)));
-    cell(
-        "Budget",
-        "n",
-        &verdict.budget_ns.map_or_else(|| "–".to_owned(), limit),
-    );
+    if has_budget {
+        cell(
+            "Budget",
+            "n",
+            &verdict.budget_ns.map_or_else(|| "–".to_owned(), limit),
+        );
+    }
     cell("Raw", "n dim", &some(verdict.n > 0, verdict.raw_ns));
     cell("Clean", "n strong", &some(has_clean, verdict.clean_ns));
     cell("Bounds", "n dim wide", &bounds);
@@ -155,7 +166,9 @@ fn row(verdict: &Verdict, scale: LogScale, has_base: bool) -> String {
     );
     cell("Kept", "n", &escape(&kept(verdict)));
     cell("Slowed", "n dim", &escape(&slowed(verdict)));
-    cell("Over budget", "n dim wide", &over);
+    if has_budget {
+        cell("Over budget", "n dim wide", &over);
+    }
     if has_base {
         let text = verdict.change.map_or_else(
             || "–".to_owned(),
