@@ -163,7 +163,7 @@ fn its_own_spin_is_not_blamed_on_the_host(dedicated: bool) {
     let is_own = |frame: &&&WorstFrame| {
         let others = ["page_fault", "blocked_in_handler", "held_back"];
         assert!(!others.contains(&&*frame.cause), "{frame:?}");
-        ["service", "interrupt_or_own"].contains(&&*frame.cause)
+        ["service", "slow_core", "interrupt_or_own"].contains(&&*frame.cause)
     };
     let mut calm = Vec::new();
     for _ in 0..TRIES {

@@ -87,7 +87,7 @@ pub fn analyse(report: &Report, evidence: &Evidence, given: &Given) -> RunAnalys
         .unwrap_or_else(|| exposure(evidence, &gaps, from_ns));
     let host = Host::new(evidence, &gaps, exposure_ns, from_ns, given.usual_work_ns);
     let floors = Floors::new(evidence, &gaps, from_ns, until_ns);
-    let causes = Causes::new(evidence, &gaps);
+    let causes = Causes::new(evidence, &gaps).knowing(&host.slowed);
     let paths = Paths::new(report, evidence);
     let sheds_clean = sheds_clean(report, evidence, &host, from_ns);
     let mut spans = Vec::new();

@@ -13,6 +13,7 @@
 //! | service | half of it is a gap on the consumer's loop: a sink had the frame queued | `host_gap` |
 //! | service | its sink had no room outside meanwhile | `held_back{outside}` |
 //! | service | more than twice the usual and a microsecond, and no witness explains it | `interrupt_or_own` |
+//! | service | else, and the consumer's core ran slowly | `slow_core` |
 //! | service | else | `service` |
 //!
 //! Interrupts inside a handler cannot be told from its own work: `interrupt_or_own`. A frame that waited because the handler of
@@ -23,6 +24,7 @@
 
 use std::collections::BTreeMap;
 
+use hopline::budget::pace::Slowed;
 use hopline::budget::taint::{Gaps, Interval, Thresholds, is_own};
 use hopline::budget::{Evidence, LongSegment, Passage, Segment};
 
@@ -79,6 +81,8 @@ pub(super) struct Causes<'a> {
     /// The longest of them: how far back one that still matters can have begun.
     longest_ns: u64,
     hops: Vec<Hop<'a>>,
+    /// When which loop's core ran slowly, where that is known.
+    slowed: &'a [Slowed],
 }
 
 /// What is known of a hop.
@@ -138,7 +142,13 @@ impl<'a> Causes<'a> {
             stretches,
             longest_ns,
             hops: hops.collect(),
+            slowed: &[],
         }
+    }
+
+    /// The same with what is known of slow cores, by loop.
+    pub(super) fn knowing(self, slowed: &'a [Slowed]) -> Causes<'a> {
+        Causes { slowed, ..self }
     }
 
     /// The stretches that overlap a span.
@@ -238,8 +248,12 @@ impl<'a> Causes<'a> {
         if let Some(cause) = self.held_back(&[to], dequeue_ns, done_ns) {
             return cause;
         }
+        let slowed = of_loop.and_then(|at| self.slowed.get(at));
         let cause = if service_ns > 2 * usual_ns + 1_000 {
+            // No neighbour on the core makes a handler take more than twice as long.
             "interrupt_or_own"
+        } else if slowed.is_some_and(|slowed| slowed.touches(dequeue_ns, done_ns)) {
+            "slow_core"
         } else {
             "service"
         };

@@ -351,3 +351,30 @@ fn gaps_of_two_loops_at_the_same_time_are_no_longer_than_one() {
     assert_eq!(cause(LONG_NS * 3 / 10), "queueing");
     assert_eq!(cause(LONG_NS * 6 / 10), "host_gap");
 }
+
+#[test]
+fn a_core_that_ran_slowly_is_the_cause_of_what_it_can_explain() {
+    let mut evidence = line();
+    evidence.hops[0].passages[NTH as usize].service_ns = 550;
+    let span = Interval {
+        start_ns: offer_ns(NTH),
+        end_ns: offer_ns(NTH) + EVERY_NS,
+    };
+    let slow = |spans| Slowed {
+        usual_ns: 100,
+        spans,
+    };
+    let cause = |evidence: &Evidence, nth: u64, slowed: [Vec<Interval>; 2]| {
+        let gaps = Gaps::find(evidence, &[]);
+        let slowed = slowed.map(slow);
+        let causes = Causes::new(evidence, &gaps).knowing(&slowed);
+        causes.of(0, &evidence.hops[0].passages[nth as usize])
+    };
+    assert_eq!(cause(&evidence, NTH, [vec![span], vec![]]), "slow_core");
+    assert_eq!(cause(&evidence, NTH + 2, [vec![span], vec![]]), "service");
+    // The loop of `out` has another core.
+    assert_eq!(cause(&evidence, NTH, [vec![], vec![span]]), "service");
+    in_handler(&mut evidence, None);
+    let found = cause(&evidence, NTH, [vec![span], vec![]]);
+    assert_eq!(found, "interrupt_or_own", "no neighbour takes so much");
+}

@@ -11,7 +11,7 @@ use crate::gate::out::phrase::{escape, hop, span_of};
 use crate::view::text::grouped;
 
 /// The causes in the order of their bars: the program's own first, the host's last.
-const CAUSES: [(&str, &str); 9] = [
+const CAUSES: [(&str, &str); 10] = [
     ("queueing", "queueing"),
     ("service", "service"),
     ("held_back", "held back"),
@@ -19,6 +19,7 @@ const CAUSES: [(&str, &str); 9] = [
     ("blocked_in_handler", "blocked in handler"),
     ("shootdown", "shootdown"),
     ("interrupt_or_own", "interrupt or own"),
+    ("slow_core", "slow core"),
     ("preempted", "preempted"),
     ("host_gap", "host gap"),
 ];
@@ -127,7 +128,7 @@ mod tests {
             cause("held_back{book}"),
             (2, "held back by book".to_owned())
         );
-        assert_eq!(cause("host_gap"), (8, "host gap".to_owned()));
-        assert_eq!(cause("moon_phase"), (9, "moon phase".to_owned()));
+        assert_eq!(cause("host_gap"), (9, "host gap".to_owned()));
+        assert_eq!(cause("moon_phase"), (10, "moon phase".to_owned()));
     }
 }
