@@ -4,7 +4,7 @@
 //! clock ─→ gaps ─→ rings (needs two cores) ─→ wake ─→ turns of a loop ─→ wire (needs two cores)
 //! ```
 //!
-//! Everything takes less than a minute: sections share [`share::LIMIT_NS`], do fewer rounds where those
+//! Everything takes less than a minute: sections share `share::LIMIT_NS`, do fewer rounds where those
 //! take longer, and the report says so. A machine that cannot give two cores gets the rest, and is
 //! told what is missing. No signal is caught: Ctrl-C ends it at once, as there is nothing to drain.
 //!
