@@ -188,7 +188,7 @@ fn typed_emit(mut hop: Typed) -> Typed {
     hop
 }
 
-#[library_benchmark(config = at_most(235_500))]
+#[library_benchmark(config = at_most(246_000))]
 #[bench::book_ticker(tickers())]
 fn typed_take_finish(mut hop: Typed) -> Typed {
     for _ in 0..TIMES {
