@@ -328,8 +328,8 @@ fn each_block_of_a_comparison_has_a_seed_of_its_own() {
     let base = env!("CARGO_BIN_EXE_hopline");
     let args = ["gate", CASE, "--json", "--base", base, "--for", "20ms"];
     let mut running = Running::start(&[&args[..], &SHORT[..]].concat());
-    // One to settle, and two blocks of six even where each run is made again three times.
-    running.wait_for_runs(2 + 2 * 6 * 4);
+    // One to settle, and two blocks of six, even where each run is made again three times; and the one after them.
+    running.wait_for_runs((1 + 2 * 6) * 4 + 1);
     running.kill("-TERM");
     let (ended, printed, _into) = running.end();
     assert_eq!(ended, Some(143));
