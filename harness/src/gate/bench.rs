@@ -145,6 +145,10 @@ const KEPT_MIN: f64 = 0.2;
 /// How often a run is made again that the host disturbed from its beginning to its end.
 const AGAIN_MAX: usize = 3;
 
+/// How often one is made again whose cores were elsewhere or moved about: a host that has moved them leaves them there as a
+/// rule, and a block that has runs of both places is one of those that are cut off.
+const AGAIN_ELSEWHERE_MAX: usize = 1;
+
 /// A run in a process of its own, made again while the host touches nearly all of it, moves its cores about, or has them at
 /// another distance than in the run that it is to be compared with; the last one counts whatever it was. For comparisons,
 /// which rest on clean frames alone; a budget may hold by all frames together.
@@ -155,10 +159,11 @@ pub(crate) fn undisturbed_run(
     beside: Option<&RunAnalysis>,
 ) -> Result<RunAnalysis, Halt> {
     let mut run = run_of_its_own(children, measured, once)?;
-    for _ in 0..AGAIN_MAX {
+    for again in 0..AGAIN_MAX {
         let is_touched = kept(&run).is_some_and(|kept| kept < KEPT_MIN);
         let is_elsewhere = beside.is_some_and(|other| apart::elsewhere(&run, other));
-        if !(is_touched || is_elsewhere || apart::moved(&run)) || !run.ledger.closed {
+        let is_away = (is_elsewhere || apart::moved(&run)) && again < AGAIN_ELSEWHERE_MAX;
+        if !(is_touched || is_away) || !run.ledger.closed {
             break;
         }
         run = run_of_its_own(children, measured, once)?;
