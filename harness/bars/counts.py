@@ -46,7 +46,7 @@ def together(truth, gate):
         took.setdefault(tuple(pair["cores"]), []).extend([pair["before_ns"], pair["after_ns"]])
     for cores, spans in took.items():
         if max(spans) > 1.75 * min(spans):
-            print(f"    the host moved cores {cores}: {min(spans)} to {max(spans)} ns apart; once more")
+            print(f"    the host moved cores {cores}: {min(spans)} to {max(spans)} ns apart")
             sys.exit(1)
 
 

@@ -73,7 +73,8 @@ impl std::fmt::Debug for Line {
 impl Line {
     /// Has the loops note their long segments and each hop its first so many messages
     /// ([`PASSAGES_DEFAULT`](crate::base::limits::PASSAGES_DEFAULT) is a fair number), for
-    /// [`Running::end_noted`](super::Running::end_noted). Takes 24 B a message and hop, touched before the run, and in a run a few
+    /// [`Running::end_noted`](super::Running::end_noted). Takes 24 B a message and hop, and 56 B a message
+    /// and loop, touched before the run, and in a run a few
     /// nanoseconds a message and a stamp for each idle turn.
     pub fn note_evidence(&mut self, messages: usize) {
         self.note_evidence_for(messages, 0);
