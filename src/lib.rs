@@ -24,6 +24,7 @@ pub mod base;
 pub mod budget;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod feed;
 pub mod frame;
 pub mod hist;

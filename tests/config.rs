@@ -91,7 +91,7 @@ fn draft(load: Option<&str>, budget: Option<&str>, overrides: &Overrides) -> Dra
 /// Name, depth and policy of each hop.
 fn hops(draft: &Draft) -> Vec<(String, usize, &'static str)> {
     let hops = draft.hops.iter();
-    hops.map(|hop| (hop.name(), hop.hop.depth, hop.hop.when_full.name()))
+    hops.map(|hop| (hop.name(), hop.hop.depth, hop.hop.policy.when_full.name()))
         .collect()
 }
 
@@ -309,12 +309,14 @@ fn a_run_changes_hops_and_placement_of_the_file() {
                 hop: "*".into(),
                 depth: Some(16),
                 when_full: Some(WhenFull::DropNewest),
+                settings: Vec::new(),
                 given: String::new(),
             },
             HopSetting {
                 hop: "book->signal".into(),
                 depth: Some(32),
                 when_full: None,
+                settings: Vec::new(),
                 given: String::new(),
             },
         ],

@@ -195,6 +195,7 @@ fn kinds_say_what_the_attributes_said() {
         version,
         name,
         bytes,
+        keyed: false,
     };
     assert_eq!(TopQuote::KINDS, [named(7, 2, "top_quote", 48)]);
     assert_eq!(

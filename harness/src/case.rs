@@ -193,6 +193,7 @@ fn load_as(
                 hop: wish.name.clone(),
                 depth: wish.depth,
                 when_full: wish.when_full,
+                settings: wish.settings.clone(),
                 given: wish.given.clone(),
             })
             .collect(),

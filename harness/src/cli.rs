@@ -10,6 +10,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use hopline::base::units::{parse_span_ns, parse_speed};
 use hopline::budget::Quantile;
+use hopline::config::POLICY_KEYS;
 use hopline::host::Pin;
 use hopline::overload::WhenFull;
 use hopline::topology::problem::{closest, list};
@@ -390,6 +391,7 @@ pub(crate) struct HopWish {
     pub(crate) name: String,
     pub(crate) depth: Option<usize>,
     pub(crate) when_full: Option<WhenFull>,
+    pub(crate) settings: Vec<(String, String)>,
     /// The flag as it was given, for problems.
     pub(crate) given: String,
 }
@@ -456,6 +458,7 @@ fn parse_hop(text: &str) -> Result<HopWish, String> {
         name: name.to_owned(),
         depth: None,
         when_full: None,
+        settings: Vec::new(),
         given: format!("--hop '{text}'"),
     };
     if name.is_empty() || settings.is_empty() {
@@ -477,10 +480,14 @@ fn parse_hop(text: &str) -> Result<HopWish, String> {
                     format!("when_full does not know \"{value}\"; write {words}")
                 })?);
             }
+            _ if POLICY_KEYS.contains(&key) => {
+                wish.settings.push((key.to_owned(), value.to_owned()));
+            }
             _ => {
-                let help = match closest(key, ["depth", "when_full"]) {
+                let keys = || core::iter::once("depth").chain(POLICY_KEYS.iter().copied());
+                let help = match closest(key, keys()) {
                     Some(key) => format!("did you mean {key}?"),
-                    None => "depth and when_full are".to_owned(),
+                    None => format!("it has {}", list(keys())),
                 };
                 return Err(format!("a hop has no setting \"{key}\"; {help}"));
             }
@@ -643,6 +650,7 @@ mod tests {
             name: "btc->book".to_owned(),
             depth: Some(16),
             when_full: Some(WhenFull::DropNewest),
+            settings: Vec::new(),
             given: "--hop 'btc->book:depth=16,when_full=drop_newest'".to_owned(),
         };
         assert_eq!(args.shape.hops, [wish]);

@@ -19,6 +19,8 @@ pub(crate) struct Arguments {
     pub(crate) schema: u16,
     pub(crate) version: u16,
     pub(crate) name: Option<String>,
+    /// The field that is the frame's key.
+    pub(crate) key: Option<Ident>,
 }
 
 impl Arguments {
@@ -26,6 +28,7 @@ impl Arguments {
         let mut schema = None;
         let mut version = None;
         let mut name = None;
+        let mut key = None;
         let parser = syn::meta::parser(|meta| {
             if meta.path.is_ident("schema") {
                 let value = number(&meta, "schema")?;
@@ -36,9 +39,12 @@ impl Arguments {
             } else if meta.path.is_ident("name") {
                 let value = plain_name(&meta)?;
                 once(&mut name, value, &meta, "name")
+            } else if meta.path.is_ident("key") {
+                let value = field(&meta)?;
+                once(&mut key, value, &meta, "key")
             } else {
                 Err(meta.error(format!(
-                    "unknown argument; a frame takes `schema`, `version` and `name`: {EXAMPLE}"
+                    "unknown argument; a frame takes `schema`, `version`, `name` and `key`: {EXAMPLE}"
                 )))
             }
         });
@@ -47,6 +53,7 @@ impl Arguments {
             schema: schema.ok_or_else(|| missing("schema"))?,
             version: version.ok_or_else(|| missing("version"))?,
             name,
+            key,
         })
     }
 }
@@ -108,6 +115,19 @@ fn plain_name(meta: &ParseNestedMeta<'_>) -> syn::Result<String> {
         return Err(wrong(literal.span()));
     }
     Ok(name)
+}
+
+/// The name of a field.
+fn field(meta: &ParseNestedMeta<'_>) -> syn::Result<Ident> {
+    let wrong = |span: Span| {
+        let what = "`key` names a field that holds a number, such as `key = \"symbol\"`";
+        syn::Error::new(span, what)
+    };
+    let literal: LitStr = meta
+        .value()
+        .and_then(|value| value.parse())
+        .map_err(|error| wrong(error.span()))?;
+    literal.parse().map_err(|_| wrong(literal.span()))
 }
 
 /// A type's name in snake case: `BookTicker` is `book_ticker`, `L2Update` is `l2_update`.
@@ -186,6 +206,8 @@ mod tests {
             (quote!(schema = 7, version = 1, name = ""), "1 to 48"),
             (quote!(schema = 7, version = 1, name = #long), "1 to 48"),
             (quote!(schema = 7, version = 1, name = 3), "`name` is"),
+            (quote!(schema = 7, version = 1, key = 3), "`key` names"),
+            (quote!(schema = 7, version = 1, key = "a b"), "`key` names"),
         ] {
             let error = Arguments::parse(tokens.clone()).unwrap_err().to_string();
             assert!(error.contains(says), "{tokens}: {error}");

@@ -50,6 +50,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<T
     let asserts = fields::assert_native(&plain);
     let native = fields::native_body(&plain);
     let accessors = accessors(&plain);
+    let key = key(&plain, arguments.key.as_ref())?;
     let too_large = format!(
         "frame `{name}` does not fit in a slot: its archived form is larger than \
          hopline::base::limits::PAYLOAD_BYTES; drop fields or split it into two frames"
@@ -94,6 +95,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<T
             const VERSION: u16 = #version;
             const NAME: &'static str = #name;
             type Archived = #archived;
+            #key
 
             #[inline]
             fn write(
@@ -114,6 +116,25 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<T
             fn owned(archived: &#archived) -> Self {
                 <#ident as ::hopline::frame::Native>::native(archived)
             }
+        }
+    })
+}
+
+/// What says that the frame has a key, and which.
+fn key(fields: &Fields, key: Option<&syn::Ident>) -> syn::Result<TokenStream> {
+    let Some(key) = key else {
+        return Ok(TokenStream::new());
+    };
+    if !fields.iter().any(|field| field.ident.as_ref() == Some(key)) {
+        let what = format!("`key` names `{key}`, which is no field of the frame");
+        return Err(syn::Error::new(key.span(), what));
+    }
+    Ok(quote_spanned! { key.span() =>
+        const KEYED: bool = true;
+
+        #[inline]
+        fn key(&self) -> u64 {
+            self.#key as u64
         }
     })
 }
@@ -170,6 +191,21 @@ mod tests {
         .to_string();
         assert!(tokens.contains("\"book_ticker\""), "{tokens}");
         assert!(tokens.contains("SCHEMA : u16 = 7u16"), "{tokens}");
+    }
+
+    #[test]
+    fn a_key_is_a_field() {
+        let item = quote!(
+            struct Q {
+                id: u32,
+            }
+        );
+        let with =
+            |key: TokenStream| expand(quote!(schema = 7, version = 1, key = #key), item.clone());
+        let tokens = with(quote!("id")).unwrap().to_string();
+        assert!(tokens.contains("KEYED : bool = true"), "{tokens}");
+        let error = with(quote!("name")).unwrap_err().to_string();
+        assert!(error.contains("no field"), "{error}");
     }
 
     #[test]

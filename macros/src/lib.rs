@@ -22,6 +22,7 @@ use proc_macro2::TokenStream as Tokens;
 /// | `schema` | yes | id of the kind, 1 to 65535; the `kind` of an envelope |
 /// | `version` | yes | version of this layout, 1 to 65535 |
 /// | `name` | no | name in reports; else the struct's name in snake case |
+/// | `key` | no | the integer field by which hops conflate and split, such as `key = "symbol"` |
 ///
 /// It writes the archived type (`ArchivedQuote` for `Quote`) with one accessor method a field that
 /// returns the native value, and the implementations of `hopline::frame::Frame` and

@@ -38,6 +38,19 @@ pub const PRODUCERS_NAMED_MAX: usize = 64;
 /// them, which is a microsecond or two for so many.
 pub const READERS_MAX: usize = 16;
 
+/// Most keys of a hop's table of conflation: 8 MiB and more of entries, as many as a deep ring has.
+pub const CONFLATE_KEYS_MAX: usize = 1 << 16;
+
+/// Keys of a table that names no bound: the symbols of a venue.
+pub const CONFLATE_KEYS_DEFAULT: usize = 4096;
+
+/// Most messages that a consumer steps over in a turn beside those that it takes, because they came too late: 20 ns each, so a
+/// neighbour on the same thread waits 20 us at the most.
+pub const DROPS_PER_TURN_MAX: usize = 1024;
+
+/// Most classes of one hop: more than anybody can rank.
+pub const CLASSES_MAX: usize = 8;
+
 /// Depth of a hop that names none: 512 KiB, 40 ms at 100 k frames a second.
 pub const DEPTH_DEFAULT: usize = 4096;
 
@@ -229,6 +242,9 @@ const _: () = assert!(
     ARENA_BYTES_MAX <= u32::MAX as usize && AHEAD_BYTES_MAX.is_multiple_of(CACHE_LINE_BYTES)
 );
 const _: () = assert!(FRAGMENTS_MAX <= DEPTH_DEFAULT);
+const _: () =
+    assert!(CONFLATE_KEYS_DEFAULT <= CONFLATE_KEYS_MAX && CLASSES_MAX <= HOPS_PER_NODE_MAX);
+const _: () = assert!(DROPS_PER_TURN_MAX > FRAGMENTS_MAX);
 const _: () = assert!(LINE_BYTES_MAX > MESSAGE_BYTES_MAX);
 const _: () = assert!(CONNECTIONS_DEFAULT <= CONNECTIONS_MAX && CONNECTIONS_MAX < 1 << 16);
 const _: () = assert!(STREAM_MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);

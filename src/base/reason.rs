@@ -77,6 +77,22 @@ reasons! {
         Oversize = "oversize",
         /// The consumer is gone.
         Closed = "closed",
+        /// A newer message of the same key took its place while it waited for room.
+        Conflated = "conflated",
+        /// It was not the one in so many that a hop takes while it is filled.
+        Sampled = "sampled",
+        /// More messages came than the hop's rate lets through.
+        RateLimited = "rate_limited",
+        /// By the time its turn would come it would be too old.
+        Hopeless = "hopeless",
+        /// The hop has degraded as far as to shed what is not protected.
+        Degraded = "degraded",
+        /// The hop has degraded to the last rung, at which it refuses everything.
+        Refused = "refused",
+        /// The ring was full and the message went to another hop.
+        Overflowed = "overflowed",
+        /// The ring was full for longer than a producer may be held back.
+        BlockTimeout = "block_timeout",
         /// The stage emitted more frames for one input than it declares; room for them was never
         /// secured.
         Undeclared = "undeclared_emission",
@@ -94,6 +110,12 @@ reasons! {
         Malformed = "malformed",
         /// A second signal ended the run.
         Aborted = "aborted",
+        /// It was too old when its turn came.
+        Late = "late",
+        /// It had waited for more than twice the target of a queue that was too long for too long.
+        Stale = "stale",
+        /// It was the oldest of a queue that was nearly full.
+        Oldest = "oldest",
     }
 }
 

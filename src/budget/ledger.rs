@@ -1,7 +1,7 @@
 //! The counters that must add up.
 //!
 //! - ingress: received = ingested + shed + rejected{reason} + undeclared; the kernel's drops stand beside it.
-//! - hop: offered = accepted + shed{reason}; accepted = delivered + in flight + discarded{reason}. A ring
+//! - hop: offered = accepted + shed{reason} + waiting, and nothing waits at the end; accepted = delivered + in flight + discarded{reason}. A ring
 //!   with several consumers has one offering side, and the second equation holds for each consumer.
 //! - stage: consumed = forwarded + absorbed{reason} + rejected{reason} + held, where
 //!   absorbed{undeclared} breaks the ledger.
@@ -31,6 +31,8 @@ pub struct Offered {
     pub accepted: Counter,
     /// Messages that never got on the ring, by reason.
     pub shed: [Counter; SHEDS],
+    /// Messages that wait at the producer for room, the latest of each key: offered = accepted + shed + waiting.
+    pub waiting: Counter,
     /// System calls that woke the consumer's loop; none while it is awake.
     pub wakes: Counter,
     /// The same as `shed` by the message's kind (its place in the hop's list of kinds), then by reason.
@@ -44,6 +46,9 @@ pub struct Delivered {
     pub delivered: Counter,
     /// Messages that were accepted and will never be delivered, by reason.
     pub discarded: [Counter; DISCARDS],
+    /// How long a message that waited took to be done with after the one before it, in nanoseconds: an average over the last
+    /// ones, measured where a policy asks for it.
+    pub interval_ns: Counter,
     /// Most frames seen waiting on the ring at once.
     pub depth_max: Counter,
     /// Envelopes whose age at the offer did not fit in 32 bits.

@@ -88,17 +88,21 @@ pub struct HopReport {
     pub depth: usize,
     /// What happens when it is full.
     pub when_full: &'static str,
+    /// The same with its soft limits, in words; the last one where it was changed while the line ran.
+    pub policy: String,
     /// The hop that this one shares its ring with, where a ring has several consumers: offered, accepted
     /// and shed are that ring's, and count there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shares: Option<String>,
-    /// Messages that the producer wanted to put on the hop: accepted + shed.
+    /// Messages that the producer wanted to put on the hop: accepted + shed + waiting.
     pub offered: u64,
     /// Messages that got on the ring: delivered + in flight + discarded.
     pub accepted: u64,
     /// Messages that did not, by reason.
     pub shed: ByReason,
-    /// The same by kind of message, then by reason.
+    /// Messages that wait at the producer for room, the latest of each key; 0 at the end of a run.
+    pub waiting: u64,
+    /// The same as `shed` by kind of message, then by reason.
     pub shed_by_kind: BTreeMap<String, ByReason>,
     /// Messages that the consumer disposed of.
     pub delivered: u64,
@@ -134,13 +138,13 @@ impl HopReport {
         }
     }
 
-    /// Whether offered = accepted + shed and accepted = delivered + in flight + discarded.
+    /// Whether offered = accepted + shed + waiting and accepted = delivered + in flight + discarded.
     #[must_use]
     pub fn adds_up(&self) -> bool {
         let shed: u64 = self.shed.values().sum();
         let by_kind: u64 = self.shed_by_kind.values().flat_map(BTreeMap::values).sum();
         let discarded: u64 = self.discarded.values().sum();
-        self.offered == self.accepted + shed
+        self.offered == self.accepted + shed + self.waiting
             && shed == by_kind
             && self.accepted == self.delivered + self.in_flight + discarded
     }

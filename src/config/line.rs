@@ -3,18 +3,18 @@
 //! Invariant: knows no kind of node; their settings are kept for the registry.
 
 use crate::base::limits::{
-    DEPTH_DEFAULT, DRAIN_DEADLINE_NS, IDLE_SPAN_MAX_NS, NODES_MAX, PARK_MAX_NS, PARK_MIN_NS,
+    DRAIN_DEADLINE_NS, IDLE_SPAN_MAX_NS, NODES_MAX, PARK_MAX_NS, PARK_MIN_NS,
 };
 use crate::base::units::Span;
 use crate::host::{MemoryWish, PINNABLE_CORES, Pin, Wish};
-use crate::overload::WhenFull;
 use crate::stage::Role;
 use crate::topology::check::name_is_right;
-use crate::topology::draft::{DraftHop, HopPlaces};
+use crate::topology::draft::{Class, DraftHop, HopPlaces};
 use crate::topology::{Hop, Params, Placement, Problem, Problems, ThreadSpec, Value};
 use crate::wait::{Rung, Strategy};
 
 use super::document::{Lists, Table};
+use super::policy;
 
 /// The tables of `line.toml`.
 const TABLES: &[&str] = &["line", "memory", "source", "stage", "sink", "hop", "thread"];
@@ -73,7 +73,12 @@ impl LineSpec {
         }
         for mut table in document.take_tables("hop", problems) {
             let after = table.take_lists("after", AFTER_EXAMPLE, problems);
-            line.hop(table.into_params(&[], problems), after, problems);
+            let classes = table.take_tables("class", problems);
+            let classes = classes
+                .into_iter()
+                .map(|one| one.into_params(&[], problems));
+            let classes = classes.collect();
+            line.hop(table.into_params(&[], problems), after, classes, problems);
         }
         for table in document.take_tables("thread", problems) {
             line.thread(table.into_params(&[], problems), problems);
@@ -158,7 +163,13 @@ impl LineSpec {
         }
     }
 
-    fn hop(&mut self, mut params: Params, after: Option<Lists>, problems: &mut Problems) {
+    fn hop(
+        &mut self,
+        mut params: Params,
+        after: Option<Lists>,
+        classes: Vec<Params>,
+        problems: &mut Problems,
+    ) {
         let from = noted(params.texts("from"), problems);
         if from.as_ref().is_some_and(Vec::is_empty) {
             let what = "a hop comes from at least one node";
@@ -168,16 +179,9 @@ impl LineSpec {
         let to = noted(to(&mut params), problems);
         // Taken out before; asked for so that the key is known.
         let _ = params.texts("after");
-        let bounds = 0..=i64::MAX as u64;
-        let depth = noted(
-            params.count("depth", DEPTH_DEFAULT as u64, bounds),
-            problems,
-        );
-        let policies = WhenFull::ALL.map(WhenFull::name);
-        let when_full = noted(
-            params.word("when_full", &policies, WhenFull::parse),
-            problems,
-        );
+        let mut hop = Hop::default();
+        depth(&mut params, &mut hop, problems);
+        policy::read(&mut params, &mut hop, problems);
         problems.0.extend(params.unknown().0);
 
         let (Some(from), Some(to)) = (from.filter(|from| !from.is_empty()), to) else {
@@ -186,8 +190,6 @@ impl LineSpec {
             self.excused.extend(names);
             return;
         };
-        let mut hop = Hop::depth(depth.map_or(DEPTH_DEFAULT, |depth| depth as usize))
-            .when_full(when_full.flatten().unwrap_or_default());
         let after_place = after.as_ref().map(|after| after.place.clone());
         hop.after = after.map(|after| after.lists).unwrap_or_default();
         let places = HopPlaces {
@@ -196,19 +198,34 @@ impl LineSpec {
             to: params.place_of("to").cloned(),
             depth: params.place_of("depth").cloned(),
             after: after_place,
+            overflow_to: params.place_of("overflow_to").cloned(),
             changed_by: None,
         };
+        let mut hops = Vec::new();
+        for mut params in classes {
+            let mut hop = hop.clone();
+            class(&mut params, &mut hop, problems);
+            let mut places = places.clone();
+            places.hop = params.place().cloned();
+            places.depth = params.place_of("depth").cloned().or(places.depth);
+            hops.push((hop, places));
+        }
+        if hops.is_empty() {
+            hops.push((hop, places));
+        }
         for from in from {
-            // No two rings begin at the same hop, so its place is the ring's number.
-            let ring = (to.len() > 1).then_some(self.hops.len());
-            for to in &to {
-                self.hops.push(DraftHop {
-                    from: from.clone(),
-                    to: to.clone(),
-                    hop: hop.clone(),
-                    ring,
-                    places: places.clone(),
-                });
+            for (hop, places) in &hops {
+                // No two rings begin at the same hop, so its place is the ring's number.
+                let ring = (to.len() > 1).then_some(self.hops.len());
+                for to in &to {
+                    self.hops.push(DraftHop {
+                        from: from.clone(),
+                        to: to.clone(),
+                        hop: hop.clone(),
+                        ring,
+                        places: places.clone(),
+                    });
+                }
             }
         }
     }
@@ -234,6 +251,35 @@ impl LineSpec {
             });
         }
     }
+}
+
+/// The depth of a hop or of one of its classes.
+fn depth(params: &mut Params, hop: &mut Hop, problems: &mut Problems) {
+    let bounds = 0..=i64::MAX as u64;
+    let depth = params.count("depth", hop.depth as u64, bounds);
+    if let Some(depth) = noted(depth, problems) {
+        hop.depth = depth as usize;
+    }
+}
+
+/// A class of a hop: what it does not say is as the hop has it.
+fn class(params: &mut Params, hop: &mut Hop, problems: &mut Problems) {
+    let kinds = match params.has("kinds") {
+        true => noted(params.texts("kinds"), problems),
+        // The last one may name none.
+        false => {
+            let _ = params.text("kinds");
+            Some(Vec::new())
+        }
+    };
+    let kinds = kinds.unwrap_or_default();
+    let name = noted(params.text("name"), problems).flatten();
+    let named_by = kinds.first().map_or("rest", String::as_str);
+    let name = name.unwrap_or_else(|| named_by.to_owned());
+    depth(params, hop, problems);
+    policy::read(params, hop, problems);
+    problems.0.extend(params.unknown().0);
+    hop.class = Some(Class { name, kinds });
 }
 
 /// The consumers of a hop: one, or several that share its ring.

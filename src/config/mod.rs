@@ -24,6 +24,7 @@ mod line;
 mod load;
 mod overrides;
 mod owed;
+mod policy;
 mod shares;
 mod source_text;
 
@@ -31,4 +32,5 @@ pub use case::{Case, CaseFiles, GivenNode};
 pub use load::{Content, Feed, Load, LoadChange, SEED_MAX, Via};
 pub use overrides::{FeedMode, HopSetting, Overrides};
 pub use owed::Slo;
+pub use policy::POLICY_KEYS;
 pub use source_text::SourceText;

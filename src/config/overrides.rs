@@ -13,11 +13,12 @@ use crate::host::Pin;
 use crate::overload::WhenFull;
 use crate::topology::check::depth_is_right;
 use crate::topology::draft::DraftHop;
-use crate::topology::{Params, Problem, Problems, Registry, Value};
+use crate::topology::{Hop, Params, Problem, Problems, Registry, Value};
 use crate::wait::Strategy;
 
 use super::load::{Content, Feed, Load, Via, meant};
 use super::owed::no_such_hop;
+use super::policy;
 
 /// Who feeds the sources for which no input is given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,21 +31,45 @@ pub enum FeedMode {
     Live,
 }
 
-/// Another depth or policy for a hop.
+/// Another depth, or other settings of its policy, for a hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HopSetting {
     /// The hop's name, or `*` for all hops of `line.toml`.
     pub hop: String,
     /// Another depth.
     pub depth: Option<usize>,
-    /// Another policy.
+    /// Another hard limit.
     pub when_full: Option<WhenFull>,
+    /// Other settings of its policy, as `line.toml` names them ([`POLICY_KEYS`](super::POLICY_KEYS)).
+    pub settings: Vec<(String, String)>,
     /// How the user gave it, such as `--hop btc->book:depth=16`: what problems name instead of a
     /// place in a file. Empty where code gave it.
     pub given: String,
 }
 
 impl HopSetting {
+    /// Changes a hop's policy by the settings.
+    fn apply(&self, hop: &mut Hop, problems: &mut Problems) {
+        let mut params = Params::new(None);
+        for (key, value) in &self.settings {
+            let value = match (value.parse(), value.parse()) {
+                (Ok(number), _) => Value::Int(number),
+                (_, Ok(flag)) => Value::Bool(flag),
+                _ => Value::Text(value.clone()),
+            };
+            params.set(key, value, None);
+        }
+        let mut found = Problems::default();
+        policy::read(&mut params, hop, &mut found);
+        found.0.extend(params.unknown().0);
+        for mut problem in found.0 {
+            problem.what = format!("{}: {}", self.words(), problem.what);
+            if !problems.0.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+    }
+
     /// What problems call it.
     fn words(&self) -> String {
         if self.given.is_empty() {
@@ -162,7 +187,9 @@ impl Overrides {
                 if let Some(depth) = setting.depth {
                     hop.hop.depth = depth;
                 }
-                hop.hop.when_full = setting.when_full.unwrap_or(hop.hop.when_full);
+                let policy = &mut hop.hop.policy;
+                policy.when_full = setting.when_full.unwrap_or(policy.when_full);
+                setting.apply(&mut hop.hop, problems);
                 // Of several settings the one that sets the depth is to blame.
                 if setting.depth.is_some() || hop.places.changed_by.is_none() {
                     hop.places.changed_by = Some(setting.words());

@@ -49,7 +49,7 @@ pub enum Market {
 }
 
 /// The best bid and ask of a book. Kind `bookTicker`.
-#[hopline::frame(schema = 101, version = 1, name = "bookTicker")]
+#[hopline::frame(schema = 101, version = 1, name = "bookTicker", key = "symbol")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BookTicker {
     /// The exchange's id of this state of the book; rises from one to the next.
@@ -71,7 +71,7 @@ pub struct BookTicker {
 }
 
 /// One trade. Kind `trade`.
-#[hopline::frame(schema = 102, version = 1, name = "trade")]
+#[hopline::frame(schema = 102, version = 1, name = "trade", key = "symbol")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trade {
     /// The exchange's id of the trade; the next trade of the symbol has the next number.
@@ -91,7 +91,7 @@ pub struct Trade {
 }
 
 /// A change of the book, without its levels. Kind `depthUpdate`.
-#[hopline::frame(schema = 103, version = 1, name = "depthUpdate")]
+#[hopline::frame(schema = 103, version = 1, name = "depthUpdate", key = "symbol")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DepthHead {
     /// Id of the first change in this message.
@@ -127,7 +127,7 @@ impl DepthHead {
 }
 
 /// A whole book, without its levels. Kind `snapshot`.
-#[hopline::frame(schema = 104, version = 1, name = "snapshot")]
+#[hopline::frame(schema = 104, version = 1, name = "snapshot", key = "symbol")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SnapshotHead {
     /// Id of the last change that is in the snapshot.

@@ -17,6 +17,8 @@ pub trait Frame: Sized + 'static {
     /// Bytes of payload of every frame of this kind: the size of the archived type, at most
     /// [`PAYLOAD_BYTES`](crate::base::limits::PAYLOAD_BYTES).
     const BYTES: usize = size_of::<Self::Archived>();
+    /// Whether frames of this kind have a key.
+    const KEYED: bool = false;
     /// The frame as it lies in a slot, with an accessor method a field.
     type Archived: fmt::Debug + 'static;
 
@@ -34,6 +36,20 @@ pub trait Frame: Sized + 'static {
     /// [`FrameError::Misaligned`] or [`FrameError::Invalid`] otherwise.
     fn read(bytes: &[u8]) -> Result<&Self::Archived, FrameError>;
 
+    /// Its key, by which a hop conflates and splits; 0 where it has none. The attribute's argument `key` names the field.
+    ///
+    /// ```
+    /// use hopline::frame::Frame;
+    /// #[hopline::frame(schema = 7, version = 1, key = "symbol")]
+    /// struct Quote { symbol: u16, bid: i64 }
+    /// assert!(Quote::KEYED);
+    /// assert_eq!(Quote { symbol: 3, bid: 100 }.key(), 3);
+    /// ```
+    #[inline]
+    fn key(&self) -> u64 {
+        0
+    }
+
     /// A native copy of an archived frame.
     #[must_use]
     fn owned(archived: &Self::Archived) -> Self;
@@ -50,6 +66,8 @@ pub struct KindInfo {
     pub name: &'static str,
     /// Bytes of payload of every frame of this kind.
     pub bytes: usize,
+    /// Whether its frames have a [key](Frame::key).
+    pub keyed: bool,
 }
 
 impl KindInfo {
@@ -61,6 +79,7 @@ impl KindInfo {
             version: F::VERSION,
             name: F::NAME,
             bytes: F::BYTES,
+            keyed: F::KEYED,
         }
     }
 }
@@ -69,8 +88,8 @@ impl KindInfo {
 ///
 /// ```
 /// use hopline::frame::{KindInfo, schemas_differ};
-/// let quote = KindInfo { schema: 7, version: 1, name: "quote", bytes: 24 };
-/// let trade = KindInfo { schema: 8, version: 1, name: "trade", bytes: 16 };
+/// let quote = KindInfo { schema: 7, version: 1, name: "quote", bytes: 24, keyed: false };
+/// let trade = KindInfo { schema: 8, version: 1, name: "trade", bytes: 16, keyed: false };
 /// assert!(schemas_differ(&[quote, trade]));
 /// assert!(!schemas_differ(&[quote, trade, quote]));
 /// ```

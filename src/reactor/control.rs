@@ -27,6 +27,8 @@ pub enum Command {
 #[derive(Debug)]
 pub struct Control {
     command: AtomicU32,
+    /// How often there was news for the nodes, such as another policy.
+    news: AtomicU32,
     t0_ns: AtomicU64,
 }
 
@@ -34,6 +36,7 @@ impl Default for Control {
     fn default() -> Control {
         Control {
             command: AtomicU32::new(Command::Hold as u32),
+            news: AtomicU32::new(0),
             t0_ns: AtomicU64::new(0),
         }
     }
@@ -64,6 +67,20 @@ impl Control {
             3 => Command::GiveUp,
             _ => Command::Abort,
         }
+    }
+
+    /// Has all nodes look at their cells in their loop's next turn.
+    pub fn news(&self) {
+        // Release pairs with Acquire in `heard`: what is new is there when it is seen that there is something.
+        self.news.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often there was news so far.
+    #[inline]
+    #[must_use]
+    pub fn heard(&self) -> u32 {
+        // Acquire pairs with Release in `news`.
+        self.news.load(Ordering::Acquire)
     }
 
     /// The time from which schedules count, once the line runs.

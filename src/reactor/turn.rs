@@ -85,6 +85,8 @@ pub struct Reactor {
     idle_turns: u32,
     turns_since_poll: u32,
     seen: Command,
+    /// How often there was news for the nodes when they last looked.
+    heard: u32,
     log: LoopLog,
 }
 
@@ -126,6 +128,7 @@ impl Reactor {
             idle_turns: 0,
             turns_since_poll: 0,
             seen: Command::Hold,
+            heard: 0,
             log: LoopLog::off(),
         }
     }
@@ -180,6 +183,11 @@ impl Reactor {
         let command = self.control.command();
         if command != self.seen {
             self.obey(command);
+        }
+        let heard = self.control.heard();
+        if heard != self.heard {
+            self.heard = heard;
+            self.nodes.iter_mut().for_each(|node| node.refresh());
         }
         if command == Command::Hold {
             // No turn reads the clock meanwhile, and a ladder may be given in time.

@@ -5,13 +5,14 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::base::limits::BATCH_FRAMES;
+use crate::base::limits::{BATCH_FRAMES, DROPS_PER_TURN_MAX};
 use crate::base::{Cause, Discard, Envelope, Reason};
 use crate::budget::{Regime, Segment};
 use crate::frame::Input;
 use crate::io::{Driver, IoError};
 use crate::ring::fan_in::Rotation;
 
+use super::classes::Classes;
 use super::context::Context;
 use super::egress::{Egress, IO_FAULT};
 use super::handler::{EgressHandler, Fate, Handler, StageHandler};
@@ -99,8 +100,11 @@ struct Consumer<H> {
     unflushed: bool,
     /// Whether the last frame taken was not the last of its message.
     mid_message: bool,
-    /// Whether a fragment of the message in hand was malformed: the rest of it goes no further.
-    spoilt: bool,
+    /// Why the rest of the message of which a fragment was taken last goes no further, if it does not: a fragment of it was
+    /// malformed, or it came too late.
+    spoilt: Option<Discard>,
+    /// Which input comes next, where they are of several classes.
+    classes: Option<Box<Classes>>,
     /// Whether the node was held back when it last looked, and by which output hop; none for the
     /// outside of a sink.
     held: Option<Option<usize>>,
@@ -111,6 +115,8 @@ struct Consumer<H> {
 
 impl<H: Handler> Consumer<H> {
     fn new(handler: H, max_emit: usize, is_sink: bool, wiring: Wiring) -> Consumer<H> {
+        let classes = Classes::new(wiring.inputs.iter().map(HopRx::rank).collect());
+        let classes = classes.are_several().then(|| Box::new(classes));
         Consumer {
             handler,
             queued: VecDeque::new(),
@@ -124,7 +130,8 @@ impl<H: Handler> Consumer<H> {
             passed: 0,
             unflushed: false,
             mid_message: false,
-            spoilt: false,
+            spoilt: None,
+            classes,
             held: None,
             discarding: None,
             over: false,
@@ -135,6 +142,9 @@ impl<H: Handler> Consumer<H> {
     /// without others between, so that a handler may collect them in one store; they all become
     /// visible at once, so this waits for nobody.
     fn take(&mut self, turn: &mut Turn<'_>) -> Progress {
+        if self.classes.is_some() && !self.mid_message {
+            return self.take_by_class(turn);
+        }
         let inputs = self.wiring.inputs.len();
         let mut progress = Progress::IDLE;
         for at in self.rotation.order(inputs) {
@@ -151,6 +161,24 @@ impl<H: Handler> Consumer<H> {
         progress
     }
 
+    /// Takes a bounded batch of the input whose turn it is by its class.
+    fn take_by_class(&mut self, turn: &mut Turn<'_>) -> Progress {
+        let inputs = &mut self.wiring.inputs;
+        let has_something = |at: usize| inputs[at].ring.peek().is_some();
+        let next = self
+            .classes
+            .as_mut()
+            .and_then(|one| one.next(has_something));
+        let Some(at) = next else {
+            return Progress::IDLE;
+        };
+        let progress = self.take_from(at, turn, Progress::IDLE);
+        if self.mid_message {
+            self.rotation.begin_with(at);
+        }
+        progress
+    }
+
     #[inline]
     fn take_from(&mut self, at: usize, turn: &mut Turn<'_>, mut progress: Progress) -> Progress {
         let Wiring {
@@ -164,18 +192,23 @@ impl<H: Handler> Consumer<H> {
         let rx: &mut HopRx = &mut inputs[at];
         let mut cx = Context::new(outputs, clock, counters, &mut self.timer, turn.mark_ns);
         let mut taken = 0;
+        // Those that came too late and are stepped over.
+        let mut dropped = 0;
+        if rx.judged && !self.mid_message {
+            rx.skip_oldest();
+        }
         // When the frame before was done with, if this turn took one.
         let mut t_before_ns = None;
         // Where there is room for all that a turn may emit, it need not be asked for each frame.
         let mut roomy = None;
-        while taken < BATCH_FRAMES || self.mid_message {
+        while (taken < BATCH_FRAMES && dropped < DROPS_PER_TURN_MAX) || self.mid_message {
             let Some(frame) = rx.ring.peek() else { break };
             let envelope = *frame.envelope();
-            if self.spoilt {
-                self.spoilt = !envelope.flags.is_last();
-                self.mid_message = self.spoilt;
-                rx.discard(&envelope, Discard::Malformed);
-                taken += 1;
+            if let Some(why) = self.spoilt {
+                self.mid_message = !envelope.flags.is_last();
+                self.spoilt = self.spoilt.filter(|_| self.mid_message);
+                rx.discard(&envelope, why);
+                dropped += 1;
                 continue;
             }
             let roomy = *roomy.get_or_insert_with(|| {
@@ -187,7 +220,9 @@ impl<H: Handler> Consumer<H> {
             {
                 account_until(t_before_ns, H::REGIME, counters, turn);
                 self.held = Some(Some(hop));
-                held_until(clock.stamp(), Some(hop), counters, turn);
+                let now_ns = clock.stamp();
+                held_until(now_ns, Some(hop), counters, turn);
+                cx.outputs().held_back(hop, now_ns);
                 progress.held_back = true;
                 break;
             }
@@ -211,6 +246,18 @@ impl<H: Handler> Consumer<H> {
                 Some(hop) => held_until(t_dequeue_ns, hop, counters, turn),
                 None if taken == 0 => turn.account_idle(t_dequeue_ns),
                 None => {}
+            }
+            if rx.judged
+                && envelope.flags.is_first()
+                && let Some(why) = rx.aging.too_late(&envelope, t_dequeue_ns)
+            {
+                self.mid_message = !envelope.flags.is_last();
+                self.spoilt = Some(why).filter(|_| self.mid_message);
+                rx.discard(&envelope, why);
+                // One stamp serves all that were waiting then.
+                t_before_ns = Some(t_dequeue_ns);
+                dropped += 1;
+                continue;
             }
             self.in_hand = Some((at, envelope));
             cx.begin_input(&envelope, t_dequeue_ns, H::ONLY_COPIES);
@@ -249,7 +296,7 @@ impl<H: Handler> Consumer<H> {
                 }
                 Err(_) => {
                     self.mid_message = !envelope.flags.is_last();
-                    self.spoilt = self.mid_message;
+                    self.spoilt = Some(Discard::Malformed).filter(|_| self.mid_message);
                     self.message_emitted = false;
                     rx.discard(&envelope, Discard::Malformed);
                     taken += 1;
@@ -289,8 +336,8 @@ impl<H: Handler> Consumer<H> {
             };
             // The producer may have refilled what was taken meanwhile.
             rx.saw_depth(waiting.min(rx.ring.depth()));
-            progress.work += taken;
         }
+        progress.work += taken + dropped;
         progress
     }
 
@@ -543,7 +590,10 @@ impl<H: Handler> Node for Consumer<H> {
         }
         // One guard for the turn, not one for each frame: what is in hand is kept beside it.
         let result = catch_unwind(AssertUnwindSafe(|| {
+            let settled = self.wiring.outputs.settle();
             let mut progress = self.take(turn);
+            // What waits for room does not ring when there is some.
+            progress.held_back |= !settled;
             if self.timer.is_some() {
                 self.run_timer(&mut progress, turn);
             }
@@ -560,7 +610,7 @@ impl<H: Handler> Node for Consumer<H> {
             {
                 // What the handler still has to say needs room as any emission does, and what it
                 // has taken leaves before it ends.
-                if !self.has_room() || self.unflushed {
+                if !self.has_room() || self.unflushed || !self.wiring.outputs.settle() {
                     progress.held_back = true;
                     return progress;
                 }
@@ -580,6 +630,11 @@ impl<H: Handler> Node for Consumer<H> {
                 }
             }
         }
+    }
+
+    fn refresh(&mut self) {
+        self.wiring.inputs.iter_mut().for_each(HopRx::refresh);
+        self.wiring.outputs.refresh();
     }
 
     fn next_due_ns(&self) -> Option<u64> {

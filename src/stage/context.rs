@@ -15,13 +15,46 @@ use super::port::Out;
 #[derive(Debug, Default)]
 pub struct Outputs {
     ports: Vec<Vec<HopTx>>,
+    /// Whether a hop has a table in which messages wait for room.
+    waits: bool,
 }
 
 impl Outputs {
     /// Outputs with these hops for each port, in the order of the stage's ports.
     #[must_use]
     pub fn new(ports: Vec<Vec<HopTx>>) -> Outputs {
-        Outputs { ports }
+        let waits = ports.iter().flatten().any(HopTx::has_table);
+        Outputs { ports, waits }
+    }
+
+    /// Puts what waits for room on its hop, as far as there is room: whether nothing waits any more.
+    #[inline]
+    pub(crate) fn settle(&mut self) -> bool {
+        !self.waits || self.settle_all()
+    }
+
+    #[inline(never)]
+    fn settle_all(&mut self) -> bool {
+        let hops = self.ports.iter_mut().flatten();
+        hops.fold(true, |settled, hop| hop.settle() & settled)
+    }
+
+    /// Has the hop at that place among those that leave the node know that it holds the node back.
+    #[cold]
+    pub(crate) fn held_back(&mut self, by: usize, now_ns: u64) {
+        let mut at = 0;
+        for hop in self.ports.iter_mut().flatten() {
+            at += hop.consumers();
+            if by < at {
+                hop.held_back(now_ns);
+                return;
+            }
+        }
+    }
+
+    /// Has each hop that leaves the node do as its policy says now.
+    pub(crate) fn refresh(&mut self) {
+        self.ports.iter_mut().flatten().for_each(HopTx::refresh);
     }
 
     /// The first hop that has no room for `frames`, by its place among the hops that leave the node; of a
@@ -231,10 +264,25 @@ impl<'a> Context<'a> {
         let hops = &mut self.outputs.ports[out.at];
         let mut result = None;
         let mut sent = false;
-        for hop in hops {
+        let mut overflowed = 0_u32;
+        for (at, hop) in hops.iter_mut().enumerate() {
+            if !hop.takes(F::SCHEMA) {
+                continue;
+            }
             match hop.emit(frame, &self.parent, t_offer_ns) {
                 Ok(()) => sent = true,
-                Err(why) => result = Some(why),
+                Err(why) => {
+                    overflowed |= u32::from(why == Shed::Overflowed) << at;
+                    result = Some(why);
+                }
+            }
+        }
+        if overflowed != 0 {
+            for hop in hops.iter_mut().filter(|hop| hop.spills(overflowed)) {
+                match hop.emit(frame, &self.parent, t_offer_ns) {
+                    Ok(()) => sent = true,
+                    Err(why) => result = Some(why),
+                }
             }
         }
         self.note(sent, result)
@@ -259,8 +307,18 @@ impl<'a> Context<'a> {
         let t_offer_ns = self.t_offer_ns();
         let mut shed = None;
         if let Some(hops) = self.outputs.ports.get_mut(out.at) {
-            for hop in hops {
-                if let Err(why) = hop.begin(frames, kind) {
+            let mut overflowed = 0_u32;
+            for (at, hop) in hops.iter_mut().enumerate() {
+                if !hop.takes(kind) {
+                    continue;
+                }
+                if let Err(why) = hop.begin(frames, kind, &self.parent, t_offer_ns) {
+                    overflowed |= u32::from(why == Shed::Overflowed) << at;
+                    shed = Some(why);
+                }
+            }
+            for hop in hops.iter_mut().filter(|hop| hop.spills(overflowed)) {
+                if let Err(why) = hop.begin(frames, kind, &self.parent, t_offer_ns) {
                     shed = Some(why);
                 }
             }

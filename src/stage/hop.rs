@@ -8,12 +8,18 @@ use crate::budget::{HopCounters, Passage};
 use crate::frame::{Frame, KindInfo};
 use crate::hist::Recorder;
 use crate::io::Waker;
-use crate::overload::WhenFull;
+use crate::overload::{Policy, WhenFull};
 use crate::wait::Alarm;
 
+use super::admission::Admission;
+use super::aging::Aging;
+use super::conflate::Conflation;
 use super::log::HopLog;
+use super::orders::Orders;
 use super::ring::{RxRing, TxRing};
 use super::tap::{Desk, Inlet};
+
+mod judged;
 
 /// Index of the wait histogram in a hop's recorder.
 pub const WAIT: usize = 0;
@@ -106,6 +112,18 @@ pub struct HopTx {
     /// Fragments of the message in the making; 0 where there is none, or it is being shed.
     open: usize,
     rang: bool,
+    /// What it carries of the port's kinds, by their schemas; all without.
+    only: Option<Box<[u16]>>,
+    /// The hops of the same port, by their places, of which it takes what they have no room for; then it gets nothing else.
+    spill_of: u32,
+    /// Whether its policy asks for more than room.
+    judged: bool,
+    /// What it asks for. Made at the start whether it does or not, since a policy may change while the line runs.
+    admission: Box<Admission>,
+    /// What waits for room, the latest of each key.
+    table: Option<Box<Conflation>>,
+    /// Where other policies come.
+    orders: Option<Orders>,
 }
 
 impl HopTx {
@@ -115,20 +133,28 @@ impl HopTx {
     pub fn new(
         name: Arc<str>,
         ring: impl Into<TxRing>,
-        when_full: WhenFull,
+        policy: impl Into<Policy>,
         counters: Arc<HopCounters>,
         kinds: &'static [KindInfo],
         bells: Vec<Doorbell>,
     ) -> HopTx {
+        let (ring, policy) = (ring.into(), policy.into());
+        let depth = ring.depth();
         HopTx {
-            ring: ring.into(),
-            when_full,
+            ring,
+            when_full: policy.when_full,
             counters,
             kinds,
             bells,
             name,
             open: 0,
             rang: true,
+            only: None,
+            spill_of: 0,
+            orders: None,
+            judged: policy.is_judged_at_offer(),
+            admission: Box::new(Admission::new(policy, depth)),
+            table: None,
         }
     }
 
@@ -142,7 +168,21 @@ impl HopTx {
     /// sheds, or where nobody reads any more.
     #[inline]
     pub fn has_room(&mut self, frames: usize) -> bool {
-        self.when_full != WhenFull::Block || self.ring.has_room(frames) || self.ring.is_closed()
+        if self.when_full != WhenFull::Block {
+            return true;
+        }
+        if self.judged {
+            return self.admission.has_room(&mut self.ring, frames) || self.ring.is_closed();
+        }
+        self.ring.has_room(frames) || self.ring.is_closed()
+    }
+
+    /// Its producer waits for room on it.
+    #[cold]
+    pub(crate) fn held_back(&mut self, now_ns: u64) {
+        if self.judged {
+            self.admission.held_back(now_ns);
+        }
     }
 
     /// How many consumers it has: each is a hop of its own in the plan and in the report.
@@ -154,13 +194,6 @@ impl HopTx {
     /// The consumer that holds this end back, by its place.
     pub(crate) fn held_by(&self) -> usize {
         self.ring.slowest()
-    }
-
-    fn kind_at(&self, kind: u16) -> usize {
-        self.kinds
-            .iter()
-            .position(|info| info.schema == kind)
-            .unwrap_or(self.kinds.len())
     }
 
     /// Why a message of `frames` cannot be put on the ring now, if so.
@@ -180,16 +213,19 @@ impl HopTx {
         if frames > self.ring.depth() {
             return Shed::Oversize;
         }
-        match self.when_full {
+        let expired = self.admission.is_expired();
+        match self.admission.policy().when_full_now(expired) {
             WhenFull::Block => Shed::Undeclared,
             WhenFull::Reject => Shed::Rejected,
-            WhenFull::DropNewest => Shed::Full,
+            WhenFull::Overflow => Shed::Overflowed,
+            WhenFull::DropNewest if expired => Shed::BlockTimeout,
+            WhenFull::DropNewest | WhenFull::DropOldest | WhenFull::Conflate => Shed::Full,
         }
     }
 
     #[cold]
     fn shed(&mut self, kind: u16, why: Shed) {
-        self.counters.shed(self.kind_at(kind), why);
+        self.counters.shed(kind_at(self.kinds, kind), why);
     }
 
     /// Puts one whole message on the hop, written in place.
@@ -201,6 +237,15 @@ impl HopTx {
         t_offer_ns: u64,
     ) -> Result<(), Shed> {
         self.counters.tx.offered.add(1);
+        if self.judged {
+            return self.emit_judged(frame, parent, t_offer_ns);
+        }
+        self.put(frame, parent, t_offer_ns)
+    }
+
+    /// Puts one whole message on the ring, if there is room.
+    #[inline(always)]
+    fn put<F: Frame>(&mut self, frame: &F, parent: &Parent, t_offer_ns: u64) -> Result<(), Shed> {
         if let Some(why) = self.refusal(1) {
             self.shed(F::SCHEMA, why);
             return Err(why);
@@ -219,14 +264,27 @@ impl HopTx {
     }
 
     /// Begins a message of `frames` fragments: all of them get on the ring, or none.
-    pub(crate) fn begin(&mut self, frames: usize, kind: u16) -> Result<(), Shed> {
+    pub(crate) fn begin(
+        &mut self,
+        frames: usize,
+        kind: u16,
+        parent: &Parent,
+        t_offer_ns: u64,
+    ) -> Result<(), Shed> {
         if frames == 0 {
             // A message of nothing is nothing.
             self.open = 0;
             return Ok(());
         }
         self.counters.tx.offered.add(1);
-        if let Some(why) = self.refusal(frames) {
+        let refused = match self.judged {
+            false => None,
+            true => {
+                let parent = self.dated(parent);
+                self.judge(frames, &parent, t_offer_ns)
+            }
+        };
+        if let Some(why) = refused.or_else(|| self.refusal(frames)) {
             self.open = 0;
             self.shed(kind, why);
             return Err(why);
@@ -248,6 +306,8 @@ impl HopTx {
         if at >= frames {
             return;
         }
+        let dated = self.judged.then(|| self.dated(parent));
+        let parent = dated.as_ref().unwrap_or(parent);
         self.ring.write_ahead(at, frames, |payload| {
             let len = write_frame(frame, payload);
             parent.envelope(F::SCHEMA, len, Flags::fragment(at, frames), t_offer_ns)
@@ -300,11 +360,26 @@ impl HopTx {
         }
     }
 
-    /// Says that nothing more comes, and why.
+    /// Says that nothing more comes, and why. What waits for room until now does not get it any more.
     pub fn close(&mut self, cause: Cause) {
+        self.settle();
+        if let Some(table) = &mut self.table {
+            while let Some((envelope, _)) = table.oldest() {
+                let kind = envelope.kind;
+                table.pop();
+                self.counters.shed(kind_at(self.kinds, kind), Shed::Closed);
+            }
+            self.counters.tx.waiting.set(0);
+        }
         self.ring.close(cause);
         self.wake_consumers();
     }
+}
+
+/// The place of a kind in a hop's list of them, or behind it.
+fn kind_at(kinds: &[KindInfo], kind: u16) -> usize {
+    let at = kinds.iter().position(|info| info.schema == kind);
+    at.unwrap_or(kinds.len())
 }
 
 /// Writes a frame into a slot's payload; the macro has checked at compile time that it fits.
@@ -333,6 +408,14 @@ pub struct HopRx {
     log: HopLog,
     /// What marks its messages in the log.
     mark: u16,
+    /// Whether its policy asks for anything of a message whose turn has come.
+    pub(crate) judged: bool,
+    /// What it asks for.
+    pub(crate) aging: Box<Aging>,
+    /// Its class: inputs of a lower one come first.
+    rank: u8,
+    /// Where other policies come.
+    orders: Option<Orders>,
 }
 
 impl HopRx {
@@ -356,6 +439,10 @@ impl HopRx {
             tap: Inlet::default(),
             log: HopLog::default(),
             mark: 0,
+            judged: false,
+            aging: Box::new(Aging::new(Policy::default())),
+            rank: 0,
+            orders: None,
         }
     }
 
@@ -405,6 +492,10 @@ impl HopRx {
         self.recorder
             .record_all([sojourn_ns - service_ns, service_ns, sojourn_ns]);
         self.counters.rx.delivered.add(1);
+        if self.judged {
+            let interval_ns = self.aging.took(envelope.t_offer_ns, service_ns, t_done_ns);
+            self.counters.rx.interval_ns.set(interval_ns);
+        }
         if self.log.is_on() {
             let (wait_ns, _) = saturate_ns(sojourn_ns - service_ns);
             self.log.note(Passage {
@@ -426,6 +517,9 @@ impl HopRx {
     pub(crate) fn step_over(&mut self, envelope: &Envelope) {
         self.tap.offer(&mut self.ring);
         self.ring.advance(envelope.flags.is_last());
+        if self.judged {
+            self.ring.return_credits();
+        }
     }
 
     /// Steps over the frame in hand, which goes no further.
@@ -435,6 +529,9 @@ impl HopRx {
             self.counters.discard(why);
         }
         self.ring.advance(envelope.flags.is_last());
+        if self.judged {
+            self.ring.return_credits();
+        }
     }
 
     /// Counts a message that goes no further, after it has left the ring.

@@ -224,6 +224,7 @@ impl SourceContext<'_, '_> {
             Segment::HeldBack,
             now_ns,
         );
+        self.cx.outputs().held_back(hop, now_ns);
         self.hold.since_ns.get_or_insert(now_ns);
         self.hold.until_ns = now_ns;
         self.hold.now = true;

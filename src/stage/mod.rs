@@ -18,6 +18,10 @@
 //!
 //! Invariant: knows frames, hops and the driver, but neither threads nor the topology.
 
+mod admission;
+mod aging;
+mod classes;
+pub(crate) mod conflate;
 mod consumer;
 pub mod context;
 pub mod egress;
@@ -26,6 +30,7 @@ pub mod hop;
 pub mod ingress;
 pub mod log;
 pub mod node;
+pub mod orders;
 pub mod outcome;
 mod paces;
 pub mod port;

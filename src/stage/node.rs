@@ -272,6 +272,9 @@ pub trait Node: Send {
         false
     }
 
+    /// Does as the policies of its hops say now: one of the line's has changed.
+    fn refresh(&mut self) {}
+
     /// Takes nothing new from outside any more. Only sources act on it; the others end when
     /// their inputs do.
     fn drain(&mut self) {}

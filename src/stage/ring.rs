@@ -74,6 +74,11 @@ impl TxRing {
         either!(self, ring => ring.depth())
     }
 
+    /// Frames that are on it, or were until the slowest consumer last gave back credits: never too few.
+    pub(crate) fn backlog(&mut self) -> usize {
+        either!(self, ring => ring.depth() - ring.credits())
+    }
+
     /// Addresses of the slots, for advice on the memory they lie in.
     pub(crate) fn span(&self) -> core::ops::Range<usize> {
         either!(self, ring => ring.span())
@@ -159,6 +164,11 @@ impl RxRing {
             RxRing::Many { ring } if is_last => ring.advance(),
             RxRing::Many { ring } => ring.advance_unseen(),
         };
+    }
+
+    /// Gives back every credit that is due, so that the producer knows how much waits.
+    pub(crate) fn return_credits(&mut self) {
+        either!(self, ring => ring.return_credits());
     }
 
     pub(crate) fn ready_ahead(&mut self, limit: usize) -> usize {

@@ -37,6 +37,7 @@ pub fn source_node(mut ingress: Box<dyn Ingress>, mut wiring: Wiring) -> Box<dyn
         hold: Hold::default(),
         timer: None,
         draining: false,
+        ended: false,
     })
 }
 
@@ -47,6 +48,8 @@ struct Source {
     hold: Hold,
     timer: Option<u64>,
     draining: bool,
+    /// Whether that was all, and what waits for room on a hop is still to leave.
+    ended: bool,
 }
 
 impl Source {
@@ -61,6 +64,19 @@ impl Source {
 }
 
 impl Source {
+    /// Ends once nothing waits for room.
+    fn end_settled(&mut self, settled: bool, turn: &mut Turn<'_>) -> Progress {
+        if settled {
+            self.over(turn.io, State::Done, Cause::Finished);
+        } else {
+            self.wiring.outputs.ring_bells();
+        }
+        Progress {
+            work: usize::from(settled),
+            held_back: !settled,
+        }
+    }
+
     /// What was received and will not be decoded any more is accounted for.
     fn leave_in_hand(&mut self) {
         let left = self.ingress.in_hand() as u64;
@@ -91,6 +107,10 @@ impl Node for Source {
 
     fn turn(&mut self, turn: &mut Turn<'_>) -> Progress {
         let result = catch_unwind(AssertUnwindSafe(|| {
+            let settled = self.wiring.outputs.settle();
+            if self.ended {
+                return self.end_settled(settled, turn);
+            }
             let Wiring {
                 outputs,
                 counters,
@@ -122,11 +142,14 @@ impl Node for Source {
                 self.wiring.outputs.ring_bells();
             }
             if feed == Feed::Ended {
-                self.over(turn.io, State::Done, Cause::Finished);
+                self.ended = true;
+                let settled = self.wiring.outputs.settle();
+                return self.end_settled(settled, turn);
             }
             Progress {
-                work: work.max(usize::from(feed == Feed::Ended)),
-                held_back: self.hold.now,
+                work,
+                // What waits for room does not ring when there is some.
+                held_back: self.hold.now || !settled,
             }
         }));
         result.unwrap_or_else(|what| {
@@ -140,6 +163,10 @@ impl Node for Source {
 
     fn has_input(&mut self) -> bool {
         self.ingress.has_input()
+    }
+
+    fn refresh(&mut self) {
+        self.wiring.outputs.refresh();
     }
 
     fn drain(&mut self) {

@@ -11,9 +11,11 @@ use crate::budget::Budget;
 use crate::frame::KindInfo;
 use crate::overload::WhenFull;
 use crate::stage::log::{Notes, Room};
+use crate::stage::orders::PolicyCell;
 use crate::stage::tap::Desk;
 use crate::stage::{Descriptor, Role};
 
+use super::classes;
 use super::draft::{Builder, Draft, DraftNode, Hop, HopPlaces, Placement};
 use super::fan;
 use super::part::Part;
@@ -34,8 +36,15 @@ pub(crate) struct LineHop {
     pub(crate) from: usize,
     pub(crate) port: usize,
     pub(crate) to: usize,
+    pub(crate) to_name: String,
     pub(crate) hop: Hop,
     pub(crate) kinds: &'static [KindInfo],
+    /// What it carries of them, where they are divided into classes.
+    pub(crate) only: Option<Vec<KindInfo>>,
+    /// The hops of its port, a bit each by place, of which it carries what they have no room for, and nothing else.
+    pub(crate) spill_of: u32,
+    /// Where other policies come while it runs.
+    pub(crate) policy: Arc<PolicyCell>,
     /// Hops with the same number share one ring.
     pub(crate) ring: Option<usize>,
     /// The consumers of the same ring that its consumer follows.
@@ -251,6 +260,7 @@ impl Check {
 
     fn take_hops(&mut self, hops: Vec<super::draft::DraftHop>) -> Vec<LineHop> {
         let mut taken: Vec<LineHop> = Vec::new();
+        let mut taken_places: Vec<HopPlaces> = Vec::new();
         for problem in fan::wrong(&hops) {
             self.problems.push(problem);
         }
@@ -265,6 +275,11 @@ impl Check {
             if let Err((what, help)) = depth_is_right(draft.hop.depth) {
                 self.problem(depth_place, what, help);
             }
+            if let Some(problem) = classes::wrong_policy(&draft) {
+                if !self.problems.0.contains(&problem) {
+                    self.problems.push(problem);
+                }
+            }
             let from = self.producer(&draft.from, places.from.as_ref().or(place));
             let to = self.consumer(&draft.to, places.to.as_ref().or(place));
             let (Some((from, port)), Some(to)) = (from, to) else {
@@ -272,10 +287,11 @@ impl Check {
                 self.excuse(&draft.to);
                 continue;
             };
-            if taken
-                .iter()
-                .any(|hop| hop.from == from && hop.port == port && hop.to == to)
-            {
+            let class = |hop: &Hop| hop.class.as_ref().map(|class| class.name.clone());
+            if taken.iter().any(|hop| {
+                (hop.from, hop.port, hop.to) == (from, port, to)
+                    && class(&hop.hop) == class(&draft.hop)
+            }) {
                 self.problem(
                     place,
                     format!("the hop {name} is there twice"),
@@ -298,13 +314,18 @@ impl Check {
             let others = others.flat_map(|(_, others)| others);
             let after = others.filter_map(|other| self.find(other));
             let after = after.filter(|other| *other != to).collect();
+            taken_places.push(draft.places.clone());
             taken.push(LineHop {
                 name,
                 from,
                 port,
                 to,
+                to_name: draft.to,
+                policy: Arc::new(PolicyCell::new(draft.hop.policy)),
                 hop: draft.hop,
                 kinds,
+                only: None,
+                spill_of: 0,
                 ring: draft.ring,
                 after,
                 desk: Arc::default(),
@@ -313,6 +334,9 @@ impl Check {
         if taken.len() > HOPS_MAX {
             let what = format!("{} hops are more than a line may have", taken.len());
             self.problem(None, what, format!("split it: at most {HOPS_MAX}"));
+        }
+        for problem in classes::divide(&mut taken, &taken_places) {
+            self.problems.push(problem);
         }
         taken
     }
@@ -427,7 +451,7 @@ impl Check {
     /// A message of many fragments must fit on a hop that blocks, or it would block for ever.
     fn message_fits(&mut self, name: &str, from: usize, hop: &Hop, places: &HopPlaces) {
         let frames = self.nodes[from].descriptor.max_emit;
-        if hop.when_full == WhenFull::Block && frames > hop.depth {
+        if hop.policy.when_full == WhenFull::Block && frames > hop.depth {
             let what = format!(
                 "{name} has a depth of {}, but one message of \"{}\" may have {frames} frames",
                 hop.depth, self.nodes[from].name

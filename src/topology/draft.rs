@@ -1,9 +1,9 @@
 //! What the user gave: nodes, hops and wishes, not checked yet.
 
-use crate::base::limits::{DEPTH_DEFAULT, DRAIN_DEADLINE_NS};
+use crate::base::limits::{CONFLATE_KEYS_DEFAULT, DEPTH_DEFAULT, DRAIN_DEADLINE_NS};
 use crate::budget::{Budget, BudgetError, Quantile};
 use crate::host::{MemoryWish, Pin};
-use crate::overload::WhenFull;
+use crate::overload::{Policy, WhenFull};
 use crate::stage::Stage;
 use crate::wait::Strategy;
 
@@ -48,10 +48,13 @@ pub struct DraftHop {
 }
 
 impl DraftHop {
-    /// The name that reports and budgets use: `from->to`.
+    /// The name that reports and budgets use: `from->to`, and `from->to#class` for one of several classes.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("{}->{}", self.from, self.to)
+        match &self.hop.class {
+            None => format!("{}->{}", self.from, self.to),
+            Some(class) => format!("{}->{}#{}", self.from, self.to, class.name),
+        }
     }
 }
 
@@ -68,6 +71,8 @@ pub struct HopPlaces {
     pub depth: Option<Place>,
     /// Its `after`.
     pub after: Option<Place>,
+    /// Its `overflow_to`.
+    pub overflow_to: Option<Place>,
     /// What changed depth or policy for a run, in words, such as `--hop btc->book:depth=16`: then
     /// that is to blame for both, and no place in a file.
     pub changed_by: Option<String>,
@@ -85,8 +90,17 @@ pub struct HopPlaces {
 pub struct Hop {
     /// Slots; a power of two.
     pub depth: usize,
-    /// What happens when it is full.
-    pub when_full: WhenFull,
+    /// What happens when there is too much.
+    pub policy: Policy,
+    /// Where [`WhenFull::Overflow`] sends what it has no room for: a node that another hop of the same port leads to, which
+    /// then gets nothing else.
+    pub overflow_to: Option<String>,
+    /// Keys of the table of [`WhenFull::Conflate`] at most.
+    pub most_keys: usize,
+    /// Inputs of a lower rank come first at the consumer; those of one rank take turns.
+    pub rank: u8,
+    /// Which of the port's kinds it carries, where the port's messages are divided into classes.
+    pub class: Option<Class>,
     /// What it owes.
     pub budget: Option<Budget>,
     /// Of several consumers those that wait for others, with the others.
@@ -106,17 +120,66 @@ impl Hop {
     pub fn depth(depth: usize) -> Hop {
         Hop {
             depth,
-            when_full: WhenFull::Block,
+            policy: Policy::of(WhenFull::Block),
+            overflow_to: None,
+            most_keys: CONFLATE_KEYS_DEFAULT,
+            rank: 0,
+            class: None,
             budget: None,
             after: Vec::new(),
             budget_error: None,
         }
     }
 
-    /// The same with another policy.
+    /// The same with another hard limit.
     #[must_use]
     pub fn when_full(mut self, when_full: WhenFull) -> Hop {
-        self.when_full = when_full;
+        self.policy.when_full = when_full;
+        self
+    }
+
+    /// The same with another policy: hard and soft limits.
+    ///
+    /// ```
+    /// use hopline::overload::{Policy, WhenFull};
+    /// use hopline::topology::Hop;
+    /// let policy = Policy {
+    ///     deadline_ns: 500_000,
+    ///     ..Policy::of(WhenFull::DropNewest)
+    /// };
+    /// assert_eq!(Hop::depth(1024).policy(policy).policy.deadline_ns, 500_000);
+    /// ```
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Hop {
+        self.policy = policy;
+        self
+    }
+
+    /// The same with a node that gets what it has no room for, under [`WhenFull::Overflow`]. Another hop must lead there from the
+    /// same port; it carries nothing else.
+    #[must_use]
+    pub fn overflow_to(mut self, node: &str) -> Hop {
+        self.overflow_to = Some(node.to_owned());
+        self
+    }
+
+    /// The same for the frames of these kinds alone, by their names, under the name `from->to#class`. A port whose messages are
+    /// divided is connected once for each class, in the order of their importance: the consumer takes from the first one that has
+    /// something, and a guard keeps the others from starving. The last class also carries what no other names.
+    ///
+    /// ```
+    /// # use hopline::topology::Hop;
+    /// let depth = Hop::depth(1024).class("book", ["depthUpdate", "snapshot"]);
+    /// let rest = Hop::depth(64).class("rest", [""; 0]);
+    /// assert_eq!(depth.class.unwrap().kinds.len(), 2);
+    /// # let _ = rest;
+    /// ```
+    #[must_use]
+    pub fn class(mut self, name: &str, kinds: impl Names) -> Hop {
+        self.class = Some(Class {
+            name: name.to_owned(),
+            kinds: kinds.names(),
+        });
         self
     }
 
@@ -144,6 +207,15 @@ impl Hop {
         }
         self
     }
+}
+
+/// Some of the kinds of a port, as a class of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// Its name, behind `#` in the hop's.
+    pub name: String,
+    /// Names of kinds; the last class of a port may name none.
+    pub kinds: Vec<String>,
 }
 
 /// A budget on the median of the sojourn.

@@ -11,10 +11,12 @@
 //! as parts.
 
 pub mod check;
+mod classes;
 pub mod clean;
 pub mod draft;
 mod fan;
 pub mod inline;
+mod orders;
 pub mod params;
 pub mod part;
 pub mod plan;
@@ -28,7 +30,7 @@ mod wire;
 
 pub use check::Line;
 pub use clean::CleanReport;
-pub use draft::{Builder, Draft, Hop, Names, Placement, ThreadSpec, p50, p90, p99, p99_9};
+pub use draft::{Builder, Class, Draft, Hop, Names, Placement, ThreadSpec, p50, p90, p99, p99_9};
 pub use inline::Inline;
 pub use params::{Params, Value};
 pub use part::{IntoSink, IntoSource, Part};

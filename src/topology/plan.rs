@@ -8,10 +8,10 @@ use crate::base::limits::{HOPS_MAX, SLOT_BYTES};
 use crate::host::memory::{self, HUGE_PAGE_BYTES, MemoryError};
 use crate::host::{Host, MemoryWish, Pin, Wish, usable_threads};
 use crate::ring::{hop, multicast};
-use crate::stage::Role;
+use crate::stage::{Role, conflate};
 use crate::wait::Strategy;
 
-use super::check::Line;
+use super::check::{Line, LineHop};
 use super::fan;
 use super::problem::{Problem, Problems, list};
 
@@ -51,12 +51,14 @@ pub struct PlannedHop {
     pub name: String,
     /// Slots.
     pub depth: usize,
-    /// The policy.
+    /// What happens when it is full.
     pub when_full: &'static str,
+    /// The same with its soft limits, in words.
+    pub policy: String,
     /// The hop that this one shares its ring with, where a ring has several consumers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shares: Option<String>,
-    /// Bytes of the ring; 0 where it is another hop's.
+    /// Bytes of the ring, and of the table of what conflates; 0 where it is another hop's.
     pub ring_bytes: usize,
     /// Bytes of its histograms: the loop's two sets and the observer's totals.
     pub hist_bytes: usize,
@@ -118,6 +120,10 @@ impl Plan {
             let ring = rings.iter().find(|ring| ring[1..].contains(&at))?;
             Some(line.hops[ring[0]].name.clone())
         };
+        let table_bytes = |hop: &LineHop| match hop.hop.policy.conflates() {
+            true => conflate::memory_bytes(hop.hop.most_keys),
+            false => 0,
+        };
         let hops: Vec<PlannedHop> = line
             .hops
             .iter()
@@ -125,9 +131,10 @@ impl Plan {
             .map(|(at, line_hop)| PlannedHop {
                 name: line_hop.name.clone(),
                 depth: line_hop.hop.depth,
-                when_full: line_hop.hop.when_full.name(),
+                when_full: line_hop.hop.policy.when_full.name(),
+                policy: line_hop.hop.policy.to_string(),
                 shares: shares(at),
-                ring_bytes: ring_bytes(at, line_hop.hop.depth),
+                ring_bytes: ring_bytes(at, line_hop.hop.depth) + table_bytes(line_hop),
                 hist_bytes: per_hop_bytes,
                 same_thread: thread_of(line_hop.from) == thread_of(line_hop.to),
                 path: path(&threads, thread_of(line_hop.from), thread_of(line_hop.to)),

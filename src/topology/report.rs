@@ -224,14 +224,17 @@ pub(crate) fn hop_report(hop: &HopView) -> HopReport {
         .filter(|(_, reasons)| !reasons.is_empty())
         .collect();
     let span = hop.budget.as_ref().map_or(Of::Sojourn, Budget::span);
+    let policy = hop.policy.get().unwrap_or_default();
     HopReport {
         name: hop.name.clone(),
         depth: hop.depth,
-        when_full: hop.when_full,
+        when_full: policy.when_full.name(),
+        policy: policy.to_string(),
         shares: hop.shares.clone(),
         offered: offers.tx.offered.get(),
         accepted: arrivals.accepted,
         shed,
+        waiting: offers.tx.waiting.get(),
         shed_by_kind,
         delivered: arrivals.delivered,
         in_flight: arrivals.in_flight,
@@ -413,6 +416,12 @@ pub(crate) fn ledger_report(
                 breaches.push(format!(
                     "{}: {undeclared} emissions shed for which no room had been secured",
                     hop.name
+                ));
+            }
+            if hop.waiting > 0 {
+                breaches.push(format!(
+                    "{}: {} messages still wait for room",
+                    hop.name, hop.waiting
                 ));
             }
             if hop.in_flight > 0 {

@@ -12,6 +12,7 @@ use crate::ring::multicast::{Graph, GraphError, ReaderId};
 use crate::stage::context::Outputs;
 use crate::stage::hop::{Doorbell, HopRx, HopTx};
 use crate::stage::log::{Ear, HopLog, Notes, Shelf};
+use crate::stage::orders::PolicyCell;
 use crate::stage::ring::{RxRing, TxRing};
 use crate::stage::tap::Desk;
 use crate::stage::{Node, NodeCounters, Role, Wiring};
@@ -64,7 +65,13 @@ pub(crate) struct HopView {
     pub(crate) name: String,
     pub(crate) to: usize,
     pub(crate) depth: usize,
-    pub(crate) when_full: &'static str,
+    /// What it does when there is too much, and where it is told to do something else.
+    pub(crate) policy: Arc<PolicyCell>,
+    /// Whether it can conflate, and whether it can overflow.
+    pub(crate) has_table: bool,
+    pub(crate) has_spill: bool,
+    /// Most frames of one message of its producer.
+    pub(crate) max_emit: usize,
     pub(crate) kinds: &'static [KindInfo],
     pub(crate) budget: Option<Budget>,
     /// What the consumer counts.
@@ -151,18 +158,21 @@ pub(crate) fn wire(
         let (tx, readers) = make(&hops, &ring).map_err(|error| refused(&name, error))?;
         ring_spans.push(tx.span());
         let offers = Arc::new(HopCounters::default());
-        let policy = first.hop.when_full;
+        let policy = first.hop.policy;
         let bells = ring
             .iter()
             .filter_map(|at| bell(Some(first.from), hops[*at].to));
-        let tx = HopTx::new(
-            name,
-            tx,
-            policy,
-            offers.clone(),
-            first.kinds,
-            bells.collect(),
-        );
+        let bells = bells.collect();
+        let kinds = first.kinds;
+        let mut tx = HopTx::new(name, tx, policy, offers.clone(), kinds, bells)
+            .ordered(first.policy.clone())
+            .spilling(first.spill_of);
+        if let Some(only) = &first.only {
+            tx = tx.carrying(only);
+        }
+        if policy.conflates() {
+            tx = tx.conflating(first.hop.most_keys);
+        }
         outputs[first.from][first.port].push(tx);
         for (at, rx) in ring.iter().copied().zip(readers) {
             let hop = &hops[at];
@@ -181,7 +191,11 @@ pub(crate) fn wire(
             let bells = follow.filter_map(|other| bell(Some(hop.to), hops[*other].to));
             let name = hop.name.as_str().into();
             let rx = HopRx::new(name, rx, counters.clone(), recorder, bells.collect());
-            let mut rx = rx.tapped_at(hop.desk.clone());
+            let mut rx = rx
+                .tapped_at(hop.desk.clone())
+                .aging(policy)
+                .ordered(first.policy.clone())
+                .ranked(hop.hop.rank);
             let shelf = Shelf::default();
             let leaves = nodes[hop.to].descriptor.in_objective
                 && nodes[hop.to].descriptor.role == Role::Sink;
@@ -208,7 +222,10 @@ pub(crate) fn wire(
                 name: hop.name.clone(),
                 to: hop.to,
                 depth: hop.hop.depth,
-                when_full: policy.name(),
+                policy: first.policy.clone(),
+                has_table: policy.conflates(),
+                has_spill: first.hop.overflow_to.is_some(),
+                max_emit: nodes[hop.from].descriptor.max_emit,
                 kinds: hop.kinds,
                 budget: hop.hop.budget.clone(),
                 counters,

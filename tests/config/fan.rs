@@ -59,13 +59,17 @@ fn a_setting_for_one_of_them_is_the_rings() {
             hop: "signal->log".to_owned(),
             depth: Some(32),
             when_full: Some(WhenFull::Reject),
+            settings: Vec::new(),
             given: String::new(),
         }],
         ..Overrides::default()
     };
     let given = draft(&fan("to = [\"orders\", \"log\"]\n"), None, &overrides);
     for hop in &given.hops[2..] {
-        assert_eq!((hop.hop.depth, hop.hop.when_full), (32, WhenFull::Reject));
+        assert_eq!(
+            (hop.hop.depth, hop.hop.policy.when_full),
+            (32, WhenFull::Reject)
+        );
     }
     assert_eq!(given.hops[0].hop.depth, 1024);
 }
@@ -77,6 +81,7 @@ fn a_depth_that_a_run_sets_is_its_own_to_blame_once_a_ring() {
             hop: "btc->book".to_owned(),
             depth: Some(16),
             when_full: None,
+            settings: Vec::new(),
             given: given.to_owned(),
         }],
         ..Overrides::default()

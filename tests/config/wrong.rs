@@ -639,6 +639,7 @@ fn changes_that_cannot_be_are_told() {
         hop: hop.into(),
         depth,
         when_full: None,
+        settings: Vec::new(),
         given: String::new(),
     };
     let overrides = Overrides {

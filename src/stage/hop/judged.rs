@@ -1,0 +1,253 @@
+//! What a hop does beside carrying, where its policy asks for more than room.
+//!
+//! ```text
+//!   offer ─→ judge: rate, age, sample ─ no ──────────────────→ shed{rate_limited, hopeless, sampled}
+//!              └ yes ─→ has a key and conflates, and no room ─→ waits in the table ─ a newer one comes ─→ shed{conflated}
+//!                └─→ room ─→ ring ─→ judge: deadline, codel ─ no ─→ discarded{late, stale}
+//!                      └ no ─→ as `when_full` says              └ yes ─→ handler
+//! ```
+//!
+//! Invariant: a hop without a soft limit comes here only when it is built and when its policy changes.
+
+use std::sync::Arc;
+
+use crate::base::{Discard, Flags, Shed};
+use crate::frame::{Frame, KindInfo};
+use crate::overload::Policy;
+use crate::stage::conflate::{Conflation, Key, Put};
+use crate::stage::orders::{Orders, PolicyCell};
+
+use super::{HopRx, HopTx, Parent, kind_at, write_frame};
+
+impl HopTx {
+    /// The same for these kinds of frames alone, by their schemas.
+    pub(crate) fn carrying(mut self, only: &[KindInfo]) -> HopTx {
+        self.only = Some(only.iter().map(|kind| kind.schema).collect());
+        self
+    }
+
+    /// The same for what the hops at these places of its port, a bit each, have no room for.
+    pub(crate) fn spilling(mut self, of: u32) -> HopTx {
+        self.spill_of = of;
+        self
+    }
+
+    /// The same with a cell in which other policies come.
+    pub(crate) fn ordered(mut self, cell: Arc<PolicyCell>) -> HopTx {
+        self.orders = Some(Orders::new(cell));
+        self
+    }
+
+    /// The same with a table of so many keys, for a policy that conflates.
+    pub(crate) fn conflating(mut self, most_keys: usize) -> HopTx {
+        self.table = Some(Box::new(Conflation::new(most_keys)));
+        self
+    }
+
+    /// Does as `policy` says from now on. What conflates has its [table](HopTx::conflating) since the start.
+    pub(crate) fn set_policy(&mut self, policy: Policy) {
+        self.when_full = policy.when_full;
+        self.judged = policy.is_judged_at_offer();
+        self.admission.set_policy(policy);
+    }
+
+    /// Whether messages that begin with a frame of that kind are offered to it.
+    #[inline]
+    pub(crate) fn takes(&self, kind: u16) -> bool {
+        match &self.only {
+            None => self.spill_of == 0,
+            Some(only) => only.contains(&kind),
+        }
+    }
+
+    /// Whether it takes what one of these hops of its port, a bit each by place, had no room for.
+    #[inline]
+    pub(crate) fn spills(&self, overflowed: u32) -> bool {
+        self.spill_of & overflowed != 0
+    }
+
+    /// Whether messages may wait in it for room.
+    pub(crate) fn has_table(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// Does as its policy says now, if that has changed.
+    pub(crate) fn refresh(&mut self) {
+        if let Some(policy) = self.orders.as_mut().and_then(Orders::changed) {
+            self.set_policy(policy);
+        }
+    }
+
+    /// As [`HopTx::emit`], for a hop that asks for more than room.
+    #[inline(never)]
+    pub(super) fn emit_judged<F: Frame>(
+        &mut self,
+        frame: &F,
+        parent: &Parent,
+        t_offer_ns: u64,
+    ) -> Result<(), Shed> {
+        let parent = self.dated(parent);
+        if let Some(why) = self.judge(1, &parent, t_offer_ns) {
+            self.shed(F::SCHEMA, why);
+            return Err(why);
+        }
+        if F::KEYED && self.must_wait() {
+            return self.wait(frame, &parent, t_offer_ns);
+        }
+        self.put(frame, &parent, t_offer_ns)
+    }
+
+    /// Why the policy refuses a message that is offered at that time, if it does.
+    pub(super) fn judge(
+        &mut self,
+        frames: usize,
+        parent: &Parent,
+        t_offer_ns: u64,
+    ) -> Option<Shed> {
+        let service_ns = self.counters.rx.interval_ns.get();
+        let deadline_at_ns = parent.deadline_at_ns;
+        self.admission.refusal(
+            &mut self.ring,
+            frames,
+            deadline_at_ns,
+            service_ns,
+            t_offer_ns,
+        )
+    }
+
+    /// The parent of a message with this hop's deadline.
+    pub(super) fn dated(&self, parent: &Parent) -> Parent {
+        let mut parent = *parent;
+        let deadline_ns = self.admission.policy().deadline_ns;
+        if deadline_ns > 0 {
+            let at_ns = parent.t_intended_ns.saturating_add(deadline_ns);
+            parent.deadline_at_ns = match parent.deadline_at_ns {
+                0 => at_ns,
+                earlier => earlier.min(at_ns),
+            };
+        }
+        parent
+    }
+
+    /// Whether a message with a key is to wait in the table.
+    fn must_wait(&mut self) -> bool {
+        if self.table.is_none() || !self.admission.conflates() || self.ring.is_closed() {
+            return false;
+        }
+        !self.settle() || !self.ring.has_room(1)
+    }
+
+    /// Has a message wait for room.
+    fn wait<F: Frame>(&mut self, frame: &F, parent: &Parent, t_offer_ns: u64) -> Result<(), Shed> {
+        let Some(table) = &mut self.table else {
+            return Err(Shed::Full);
+        };
+        let key = Key {
+            kind: F::SCHEMA,
+            key: frame.key(),
+        };
+        let put = table.put(key, |payload| {
+            let len = write_frame(frame, payload);
+            parent.envelope(F::SCHEMA, len, Flags::WHOLE, t_offer_ns)
+        });
+        match put {
+            Put::Waits => self.counters.tx.waiting.set(table.waiting() as u64),
+            Put::Replaced => self.shed(F::SCHEMA, Shed::Conflated),
+            Put::Full => {
+                self.shed(F::SCHEMA, Shed::Full);
+                return Err(Shed::Full);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts what waits for room on the ring, as far as there is room: whether nothing waits any more.
+    pub(crate) fn settle(&mut self) -> bool {
+        let Some(table) = &mut self.table else {
+            return true;
+        };
+        if table.waiting() == 0 {
+            return true;
+        }
+        while let Some((envelope, payload)) = table.oldest() {
+            if self.ring.is_closed() {
+                let kind = envelope.kind;
+                table.pop();
+                self.counters.shed(kind_at(self.kinds, kind), Shed::Closed);
+                continue;
+            }
+            if !self.ring.has_room(1) {
+                break;
+            }
+            let put = self.ring.put(|slot| {
+                *slot = *payload;
+                *envelope
+            });
+            if put.is_err() {
+                break;
+            }
+            self.counters.tx.accepted.add(1);
+            self.rang = false;
+            table.pop();
+        }
+        self.counters.tx.waiting.set(table.waiting() as u64);
+        table.waiting() == 0
+    }
+}
+
+impl HopRx {
+    /// The same with what its policy asks for.
+    pub(crate) fn aging(mut self, policy: Policy) -> HopRx {
+        self.set_policy(policy);
+        self
+    }
+
+    /// Does as `policy` says from now on.
+    pub(crate) fn set_policy(&mut self, policy: Policy) {
+        self.judged = policy.is_judged_at_take();
+        self.aging.set_policy(policy);
+    }
+
+    /// The same with a cell in which other policies come.
+    pub(crate) fn ordered(mut self, cell: Arc<PolicyCell>) -> HopRx {
+        self.orders = Some(Orders::new(cell));
+        self
+    }
+
+    /// Does as its policy says now, if that has changed.
+    pub(crate) fn refresh(&mut self) {
+        if let Some(policy) = self.orders.as_mut().and_then(Orders::changed) {
+            self.set_policy(policy);
+        }
+    }
+
+    /// The same of another class.
+    pub(crate) fn ranked(mut self, rank: u8) -> HopRx {
+        self.rank = rank;
+        self
+    }
+
+    /// Its class: inputs of a lower one come first.
+    #[inline]
+    pub(crate) fn rank(&self) -> u8 {
+        self.rank
+    }
+
+    /// Steps over the oldest messages of a ring that is nearly full, where the policy says so.
+    pub(crate) fn skip_oldest(&mut self) {
+        if !self.aging.skips_oldest() {
+            return;
+        }
+        let depth = self.ring.depth();
+        let waiting = self.ring.ready_ahead(depth);
+        let mut over = self.aging.too_many(waiting, depth);
+        let mut mid_message = false;
+        while over > 0 || mid_message {
+            let Some(frame) = self.ring.peek() else { break };
+            let envelope = *frame.envelope();
+            mid_message = !envelope.flags.is_last();
+            self.discard(&envelope, Discard::Oldest);
+            over = over.saturating_sub(1);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Hops that carry some of the kinds of a port, and those that carry what others had no room for.
+//!
+//! Invariant: every kind of a port goes to one class of each consumer, and what overflows leads to a hop that carries nothing else.
+
+use crate::base::limits::CLASSES_MAX;
+use crate::frame::KindInfo;
+use crate::overload::WhenFull;
+
+use super::check::{LineHop, name_is_right};
+use super::draft::{DraftHop, HopPlaces};
+use super::problem::{Place, Problem, all, closest};
+
+/// What is wrong with a hop's policy by itself.
+pub(super) fn wrong_policy(draft: &DraftHop) -> Option<Problem> {
+    let (what, help) = draft.hop.policy.check().err()?;
+    let what = format!("hop {}: {what}", draft.name());
+    Some(match &draft.places.changed_by {
+        Some(change) => Problem::new(format!("{change}: {what}"), help),
+        None => Problem::new(what, help).at(draft.places.hop.as_ref()),
+    })
+}
+
+/// A hop that was taken, with where it stands.
+struct Placed<'a> {
+    hop: &'a LineHop,
+    place: Option<&'a Place>,
+}
+
+/// Gives each hop of a class the kinds that it carries, and each that takes what overflows the hops that it takes it of. Gives
+/// back what is wrong.
+pub(super) fn divide(hops: &mut [LineHop], places: &[HopPlaces]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut only: Vec<Option<Vec<KindInfo>>> = vec![None; hops.len()];
+    let mut ranks: Vec<u8> = hops.iter().map(|hop| hop.hop.rank).collect();
+    for at in 0..hops.len() {
+        let group = group_of(hops, at);
+        if group[0] == at && hops[at].hop.class.is_some() {
+            let place = |at: usize| places.get(at).and_then(|one| one.hop.as_ref());
+            let members: Vec<Placed<'_>> = group
+                .iter()
+                .map(|at| Placed {
+                    hop: &hops[*at],
+                    place: place(*at),
+                })
+                .collect();
+            let kinds = kinds_of_classes(&members, &mut problems);
+            for ((class, at), kinds) in group.iter().enumerate().zip(kinds) {
+                only[*at] = Some(kinds);
+                ranks[*at] = ranks[*at].saturating_add(class as u8);
+            }
+        }
+    }
+    for ((hop, only), rank) in hops.iter_mut().zip(only).zip(ranks) {
+        hop.only = only;
+        hop.hop.rank = rank;
+    }
+    for at in 0..hops.len() {
+        spill(hops, at, places.get(at), &mut problems);
+    }
+    conflate(hops, places, &mut problems);
+    problems
+}
+
+/// The hops of the same port to the same consumer, in the order in which they are given.
+fn group_of(hops: &[LineHop], at: usize) -> Vec<usize> {
+    let ends = |hop: &LineHop| (hop.from, hop.port, hop.to);
+    let same = (0..hops.len()).filter(|other| ends(&hops[*other]) == ends(&hops[at]));
+    same.collect()
+}
+
+/// The kinds that each class carries.
+fn kinds_of_classes(classes: &[Placed<'_>], problems: &mut Vec<Problem>) -> Vec<Vec<KindInfo>> {
+    let port = classes[0].hop.kinds;
+    let mut wrong = |at: &Placed<'_>, what: String, help: String| {
+        let problem = Problem::new(what, help).at(at.place);
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    };
+    if classes.len() > CLASSES_MAX {
+        let what = format!("{} classes on one way", classes.len());
+        wrong(&classes[0], what, format!("at most {CLASSES_MAX}"));
+    }
+    if port.is_empty() {
+        let what = format!("{} carries frames of any kind", classes[0].hop.name);
+        let help = "only a port that says its kinds can be divided into classes";
+        wrong(&classes[0], what, help.to_owned());
+    }
+    let mut taken: Vec<KindInfo> = Vec::new();
+    let mut lists: Vec<Vec<KindInfo>> = Vec::new();
+    for (at, one) in classes.iter().enumerate() {
+        let Some(class) = &one.hop.hop.class else {
+            let what = format!("{} is there beside hops of classes", one.hop.name);
+            wrong(one, what, "give it a class, or remove it".to_owned());
+            lists.push(Vec::new());
+            continue;
+        };
+        if let Err(help) = name_is_right(&class.name) {
+            let what = format!("\"{}\" is no name for a class", class.name);
+            wrong(one, what, help);
+        }
+        let mut list = Vec::new();
+        for name in &class.kinds {
+            let names = || port.iter().map(|kind| kind.name);
+            match port.iter().find(|kind| kind.name == name) {
+                None => {
+                    let help = match closest(name, names()) {
+                        Some(meant) => format!("did you mean \"{meant}\"?"),
+                        None => all("kinds", names()),
+                    };
+                    let what = format!("{}: there is no kind named \"{name}\"", one.hop.name);
+                    wrong(one, what, help);
+                }
+                Some(kind) if taken.contains(kind) => {
+                    let what = format!("{}: \"{name}\" is in another class", one.hop.name);
+                    wrong(one, what, "name each kind once".to_owned());
+                }
+                Some(kind) => {
+                    taken.push(*kind);
+                    list.push(*kind);
+                }
+            }
+        }
+        let is_last = at + 1 == classes.len();
+        if class.kinds.is_empty() && !is_last {
+            let what = format!("{} names no kinds", one.hop.name);
+            wrong(one, what, "only the last class may".to_owned());
+        }
+        lists.push(list);
+    }
+    if let Some(last) = lists.last_mut() {
+        last.extend(port.iter().filter(|kind| !taken.contains(kind)));
+    }
+    lists
+}
+
+/// Finds the hop to which one overflows.
+fn spill(hops: &mut [LineHop], at: usize, places: Option<&HopPlaces>, problems: &mut Vec<Problem>) {
+    let hop = &hops[at];
+    let place = places.and_then(|one| one.overflow_to.as_ref().or(one.hop.as_ref()));
+    let mut wrong = |what: String, help: String| {
+        let problem = Problem::new(what, help).at(place);
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    };
+    let Some(to) = hop.hop.overflow_to.clone() else {
+        if hop.hop.policy.spills() {
+            let what = format!("{} overflows, and nothing says where to", hop.name);
+            let help = "write overflow_to = \"node\", and a [[hop]] that leads there";
+            wrong(what, help.to_owned());
+        }
+        return;
+    };
+    let same_port = |other: &LineHop| other.from == hop.from && other.port == hop.port;
+    let found = hops
+        .iter()
+        .position(|other| same_port(other) && other.to_name == to && other.ring.is_none());
+    match found {
+        Some(spill) if spill != at && hops[spill].hop.overflow_to.is_none() => {
+            let hops_of_port = hops.iter().enumerate();
+            let before = hops_of_port.filter(|(_, other)| same_port(other));
+            // Those that share a ring are one place.
+            let is_first = |other: usize| {
+                let ring = hops[other].ring;
+                ring.is_none() || hops[..other].iter().all(|earlier| earlier.ring != ring)
+            };
+            let before = before.take_while(|(other, _)| *other < at);
+            let bit = before.filter(|(other, _)| is_first(*other)).count();
+            let bit = u32::try_from(bit).unwrap_or(u32::BITS);
+            hops[spill].spill_of |= 1_u32.checked_shl(bit).unwrap_or(0);
+        }
+        _ => {
+            let what = format!("{} overflows to \"{to}\"", hop.name);
+            let help = format!(
+                "add a [[hop]] of its own from the same port to \"{to}\", that does not overflow itself"
+            );
+            wrong(what, help);
+        }
+    }
+}
+
+/// What conflates needs a kind that has a key.
+fn conflate(hops: &[LineHop], places: &[HopPlaces], problems: &mut Vec<Problem>) {
+    for (at, hop) in hops.iter().enumerate() {
+        let carried = || hop.only.as_deref().unwrap_or(hop.kinds).iter();
+        if hop.hop.policy.conflates() && !carried().any(|kind| kind.keyed) {
+            let what = format!("{} conflates, and none of its kinds has a key", hop.name);
+            let when_full = WhenFull::DropOldest.name();
+            let help = format!(
+                "write when_full = \"{when_full}\", or give the frame a key: #[hopline::frame(…, key = \"field\")]"
+            );
+            let place = places.get(at).and_then(|one| one.hop.as_ref());
+            problems.push(Problem::new(what, help).at(place));
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Another policy for a hop while its line runs.
+//!
+//! Invariant: a hop gets no policy that it could not have been built with.
+
+use crate::overload::Policy;
+
+use super::problem::{Problem, all, closest};
+use super::run::Running;
+use super::wire::HopView;
+
+impl Running {
+    /// Has a hop, such as `btc->book`, do something else when there is too much. Both of its ends hear of it at their next turn;
+    /// what is queued stays. The counters go on, and the report has the last policy.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use hopline::adapter::{Binance, blackhole, synthetic};
+    /// use hopline::overload::{Policy, WhenFull};
+    /// use hopline::topology::{Hop, Line, Stop};
+    ///
+    /// let mut line = Line::builder("steered");
+    /// line.source("btc", synthetic("BTCUSDT", 50_000.0).decode(Binance::new(&["BTCUSDT"])));
+    /// line.sink("out", blackhole());
+    /// line.connect("btc", "out", Hop::depth(1024));
+    /// let mut running = line.build()?.start()?;
+    /// let policy = Policy { deadline_ns: 500_000, ..Policy::of(WhenFull::DropNewest) };
+    /// running.set_policy("btc->out", policy)?;
+    /// let cause = running.watch(&Stop::after(Duration::from_millis(50)), |_| {});
+    /// assert_eq!(running.end(cause).hops[0].policy, "drop_newest, deadline 500us");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// No such hop, limits that contradict each other, one that conflates or overflows without having been built for it, or one
+    /// that blocks with a depth that a message may not fit in.
+    pub fn set_policy(&mut self, hop: &str, policy: Policy) -> Result<(), Problem> {
+        let Some(view) = self.hops.iter().find(|view| view.name == hop) else {
+            let names = || self.hops.iter().map(|view| view.name.as_str());
+            let help = match closest(hop, names()) {
+                Some(meant) => format!("did you mean \"{meant}\"?"),
+                None => all("hops", names()),
+            };
+            return Err(Problem::new(
+                format!("\"{hop}\" is no hop of this line"),
+                help,
+            ));
+        };
+        fits(view, &policy)?;
+        view.policy.set(policy);
+        self.control.news();
+        self.wake();
+        Ok(())
+    }
+
+    /// What a hop does when there is too much, if there is such a hop.
+    #[must_use]
+    pub fn policy(&self, hop: &str) -> Option<Policy> {
+        let view = self.hops.iter().find(|view| view.name == hop)?;
+        view.policy.get()
+    }
+}
+
+/// Whether a hop was built for that policy.
+fn fits(hop: &HopView, policy: &Policy) -> Result<(), Problem> {
+    let wrong = |what: String, help: &str| Err(Problem::new(format!("{}: {what}", hop.name), help));
+    if let Err((what, help)) = policy.check() {
+        return wrong(what, &help);
+    }
+    if policy.conflates() && !hop.has_table {
+        let what = "it has no table to conflate in".to_owned();
+        return wrong(what, "build it with when_full = \"conflate\"");
+    }
+    if policy.spills() && !hop.has_spill {
+        let what = "it has nowhere to overflow to".to_owned();
+        return wrong(what, "build it with overflow_to");
+    }
+    if policy.when_full == crate::overload::WhenFull::Block && hop.max_emit > hop.depth {
+        let what = format!(
+            "it would block with a depth of {}, and a message may have {} frames",
+            hop.depth, hop.max_emit
+        );
+        return wrong(
+            what,
+            "build it deeper, or write when_full = \"drop_newest\"",
+        );
+    }
+    Ok(())
+}
