@@ -10,6 +10,22 @@ use super::limit::{Budget, Of};
 use super::regime::Regime;
 use crate::base::{Counter, Reason};
 
+/// The nodes that a hop's name tells: those of `from->to`, `from.port->to` and `from->to#class`. What is no hop's name has only
+/// the first.
+///
+/// ```
+/// use hopline::budget::report::ends;
+/// assert_eq!(ends("book.log->sink#trades"), ("book", "sink"));
+/// assert_eq!(ends("end_to_end"), ("end_to_end", ""));
+/// ```
+#[must_use]
+pub fn ends(hop: &str) -> (&str, &str) {
+    let (from, to) = hop.split_once("->").unwrap_or((hop, ""));
+    let node = from.split_once('.').map_or(from, |(node, _)| node);
+    let consumer = to.split_once('#').map_or(to, |(consumer, _)| consumer);
+    (node, consumer)
+}
+
 /// Counts by reason; only what is not zero.
 pub type ByReason = BTreeMap<String, u64>;
 

@@ -22,6 +22,7 @@
 use crate::base::limits::{BLAME_FROM_NS, IDLE_FLOOR_NS};
 
 use super::evidence::{Evidence, HopEvidence, LongSegment, LoopEvidence, Passage, Segment};
+use super::report::ends;
 
 /// The longest threshold, in nanoseconds.
 const GAP_FROM_MAX_NS: u64 = 5_000;
@@ -338,8 +339,7 @@ impl Spans {
 
 /// What a node's handler usually takes: the median over the hops that lead to it; none if no message came.
 fn usual_ns(hops: &[HopEvidence], node: &str) -> Option<u64> {
-    let leads_to_it =
-        |hop: &&HopEvidence| hop.name.rsplit_once("->").is_some_and(|(_, to)| to == node);
+    let leads_to_it = |hop: &&HopEvidence| ends(&hop.name).1 == node;
     let passages = hops
         .iter()
         .filter(leads_to_it)

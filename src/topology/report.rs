@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::base::{Counter, Discard, Hangup, Reason, Reject, Shed};
 use crate::budget::report::{
     BudgetReport, EndToEndReport, HopReport, LedgerReport, Percentiles, RegimeReport, SourceReport,
-    StageReport, WireReport, by_name, by_reason,
+    StageReport, WireReport, by_name, by_reason, ends,
 };
 use crate::budget::{Budget, Of};
 use crate::hist::Totals;
@@ -482,9 +482,7 @@ pub(crate) fn ledger_report(
 }
 
 fn nodes_inputs(hops: &[HopReport], name: &str) -> u64 {
-    let into = hops
-        .iter()
-        .filter(|hop| hop.name.rsplit("->").next() == Some(name));
+    let into = hops.iter().filter(|hop| ends(&hop.name).1 == name);
     into.map(|hop| hop.delivered).sum()
 }
 

@@ -232,10 +232,6 @@ fn part(
 }
 
 /// The node of a port: `book` of `book.log`.
-fn node(end: &str) -> String {
-    end.split('.').next().unwrap_or(end).to_owned()
-}
-
 /// The longest way through the hops by `length`: how long it is and which hops it takes.
 fn longest(
     links: &[Link],
@@ -289,14 +285,14 @@ impl Derived {
     ) -> Result<(), DeriveError> {
         let mut links = Vec::new();
         for span in &runs[0].spans {
-            let Some((from, to)) = span.hop.split_once("->").filter(|_| span.of == "sojourn")
-            else {
+            let (from, to) = ends(&span.hop);
+            if to.is_empty() || span.of != "sojourn" {
                 continue;
-            };
+            }
             links.push(Link {
                 hop: span.hop.clone(),
-                from: node(from),
-                to: node(to),
+                from: from.to_owned(),
+                to: to.to_owned(),
                 part: part(runs, &span.hop, "sojourn", quantile)?,
             });
         }

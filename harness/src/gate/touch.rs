@@ -4,6 +4,7 @@
 //! worked on.
 
 use hopline::budget::pace::Slowed;
+use hopline::budget::report::ends;
 use hopline::budget::taint::Gaps;
 use hopline::budget::{Evidence, LoopEvidence, Passage};
 
@@ -90,7 +91,7 @@ impl<'a> Host<'a> {
 
 /// The loop of a hop's consumer.
 pub(super) fn consumer_loop(evidence: &Evidence, hop: &str) -> Option<usize> {
-    let (_, consumer) = hop.rsplit_once("->")?;
+    let (_, consumer) = ends(hop);
     let runs_it = |noted: &LoopEvidence| noted.nodes.iter().any(|node| node == consumer);
     evidence.loops.iter().position(runs_it)
 }

@@ -18,11 +18,7 @@ use hopline::budget::{Evidence, Passage};
 /// Most hops of a way: a line without circles has fewer.
 const HOPS_MAX: usize = 1_024;
 
-/// The nodes of a hop's name, `from->to` or `from.port->to`.
-pub(super) fn ends(name: &str) -> (&str, &str) {
-    let (from, to) = name.split_once("->").unwrap_or((name, ""));
-    (from.split('.').next().unwrap_or(from), to)
-}
+pub(super) use hopline::budget::report::ends;
 
 /// The ways of a run's messages.
 pub(super) struct Ways<'a> {

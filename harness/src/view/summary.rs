@@ -2,6 +2,7 @@
 
 use hopline::base::limits::{DEPTH_MAX, FRAGMENTS_MAX};
 use hopline::base::units::Span;
+use hopline::budget::report::ends;
 use hopline::host::Wish;
 use hopline::topology::Report;
 
@@ -334,7 +335,7 @@ fn slowest(report: &Report) -> Option<String> {
         .iter()
         .filter(|hop| hop.sojourn_ns.count > 0)
         .max_by_key(|hop| hop.sojourn_ns.p99)?;
-    let consumer = hop.name.rsplit("->").next().unwrap_or_default();
+    let (_, consumer) = ends(&hop.name);
     let what = if hop.wait_ns.p99 > hop.service_ns.p99 {
         format!("mostly waiting for {consumer} to get its turn")
     } else {

@@ -1,0 +1,262 @@
+//! Lines that get more than they can work on: what each policy keeps, what it sheds, and that both are told.
+
+#[path = "overload/line.rs"]
+mod line;
+
+use hopline::budget::report::HopReport;
+use hopline::overload::{Policy, WhenFull};
+use hopline::topology::{Hop, Report};
+
+use line::{PARTS, SYMBOLS, Seen, run, run_shut};
+
+/// Ten times of what a stage can do that takes 10 us, for 20 ms, then half of it for 20 ms.
+const TEN_TIMES: &[(u64, u64)] = &[(20_000_000, 1_000), (20_000_000, 20_000)];
+
+/// Messages of it.
+const MESSAGES: u64 = 20_000 + 1_000;
+
+/// A tenth of the messages have fragments, and each takes a service of its own.
+const SERVICE_NS: u64 = 10_000;
+
+fn hop<'r>(report: &'r Report, name: &str) -> &'r HopReport {
+    let found = report.hops.iter().find(|hop| hop.name == name);
+    found.unwrap_or_else(|| panic!("no hop {name}"))
+}
+
+fn count(by_reason: &hopline::budget::report::ByReason, reason: &str) -> u64 {
+    by_reason.get(reason).copied().unwrap_or(0)
+}
+
+/// What left of each kind, and what is gone by the ledger, make up all that was sent.
+fn adds_up(report: &Report, seen: &Seen, hops: &[&str]) {
+    assert!(report.ledger.closed, "{:?}", report.ledger.breaches);
+    let left = seen.quotes.len() + seen.trades.len() + seen.depths.len();
+    let gone: u64 = hops
+        .iter()
+        .map(|name| hop(report, name))
+        .map(|hop| hop.shed.values().sum::<u64>() + hop.discarded.values().sum::<u64>())
+        .sum();
+    assert_eq!(left as u64 + gone, MESSAGES);
+}
+
+/// Runs at ten times its capacity under one policy.
+fn under(policy: Policy) -> (Report, Seen) {
+    let (report, seen) = run(TEN_TIMES, SERVICE_NS, |line| {
+        line.connect("in", "work", Hop::depth(256).policy(policy));
+    });
+    adds_up(&report, &seen, &["in->work"]);
+    (report, seen)
+}
+
+#[test]
+fn block_loses_nothing_and_keeps_all_for_long() {
+    let (report, seen) = under(Policy::of(WhenFull::Block));
+    assert_eq!(seen.trades.len() as u64, MESSAGES / 3);
+    assert!(hop(&report, "in->work").shed.is_empty());
+    // It ends when all is worked on, five fragments for three messages.
+    let work_ns = MESSAGES / 3 * (2 + u64::from(PARTS)) * SERVICE_NS;
+    assert!(report.line.elapsed_ns >= work_ns);
+    assert!(report.end_to_end.sojourn_ns.p50 > 50_000_000);
+}
+
+#[test]
+fn drop_newest_keeps_what_is_queued_and_says_what_it_dropped_of_each_kind() {
+    let (report, seen) = under(Policy::of(WhenFull::DropNewest));
+    let hop = hop(&report, "in->work");
+    assert!(count(&hop.shed, "full") > MESSAGES / 4, "{hop:?}");
+    let of_kind = |kind: &str| hop.shed_by_kind[kind]["full"];
+    assert_eq!(of_kind("quote") + seen.quotes.len() as u64, MESSAGES / 3);
+    assert_eq!(of_kind("trade") + seen.trades.len() as u64, MESSAGES / 3);
+    assert_eq!(of_kind("depth") + seen.depths.len() as u64, MESSAGES / 3);
+}
+
+#[test]
+fn drop_oldest_steps_over_the_head_of_the_queue_message_by_message() {
+    let (report, seen) = under(Policy::of(WhenFull::DropOldest));
+    let hop = hop(&report, "in->work");
+    assert!(count(&hop.discarded, "oldest") > MESSAGES / 10, "{hop:?}");
+    // What is left is in order.
+    assert!(seen.trades.is_sorted() && seen.depths.is_sorted());
+}
+
+#[test]
+fn a_deadline_refuses_what_is_hopeless_and_what_is_late_at_its_turn() {
+    let policy = Policy {
+        deadline_ns: 2_000_000,
+        ..Policy::of(WhenFull::DropNewest)
+    };
+    let (report, _) = under(policy);
+    let hop = hop(&report, "in->work");
+    assert!(count(&hop.shed, "hopeless") > MESSAGES / 3, "{hop:?}");
+    // What was taken was in time, but for the fragments of a message in hand and the way out.
+    let max_ns = report.end_to_end.sojourn_ns.max;
+    assert!(max_ns < 2_000_000 + 40 * SERVICE_NS, "{max_ns}");
+}
+
+#[test]
+fn codel_keeps_a_queue_short_that_stands() {
+    let policy = Policy {
+        codel_target_ns: 80_000,
+        codel_interval_ns: 1_000_000,
+        ..Policy::of(WhenFull::DropNewest)
+    };
+    let (report, _) = under(policy);
+    let hop = hop(&report, "in->work");
+    assert!(count(&hop.discarded, "stale") > MESSAGES / 20, "{hop:?}");
+    assert!(hop.wait_ns.p90 <= 1_010_000, "{hop:?}");
+}
+
+#[test]
+fn a_sample_takes_one_in_so_many_while_the_ring_is_filled() {
+    let policy = Policy {
+        sample: 20,
+        sample_above: 50,
+        ..Policy::of(WhenFull::DropNewest)
+    };
+    let (report, seen) = under(policy);
+    let hop = hop(&report, "in->work");
+    assert!(count(&hop.shed, "sampled") > MESSAGES / 4, "{hop:?}");
+    assert!(!seen.trades.is_empty());
+}
+
+#[test]
+fn a_rate_lets_through_what_it_says_and_all_again_when_less_comes() {
+    let policy = Policy {
+        rate_per_s: 50_000,
+        burst: 10,
+        ..Policy::of(WhenFull::Block)
+    };
+    let (report, seen) = under(policy);
+    let hop = hop(&report, "in->work");
+    // 20 ms of it, and the burst; then all of the second half.
+    let limited = count(&hop.shed, "rate_limited");
+    let expected = 20_000 - 1_000 - 10_u64;
+    assert!(limited.abs_diff(expected) <= 5, "{hop:?}");
+    assert!(seen.trades.contains(&(MESSAGES - 2)));
+}
+
+#[test]
+fn a_watermark_pauses_the_source_and_loses_nothing() {
+    let policy = Policy {
+        high: 50,
+        low: 25,
+        ..Policy::of(WhenFull::Block)
+    };
+    let (report, _) = under(policy);
+    let hop = hop(&report, "in->work");
+    assert_eq!((hop.delivered, hop.offered), (MESSAGES, MESSAGES));
+    assert!(hop.depth_max <= 128 + u64::from(PARTS), "{hop:?}");
+    assert!(
+        report
+            .stages
+            .iter()
+            .any(|stage| stage.name == "in" && stage.regimes_ns.held_back > 0)
+    );
+}
+
+#[test]
+fn a_producer_is_held_back_for_so_long_and_then_gives_way() {
+    // Nothing leaves for 8 ms, in which 400 messages come: 128 frames fit on the two hops.
+    let shut_ns = 1_002_000_000..1_010_000_000;
+    for (then, reason) in [
+        (WhenFull::DropNewest, "block_timeout"),
+        (WhenFull::Reject, "rejected"),
+    ] {
+        let policy = Policy {
+            block_timeout_ns: 1_000_000,
+            then,
+            ..Policy::of(WhenFull::Block)
+        };
+        let rates = &[(20_000_000, 20_000)];
+        let (report, seen) = run_shut(rates, 1_000, Some(shut_ns.clone()), 64, |line| {
+            line.connect("in", "work", Hop::depth(64).policy(policy));
+        });
+        assert!(report.ledger.closed, "{:?}", report.ledger.breaches);
+        let hop = hop(&report, "in->work");
+        let shed = count(&hop.shed, reason);
+        assert_eq!(shed, hop.shed.values().sum::<u64>());
+        // Those of the last 8 ms but for what fits and for what came while it was held back.
+        assert!((100..400).contains(&shed), "{hop:?}");
+        assert_eq!(hop.offered, 1_000);
+        // It takes all again once there is room.
+        assert!(seen.trades.contains(&997));
+    }
+}
+
+#[test]
+fn the_latest_quote_of_each_symbol_gets_through_and_the_ones_before_it_are_counted() {
+    let (report, seen) = run(TEN_TIMES, SERVICE_NS, |line| {
+        let rest = Hop::depth(64).when_full(WhenFull::DropNewest);
+        line.connect("in", "work", rest.class("rest", ["trade", "depth"]));
+        let quotes = Hop::depth(64).when_full(WhenFull::Conflate);
+        line.connect("in", "work", quotes.class("quotes", "quote"));
+    });
+    adds_up(&report, &seen, &["in->work#quotes", "in->work#rest"]);
+    let quotes = hop(&report, "in->work#quotes");
+    let conflated = count(&quotes.shed, "conflated");
+    assert!(conflated > 1_000, "{quotes:?}");
+    assert_eq!(quotes.shed.len(), 1, "nothing else was lost: {quotes:?}");
+    assert_eq!(conflated + seen.quotes.len() as u64, MESSAGES / 3);
+    // Of each symbol the last one sent is the last one seen, and none came after a newer one.
+    for symbol in 0..SYMBOLS as u16 {
+        let of_symbol = seen.quotes.iter().filter(|quote| quote.symbol == symbol);
+        let values: Vec<u64> = of_symbol.map(|quote| quote.value).collect();
+        assert!(values.is_sorted());
+        let sent = (0..MESSAGES).filter(|value| value % 3 == 0);
+        let last = sent
+            .filter(|value| value / 3 % SYMBOLS == u64::from(symbol))
+            .last();
+        assert_eq!(values.last().copied(), last);
+    }
+}
+
+#[test]
+fn a_protected_class_comes_first_and_loses_nothing_beside_one_that_is_shed() {
+    let (report, seen) = run(
+        &[(20_000_000, 10_000), (20_000_000, 20_000)],
+        SERVICE_NS,
+        |line| {
+            line.connect("in", "work", Hop::depth(64).class("depth", "depth"));
+            let late = Policy {
+                deadline_ns: 1_000_000,
+                ..Policy::of(WhenFull::DropNewest)
+            };
+            line.connect(
+                "in",
+                "work",
+                Hop::depth(64).policy(late).class("rest", [""; 0]),
+            );
+        },
+    );
+    assert!(report.ledger.closed, "{:?}", report.ledger.breaches);
+    let rest = hop(&report, "in->work#rest");
+    assert!(rest.shed.values().sum::<u64>() > 500, "{rest:?}");
+    // 2,000 and 1,000 messages, a third each: none of these is missing.
+    let depths: Vec<u64> = (0..3_000).filter(|value| value % 3 == 2).collect();
+    assert_eq!(seen.depths, depths);
+    assert!(count(&rest.discarded, "late") > 0, "{rest:?}");
+}");
+}
+
+#[test]
+fn what_overflows_goes_to_another_hop_and_nowhere_else() {
+    let spilled = line::Keep::default();
+    let (report, seen) = run(TEN_TIMES, SERVICE_NS, |line| {
+        line.sink("spill", spilled.clone());
+        let hop = Hop::depth(64)
+            .when_full(WhenFull::Overflow)
+            .overflow_to("spill");
+        line.connect("in", "work", hop);
+        line.connect("in", "spill", Hop::depth(1024));
+    });
+    adds_up(&report, &seen, &["in->work"]);
+    let overflowed = count(&hop(&report, "in->work").shed, "overflowed");
+    let spill = hop(&report, "in->spill");
+    assert_eq!((spill.offered, spill.delivered), (overflowed, overflowed));
+    let spilled = spilled.seen.lock().unwrap();
+    let mut trades = [seen.trades, spilled.trades.clone()].concat();
+    trades.sort_unstable();
+    let sent: Vec<u64> = (0..MESSAGES).filter(|value| value % 3 == 1).collect();
+    assert_eq!(trades, sent, "each trade is in one of the two places");
+    assert_eq!(seen.depths.len() + spilled.depths.len(), sent.len());
+}
