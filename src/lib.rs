@@ -9,7 +9,7 @@
 //! |---|---|
 //! | 0 | [`base`] |
 //! | 1 | [`clock`], [`ring`], [`frame`](mod@frame), [`hist`], [`wait`] |
-//! | 2 | [`budget`], [`feed`], [`host`], [`io`], [`overload`], [`wire`] |
+//! | 2 | [`budget`], [`control`], [`feed`], [`host`], [`io`], [`overload`], [`wire`] |
 //! | 3 | [`stage`] |
 //! | 4 | [`reactor`] |
 //! | 5 | [`topology`] |

@@ -85,6 +85,11 @@ const NO_MACROS: &[&str] = &[
 const ONLY_IN: &[(&str, &[&str], &str)] = &[
     // The parts that one room wraps for all.
     ("core_affinity", &["host"], "host pins"),
+    (
+        "crossbeam_queue",
+        &["control"],
+        "control has the queues that are not hops",
+    ),
     ("flate2", &["io"], "io reads compressed files"),
     ("hdrhistogram", &["hist"], "hist counts"),
     ("libc", &["host", "io"], "io is the door to the system"),

@@ -235,7 +235,6 @@ fn a_protected_class_comes_first_and_loses_nothing_beside_one_that_is_shed() {
     let depths: Vec<u64> = (0..3_000).filter(|value| value % 3 == 2).collect();
     assert_eq!(seen.depths, depths);
     assert!(count(&rest.discarded, "late") > 0, "{rest:?}");
-}");
 }
 
 #[test]

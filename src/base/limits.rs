@@ -228,6 +228,32 @@ pub const PASSAGES_TOLD: usize = 1 << 15;
 /// turns take it may note each of the first ten thousand.
 pub const SEGMENTS_TOLD: usize = 1 << 14;
 
+/// Requests of a loop that wait to be taken: one for each node of the largest line, so only a loop that makes no turns has no
+/// room for another.
+pub const REQUESTS_DEPTH: usize = NODES_MAX;
+
+/// Most requests that a loop takes with one housekeeping: each is some nanoseconds and a stamp, and all that can wait are taken
+/// within 16 ms.
+pub const REQUESTS_PER_CHORE: usize = 4;
+
+/// Complaints of a loop that nobody has taken yet, some kilobytes: all kinds at their rate for over a second, and the outside
+/// looks fifty times a second.
+pub const COMPLAINTS_DEPTH: usize = 64;
+
+/// Complaints of a kind that a loop may tell at once: one for each of the hops of a usual node.
+pub const COMPLAINT_BURST: u64 = 8;
+
+/// From then on one of a kind is told in so long, in nanoseconds: ten lines a second are more than a person reads already.
+pub const COMPLAINT_NS: u64 = 100_000_000;
+
+/// A hop that has shed nothing for that long has ended to shed, in nanoseconds: longer than the gaps between the bursts of one
+/// overload, and the time in which a line should have recovered from it.
+pub const SHED_QUIET_NS: u64 = 100_000_000;
+
+/// A loop without a turn for that long is not alive, in nanoseconds: a parked one makes a turn after [`PARK_MAX_NS`], so it has
+/// to miss one. A handler that takes so long has spent the budget of any low-latency line many times over.
+pub const LIVE_NS: u64 = 2 * PARK_MAX_NS;
+
 /// Longest name of a node or line, in bytes: the table has columns.
 pub const NAME_BYTES_MAX: usize = 48;
 
@@ -254,6 +280,10 @@ const _: () = assert!(HIST_MAX_NS > u32::MAX as u64);
 const _: () = assert!(PARK_MIN_NS < PARK_MAX_NS && PARK_MAX_NS < IDLE_SPAN_MAX_NS);
 const _: () = assert!(HOUSEKEEPING_NS < PARK_MAX_NS && PARK_MAX_NS < DRAIN_DEADLINE_NS);
 const _: () = assert!(GIVE_UP_GRACE_NS < DRAIN_DEADLINE_NS && PARK_MAX_NS < STALL_NS);
+const _: () = assert!(LIVE_NS > PARK_MAX_NS + HOUSEKEEPING_NS && LIVE_NS < STALL_NS);
+const _: () = assert!(REQUESTS_PER_CHORE <= REQUESTS_DEPTH && REQUESTS_DEPTH >= NODES_MAX);
+const _: () = assert!(COMPLAINT_BURST as usize * 4 <= COMPLAINTS_DEPTH);
+const _: () = assert!(SHED_QUIET_NS > HOUSEKEEPING_NS && SHED_QUIET_NS > PARK_MAX_NS);
 const _: () = assert!(DELAY_NS > 2 * (PARK_MAX_NS + HOUSEKEEPING_NS));
 const _: () = assert!(PASSAGES_TOLD <= DEPTH_MAX && SEGMENTS_TOLD <= DEPTH_MAX);
 const _: () = assert!(CLAIM_OPEN_NS > PARK_MAX_NS && CLAIM_OPEN_NS < DRAIN_DEADLINE_NS);

@@ -7,8 +7,8 @@
 //!
 //! Invariant: knows nodes and the driver; never the topology, never what a stage does.
 
-mod control;
+mod counters;
 mod turn;
 
-pub use control::{Command, Control, LoopCounters};
+pub use counters::LoopCounters;
 pub use turn::{OpenError, Reactor, Step};

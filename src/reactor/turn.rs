@@ -7,13 +7,14 @@ use crate::base::limits::{HOUSEKEEPING_NS, PARK_MAX_NS};
 use crate::base::{Cause, primitive};
 use crate::budget::{Regime, Segment};
 use crate::clock::Clock;
+use crate::control::{Command, Control};
 use crate::host::{pace_ready, pace_work};
 use crate::io::{Driver, IoError};
 use crate::stage::log::LoopLog;
 use crate::stage::{Node, Turn, panic_words};
 use crate::wait::{Idle, Rest, Sleeper, Strategy};
 
-use super::control::{Command, Control, LoopCounters};
+use super::counters::LoopCounters;
 
 /// Turns without work between two looks at the clock. A turn without work takes tens of
 /// nanoseconds, so housekeeping is late by microseconds at the most.

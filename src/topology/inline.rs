@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use crate::base::primitive::{AtomicBool, Ordering};
 use crate::clock::{Clock, VirtualTime};
+use crate::control::{Command, Control};
 use crate::host::{Host, MemoryReport};
 use crate::io::Driver;
-use crate::reactor::{Command, Control, LoopCounters, Reactor, Step};
+use crate::reactor::{LoopCounters, Reactor, Step};
 use crate::stage::Role;
 use crate::wait::Strategy;
 

@@ -15,9 +15,10 @@ use std::time::Duration;
 use crate::base::limits::{GIVE_UP_GRACE_NS, STALL_NS};
 use crate::budget::{Budget, Evidence, HopEvidence, LoopEvidence};
 use crate::clock::Clock;
+use crate::control::{Command, Control};
 use crate::host::{self, Host, MemoryReport, Pinned};
 use crate::io::Waker;
-use crate::reactor::{Command, Control, LoopCounters};
+use crate::reactor::LoopCounters;
 use crate::stage::log::Shelf;
 
 use super::clean::{Clean, CleanReport};

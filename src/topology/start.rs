@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use crate::base::limits::OPEN_DEADLINE_NS;
 use crate::clock::Clock;
+use crate::control::{Command, Control};
 use crate::host::memory::{self, MemoryError};
 use crate::host::{self, Host, MemoryReport, MemoryWish, Pin, Pinned};
 use crate::io::{Driver, IoError, Waker};
-use crate::reactor::{Command, Control, LoopCounters, OpenError, Reactor};
+use crate::reactor::{LoopCounters, OpenError, Reactor};
 use crate::stage::hop::Doorbell;
 use crate::stage::log::{LoopLog, Notes, Shelf};
 use crate::wait::{Sleeper, Strategy, announce};
