@@ -8,6 +8,8 @@ mod kinds;
 mod load;
 #[path = "config/mutations.rs"]
 mod mutations;
+#[path = "config/policies.rs"]
+mod policies;
 #[path = "config/shares.rs"]
 mod shares;
 #[path = "config/shipped.rs"]

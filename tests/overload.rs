@@ -259,3 +259,44 @@ fn what_overflows_goes_to_another_hop_and_nowhere_else() {
     assert_eq!(trades, sent, "each trade is in one of the two places");
     assert_eq!(seen.depths.len() + spilled.depths.len(), sent.len());
 }
+
+#[test]
+fn a_hop_degrades_rung_by_rung_and_serves_everything_again_once_less_comes() {
+    let policy = Policy {
+        degrade_high_ns: 300_000,
+        degrade_low_ns: 150_000,
+        ..Policy::of(WhenFull::DropNewest)
+    };
+    let rates = &[(40_000_000, 1_000), (200_000_000, 50_000)];
+    let (report, seen) = run(rates, SERVICE_NS, |line| {
+        line.connect("in", "work", Hop::depth(256).policy(policy));
+    });
+    assert!(report.ledger.closed, "{:?}", report.ledger.breaches);
+    let hop = hop(&report, "in->work");
+    for reason in ["conflated", "sampled", "degraded"] {
+        assert!(count(&hop.shed, reason) > 0, "{reason}: {hop:?}");
+    }
+    assert_eq!(hop.rung, "none", "{hop:?}");
+    assert!(hop.rungs["conflate"] >= 2, "up and down: {hop:?}");
+    assert_eq!(hop.waiting, 0);
+    // The last hundred of each kind are all there.
+    let last = 40_000 + 4_000;
+    let sent = |kind: u64| (last - 300..last).filter(move |value| value % 3 == kind);
+    assert!(sent(1).all(|value| seen.trades.contains(&value)));
+    assert!(sent(2).all(|value| seen.depths.contains(&value)));
+}
+
+#[test]
+fn a_protected_hop_does_not_degrade_before_the_last_rung() {
+    let policy = Policy {
+        degrade_high_ns: 300_000,
+        degrade_low_ns: 150_000,
+        protected: true,
+        ..Policy::of(WhenFull::DropNewest)
+    };
+    let (report, _) = run(&[(3_000_000, 1_000)], SERVICE_NS, |line| {
+        line.connect("in", "work", Hop::depth(4096).policy(policy));
+    });
+    let hop = hop(&report, "in->work");
+    assert!(hop.shed.keys().all(|reason| reason == "refused"), "{hop:?}");
+}

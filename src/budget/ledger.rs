@@ -20,6 +20,8 @@ use crate::base::{Counter, Discard, Hangup, Reason, Reject, Shed};
 const SHEDS: usize = Shed::NAMES.len();
 const DISCARDS: usize = Discard::NAMES.len();
 const REJECTS: usize = Reject::NAMES.len();
+/// Rungs of the degrade ladder, which `overload::ladder` names.
+const RUNGS: usize = 5;
 const HANGUPS: usize = Hangup::NAMES.len();
 
 /// What the producing side of a hop counts.
@@ -33,6 +35,10 @@ pub struct Offered {
     pub shed: [Counter; SHEDS],
     /// Messages that wait at the producer for room, the latest of each key: offered = accepted + shed + waiting.
     pub waiting: Counter,
+    /// The rung of the degrade ladder that it is on, by its place.
+    pub rung: Counter,
+    /// How often each rung was reached, on the way up or down.
+    pub rungs: [Counter; RUNGS],
     /// System calls that woke the consumer's loop; none while it is awake.
     pub wakes: Counter,
     /// The same as `shed` by the message's kind (its place in the hop's list of kinds), then by reason.
@@ -73,6 +79,15 @@ impl HopCounters {
     pub fn shed(&self, kind_at: usize, reason: Shed) {
         self.tx.shed[reason.index()].add(1);
         self.tx.shed_by_kind[kind_at.min(KINDS_PER_HOP_MAX - 1)][reason.index()].add(1);
+    }
+
+    /// Notes that the hop has come to that rung of the degrade ladder.
+    #[cold]
+    pub fn reached(&self, rung: usize) {
+        self.tx.rung.set(rung as u64);
+        if let Some(count) = self.tx.rungs.get(rung) {
+            count.add(1);
+        }
     }
 
     /// Messages shed so far, for whatever reason.

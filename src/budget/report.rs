@@ -126,6 +126,10 @@ pub struct HopReport {
     pub in_flight: u64,
     /// Messages that will never be delivered, by reason.
     pub discarded: ByReason,
+    /// The rung of the degrade ladder that it is on: `none` where everything is served.
+    pub rung: &'static str,
+    /// How often it came to each rung, on the way up or down.
+    pub rungs: ByReason,
     /// Most frames seen waiting at once.
     pub depth_max: u64,
     /// System calls by which the producer woke a consumer that slept; none while it was awake.

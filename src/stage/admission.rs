@@ -1,7 +1,7 @@
 //! What the producing end of a hop asks of a message before it looks for room: the soft limits of its policy.
 //!
-//! The order is from what concerns the message alone to what concerns the hop: rate, age, sample. The first that refuses
-//! gives the reason.
+//! The order is from what concerns the message alone to what concerns the hop: rate, age, ladder, sample. The first that
+//! refuses gives the reason.
 //!
 //! The backlog is known from above: what was offered since the consumer's head was last seen counts as if nothing had been
 //! taken. Only where that refuses a message is the head looked at, which takes a cache line from the consumer.
@@ -10,13 +10,24 @@
 
 use crate::base::Shed;
 use crate::overload::{
-    Bucket, BucketParams, Policy, Sample, SampleParams, Watermark, WatermarkParams, late,
+    Bucket, BucketParams, Ladder, LadderParams, Policy, Rung, Sample, SampleParams, Watermark,
+    WatermarkParams, WhenFull, late,
 };
 
 use super::ring::TxRing;
 
 /// Seed of what is sampled: the same run takes the same messages.
 const SAMPLE_SEED: u64 = 1;
+
+/// Of so many messages one is taken on the ladder's rung of sampling, where the policy does not say: it bears ten times what
+/// the consumer can do.
+const SAMPLE_ONE_IN: u32 = 10;
+
+/// Windows of calm before a rung is left: DAGOR's window of a millisecond, and all rungs are left within 100 ms.
+const DWELL: u32 = 20;
+
+/// Length of the ladder's windows, in nanoseconds.
+const WINDOW_NS: u64 = 1_000_000;
 
 /// The state behind a policy, at the producing end.
 #[derive(Debug)]
@@ -26,6 +37,11 @@ pub(crate) struct Admission {
     bucket: Option<Bucket>,
     sample: Option<Sample>,
     watermark: Option<Watermark>,
+    ladder: Option<Ladder>,
+    /// What the ladder samples by.
+    degraded: Sample,
+    /// The rung that was reached since it was last asked.
+    reached: Option<Rung>,
     /// Since when the producer has been held back.
     held_since_ns: Option<u64>,
     /// Whether it has been for longer than the policy lets it.
@@ -39,12 +55,16 @@ pub(crate) struct Admission {
 impl Admission {
     /// Of a ring of that depth.
     pub(crate) fn new(policy: Policy, depth: usize) -> Admission {
+        let always = SampleParams::new(SAMPLE_ONE_IN, 0).unwrap_or(SampleParams::of_depth(depth));
         let mut admission = Admission {
             policy,
             depth,
             bucket: None,
             sample: None,
             watermark: None,
+            ladder: None,
+            degraded: Sample::new(always, SAMPLE_SEED),
+            reached: None,
             held_since_ns: None,
             expired: false,
             backlog: 0,
@@ -83,6 +103,28 @@ impl Admission {
             }
             (_, params) => params.map(Watermark::new),
         };
+        let (high_ns, low_ns) = (policy.degrade_high_ns, policy.degrade_low_ns);
+        let params = LadderParams::new(high_ns, low_ns, WINDOW_NS, DWELL).ok();
+        self.ladder = match (self.ladder.take(), params) {
+            (Some(mut ladder), Some(params)) => {
+                ladder.set_params(self.now_ns, params);
+                Some(ladder)
+            }
+            (Some(_), None) => {
+                // Whoever takes the ladder away gets everything again.
+                self.reached = Some(Rung::None);
+                None
+            }
+            (None, params) => params.map(Ladder::new),
+        };
+        let one_in = if policy.sample > 1 {
+            policy.sample
+        } else {
+            SAMPLE_ONE_IN
+        };
+        if let Ok(params) = SampleParams::new(one_in, 0) {
+            self.degraded.set_params(params);
+        }
         if policy.block_timeout_ns == 0 {
             self.expired = false;
         }
@@ -119,8 +161,48 @@ impl Admission {
 
     /// Whether what has a key is to wait for room.
     pub(crate) fn conflates(&self) -> bool {
-        let now = self.policy.when_full_now(self.expired);
-        now == crate::overload::WhenFull::Conflate
+        self.policy.when_full_now(self.expired) == WhenFull::Conflate || self.is_degraded()
+    }
+
+    /// Whether it is on a rung on which only the latest of each key is served.
+    fn is_degraded(&self) -> bool {
+        let rung = self.ladder.as_ref().map_or(Rung::None, Ladder::rung);
+        rung >= Rung::Conflate && !self.policy.protected
+    }
+
+    /// Whether what waits is to wait on though there is room, so that newer ones take its place: the queue is longer than it
+    /// should be.
+    pub(crate) fn keeps_waiting(&mut self, ring: &mut TxRing, service_ns: u64) -> bool {
+        if !self.is_degraded() {
+            return false;
+        }
+        self.backlog = ring.backlog();
+        self.backlog as u64 * service_ns >= self.policy.degrade_low_ns.max(service_ns)
+    }
+
+    /// The rung that was reached since the last call.
+    pub(crate) fn take_reached(&mut self) -> Option<Rung> {
+        self.reached.take()
+    }
+
+    /// Takes a message to the ladder: why that rung refuses it, if it does.
+    fn refused_by_ladder(&mut self, ring: &mut TxRing, service_ns: u64) -> Option<Shed> {
+        let ladder = self.ladder.as_mut()?;
+        let mut wait_ns = (self.backlog as u64).saturating_mul(service_ns);
+        if wait_ns >= self.policy.degrade_low_ns {
+            self.backlog = ring.backlog();
+            wait_ns = (self.backlog as u64).saturating_mul(service_ns);
+        }
+        if let Some(change) = ladder.saw(self.now_ns, wait_ns) {
+            self.reached = Some(change.to);
+        }
+        match ladder.rung() {
+            Rung::Refuse => Some(Shed::Refused),
+            _ if self.policy.protected => None,
+            Rung::ShedUnprotected => Some(Shed::Degraded),
+            Rung::Sample if !self.degraded.draw() => Some(Shed::Sampled),
+            _ => None,
+        }
     }
 
     /// Why the policy refuses a message of so many frames, if it does. `deadline_at_ns` is when it is worthless, 0 if never;
@@ -145,6 +227,9 @@ impl Admission {
             if is_hopeless(self.backlog) {
                 return Some(Shed::Hopeless);
             }
+        }
+        if let Some(why) = self.refused_by_ladder(ring, service_ns) {
+            return Some(why);
         }
         if let Some(sample) = &mut self.sample {
             if self.backlog >= sample.params().above() {

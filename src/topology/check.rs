@@ -53,6 +53,15 @@ pub(crate) struct LineHop {
     pub(crate) desk: Arc<Desk>,
 }
 
+impl LineHop {
+    /// Whether messages may wait for room in a table by their keys.
+    pub(crate) fn has_table(&self) -> bool {
+        let carried = self.only.as_deref().unwrap_or(self.kinds);
+        let policy = &self.hop.policy;
+        (policy.conflates() || policy.degrade_high_ns > 0) && carried.iter().any(|kind| kind.keyed)
+    }
+}
+
 /// A line that was checked: every name resolves, every hop carries what its consumer takes, and
 /// there is no cycle.
 pub struct Line {

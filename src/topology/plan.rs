@@ -120,7 +120,7 @@ impl Plan {
             let ring = rings.iter().find(|ring| ring[1..].contains(&at))?;
             Some(line.hops[ring[0]].name.clone())
         };
-        let table_bytes = |hop: &LineHop| match hop.hop.policy.conflates() {
+        let table_bytes = |hop: &LineHop| match hop.has_table() {
             true => conflate::memory_bytes(hop.hop.most_keys),
             false => 0,
         };

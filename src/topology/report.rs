@@ -12,6 +12,7 @@ use crate::budget::report::{
 use crate::budget::{Budget, Of};
 use crate::hist::Totals;
 use crate::host::{Host, MemoryReport, Pinned};
+use crate::overload::Rung;
 use crate::reactor::LoopCounters;
 use crate::stage::hop::kind_name;
 use crate::stage::{Role, State};
@@ -203,6 +204,12 @@ pub(crate) fn over_budget(budget: Option<&Budget>, totals: &Totals) -> BTreeMap<
         .collect()
 }
 
+/// The name of the rung at that place.
+fn rung_name(at: u64) -> &'static str {
+    let rung = usize::try_from(at).ok().and_then(|at| Rung::ALL.get(at));
+    rung.copied().unwrap_or_default().name()
+}
+
 pub(crate) fn hop_report(hop: &HopView) -> HopReport {
     let counters = &hop.counters;
     let offers = &hop.offers;
@@ -241,6 +248,8 @@ pub(crate) fn hop_report(hop: &HopView) -> HopReport {
         discarded: discarded
             .map(|(name, count)| ((*name).to_owned(), count))
             .collect(),
+        rung: rung_name(offers.tx.rung.get()),
+        rungs: by_name(&Rung::ALL.map(Rung::name), &offers.tx.rungs),
         depth_max: counters.rx.depth_max.get(),
         wakes: counters.tx.wakes.get(),
         wait_ns: percentiles(&hop.spans.totals[Of::Wait as usize]),

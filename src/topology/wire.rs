@@ -170,7 +170,7 @@ pub(crate) fn wire(
         if let Some(only) = &first.only {
             tx = tx.carrying(only);
         }
-        if policy.conflates() {
+        if first.has_table() {
             tx = tx.conflating(first.hop.most_keys);
         }
         outputs[first.from][first.port].push(tx);
@@ -223,7 +223,7 @@ pub(crate) fn wire(
                 to: hop.to,
                 depth: hop.hop.depth,
                 policy: first.policy.clone(),
-                has_table: policy.conflates(),
+                has_table: first.has_table(),
                 has_spill: first.hop.overflow_to.is_some(),
                 max_emit: nodes[hop.from].descriptor.max_emit,
                 kinds: hop.kinds,

@@ -11,7 +11,7 @@ use hopline::{adapter, stages};
 use crate::{LINE, files, said};
 
 /// The kinds that come with the project.
-fn registry() -> Registry {
+pub(crate) fn registry() -> Registry {
     stages::register(adapter::register(Registry::new()))
 }
 
@@ -169,6 +169,12 @@ fn every_key_is_documented_and_every_documented_key_is_known() {
             known(line("[[sink]]\nname = \"a\"\nkind = \"blackhole\"")),
         ),
         ("line.toml [[hop]]", known(line("[[hop]]"))),
+        (
+            "line.toml [[hop.class]]",
+            known(line(
+                "[[hop]]\nfrom = \"btc\"\nto = \"book\"\n[[hop.class]]",
+            )),
+        ),
         ("line.toml [[thread]]", known(line("[[thread]]"))),
         ("load.toml top", known(load("zzzzzzzz = 1\n"))),
         (

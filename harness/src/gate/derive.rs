@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use hopline::base::units::Span;
+use hopline::budget::report::ends;
 use hopline::budget::{Budget, BudgetError, Quantile};
 
 use super::budget::{BAND_MIN, RUNS_MIN, value_ns};

@@ -106,13 +106,13 @@ impl HopTx {
     ) -> Option<Shed> {
         let service_ns = self.counters.rx.interval_ns.get();
         let deadline_at_ns = parent.deadline_at_ns;
-        self.admission.refusal(
-            &mut self.ring,
-            frames,
-            deadline_at_ns,
-            service_ns,
-            t_offer_ns,
-        )
+        let admission = &mut self.admission;
+        let ring = &mut self.ring;
+        let refused = admission.refusal(ring, frames, deadline_at_ns, service_ns, t_offer_ns);
+        if let Some(rung) = admission.take_reached() {
+            self.counters.reached(rung.index());
+        }
+        refused
     }
 
     /// The parent of a message with this hop's deadline.
@@ -134,7 +134,13 @@ impl HopTx {
         if self.table.is_none() || !self.admission.conflates() || self.ring.is_closed() {
             return false;
         }
-        !self.settle() || !self.ring.has_room(1)
+        !self.settle() || !self.ring.has_room(1) || self.keeps_waiting()
+    }
+
+    /// Whether what waits is to wait on though there is room.
+    fn keeps_waiting(&mut self) -> bool {
+        let service_ns = self.counters.rx.interval_ns.get();
+        self.admission.keeps_waiting(&mut self.ring, service_ns)
     }
 
     /// Has a message wait for room.
@@ -176,7 +182,9 @@ impl HopTx {
                 self.counters.shed(kind_at(self.kinds, kind), Shed::Closed);
                 continue;
             }
-            if !self.ring.has_room(1) {
+            let service_ns = self.counters.rx.interval_ns.get();
+            let keeps = self.admission.keeps_waiting(&mut self.ring, service_ns);
+            if keeps || !self.ring.has_room(1) {
                 break;
             }
             let put = self.ring.put(|slot| {

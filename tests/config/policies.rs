@@ -1,0 +1,199 @@
+//! Policies of hops in a case: what they become, and what is wrong with them.
+
+use hopline::overload::{Policy, WhenFull};
+
+use hopline::config::{Case, HopSetting, Overrides};
+
+use crate::kinds::registry;
+use crate::{LINE, files, said, shipped};
+
+/// The hop `btc->book` with these lines after its depth.
+fn with(lines: &str) -> String {
+    LINE.replacen("depth = 1024\n", &format!("depth = 1024\n{lines}\n"), 1)
+}
+
+fn policy(lines: &str) -> Policy {
+    let case = Case::parse("folder", files(&with(lines), None, None)).unwrap();
+    let draft = case.draft(&registry(), &Overrides::default());
+    let draft = draft.unwrap_or_else(|problems| panic!("{lines}: {problems}"));
+    draft.hops[0].hop.policy
+}
+
+#[test]
+fn settings_of_a_hop_become_its_policy() {
+    let block = Policy::of(WhenFull::Block);
+    for (lines, expected) in [
+        ("", block),
+        (
+            "block_timeout = \"1ms\"\nthen = \"reject\"",
+            Policy {
+                block_timeout_ns: 1_000_000,
+                then: WhenFull::Reject,
+                ..block
+            },
+        ),
+        (
+            "when_full = \"drop_oldest\"\ncodel = \"80us\"",
+            Policy {
+                codel_target_ns: 80_000,
+                ..Policy::of(WhenFull::DropOldest)
+            },
+        ),
+        (
+            "codel = \"500us\"",
+            Policy {
+                codel_target_ns: 500_000,
+                codel_interval_ns: 5_000_000,
+                ..block
+            },
+        ),
+        (
+            "rate = \"50k/s\"\nhigh = 80",
+            Policy {
+                rate_per_s: 50_000,
+                burst: 50,
+                high: 80,
+                low: 40,
+                ..block
+            },
+        ),
+        (
+            "degrade_high = \"300us\"\nprotected = true\nsample = 4\nsample_above = 75\ndeadline = \"2ms\"",
+            Policy {
+                degrade_high_ns: 300_000,
+                degrade_low_ns: 150_000,
+                protected: true,
+                sample: 4,
+                sample_above: 75,
+                deadline_ns: 2_000_000,
+                ..block
+            },
+        ),
+    ] {
+        assert_eq!(policy(lines), expected, "{lines}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_policy_is_told_with_what_to_write() {
+    for (lines, expected) in [
+        (
+            "when_full = \"reject\"\nblock_timeout = \"1ms\"",
+            "line.toml:25:1: hop btc->book: \"block_timeout\" has no effect where when_full = \"reject\"\n  help: write when_full = \"block\", or remove it",
+        ),
+        (
+            "block_timeout = \"1ms\"\nthen = \"drop_oldest\"",
+            "line.toml:25:1: hop btc->book: \"then\" cannot be \"drop_oldest\"\n  help: write \"drop_newest\", \"reject\", \"conflate\" or \"overflow\"",
+        ),
+        (
+            "deadline = \"10s\"",
+            "line.toml:25:1: hop btc->book: a deadline of 10.0s cannot be carried\n  help: write at most \"4.2s\"",
+        ),
+        (
+            "codel = \"80us\"\ncodel_interval = \"100us\"",
+            "line.toml:25:1: hop btc->book: a codel interval of 100us is too short for a target of 80.0us\n  help: write an interval of at least twice the target",
+        ),
+        (
+            "high = 50\nlow = 50",
+            "line.toml:25:1: hop btc->book: marks of 50 % and 50 % leave nothing between\n  help: write low below high, and high up to 100",
+        ),
+        (
+            "when_full = \"overflow\"",
+            "line.toml:25:1: btc->book overflows, and nothing says where to\n  help: write overflow_to = \"node\", and a [[hop]] that leads there",
+        ),
+        (
+            "when_full = \"overflow\"\noverflow_to = \"signal\"",
+            "line.toml:30:1: btc->book overflows to \"signal\"\n  help: add a [[hop]] of its own from the same port to \"signal\", that does not overflow itself",
+        ),
+    ] {
+        let told = said(files(&with(lines), None, None), &Overrides::default());
+        assert_eq!(told, expected, "{lines}");
+    }
+}
+
+#[test]
+fn what_conflates_needs_a_key() {
+    let line = LINE.replacen("when_full = \"drop_newest\"", "when_full = \"conflate\"", 1);
+    let told = said(files(&line, None, None), &Overrides::default());
+    assert!(
+        told.contains("conflates, and none of its kinds has a key"),
+        "{told}"
+    );
+}
+
+#[test]
+fn classes_are_hops_of_their_own_that_share_a_port_between_them() {
+    let line = with(
+        "when_full = \"drop_newest\"\n[[hop.class]]\nname = \"book\"\nkinds = [\"depthUpdate\", \"snapshot\"]\nwhen_full = \"block\"\n[[hop.class]]\nkinds = [\"bookTicker\"]\nwhen_full = \"conflate\"\ndepth = 64\n[[hop.class]]\ndeadline = \"1ms\"",
+    );
+    let case = Case::parse("folder", files(&line, None, None)).unwrap();
+    let draft = case
+        .draft(&shipped::registry(), &Overrides::default())
+        .unwrap();
+    let hops: Vec<(String, usize, String)> = draft
+        .hops
+        .iter()
+        .take(3)
+        .map(|hop| (hop.name(), hop.hop.depth, hop.hop.policy.to_string()))
+        .collect();
+    assert_eq!(
+        hops,
+        [
+            ("btc->book#book", 1024, "block"),
+            ("btc->book#bookTicker", 64, "conflate"),
+            ("btc->book#rest", 1024, "drop_newest, deadline 1.00ms"),
+        ]
+        .map(|(name, depth, policy)| (name.to_owned(), depth, policy.to_owned()))
+    );
+    draft
+        .check()
+        .unwrap_or_else(|problems| panic!("{problems}"));
+    for (from, to, expected) in [
+        ("bookTicker", "bookTickr", "did you mean \"bookTicker\"?"),
+        (
+            "\"snapshot\"]",
+            "\"bookTicker\"]",
+            "\"bookTicker\" is in another class",
+        ),
+        ("kinds = [\"bookTicker\"]\n", "", "names no kinds"),
+        (
+            "name = \"book\"\nkinds",
+            "name = \"b#k\"\nkinds",
+            "no name for a class",
+        ),
+    ] {
+        assert!(line.contains(from));
+        let wrong = line.replacen(from, to, 1);
+        let case = Case::parse("folder", files(&wrong, None, None)).unwrap();
+        let draft = case
+            .draft(&shipped::registry(), &Overrides::default())
+            .unwrap();
+        let told = draft.check().unwrap_err().to_string();
+        assert!(told.contains(expected), "{to}: {told}");
+    }
+}
+
+#[test]
+fn a_run_may_change_any_setting_of_a_policy() {
+    let setting = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let overrides = Overrides {
+        hops: vec![HopSetting {
+            hop: "btc->book".to_owned(),
+            depth: None,
+            when_full: Some(WhenFull::DropOldest),
+            settings: vec![setting("codel", "80us"), setting("sample", "5")],
+            given: "--hop".to_owned(),
+        }],
+        ..Overrides::default()
+    };
+    let case = Case::parse("folder", files(LINE, None, None)).unwrap();
+    let draft = case.draft(&registry(), &overrides).unwrap();
+    let words = draft.hops[0].hop.policy.to_string();
+    assert_eq!(words, "drop_oldest, codel 80.0us, 1 in 5 above 50 %");
+
+    let mut wrong = overrides.clone();
+    wrong.hops[0].settings = vec![setting("codel", "soon")];
+    let case = Case::parse("folder", files(LINE, None, None)).unwrap();
+    let told = case.draft(&registry(), &wrong).unwrap_err().to_string();
+    assert!(told.starts_with("--hop: "), "{told}");
+}
