@@ -126,6 +126,9 @@ fn classes_are_hops_of_their_own_that_share_a_port_between_them() {
     let line = with(
         "when_full = \"drop_newest\"\n[[hop.class]]\nname = \"book\"\nkinds = [\"depthUpdate\", \"snapshot\"]\nwhen_full = \"block\"\n[[hop.class]]\nkinds = [\"bookTicker\"]\nwhen_full = \"conflate\"\ndepth = 64\n[[hop.class]]\ndeadline = \"1ms\"",
     );
+    let sink = "kind = \"udp\"\nto = \"127.0.0.1:26500\"\n";
+    assert!(line.contains(sink));
+    let line = line.replacen(sink, "kind = \"blackhole\"\n", 1);
     let case = Case::parse("folder", files(&line, None, None)).unwrap();
     let draft = case
         .draft(&shipped::registry(), &Overrides::default())
