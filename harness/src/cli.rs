@@ -10,10 +10,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use hopline::base::units::{parse_span_ns, parse_speed};
 use hopline::budget::Quantile;
-use hopline::config::POLICY_KEYS;
 use hopline::host::Pin;
-use hopline::overload::WhenFull;
-use hopline::topology::problem::{closest, list};
+use hopline::topology::problem::closest;
 use hopline::wait::Strategy;
 
 use crate::exit::{Exit, Failure};
@@ -21,6 +19,7 @@ use crate::gate::bench::RUNS_DEFAULT;
 use crate::gate::outcome::Inconclusive;
 use crate::load::LoadArgs;
 use crate::out;
+use crate::wish::{HopWish, parse_hop};
 
 /// How long a run of an endless feed lasts unless the user says how long.
 pub(crate) const DEMONSTRATION_SPAN: Duration = Duration::from_secs(10);
@@ -385,17 +384,6 @@ pub(crate) struct Input {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Pace(pub(crate) Option<f64>);
 
-/// What is to be different on a hop.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HopWish {
-    pub(crate) name: String,
-    pub(crate) depth: Option<usize>,
-    pub(crate) when_full: Option<WhenFull>,
-    pub(crate) settings: Vec<(String, String)>,
-    /// The flag as it was given, for problems.
-    pub(crate) given: String,
-}
-
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let span_ns = parse_span_ns(text).map_err(|error| error.to_string())?;
     if span_ns == 0 {
@@ -448,52 +436,6 @@ fn parse_input(text: &str) -> Result<Input, String> {
         }),
         _ => Err("write the source and its file, such as btc=btcusdt.gz".to_owned()),
     }
-}
-
-fn parse_hop(text: &str) -> Result<HopWish, String> {
-    const EXPECTED: &str =
-        "write the hop and its settings, such as 'btc->book:depth=16,when_full=drop_newest'";
-    let (name, settings) = text.split_once(':').ok_or(EXPECTED)?;
-    let mut wish = HopWish {
-        name: name.to_owned(),
-        depth: None,
-        when_full: None,
-        settings: Vec::new(),
-        given: format!("--hop '{text}'"),
-    };
-    if name.is_empty() || settings.is_empty() {
-        return Err(EXPECTED.to_owned());
-    }
-    for setting in settings.split(',') {
-        let (key, value) = setting.split_once('=').ok_or(EXPECTED)?;
-        match key {
-            "depth" => {
-                let depth = value.parse();
-                wish.depth = Some(depth.map_err(|_| {
-                    format!("depth=\"{value}\" is no whole number; write a power of two")
-                })?);
-            }
-            "when_full" => {
-                let policy = WhenFull::parse(value);
-                wish.when_full = Some(policy.ok_or_else(|| {
-                    let words = list(WhenFull::ALL.iter().map(|policy| policy.name()));
-                    format!("when_full does not know \"{value}\"; write {words}")
-                })?);
-            }
-            _ if POLICY_KEYS.contains(&key) => {
-                wish.settings.push((key.to_owned(), value.to_owned()));
-            }
-            _ => {
-                let keys = || core::iter::once("depth").chain(POLICY_KEYS.iter().copied());
-                let help = match closest(key, keys()) {
-                    Some(key) => format!("did you mean {key}?"),
-                    None => format!("it has {}", list(keys())),
-                };
-                return Err(format!("a hop has no setting \"{key}\"; {help}"));
-            }
-        }
-    }
-    Ok(wish)
 }
 
 /// The same error with the word that was perhaps meant, which clap misses in short ones, and without
@@ -620,6 +562,8 @@ pub(crate) fn check(shape: &Shape) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use hopline::overload::WhenFull;
+
     use super::*;
 
     fn run(line: &str) -> Result<RunArgs, clap::Error> {

@@ -34,6 +34,7 @@ mod run;
 mod sender;
 mod signals;
 mod view;
+mod wish;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

@@ -1,8 +1,8 @@
 //! The counters that must add up.
 //!
 //! - ingress: received = ingested + shed + rejected{reason} + undeclared; the kernel's drops stand beside it.
-//! - hop: offered = accepted + shed{reason} + waiting, and nothing waits at the end; accepted = delivered + in flight + discarded{reason}. A ring
-//!   with several consumers has one offering side, and the second equation holds for each consumer.
+//! - hop: offered = accepted + shed{reason} + waiting, and nothing waits at the end; accepted = delivered + in flight +
+//!   discarded{reason}. A ring with several consumers has one offering side, and the second equation holds for each consumer.
 //! - stage: consumed = forwarded + absorbed{reason} + rejected{reason} + held, where
 //!   absorbed{undeclared} breaks the ledger.
 //!

@@ -8,8 +8,8 @@ use crate::base::limits::{
 use crate::base::units::Span;
 use crate::host::{MemoryWish, PINNABLE_CORES, Pin, Wish};
 use crate::stage::Role;
-use crate::topology::check::name_is_right;
 use crate::topology::draft::{Class, DraftHop, HopPlaces};
+use crate::topology::words::name_is_right;
 use crate::topology::{Hop, Params, Placement, Problem, Problems, ThreadSpec, Value};
 use crate::wait::{Rung, Strategy};
 

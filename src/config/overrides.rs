@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use crate::feed::{Arrivals, Shape};
 use crate::host::Pin;
 use crate::overload::WhenFull;
-use crate::topology::check::depth_is_right;
 use crate::topology::draft::DraftHop;
+use crate::topology::words::depth_is_right;
 use crate::topology::{Hop, Params, Problem, Problems, Registry, Value};
 use crate::wait::Strategy;
 

@@ -6,9 +6,10 @@ use crate::base::limits::CLASSES_MAX;
 use crate::frame::KindInfo;
 use crate::overload::WhenFull;
 
-use super::check::{LineHop, name_is_right};
+use super::check::LineHop;
 use super::draft::{DraftHop, HopPlaces};
 use super::problem::{Place, Problem, all, closest};
+use super::words::name_is_right;
 
 /// What is wrong with a hop's policy by itself.
 pub(super) fn wrong_policy(draft: &DraftHop) -> Option<Problem> {

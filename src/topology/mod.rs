@@ -27,6 +27,7 @@ pub mod run;
 pub mod start;
 mod tap;
 mod wire;
+pub(crate) mod words;
 
 pub use check::Line;
 pub use clean::CleanReport;

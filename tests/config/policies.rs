@@ -79,31 +79,38 @@ fn what_is_wrong_with_a_policy_is_told_with_what_to_write() {
     for (lines, expected) in [
         (
             "when_full = \"reject\"\nblock_timeout = \"1ms\"",
-            "line.toml:25:1: hop btc->book: \"block_timeout\" has no effect where when_full = \"reject\"\n  help: write when_full = \"block\", or remove it",
+            "line.toml:25:1: hop btc->book: \"block_timeout\" has no effect where when_full = \"reject\"\n  \
+             help: write when_full = \"block\", or remove it",
         ),
         (
             "block_timeout = \"1ms\"\nthen = \"drop_oldest\"",
-            "line.toml:25:1: hop btc->book: \"then\" cannot be \"drop_oldest\"\n  help: write \"drop_newest\", \"reject\", \"conflate\" or \"overflow\"",
+            "line.toml:25:1: hop btc->book: \"then\" cannot be \"drop_oldest\"\n  \
+             help: write \"drop_newest\", \"reject\", \"conflate\" or \"overflow\"",
         ),
         (
             "deadline = \"10s\"",
-            "line.toml:25:1: hop btc->book: a deadline of 10.0s cannot be carried\n  help: write at most \"4.2s\"",
+            "line.toml:25:1: hop btc->book: a deadline of 10.0s cannot be carried\n  \
+             help: write at most \"4.2s\"",
         ),
         (
             "codel = \"80us\"\ncodel_interval = \"100us\"",
-            "line.toml:25:1: hop btc->book: a codel interval of 100us is too short for a target of 80.0us\n  help: write an interval of at least twice the target",
+            "line.toml:25:1: hop btc->book: a codel interval of 100us is too short for a target of 80.0us\n  \
+             help: write an interval of at least twice the target",
         ),
         (
             "high = 50\nlow = 50",
-            "line.toml:25:1: hop btc->book: marks of 50 % and 50 % leave nothing between\n  help: write low below high, and high up to 100",
+            "line.toml:25:1: hop btc->book: marks of 50 % and 50 % leave nothing between\n  \
+             help: write low below high, and high up to 100",
         ),
         (
             "when_full = \"overflow\"",
-            "line.toml:25:1: btc->book overflows, and nothing says where to\n  help: write overflow_to = \"node\", and a [[hop]] that leads there",
+            "line.toml:25:1: btc->book overflows, and nothing says where to\n  \
+             help: write overflow_to = \"node\", and a [[hop]] that leads there",
         ),
         (
             "when_full = \"overflow\"\noverflow_to = \"signal\"",
-            "line.toml:30:1: btc->book overflows to \"signal\"\n  help: add a [[hop]] of its own from the same port to \"signal\", that does not overflow itself",
+            "line.toml:30:1: btc->book overflows to \"signal\"\n  \
+             help: add a [[hop]] of its own from the same port to \"signal\", that does not overflow itself",
         ),
     ] {
         let told = said(files(&with(lines), None, None), &Overrides::default());
@@ -124,7 +131,10 @@ fn what_conflates_needs_a_key() {
 #[test]
 fn classes_are_hops_of_their_own_that_share_a_port_between_them() {
     let line = with(
-        "when_full = \"drop_newest\"\n[[hop.class]]\nname = \"book\"\nkinds = [\"depthUpdate\", \"snapshot\"]\nwhen_full = \"block\"\n[[hop.class]]\nkinds = [\"bookTicker\"]\nwhen_full = \"conflate\"\ndepth = 64\n[[hop.class]]\ndeadline = \"1ms\"",
+        "when_full = \"drop_newest\"\n\
+         [[hop.class]]\nname = \"book\"\nkinds = [\"depthUpdate\", \"snapshot\"]\nwhen_full = \"block\"\n\
+         [[hop.class]]\nkinds = [\"bookTicker\"]\nwhen_full = \"conflate\"\ndepth = 64\n\
+         [[hop.class]]\ndeadline = \"1ms\"",
     );
     let sink = "kind = \"udp\"\nto = \"127.0.0.1:26500\"\n";
     assert!(line.contains(sink));
@@ -158,7 +168,11 @@ fn classes_are_hops_of_their_own_that_share_a_port_between_them() {
             "\"bookTicker\"]",
             "\"bookTicker\" is in another class",
         ),
-        ("kinds = [\"bookTicker\"]\n", "", "names no kinds"),
+        (
+            "kinds = [\"bookTicker\"]\n",
+            "name = \"tick\"\n",
+            "names no kinds",
+        ),
         (
             "name = \"book\"\nkinds",
             "name = \"b#k\"\nkinds",

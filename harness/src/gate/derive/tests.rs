@@ -173,11 +173,6 @@ fn a_budget_near_what_is_now_is_pointed_out() {
 }
 
 #[test]
-fn a_port_belongs_to_its_node() {
-    assert_eq!(["book.log", "book"].map(node), ["book", "book"]);
-}
-
-#[test]
 fn spans_read_back_as_they_were() {
     for ns in [
         1,
