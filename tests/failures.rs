@@ -74,7 +74,7 @@ enum How {
     EmitInDrain,
     Timer(u64),
     Nothing,
-    TakeBack,
+    TakeBack(usize),
     PanicInStart,
 }
 
@@ -94,10 +94,10 @@ impl Stage for Odd {
             How::HoldAll => return Outcome::held(),
             How::Timer(gap_ns) => cx.wake_at(cx.now_ns() + gap_ns),
             How::Nothing => drop(cx.message(NUMBERS, 900, 0)),
-            How::TakeBack => drop(cx.message(NUMBERS, 900, 2)),
+            How::TakeBack(frames) => drop(cx.message(NUMBERS, 900, frames)),
             _ => {}
         }
-        if self.0 != How::TakeBack {
+        if !matches!(self.0, How::TakeBack(_)) {
             cx.emit(NUMBERS, &number.to_owned());
         }
         Outcome::done()
@@ -210,10 +210,13 @@ fn a_message_of_nothing_is_nothing() {
 
 #[test]
 fn a_message_that_is_taken_back_was_never_offered() {
-    let report = inline(three(3, 0, How::TakeBack, Sink::default(), 8));
-    assert_eq!((report.hops[1].offered, report.hops[1].accepted), (0, 0));
-    assert!(report.hops[1].shed.is_empty());
-    breach(&report, "odd: absorbed{undeclared} = 3");
+    // One that fits, and one that has no room.
+    for frames in [2, 9] {
+        let report = inline(three(3, 0, How::TakeBack(frames), Sink::default(), 8));
+        assert_eq!((report.hops[1].offered, report.hops[1].accepted), (0, 0));
+        assert!(report.hops[1].shed.is_empty());
+        breach(&report, "odd: absorbed{undeclared} = 3");
+    }
 }
 
 #[test]

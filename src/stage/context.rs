@@ -257,13 +257,8 @@ impl<'a> Context<'a> {
     /// The message becomes visible with [`Message::send`]; dropping it before takes it back.
     pub fn message<I>(&mut self, out: Out<I>, kind: u16, frames: usize) -> Message<'_, 'a, I> {
         let t_offer_ns = self.t_offer_ns();
-        let mut shed = None;
         if let Some(hops) = self.outputs.ports.get_mut(out.at) {
-            for hop in hops {
-                if let Err(why) = hop.begin(frames, kind) {
-                    shed = Some(why);
-                }
-            }
+            hops.iter_mut().for_each(|hop| hop.begin(frames));
         }
         Message {
             cx: self,
@@ -271,7 +266,6 @@ impl<'a> Context<'a> {
             kind,
             at: 0,
             t_offer_ns,
-            shed,
             ended: false,
         }
     }
@@ -325,7 +319,6 @@ pub struct Message<'c, 'a, I> {
     kind: u16,
     at: usize,
     t_offer_ns: u64,
-    shed: Option<Shed>,
     ended: bool,
 }
 
@@ -354,20 +347,20 @@ impl<I> Message<'_, '_, I> {
         if !self.cx.outputs.is_connected(self.out.at) {
             return Emit::Unconnected;
         }
-        let mut sent = false;
+        let (mut sent, mut shed) = (false, None);
         if let Some(hops) = self.cx.outputs.ports.get_mut(self.out.at) {
             for hop in hops {
                 let open = hop.is_open() && written > 0;
                 match hop.end(self.kind, written) {
                     Ok(()) => sent |= open,
-                    Err(why) => self.shed = Some(why),
+                    Err(why) => shed = Some(why),
                 }
             }
         }
-        if written == 0 && self.shed.is_none() {
+        if written == 0 {
             return Emit::Unconnected;
         }
-        self.cx.note(sent, self.shed)
+        self.cx.note(sent, shed)
     }
 }
 
