@@ -74,7 +74,8 @@ enum How {
     EmitInDrain,
     Timer(u64),
     Nothing,
-    TakeBack,
+    TakeBack(usize),
+    TimerThenPanic,
     PanicInStart,
 }
 
@@ -94,10 +95,12 @@ impl Stage for Odd {
             How::HoldAll => return Outcome::held(),
             How::Timer(gap_ns) => cx.wake_at(cx.now_ns() + gap_ns),
             How::Nothing => drop(cx.message(NUMBERS, 900, 0)),
-            How::TakeBack => drop(cx.message(NUMBERS, 900, 2)),
+            How::TimerThenPanic if number.value() > 0 => panic!("planted"),
+            How::TimerThenPanic => cx.wake_at(cx.now_ns()),
+            How::TakeBack(frames) => drop(cx.message(NUMBERS, 900, frames)),
             _ => {}
         }
-        if self.0 != How::TakeBack {
+        if !matches!(self.0, How::TakeBack(_)) {
             cx.emit(NUMBERS, &number.to_owned());
         }
         Outcome::done()
@@ -210,10 +213,13 @@ fn a_message_of_nothing_is_nothing() {
 
 #[test]
 fn a_message_that_is_taken_back_was_never_offered() {
-    let report = inline(three(3, 0, How::TakeBack, Sink::default(), 8));
-    assert_eq!((report.hops[1].offered, report.hops[1].accepted), (0, 0));
-    assert!(report.hops[1].shed.is_empty());
-    breach(&report, "odd: absorbed{undeclared} = 3");
+    // One that fits, and one that has no room.
+    for frames in [2, 9] {
+        let report = inline(three(3, 0, How::TakeBack(frames), Sink::default(), 8));
+        assert_eq!((report.hops[1].offered, report.hops[1].accepted), (0, 0));
+        assert!(report.hops[1].shed.is_empty());
+        breach(&report, "odd: absorbed{undeclared} = 3");
+    }
 }
 
 #[test]
@@ -521,6 +527,55 @@ fn a_sink_that_never_takes_anything_ends_the_run_and_is_named() {
         assert_eq!(report.hops[1].discarded["drain_deadline"], 4);
         loss(&report, "the drain was given up");
     }
+}
+
+#[test]
+fn a_sink_that_fails_as_it_is_given_up_is_a_fault() {
+    let sink = Sink {
+        not_now: u64::MAX,
+        flush_fails: true,
+        ..Sink::default()
+    };
+    let report = inline(three(4, 0, How::Pass, sink, 64));
+    assert!(
+        report.faults[0].starts_with("out: i/o: "),
+        "{:?}",
+        report.faults
+    );
+}
+
+#[test]
+fn a_timer_without_room_waits_for_room_and_not_for_a_nanosecond() {
+    let never = Sink {
+        not_now: u64::MAX,
+        ..Sink::default()
+    };
+    let report = inline(three(2, 0, How::Timer(1_000), never, 4));
+    assert_eq!(report.drain.map(|drain| drain.cause), Some("stalled"));
+    // Two drains' time in steps of a look for room, not of a nanosecond.
+    let turns = report.placement[0].turns;
+    assert!(turns < 100_000, "{turns} turns");
+}
+
+#[test]
+fn a_stage_that_failed_has_no_timer_any_more() {
+    let mut line = three(2, 0, How::TimerThenPanic, Sink::default(), 8);
+    // Keeps the failed stage's input open until the drain is given up.
+    let never = Sink {
+        not_now: u64::MAX,
+        ..Sink::default()
+    };
+    line.source("more", Counting::new(9, 0));
+    line.stage("two", || Odd(How::Pass));
+    line.sink("never", never);
+    line.connect("more", "two", Hop::depth(16));
+    line.connect("two", "odd", Hop::depth(16));
+    line.connect("two", "never", Hop::depth(2));
+    let report = inline(line);
+    let drain = report.drain.expect("a drain");
+    assert_eq!((drain.cause, drain.complete), ("fault", false));
+    let turns = report.placement[0].turns;
+    assert!(turns < 100_000, "{turns} turns");
 }
 
 /// Threads of this process whose name begins so.

@@ -90,6 +90,8 @@ struct Consumer<H> {
     /// Which input is looked at first in the next turn, so that none starves.
     rotation: Rotation,
     timer: Option<u64>,
+    /// Whether the timer's time has come and there is no room for what it may emit.
+    timer_waits: bool,
     /// The envelope of the frame in the handler, and its input, for the case of a panic.
     in_hand: Option<(usize, Envelope)>,
     /// Whether a fragment of the message in hand led to an emission.
@@ -125,6 +127,7 @@ impl<H: Handler> Consumer<H> {
             is_sink,
             rotation: Rotation::default(),
             timer: None,
+            timer_waits: false,
             in_hand: None,
             message_emitted: false,
             passed: 0,
@@ -359,7 +362,8 @@ impl<H: Handler> Consumer<H> {
     fn run_timer(&mut self, progress: &mut Progress, turn: &mut Turn<'_>) {
         let now_ns = self.wiring.clock.stamp();
         if self.timer.is_some_and(|at| at <= now_ns) {
-            if !self.has_room() {
+            self.timer_waits = !self.has_room();
+            if self.timer_waits {
                 progress.held_back = true;
                 return;
             }
@@ -638,7 +642,9 @@ impl<H: Handler> Node for Consumer<H> {
     }
 
     fn next_due_ns(&self) -> Option<u64> {
-        self.timer
+        // What is due and has no room needs room, not time; and one that failed does nothing more by itself.
+        let waits = self.timer_waits || self.discarding.is_some();
+        self.timer.filter(|_| !waits)
     }
 
     fn has_input(&mut self) -> bool {
@@ -678,7 +684,9 @@ impl<H: Handler> Node for Consumer<H> {
             let now_ns = self.wiring.clock.stamp();
             // A last try; whatever goes wrong in it, what is still queued is discarded below.
             let _ = catch_unwind(AssertUnwindSafe(|| {
-                let _ = self.handler.give_up(io);
+                if let Err(error) = self.handler.give_up(io) {
+                    self.note_io(&error);
+                }
                 while let Some((Fate::Now(disposal), count)) = self.handler.send_queued(io) {
                     self.settle(disposal, count, now_ns);
                 }

@@ -305,22 +305,16 @@ impl<'a> Context<'a> {
     /// The message becomes visible with [`Message::send`]; dropping it before takes it back.
     pub fn message<I>(&mut self, out: Out<I>, kind: u16, frames: usize) -> Message<'_, 'a, I> {
         let t_offer_ns = self.t_offer_ns();
-        let mut shed = None;
         if let Some(hops) = self.outputs.ports.get_mut(out.at) {
             let mut overflowed = 0_u32;
             for (at, hop) in hops.iter_mut().enumerate() {
-                if !hop.takes(kind) {
-                    continue;
-                }
-                if let Err(why) = hop.begin(frames, kind, &self.parent, t_offer_ns) {
-                    overflowed |= u32::from(why == Shed::Overflowed) << at;
-                    shed = Some(why);
+                if hop.takes(kind) {
+                    let refused = hop.begin(frames, &self.parent, t_offer_ns);
+                    overflowed |= u32::from(refused == Some(Shed::Overflowed)) << at;
                 }
             }
             for hop in hops.iter_mut().filter(|hop| hop.spills(overflowed)) {
-                if let Err(why) = hop.begin(frames, kind, &self.parent, t_offer_ns) {
-                    shed = Some(why);
-                }
+                hop.begin(frames, &self.parent, t_offer_ns);
             }
         }
         Message {
@@ -329,7 +323,6 @@ impl<'a> Context<'a> {
             kind,
             at: 0,
             t_offer_ns,
-            shed,
             ended: false,
         }
     }
@@ -383,7 +376,6 @@ pub struct Message<'c, 'a, I> {
     kind: u16,
     at: usize,
     t_offer_ns: u64,
-    shed: Option<Shed>,
     ended: bool,
 }
 
@@ -412,20 +404,20 @@ impl<I> Message<'_, '_, I> {
         if !self.cx.outputs.is_connected(self.out.at) {
             return Emit::Unconnected;
         }
-        let mut sent = false;
+        let (mut sent, mut shed) = (false, None);
         if let Some(hops) = self.cx.outputs.ports.get_mut(self.out.at) {
             for hop in hops {
                 let open = hop.is_open() && written > 0;
                 match hop.end(self.kind, written) {
                     Ok(()) => sent |= open,
-                    Err(why) => self.shed = Some(why),
+                    Err(why) => shed = Some(why),
                 }
             }
         }
-        if written == 0 && self.shed.is_none() {
+        if written == 0 {
             return Emit::Unconnected;
         }
-        self.cx.note(sent, self.shed)
+        self.cx.note(sent, shed)
     }
 }
 

@@ -109,8 +109,10 @@ pub struct HopTx {
     kinds: &'static [KindInfo],
     bells: Vec<Doorbell>,
     name: Arc<str>,
-    /// Fragments of the message in the making; 0 where there is none, or it is being shed.
+    /// Fragments of the message in the making; 0 where there is none, or it has no room.
     open: usize,
+    /// Why it has none.
+    refused: Option<Shed>,
     rang: bool,
     /// What it carries of the port's kinds, by their schemas; all without.
     only: Option<Box<[u16]>>,
@@ -148,6 +150,7 @@ impl HopTx {
             bells,
             name,
             open: 0,
+            refused: None,
             rang: true,
             only: None,
             spill_of: 0,
@@ -263,34 +266,29 @@ impl HopTx {
         Ok(())
     }
 
-    /// Begins a message of `frames` fragments: all of them get on the ring, or none.
+    /// Begins a message of `frames` fragments: all of them get on the ring, or none. It counts once it ends. Says why it has no
+    /// room, if it has none.
     pub(crate) fn begin(
         &mut self,
         frames: usize,
-        kind: u16,
         parent: &Parent,
         t_offer_ns: u64,
-    ) -> Result<(), Shed> {
-        if frames == 0 {
-            // A message of nothing is nothing.
-            self.open = 0;
-            return Ok(());
-        }
-        self.counters.tx.offered.add(1);
-        let refused = match self.judged {
-            false => None,
-            true => {
-                let parent = self.dated(parent);
-                self.judge(frames, &parent, t_offer_ns)
-            }
+    ) -> Option<Shed> {
+        // A message of nothing is nothing.
+        self.refused = if frames == 0 {
+            None
+        } else {
+            let judged = match self.judged {
+                false => None,
+                true => {
+                    let parent = self.dated(parent);
+                    self.judge(frames, &parent, t_offer_ns)
+                }
+            };
+            judged.or_else(|| self.refusal(frames))
         };
-        if let Some(why) = refused.or_else(|| self.refusal(frames)) {
-            self.open = 0;
-            self.shed(kind, why);
-            return Err(why);
-        }
-        self.open = frames;
-        Ok(())
+        self.open = if self.refused.is_none() { frames } else { 0 };
+        self.refused
     }
 
     /// Writes fragment `at` of the message in the making; it is not visible before [`HopTx::end`].
@@ -322,14 +320,15 @@ impl HopTx {
     /// Publishes the message in the making, or takes it back.
     pub(crate) fn end(&mut self, kind: u16, written: usize) -> Result<(), Shed> {
         let frames = core::mem::take(&mut self.open);
-        if frames == 0 {
+        let refused = self.refused.take();
+        // Taken back, whether it had room or not: as if it had never been offered.
+        if written == 0 || (frames == 0 && refused.is_none()) {
             return Ok(());
         }
-        if written == 0 {
-            // Taken back: as if it had never been offered.
-            let offered = &self.counters.tx.offered;
-            offered.set(offered.get().saturating_sub(1));
-            return Ok(());
+        self.counters.tx.offered.add(1);
+        if let Some(why) = refused {
+            self.shed(kind, why);
+            return Err(why);
         }
         if written == frames && self.ring.publish(frames).is_ok() {
             self.counters.tx.accepted.add(1);

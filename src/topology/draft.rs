@@ -452,6 +452,13 @@ impl Builder {
         self
     }
 
+    /// Sets how long a drain may take before what is left is discarded and its holder named, in nanoseconds;
+    /// [`DRAIN_DEADLINE_NS`] if it is not said.
+    pub fn drain_within_ns(&mut self, drain_ns: u64) -> &mut Builder {
+        self.0.drain_ns = drain_ns;
+        self
+    }
+
     /// Sets where the nodes shall run.
     pub fn placement(&mut self, placement: Placement) -> &mut Builder {
         self.0.placement = placement;

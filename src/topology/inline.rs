@@ -3,7 +3,7 @@
 //! Nothing waits: when a turn finds nothing to do, virtual time moves to the next thing that is
 //! due. The same line with the same input gives the same report, every time.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::base::primitive::{AtomicBool, Ordering};
 use crate::clock::{Clock, VirtualTime};
@@ -70,7 +70,9 @@ impl Line {
             clock: (clock, time),
             stop_after_ns,
         } = inline;
-        let host = Host::read();
+        // Virtual time does not depend on it, and reading it takes longer than a short run.
+        static HOST: OnceLock<Host> = OnceLock::new();
+        let host = HOST.get_or_init(Host::read);
         let plan = Plan::inline(&self);
         let planned_bytes = plan.memory_bytes;
         let (name, objective, drain_ns) =
@@ -180,7 +182,7 @@ impl Line {
                 resident_bytes: None,
                 memory: MemoryReport::default(),
             },
-            host: &host,
+            host,
             placement: plan
                 .threads
                 .into_iter()
