@@ -215,6 +215,10 @@ pub const PASSAGES_TOLD: usize = 1 << 15;
 /// turns take it may note each of the first ten thousand.
 pub const SEGMENTS_TOLD: usize = 1 << 14;
 
+/// Most windows on a line's peaks: the run's own, that of reports, and one for each other reader, such as a live view, a
+/// page and some exporters of metrics. Each takes 16 B a hop.
+pub const WINDOWS_MAX: usize = 16;
+
 /// Longest name of a node or line, in bytes: the table has columns.
 pub const NAME_BYTES_MAX: usize = 48;
 

@@ -15,13 +15,15 @@ use super::port::Out;
 #[derive(Debug, Default)]
 pub struct Outputs {
     ports: Vec<Vec<HopTx>>,
+    /// The hop that had no room when it was last asked, by its place, and the time up to which that is counted.
+    full: Option<(usize, u64)>,
 }
 
 impl Outputs {
     /// Outputs with these hops for each port, in the order of the stage's ports.
     #[must_use]
     pub fn new(ports: Vec<Vec<HopTx>>) -> Outputs {
-        Outputs { ports }
+        Outputs { ports, full: None }
     }
 
     /// The first hop that has no room for `frames`, by its place among the hops that leave the node; of a
@@ -36,6 +38,30 @@ impl Outputs {
             at += hop.consumers();
         }
         None
+    }
+
+    /// The hop at `place` has no room at `now_ns`; before this turn, which began at `mark_ns`, it was not asked or had some,
+    /// unless this was said in the turn before. Counts the time since, whatever else the loop did meanwhile.
+    #[cold]
+    pub(crate) fn found_full(&mut self, place: usize, mark_ns: u64, now_ns: u64) {
+        self.full.get_or_insert((place, mark_ns));
+        self.found_room(now_ns);
+        self.full = Some((place, now_ns));
+    }
+
+    /// There is room at `now_ns` where there was none.
+    #[cold]
+    pub(crate) fn found_room(&mut self, now_ns: u64) {
+        let Some((place, since_ns)) = self.full.take() else {
+            return;
+        };
+        let mut at = 0;
+        for hop in self.ports.iter().flatten() {
+            if place < at + hop.consumers() {
+                return hop.was_full(place - at, now_ns.saturating_sub(since_ns));
+            }
+            at += hop.consumers();
+        }
     }
 
     #[inline]
@@ -260,7 +286,7 @@ impl<'a> Context<'a> {
         let mut shed = None;
         if let Some(hops) = self.outputs.ports.get_mut(out.at) {
             for hop in hops {
-                if let Err(why) = hop.begin(frames, kind) {
+                if let Err(why) = hop.begin(frames, kind, t_offer_ns) {
                     shed = Some(why);
                 }
             }

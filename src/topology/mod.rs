@@ -24,6 +24,7 @@ pub mod report;
 pub mod run;
 pub mod start;
 mod tap;
+mod window;
 mod wire;
 
 pub use check::Line;
@@ -38,3 +39,4 @@ pub use registry::Registry;
 pub use report::{DrainReport, LoopReport, Report};
 pub use run::{Running, Stop};
 pub use start::StartError;
+pub use window::Window;
