@@ -254,6 +254,10 @@ pub const SHED_QUIET_NS: u64 = 100_000_000;
 /// to miss one. A handler that takes so long has spent the budget of any low-latency line many times over.
 pub const LIVE_NS: u64 = 2 * PARK_MAX_NS;
 
+/// Most windows on a line's peaks: the run's own, that of reports, and one for each other reader, such as a live view, a
+/// page and some exporters of metrics. Each takes 16 B a hop.
+pub const WINDOWS_MAX: usize = 16;
+
 /// Longest name of a node or line, in bytes: the table has columns.
 pub const NAME_BYTES_MAX: usize = 48;
 

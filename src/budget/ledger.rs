@@ -6,7 +6,7 @@
 //! - stage: consumed = forwarded + absorbed{reason} + rejected{reason} + held, where
 //!   absorbed{undeclared} breaks the ledger.
 //!
-//! All counts are of messages: the fragments of one message count once. Each counter has one
+//! All counts are of messages, unless their words say frames: the fragments of one message count once. Each counter has one
 //! writing thread, so counting takes no locked instruction; each side of a hop has cache lines of
 //! its own.
 
@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 use crossbeam_utils::CachePadded;
 
-use crate::base::limits::{KINDS_PER_HOP_MAX, REASONS_MAX};
+use crate::base::limits::{KINDS_PER_HOP_MAX, READERS_MAX, REASONS_MAX};
 use crate::base::{Counter, Discard, Hangup, Reason, Reject, Shed};
 
 const SHEDS: usize = Shed::NAMES.len();
@@ -43,6 +43,13 @@ pub struct Offered {
     pub wakes: Counter,
     /// The same as `shed` by the message's kind (its place in the hop's list of kinds), then by reason.
     pub shed_by_kind: [[Counter; SHEDS]; KINDS_PER_HOP_MAX],
+    /// Frames that got on the ring beyond the first of each message.
+    pub parts: Counter,
+    /// Nanoseconds at full, by the consumer that was furthest behind, in the ring's order of consumers.
+    ///
+    /// A producer that waits counts from when it found no room until it found some. One that sheds counts at each shed
+    /// message the time since the offer before it: between two offers room only grows, so the ring was full all the while.
+    pub full_ns: [Counter; READERS_MAX],
 }
 
 /// What the consuming side of a hop counts.
@@ -55,8 +62,13 @@ pub struct Delivered {
     /// How long a message that waited took to be done with after the one before it, in nanoseconds: an average over the last
     /// ones, measured where a policy asks for it.
     pub interval_ns: Counter,
+    /// Frames that the consumer is done with and that were not the last of their message.
+    pub parts: Counter,
     /// Most frames seen waiting on the ring at once.
     pub depth_max: Counter,
+    /// When the oldest message that the consumer knows to be waiting was offered, in nanoseconds of the line's clock: set when
+    /// a turn begins with it, so within a turn it may be the age of one before it. 0 where the ring was last seen empty.
+    pub head_offer_ns: Counter,
     /// Envelopes whose age at the offer did not fit in 32 bits.
     pub origin_saturated: Counter,
     /// Why everything that is not delivered counts as discarded, as the reason's index plus one: set by a
@@ -109,6 +121,18 @@ impl HopCounters {
         }
     }
 
+    /// Frames that `offers` has accepted and this consumer is not done with: those on the ring, and of a sink those that it
+    /// has queued. Seen from outside, so late by what both sides did between two loads.
+    #[must_use]
+    pub fn frames_waiting(&self, offers: &HopCounters) -> u64 {
+        let done = self.rx.parts.get();
+        let messages = self.arrivals(offers).in_flight;
+        if messages == 0 {
+            return 0;
+        }
+        messages + offers.tx.parts.get().saturating_sub(done)
+    }
+
     /// Where the messages are that `offers` has accepted, for this consumer; exact once both sides
     /// are at rest. `offers` is the same counters, or those of the ring's first consumer.
     #[must_use]
@@ -134,6 +158,31 @@ impl HopCounters {
             discarded,
             in_flight,
         }
+    }
+}
+
+/// The most that a hop's consumer saw between two hand-overs.
+///
+/// ```
+/// use hopline::budget::ledger::Peaks;
+/// let mut window = Peaks { depth_frames: 3, age_ns: 900 };
+/// window.raise(Peaks { depth_frames: 7, age_ns: 100 });
+/// assert_eq!(window, Peaks { depth_frames: 7, age_ns: 900 });
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peaks {
+    /// Most frames waiting at once.
+    pub depth_frames: u64,
+    /// Highest age of the oldest message waiting, in nanoseconds.
+    pub age_ns: u64,
+}
+
+impl Peaks {
+    /// Raises each to the other's where that is higher.
+    #[inline]
+    pub fn raise(&mut self, other: Peaks) {
+        self.depth_frames = self.depth_frames.max(other.depth_frames);
+        self.age_ns = self.age_ns.max(other.age_ns);
     }
 }
 

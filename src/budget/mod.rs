@@ -5,6 +5,7 @@
 //!
 //! Invariant: values and counters only; nobody is called from here and nothing is timed here.
 
+pub mod culprit;
 pub mod delay;
 pub mod evidence;
 pub mod ledger;
@@ -14,9 +15,10 @@ pub mod regime;
 pub mod report;
 pub mod taint;
 
+pub use culprit::Culprit;
 pub use evidence::{
     Evidence, HopEvidence, LongSegment, LoopEvidence, Pace, Passage, Segment, ShedNote, Witness,
 };
-pub use ledger::{Arrivals, HopCounters, IngressCounters, StageCounters};
+pub use ledger::{Arrivals, HopCounters, IngressCounters, Peaks, StageCounters};
 pub use limit::{Budget, BudgetError, Limit, Of, Quantile};
 pub use regime::{Regime, Regimes};

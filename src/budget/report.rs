@@ -29,6 +29,9 @@ pub fn ends(hop: &str) -> (&str, &str) {
 /// Counts by reason; only what is not zero.
 pub type ByReason = BTreeMap<String, u64>;
 
+/// In `held_back_by_ns`, what no hop of the line holds back: the outside of a sink.
+pub const OUTSIDE: &str = "outside";
+
 /// The counters of a closed enum of reasons as a map.
 #[must_use]
 pub fn by_reason<R: Reason>(counters: &[Counter]) -> ByReason {
@@ -122,7 +125,7 @@ pub struct HopReport {
     pub shed_by_kind: BTreeMap<String, ByReason>,
     /// Messages that the consumer disposed of.
     pub delivered: u64,
-    /// Messages on the ring.
+    /// Messages that the consumer is not done with: on the ring, or queued in a sink.
     pub in_flight: u64,
     /// Messages that will never be delivered, by reason.
     pub discarded: ByReason,
@@ -130,8 +133,19 @@ pub struct HopReport {
     pub rung: &'static str,
     /// How often it came to each rung, on the way up or down.
     pub rungs: ByReason,
+    /// Frames that the consumer is not done with now: where a message is one frame, as many as `in_flight`.
+    pub depth_now: u64,
     /// Most frames seen waiting at once.
     pub depth_max: u64,
+    /// The same since this reader's last report; in the last report of a run, all of it.
+    pub depth_window_max: u64,
+    /// Age of the oldest message that the consumer is not done with now, in nanoseconds: since its offer, as far as that is
+    /// known from outside.
+    pub age_now_ns: u64,
+    /// Highest age of the oldest message since this reader's last report, in nanoseconds; in the last one, of the run.
+    pub age_window_max_ns: u64,
+    /// Nanoseconds at full because of this consumer: the producer found no room, or shed because there was none.
+    pub full_ns: u64,
     /// System calls by which the producer woke a consumer that slept; none while it was awake.
     pub wakes: u64,
     /// From the offer to the dequeue.
@@ -149,6 +163,18 @@ pub struct HopReport {
 }
 
 impl HopReport {
+    /// The names of the nodes that it leads from and to.
+    ///
+    /// ```
+    /// use hopline::budget::report::HopReport;
+    /// let hop = HopReport { name: "btc->book#urgent".to_owned(), ..HopReport::default() };
+    /// assert_eq!(hop.ends(), ("btc", "book"));
+    /// ```
+    #[must_use]
+    pub fn ends(&self) -> (&str, &str) {
+        ends(&self.name)
+    }
+
     /// Messages shed, for sums over hops: those of a shared ring count with its first hop.
     #[must_use]
     pub fn shed_once(&self) -> u64 {
@@ -227,6 +253,8 @@ pub struct StageReport {
     pub regimes_ns: RegimeReport,
     /// The consumer that held it back longest, if any did.
     pub held_back_by: Option<String>,
+    /// Nanoseconds held back, by the hop whose consumer did it; `outside` for what took nothing from a sink.
+    pub held_back_by_ns: ByReason,
     /// What went wrong, in words.
     pub fault: Option<String>,
 }

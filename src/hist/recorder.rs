@@ -163,6 +163,27 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_value_of_what_came_is_seen_once() {
+        let (mut recorder, mut observer) = pair([&[][..]]).unwrap();
+        let mut totals = observer.totals();
+        let mut handed = |recorder: &mut Recorder<1>, totals: &mut [Totals; 1]| {
+            observer.ask();
+            assert!(recorder.publish_if_asked());
+            assert!(observer.collect(totals));
+        };
+        recorder.record(0, 900);
+        handed(&mut recorder, &mut totals);
+        recorder.record(0, 30);
+        handed(&mut recorder, &mut totals);
+        totals[0].clear();
+        assert_eq!(totals[0].take_fresh_max_ns(), 900);
+        recorder.record(0, 40);
+        handed(&mut recorder, &mut totals);
+        assert_eq!(totals[0].take_fresh_max_ns(), 40);
+        assert_eq!(totals[0].take_fresh_max_ns(), 0);
+    }
+
+    #[test]
     fn the_end_delivers_the_rest_in_every_state() {
         for (ask, answer) in [(false, false), (true, false), (true, true)] {
             let (mut recorder, mut observer) = pair([&[5][..]]).unwrap();

@@ -23,6 +23,8 @@ pub struct Totals {
     limits: Limits,
     counts: Counts,
     placed: Histogram<u64>,
+    /// Largest value of the intervals that were added since it was last taken.
+    fresh_max_ns: u64,
 }
 
 impl Totals {
@@ -39,6 +41,7 @@ impl Totals {
             limits,
             counts: Counts::EMPTY,
             placed: histogram(),
+            fresh_max_ns: 0,
         }
     }
 
@@ -51,6 +54,7 @@ impl Totals {
     pub(crate) fn add_interval(&mut self, interval: &Interval) {
         debug_assert_eq!(self.limits, interval.limits, "totals of another recorder");
         self.counts.add(&interval.counts);
+        self.fresh_max_ns = self.fresh_max_ns.max(interval.counts.max_ns);
         for (ns, count) in interval.placed.iter() {
             self.place(ns, u64::from(count));
         }
@@ -118,6 +122,12 @@ impl Totals {
     #[must_use]
     pub fn max_ns(&self) -> u64 {
         self.counts.max_ns
+    }
+
+    /// The largest value in nanoseconds, exactly, of what a recorder handed over since the last call; 0 where nothing
+    /// came. So each value is seen by one call, whatever [`Totals::clear`] forgets meanwhile.
+    pub fn take_fresh_max_ns(&mut self) -> u64 {
+        core::mem::take(&mut self.fresh_max_ns)
     }
 
     /// The least value in nanoseconds, exactly; 0 while empty.

@@ -215,6 +215,7 @@ impl<H: Handler> Consumer<H> {
                 continue;
             }
             let roomy = *roomy.get_or_insert_with(|| {
+                rx.backlog.begins(envelope.t_offer_ns, turn.mark_ns);
                 let most = self.max_emit.saturating_mul(BATCH_FRAMES);
                 cx.outputs().without_room(most).is_none()
             });
@@ -224,8 +225,8 @@ impl<H: Handler> Consumer<H> {
                 account_until(t_before_ns, H::REGIME, counters, turn);
                 self.held = Some(Some(hop));
                 let now_ns = clock.stamp();
+                cx.outputs().found_full(hop, turn.mark_ns, now_ns);
                 held_until(now_ns, Some(hop), counters, turn);
-                cx.outputs().held_back(hop, now_ns);
                 progress.held_back = true;
                 break;
             }
@@ -246,7 +247,10 @@ impl<H: Handler> Consumer<H> {
                 }
             };
             match self.held.take() {
-                Some(hop) => held_until(t_dequeue_ns, hop, counters, turn),
+                Some(hop) => {
+                    cx.outputs().found_room(t_dequeue_ns);
+                    held_until(t_dequeue_ns, hop, counters, turn);
+                }
                 None if taken == 0 => turn.account_idle(t_dequeue_ns),
                 None => {}
             }
@@ -332,13 +336,14 @@ impl<H: Handler> Consumer<H> {
         self.count_passed();
         if taken > 0 {
             let rx = &mut self.wiring.inputs[at];
-            let waiting = if taken >= BATCH_FRAMES {
-                taken + rx.ring.ready_ahead(usize::MAX)
-            } else {
-                taken
-            };
+            let (mut waiting, mut head_offer_ns) = (taken, 0);
+            if taken >= BATCH_FRAMES || progress.held_back {
+                waiting += rx.ring.ready_ahead(usize::MAX);
+                let head = rx.ring.peek();
+                head_offer_ns = head.map_or(0, |frame| frame.envelope().t_offer_ns);
+            }
             // The producer may have refilled what was taken meanwhile.
-            rx.saw_depth(waiting.min(rx.ring.depth()));
+            rx.backlog.ends(waiting.min(rx.ring.depth()), head_offer_ns);
         }
         progress.work += taken + dropped;
         progress
@@ -362,10 +367,24 @@ impl<H: Handler> Consumer<H> {
     fn run_timer(&mut self, progress: &mut Progress, turn: &mut Turn<'_>) {
         let now_ns = self.wiring.clock.stamp();
         if self.timer.is_some_and(|at| at <= now_ns) {
-            self.timer_waits = !self.has_room();
-            if self.timer_waits {
+            let Wiring {
+                outputs, counters, ..
+            } = &mut self.wiring;
+            // Without a declared emission there is nothing to ask for.
+            let full = outputs
+                .without_room(self.max_emit)
+                .filter(|_| self.max_emit > 0);
+            self.timer_waits = full.is_some();
+            if let Some(hop) = full {
+                self.held = Some(Some(hop));
+                outputs.found_full(hop, turn.mark_ns, now_ns);
+                held_until(now_ns, Some(hop), counters, turn);
                 progress.held_back = true;
                 return;
+            }
+            if let Some(hop) = self.held.take() {
+                outputs.found_room(now_ns);
+                held_until(now_ns, hop, counters, turn);
             }
             self.timer = None;
             if progress.work == 0 {

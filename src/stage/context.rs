@@ -17,6 +17,8 @@ pub struct Outputs {
     ports: Vec<Vec<HopTx>>,
     /// Whether a hop has a table in which messages wait for room.
     waits: bool,
+    /// The hop that had no room when it was last asked, by its place, and the time up to which that is counted.
+    full: Option<(usize, u64)>,
 }
 
 impl Outputs {
@@ -24,7 +26,11 @@ impl Outputs {
     #[must_use]
     pub fn new(ports: Vec<Vec<HopTx>>) -> Outputs {
         let waits = ports.iter().flatten().any(HopTx::has_table);
-        Outputs { ports, waits }
+        Outputs {
+            ports,
+            waits,
+            full: None,
+        }
     }
 
     /// Puts what waits for room on its hop, as far as there is room: whether nothing waits any more.
@@ -37,19 +43,6 @@ impl Outputs {
     fn settle_all(&mut self) -> bool {
         let hops = self.ports.iter_mut().flatten();
         hops.fold(true, |settled, hop| hop.settle() & settled)
-    }
-
-    /// Has the hop at that place among those that leave the node know that it holds the node back.
-    #[cold]
-    pub(crate) fn held_back(&mut self, by: usize, now_ns: u64) {
-        let mut at = 0;
-        for hop in self.ports.iter_mut().flatten() {
-            at += hop.consumers();
-            if by < at {
-                hop.held_back(now_ns);
-                return;
-            }
-        }
     }
 
     /// Has each hop that leaves the node do as its policy says now.
@@ -69,6 +62,37 @@ impl Outputs {
             at += hop.consumers();
         }
         None
+    }
+
+    /// The hop at `place` has no room at `now_ns`; before this turn, which began at `mark_ns`, it was not asked or had some,
+    /// unless this was said in the turn before. Counts the time since, whatever else the loop did meanwhile.
+    #[cold]
+    pub(crate) fn found_full(&mut self, place: usize, mark_ns: u64, now_ns: u64) {
+        self.full.get_or_insert((place, mark_ns));
+        self.found_room(now_ns);
+        self.full = Some((place, now_ns));
+        let mut at = 0;
+        for hop in self.ports.iter_mut().flatten() {
+            at += hop.consumers();
+            if place < at {
+                return hop.held_back(now_ns);
+            }
+        }
+    }
+
+    /// There is room at `now_ns` where there was none.
+    #[cold]
+    pub(crate) fn found_room(&mut self, now_ns: u64) {
+        let Some((place, since_ns)) = self.full.take() else {
+            return;
+        };
+        let mut at = 0;
+        for hop in self.ports.iter().flatten() {
+            if place < at + hop.consumers() {
+                return hop.was_full(place - at, now_ns.saturating_sub(since_ns));
+            }
+            at += hop.consumers();
+        }
     }
 
     #[inline]

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::base::envelope::saturate_ns;
 use crate::base::{Cause, Discard, Envelope, Flags, Reason, Shed};
-use crate::budget::{HopCounters, Passage};
+use crate::budget::{HopCounters, Passage, Peaks};
 use crate::frame::{Frame, KindInfo};
 use crate::hist::Recorder;
+use crate::hist::swap::{self, Reader, Writer};
 use crate::io::Waker;
 use crate::overload::{Policy, WhenFull};
 use crate::wait::Alarm;
@@ -126,6 +127,10 @@ pub struct HopTx {
     table: Option<Box<Conflation>>,
     /// Where other policies come.
     orders: Option<Orders>,
+    /// When the last message was offered, in nanoseconds of the line's clock; 0 before the first.
+    offered_at_ns: u64,
+    /// When the message in the making was offered.
+    open_at_ns: u64,
 }
 
 impl HopTx {
@@ -158,6 +163,8 @@ impl HopTx {
             judged: policy.is_judged_at_offer(),
             admission: Box::new(Admission::new(policy, depth)),
             table: None,
+            offered_at_ns: 0,
+            open_at_ns: 0,
         }
     }
 
@@ -226,9 +233,26 @@ impl HopTx {
         }
     }
 
+    /// Counts a message that was offered at `t_offer_ns` and is shed.
     #[cold]
-    fn shed(&mut self, kind: u16, why: Shed) {
+    fn shed(&mut self, kind: u16, why: Shed, t_offer_ns: u64) {
         self.counters.shed(kind_at(self.kinds, kind), why);
+        if matches!(
+            why,
+            Shed::Full | Shed::Rejected | Shed::Overflowed | Shed::BlockTimeout
+        ) && self.offered_at_ns > 0
+        {
+            let span_ns = t_offer_ns.saturating_sub(self.offered_at_ns);
+            self.was_full(self.held_by(), span_ns);
+        }
+        self.offered_at_ns = self.offered_at_ns.max(t_offer_ns);
+    }
+
+    /// Counts time in which there was no room, because of the consumer at that place.
+    pub(crate) fn was_full(&self, consumer: usize, span_ns: u64) {
+        if let Some(full_ns) = self.counters.tx.full_ns.get(consumer) {
+            full_ns.add(span_ns);
+        }
     }
 
     /// Puts one whole message on the hop, written in place.
@@ -250,7 +274,7 @@ impl HopTx {
     #[inline(always)]
     fn put<F: Frame>(&mut self, frame: &F, parent: &Parent, t_offer_ns: u64) -> Result<(), Shed> {
         if let Some(why) = self.refusal(1) {
-            self.shed(F::SCHEMA, why);
+            self.shed(F::SCHEMA, why, t_offer_ns);
             return Err(why);
         }
         let put = self.ring.put(|payload| {
@@ -258,11 +282,12 @@ impl HopTx {
             parent.envelope(F::SCHEMA, len, Flags::WHOLE, t_offer_ns)
         });
         if put.is_err() {
-            self.shed(F::SCHEMA, Shed::Closed);
+            self.shed(F::SCHEMA, Shed::Closed, t_offer_ns);
             return Err(Shed::Closed);
         }
         self.counters.tx.accepted.add(1);
         self.rang = false;
+        self.offered_at_ns = t_offer_ns;
         Ok(())
     }
 
@@ -275,6 +300,7 @@ impl HopTx {
         t_offer_ns: u64,
     ) -> Option<Shed> {
         // A message of nothing is nothing.
+        self.open_at_ns = t_offer_ns;
         self.refused = if frames == 0 {
             None
         } else {
@@ -327,16 +353,18 @@ impl HopTx {
         }
         self.counters.tx.offered.add(1);
         if let Some(why) = refused {
-            self.shed(kind, why);
+            self.shed(kind, why, self.open_at_ns);
             return Err(why);
         }
         if written == frames && self.ring.publish(frames).is_ok() {
             self.counters.tx.accepted.add(1);
+            self.offered_at_ns = self.open_at_ns;
+            self.counters.tx.parts.add(frames as u64 - 1);
             self.rang = false;
             return Ok(());
         }
         let why = self.why_refused(frames);
-        self.shed(kind, why);
+        self.shed(kind, why, self.open_at_ns);
         Err(why)
     }
 
@@ -392,10 +420,40 @@ fn write_frame<F: Frame>(frame: &F, payload: &mut [u8]) -> u16 {
     written.unwrap_or(0) as u16
 }
 
+/// What a consumer shows of the backlog in front of it: the age of the oldest now, and the most since the last hand-over.
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    counters: Arc<HopCounters>,
+    peaks: Writer<Peaks>,
+}
+
+impl Backlog {
+    /// A turn begins at `now_ns` with a message that was offered at `t_offer_ns`, the oldest.
+    #[inline]
+    pub(crate) fn begins(&mut self, t_offer_ns: u64, now_ns: u64) {
+        self.counters.rx.head_offer_ns.set(t_offer_ns);
+        let age_ns = now_ns.saturating_sub(t_offer_ns);
+        self.peaks
+            .with(|peaks| peaks.age_ns = peaks.age_ns.max(age_ns));
+    }
+
+    /// A turn ends that saw so many frames waiting; of those that are left the oldest was offered at
+    /// `head_offer_ns`, 0 where none is.
+    #[inline]
+    pub(crate) fn ends(&mut self, frames: usize, head_offer_ns: u64) {
+        self.counters.rx.head_offer_ns.set(head_offer_ns);
+        let depth_frames = frames as u64;
+        self.counters.rx.depth_max.raise(depth_frames);
+        self.peaks
+            .with(|peaks| peaks.depth_frames = peaks.depth_frames.max(depth_frames));
+    }
+}
+
 /// The consuming end of a hop.
 #[derive(Debug)]
 pub struct HopRx {
     pub(crate) ring: RxRing,
+    pub(crate) backlog: Backlog,
     counters: Arc<HopCounters>,
     recorder: Recorder<3>,
     name: Arc<str>,
@@ -428,8 +486,14 @@ impl HopRx {
         recorder: Recorder<3>,
         bells: Vec<Doorbell>,
     ) -> HopRx {
+        // Nobody looks until `watched` says who.
+        let (peaks, _) = swap::pair(Peaks::default(), Peaks::default());
         HopRx {
             ring: ring.into(),
+            backlog: Backlog {
+                counters: counters.clone(),
+                peaks,
+            },
             counters,
             recorder,
             name,
@@ -443,6 +507,13 @@ impl HopRx {
             rank: 0,
             orders: None,
         }
+    }
+
+    /// The same with one who looks at the peaks of its backlog: what is seen once is handed over once.
+    pub(crate) fn watched(mut self) -> (HopRx, Reader<Peaks>) {
+        let (peaks, reader) = swap::pair(Peaks::default(), Peaks::default());
+        self.backlog.peaks = peaks;
+        (self, reader)
     }
 
     /// The same with a desk at which taps are attached.
@@ -474,6 +545,8 @@ impl HopRx {
         if envelope.flags.is_last() {
             let service_ns = self.take_service_ns();
             self.record(envelope, service_ns, t_done_ns);
+        } else {
+            self.counters.rx.parts.add(1);
         }
     }
 
@@ -526,6 +599,8 @@ impl HopRx {
         if envelope.flags.is_last() {
             self.service_ns = 0;
             self.counters.discard(why);
+        } else {
+            self.counters.rx.parts.add(1);
         }
         self.ring.advance(envelope.flags.is_last());
         if self.judged {
@@ -549,15 +624,10 @@ impl HopRx {
         }
     }
 
-    /// Notes how many frames were seen waiting.
-    #[inline]
-    pub(crate) fn saw_depth(&self, frames: usize) {
-        self.counters.rx.depth_max.raise(frames as u64);
-    }
-
     /// Hands the recorded spans to the observer if it has asked.
     pub(crate) fn housekeep(&mut self) {
         self.recorder.publish_if_asked();
+        self.backlog.peaks.hand_over_if_asked();
         self.tap.housekeep();
     }
 

@@ -182,6 +182,8 @@ pub(crate) struct Hold {
     pub(crate) since_ns: Option<u64>,
     pub(crate) until_ns: u64,
     pub(crate) now: bool,
+    /// The hop that had no room when it was last asked.
+    pub(crate) by: Option<usize>,
     /// Whether the decoder has a message, for the case of a panic.
     pub(crate) in_hand: bool,
 }
@@ -212,9 +214,26 @@ impl SourceContext<'_, '_> {
     pub fn has_room(&mut self) -> bool {
         let Some(hop) = self.cx.outputs().without_room(self.max_emit) else {
             self.hold.now = false;
+            if let Some(hop) = self.hold.by.take() {
+                let now_ns = self.cx.stamp();
+                self.cx.outputs().found_room(now_ns);
+                self.held_until(now_ns, hop);
+            }
             return true;
         };
         let now_ns = self.cx.stamp();
+        self.cx.outputs().found_full(hop, self.turn.mark_ns, now_ns);
+        self.held_until(now_ns, hop);
+        self.hold.by = Some(hop);
+        self.hold.since_ns.get_or_insert(now_ns);
+        self.hold.until_ns = now_ns;
+        self.hold.now = true;
+        false
+    }
+
+    /// Gives the time since the last mark to being held back by that output hop.
+    #[cold]
+    fn held_until(&mut self, now_ns: u64, hop: usize) {
         if let Some(by) = self.counters.held_back_by.get(hop) {
             by.add(now_ns.saturating_sub(self.turn.mark_ns));
         }
@@ -224,11 +243,6 @@ impl SourceContext<'_, '_> {
             Segment::HeldBack,
             now_ns,
         );
-        self.cx.outputs().held_back(hop, now_ns);
-        self.hold.since_ns.get_or_insert(now_ns);
-        self.hold.until_ns = now_ns;
-        self.hold.now = true;
-        false
     }
 
     /// Counts a message and hands it to the decoder.

@@ -19,6 +19,7 @@ use super::plan::Plan;
 use super::report::{DrainReport, LineReport, LoopReport, Parts, Report};
 use super::report::{is_over, left};
 use super::start::StartError;
+use super::window::{RUN, Windows};
 use super::wire::{NodeView, Wired, wire};
 
 /// How far time moves while a node waits for room, in nanoseconds.
@@ -150,13 +151,15 @@ impl Line {
         }
         // The loop has ended: dropping it hands over the rest of what was recorded.
         let driver = reactor.into_driver();
-        for hop in &mut hop_views {
+        let ended_ns = clock.now_ns();
+        let mut windows = Windows::new(hop_views.len(), began_ns);
+        for (at, hop) in hop_views.iter_mut().enumerate() {
             hop.spans.observe();
+            windows.show(at, hop.look(ended_ns));
         }
         for spans in node_views.iter_mut().flat_map(NodeView::spans_mut) {
             spans.observe();
         }
-        let ended_ns = clock.now_ns();
         if cause == "finished"
             && node_views
                 .iter()
@@ -178,6 +181,7 @@ impl Line {
                 mode: "inline",
                 clock: clock.kind().name(),
                 elapsed_ns: ended_ns - began_ns,
+                window_ns: 0,
                 planned_bytes,
                 resident_bytes: None,
                 memory: MemoryReport::default(),
@@ -193,6 +197,9 @@ impl Line {
             objective: objective.as_ref(),
             drain: Some(drain),
             at_rest: true,
+            windows: &mut windows,
+            window: RUN,
+            now_ns: ended_ns,
         }
         .report();
         Ok((report, driver))

@@ -26,6 +26,7 @@ pub mod report;
 pub mod run;
 pub mod start;
 mod tap;
+mod window;
 mod wire;
 pub(crate) mod words;
 
@@ -41,3 +42,4 @@ pub use registry::Registry;
 pub use report::{DrainReport, LoopReport, Report};
 pub use run::{Running, Stop};
 pub use start::StartError;
+pub use window::Window;

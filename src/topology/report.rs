@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::base::{Counter, Discard, Hangup, Reason, Reject, Shed};
+use crate::budget::culprit::{Culprit, Figures, LoopTimes};
 use crate::budget::report::{
-    BudgetReport, EndToEndReport, HopReport, LedgerReport, Percentiles, RegimeReport, SourceReport,
-    StageReport, WireReport, by_name, by_reason, ends,
+    BudgetReport, ByReason, EndToEndReport, HopReport, LedgerReport, OUTSIDE, Percentiles,
+    RegimeReport, SourceReport, StageReport, WireReport, by_name, by_reason, ends,
 };
-use crate::budget::{Budget, Of};
+use crate::budget::{Budget, Of, Peaks, Regime};
 use crate::hist::Totals;
 use crate::host::{Host, MemoryReport, Pinned};
 use crate::overload::Rung;
@@ -18,6 +19,7 @@ use crate::stage::hop::kind_name;
 use crate::stage::{Role, State};
 
 use super::plan::PlannedThread;
+use super::window::{Seen, Window, Windows};
 use super::wire::{Collected, HopView, NodeView};
 
 /// Version of the report's shape; it rises when a key changes its meaning or goes away.
@@ -44,6 +46,9 @@ pub struct Report {
     pub ledger: LedgerReport,
     /// How it ended; absent while it runs.
     pub drain: Option<DrainReport>,
+    /// The stage to blame for what was held back, full or shed since this reader's last report; in the last report of a run,
+    /// in all of it.
+    pub culprit: Option<Culprit>,
     /// What went wrong, a line each, with the node's name first.
     pub faults: Vec<String>,
     /// Always `unjudged`: counts over budget are raw, and a run judges nothing.
@@ -61,6 +66,9 @@ pub struct LineReport {
     pub clock: &'static str,
     /// Nanoseconds from the start to this report, on the line's clock.
     pub elapsed_ns: u64,
+    /// Nanoseconds since this reader's last report, which `culprit` and what is named a window are of; in the last report of a
+    /// run, all of it.
+    pub window_ns: u64,
     /// Bytes that the plan says the line takes.
     pub planned_bytes: usize,
     /// Bytes of the process that are in memory; absent on virtual time.
@@ -81,6 +89,8 @@ pub struct LoopReport {
     pub note: Option<String>,
     /// Turns.
     pub turns: u64,
+    /// The node that had the turn when this was read; none between turns.
+    pub current: Option<String>,
     /// Longest turn that did work, without the idle time before it, in nanoseconds.
     pub turn_ns_max: u64,
     /// The node that took the most of it.
@@ -103,12 +113,15 @@ impl LoopReport {
         began_ns: u64,
     ) -> LoopReport {
         let turn_max_at = counters.turn_max_node.get().checked_sub(1);
-        let turn_max_node = turn_max_at.and_then(|at| planned.nodes.get(at as usize).cloned());
+        let named = |at: u64| planned.nodes.get(at as usize).cloned();
+        let turn_max_node = turn_max_at.and_then(named);
+        let current = counters.current.get().checked_sub(1).and_then(named);
         LoopReport {
             planned,
             pinned: pinned.and_then(|pinned| pinned.got),
             note: pinned.and_then(|pinned| pinned.note.clone()),
             turns: counters.turns.get(),
+            current,
             turn_ns_max: counters.turn_ns_max.get(),
             turn_max_node,
             turn_max_at_ns: counters.turn_max_at_ns.get().saturating_sub(began_ns),
@@ -163,6 +176,13 @@ impl DrainReport {
 }
 
 impl Report {
+    /// The stage to blame for what was held back, full or shed in this report's window: who it is, why, and the figures. `None`
+    /// where nothing was lost.
+    #[must_use]
+    pub fn culprit(&self) -> Option<&Culprit> {
+        self.culprit.as_ref()
+    }
+
     /// Whether the run was good: the ledger closed, no loss where none is allowed, no fault, and at
     /// its end every node done.
     #[must_use]
@@ -210,7 +230,7 @@ fn rung_name(at: u64) -> &'static str {
     rung.copied().unwrap_or_default().name()
 }
 
-pub(crate) fn hop_report(hop: &HopView) -> HopReport {
+fn hop_report(hop: &HopView, peaks: Peaks) -> HopReport {
     let counters = &hop.counters;
     let offers = &hop.offers;
     let arrivals = hop.arrivals();
@@ -250,7 +270,12 @@ pub(crate) fn hop_report(hop: &HopView) -> HopReport {
             .collect(),
         rung: rung_name(offers.tx.rung.get()),
         rungs: by_name(&Rung::ALL.map(Rung::name), &offers.tx.rungs),
+        depth_now: hop.backlog.seen.depth_frames,
         depth_max: counters.rx.depth_max.get(),
+        depth_window_max: peaks.depth_frames,
+        age_now_ns: hop.backlog.seen.age_ns,
+        age_window_max_ns: peaks.age_ns,
+        full_ns: hop.full_ns(),
         wakes: counters.tx.wakes.get(),
         wait_ns: percentiles(&hop.spans.totals[Of::Wait as usize]),
         service_ns: percentiles(&hop.spans.totals[Of::Service as usize]),
@@ -267,13 +292,18 @@ pub(crate) fn stage_report(node: &NodeView, hops: &[HopView]) -> StageReport {
     insert(&mut absorbed, "undeclared", &stage.undeclared);
     let mut rejected = by_name(node.reasons, &stage.rejected);
     insert(&mut rejected, "panicked", &stage.panicked);
-    let worst = node
-        .counters
-        .held_back_by
-        .iter()
-        .zip(&node.outputs)
-        .max_by_key(|(span, _)| span.get())
-        .filter(|(span, _)| span.get() > 0);
+    let mut held_back_by_ns = ByReason::new();
+    for (span, hop) in node.counters.held_back_by.iter().zip(&node.outputs) {
+        insert(&mut held_back_by_ns, &hops[*hop].name, span);
+    }
+    let regimes = &node.counters.regimes;
+    let by_hops_ns: u64 = held_back_by_ns.values().sum();
+    let outside_ns = regimes.get(Regime::HeldBack).saturating_sub(by_hops_ns);
+    let worst = held_back_by_ns.iter().max_by_key(|(_, span)| **span);
+    let worst = worst.map(|(hop, _)| hop.clone());
+    if outside_ns > 0 && node.role == Role::Sink {
+        held_back_by_ns.insert(OUTSIDE.to_owned(), outside_ns);
+    }
     StageReport {
         name: node.name.clone(),
         role: node.role.name(),
@@ -285,8 +315,9 @@ pub(crate) fn stage_report(node: &NodeView, hops: &[HopView]) -> StageReport {
         rejected,
         held: stage.held.get(),
         emitted: stage.emitted.get(),
-        regimes_ns: RegimeReport::new(node.counters.regimes.all()),
-        held_back_by: worst.map(|(_, hop)| hops[*hop].name.clone()),
+        regimes_ns: RegimeReport::new(regimes.all()),
+        held_back_by: worst,
+        held_back_by_ns,
         fault: node.counters.fault().map(str::to_owned),
     }
 }
@@ -495,6 +526,26 @@ fn nodes_inputs(hops: &[HopReport], name: &str) -> u64 {
     into.map(|hop| hop.delivered).sum()
 }
 
+/// What a culprit is found by, from the start of the run.
+fn figures(
+    hops: &[HopReport],
+    stages: &[StageReport],
+    loops: &[LoopReport],
+    ledger: &LedgerReport,
+) -> Figures {
+    let loops = loops.iter().map(|one| LoopTimes {
+        nodes: &one.planned.nodes,
+        turns: one.turns,
+        current: one.current.as_deref(),
+        own: one.regimes_ns,
+    });
+    let figures = Figures::new(0, hops, stages, loops);
+    let sources = ledger.sources.iter();
+    sources.fold(figures, |figures, (name, source)| {
+        figures.dropped(name, source.kernel_dropped)
+    })
+}
+
 /// Everything that a report is made of.
 pub(crate) struct Parts<'a> {
     pub(crate) line: LineReport,
@@ -505,11 +556,17 @@ pub(crate) struct Parts<'a> {
     pub(crate) objective: Option<&'a Budget>,
     pub(crate) drain: Option<DrainReport>,
     pub(crate) at_rest: bool,
+    /// The windows on the line, which of them is read, and when.
+    pub(crate) windows: &'a mut Windows,
+    pub(crate) window: Window,
+    pub(crate) now_ns: u64,
 }
 
 impl Parts<'_> {
-    pub(crate) fn report(self) -> Report {
-        let hops: Vec<HopReport> = self.hops.iter().map(hop_report).collect();
+    pub(crate) fn report(mut self) -> Report {
+        let peaks = self.windows.peaks(self.window);
+        let hops = self.hops.iter().zip(peaks);
+        let hops: Vec<HopReport> = hops.map(|(hop, peaks)| hop_report(hop, *peaks)).collect();
         let mut stages: Vec<StageReport> = self
             .nodes
             .iter()
@@ -537,8 +594,17 @@ impl Parts<'_> {
         {
             ledger.losses.push(drain.words());
         }
+        let figures = figures(&hops, &stages, &self.placement, &ledger);
+        let Seen { span_ns, before } = self.windows.read(self.window, self.now_ns, &figures);
+        let mut figures = figures.since(&before, span_ns);
+        let left = self.drain.iter().flat_map(|drain| &drain.left);
+        for left in left {
+            figures = figures.left(&left.hop, left.messages, &left.held_by);
+        }
+        self.line.window_ns = span_ns;
         Report {
             schema: SCHEMA,
+            culprit: figures.culprit(),
             line: self.line,
             host: self.host.clone(),
             placement: self.placement,

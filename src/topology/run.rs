@@ -24,6 +24,7 @@ use crate::stage::log::Shelf;
 use super::clean::{Clean, CleanReport};
 use super::plan::PlannedThread;
 use super::report::{DrainReport, LineReport, LoopReport, Parts, Report, is_over, left};
+use super::window::{self, Window, Windows};
 use super::wire::{HopView, NodeView};
 
 /// How long loops may take to end once they were told to give up.
@@ -116,6 +117,7 @@ pub struct Running {
     pub(super) loops: Vec<Loop>,
     pub(super) hops: Vec<HopView>,
     pub(super) nodes: Vec<NodeView>,
+    pub(super) windows: Windows,
     pub(super) objective: Option<Budget>,
     pub(super) planned_bytes: usize,
     pub(super) deadline_ns: u64,
@@ -279,9 +281,11 @@ impl Running {
         if self.loops.iter().any(|one| !one.over) {
             self.resident_bytes = self.resident_bytes.max(host::resident_bytes());
         }
-        for hop in &mut self.hops {
+        let now_ns = self.clock.stamp();
+        for (at, hop) in self.hops.iter_mut().enumerate() {
             hop.spans.observe();
             hop.desk.collect();
+            self.windows.show(at, hop.look(now_ns));
         }
         for spans in self.nodes.iter_mut().flat_map(NodeView::spans_mut) {
             spans.observe();
@@ -399,10 +403,23 @@ impl Running {
         }
     }
 
-    /// What the line has done so far.
+    /// What the line has done so far. What it says of a window is since the last call of this, whoever made it: several readers
+    /// that each want all of it take a [`Running::window`].
     pub fn report(&mut self) -> Report {
+        self.report_since(window::UNNAMED)
+    }
+
+    /// A window of the caller's own on what the line does, for [`Running::report_since`]; none where there are
+    /// [`WINDOWS_MAX`](crate::base::limits::WINDOWS_MAX), which stay until the line ends.
+    pub fn window(&mut self) -> Option<Window> {
+        self.windows.open(self.clock.stamp())
+    }
+
+    /// As [`Running::report`], with a window that nobody else reads: each peak is in exactly one report of each window. Loops
+    /// hand over with their housekeeping, so a peak of the last milliseconds may come with the next report.
+    pub fn report_since(&mut self, window: Window) -> Report {
         self.observe();
-        self.report_of(self.drain.clone(), false)
+        self.report_of(self.drain.clone(), false, window)
     }
 
     /// As [`Running::end`], with what the loops and hops noted, where [`Line::note_evidence`] asked for it. A loop that hangs
@@ -440,10 +457,11 @@ impl Running {
         for _ in 0..2 {
             self.observe();
         }
-        self.report_of(Some(drain), true)
+        self.report_of(Some(drain), true, window::RUN)
     }
 
-    fn report_of(&self, drain: Option<DrainReport>, at_rest: bool) -> Report {
+    fn report_of(&mut self, drain: Option<DrainReport>, at_rest: bool, window: Window) -> Report {
+        let now_ns = self.clock.stamp();
         let placement = self
             .loops
             .iter()
@@ -461,7 +479,8 @@ impl Running {
                 name: self.name.clone(),
                 mode: "threads",
                 clock: self.clock.kind().name(),
-                elapsed_ns: self.clock.stamp().saturating_sub(self.began_ns),
+                elapsed_ns: now_ns.saturating_sub(self.began_ns),
+                window_ns: 0,
                 planned_bytes: self.planned_bytes,
                 resident_bytes: self.resident_bytes,
                 memory: self.memory.clone(),
@@ -473,6 +492,9 @@ impl Running {
             objective: self.objective.as_ref(),
             drain,
             at_rest,
+            windows: &mut self.windows,
+            window,
+            now_ns,
         }
         .report()
     }

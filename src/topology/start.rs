@@ -26,6 +26,7 @@ use super::plan::Plan;
 use super::problem::Problems;
 use super::report::Report;
 use super::run::{Loop, Running, Stop};
+use super::window::Windows;
 use super::wire::{Wired, wire};
 
 /// How long all loops together may take to open what they need.
@@ -264,6 +265,7 @@ impl Line {
         drop(opened_tx);
         let clean =
             ears.map(|ears| Clean::new(ears, &mut hop_views, &node_views, objective.as_ref()));
+        let windows = Windows::new(hop_views.len(), clock.stamp());
         let mut running = Running {
             name,
             host,
@@ -271,6 +273,7 @@ impl Line {
             loops,
             hops: hop_views,
             nodes: node_views,
+            windows,
             objective,
             planned_bytes,
             deadline_ns,
@@ -370,6 +373,7 @@ impl Running {
     /// Lets all loops run.
     fn go(&mut self) {
         self.began_ns = self.clock.stamp();
+        self.windows.begin(self.began_ns);
         self.control.run(self.began_ns);
         self.wake();
         self.resident_bytes = host::resident_bytes();

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::base::Counter;
 use crate::base::limits::{HOPS_MAX, NODES_MAX};
-use crate::budget::{Arrivals, Budget, HopCounters, Passage};
+use crate::budget::{Arrivals, Budget, HopCounters, Of, Passage, Peaks};
 use crate::clock::Clock;
 use crate::frame::KindInfo;
+use crate::hist::swap::Reader;
 use crate::hist::{self, Observer, Totals};
 use crate::ring::hop;
 use crate::ring::multicast::{Graph, GraphError, ReaderId};
@@ -80,11 +82,14 @@ pub(crate) struct HopView {
     pub(crate) offers: Arc<HopCounters>,
     /// The first hop of a shared ring, for the others.
     pub(crate) shares: Option<String>,
+    /// The place of its consumer on the ring.
+    pub(crate) place: usize,
     /// The hops of the same ring whose consumers this one's follows.
     pub(crate) after: Vec<usize>,
     /// Where taps of its consumer are attached.
     pub(crate) desk: Arc<Desk>,
     pub(crate) spans: Collected<3>,
+    pub(crate) backlog: Backlog,
     /// Where the log of its messages is left at the end.
     pub(crate) shelf: Shelf<(Vec<Passage>, u64)>,
     /// Where it is told, until a view of clean figures takes it.
@@ -95,6 +100,73 @@ impl HopView {
     /// Where the messages are that it has accepted.
     pub(crate) fn arrivals(&self) -> Arrivals {
         self.counters.arrivals(&self.offers)
+    }
+
+    /// Takes what the consumer has handed over of its backlog and asks for more; with it what is seen from outside at `now_ns`.
+    /// Never waits. Call it after the spans were collected: the oldest message that was done with is in them.
+    pub(crate) fn look(&mut self, now_ns: u64) -> Peaks {
+        let mut peaks = Peaks::default();
+        self.backlog
+            .peaks
+            .collect(|handed| peaks.raise(core::mem::take(handed)));
+        self.backlog.peaks.ask();
+        let sojourn = &mut self.spans.totals[Of::Sojourn as usize];
+        let seen = self.backlog.now(&self.counters, &self.offers, now_ns);
+        peaks.raise(seen);
+        peaks.age_ns = peaks.age_ns.max(sojourn.take_fresh_max_ns());
+        peaks
+    }
+
+    /// Nanoseconds at full because of this hop's consumer.
+    pub(crate) fn full_ns(&self) -> u64 {
+        self.offers
+            .tx
+            .full_ns
+            .get(self.place)
+            .map_or(0, Counter::get)
+    }
+}
+
+/// What the outside knows of the messages that wait on a hop.
+pub(crate) struct Backlog {
+    peaks: Reader<Peaks>,
+    /// What was there when it last looked: frames, and the age of the oldest message.
+    pub(crate) seen: Peaks,
+    /// So many messages had been accepted at that time.
+    accepted_by: (u64, u64),
+}
+
+impl Backlog {
+    fn new(peaks: Reader<Peaks>) -> Backlog {
+        Backlog {
+            peaks,
+            seen: Peaks::default(),
+            accepted_by: (0, 0),
+        }
+    }
+
+    /// What waits at `now_ns`. Where the consumer has not looked at it, because it hangs or its loop is elsewhere, the oldest
+    /// message is as old as the outside has known it at the least.
+    fn now(&mut self, counters: &HopCounters, offers: &HopCounters, now_ns: u64) -> Peaks {
+        let head_offer_ns = counters.rx.head_offer_ns.get();
+        let arrivals = counters.arrivals(offers);
+        let done = arrivals.accepted - arrivals.in_flight.min(arrivals.accepted);
+        if done >= self.accepted_by.0 {
+            self.accepted_by = (arrivals.accepted, now_ns);
+        }
+        self.seen = Peaks::default();
+        if arrivals.in_flight > 0 {
+            let known_ns = now_ns.saturating_sub(self.accepted_by.1);
+            let head_ns = match head_offer_ns {
+                0 => 0,
+                at => now_ns.saturating_sub(at),
+            };
+            self.seen = Peaks {
+                depth_frames: counters.frames_waiting(offers),
+                age_ns: known_ns.max(head_ns),
+            };
+        }
+        self.seen
     }
 }
 
@@ -174,7 +246,7 @@ pub(crate) fn wire(
             tx = tx.conflating(first.hop.most_keys);
         }
         outputs[first.from][first.port].push(tx);
-        for (at, rx) in ring.iter().copied().zip(readers) {
+        for (place, (at, rx)) in ring.iter().copied().zip(readers).enumerate() {
             let hop = &hops[at];
             let is_first = at == ring[0];
             let counters = if is_first {
@@ -191,6 +263,7 @@ pub(crate) fn wire(
             let bells = follow.filter_map(|other| bell(Some(hop.to), hops[*other].to));
             let name = hop.name.as_str().into();
             let rx = HopRx::new(name, rx, counters.clone(), recorder, bells.collect());
+            let (rx, peaks) = rx.watched();
             let mut rx = rx
                 .tapped_at(hop.desk.clone())
                 .aging(policy)
@@ -231,9 +304,11 @@ pub(crate) fn wire(
                 counters,
                 offers: offers.clone(),
                 shares: (!is_first).then(|| first.name.clone()),
+                place,
                 after: after.copied().collect(),
                 desk: hop.desk.clone(),
                 spans: Collected::new(observer),
+                backlog: Backlog::new(peaks),
                 shelf,
                 ear,
             });

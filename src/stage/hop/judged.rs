@@ -88,7 +88,7 @@ impl HopTx {
     ) -> Result<(), Shed> {
         let parent = self.dated(parent);
         if let Some(why) = self.judge(1, &parent, t_offer_ns) {
-            self.shed(F::SCHEMA, why);
+            self.shed(F::SCHEMA, why, t_offer_ns);
             return Err(why);
         }
         if F::KEYED && self.must_wait() {
@@ -158,9 +158,9 @@ impl HopTx {
         });
         match put {
             Put::Waits => self.counters.tx.waiting.set(table.waiting() as u64),
-            Put::Replaced => self.shed(F::SCHEMA, Shed::Conflated),
+            Put::Replaced => self.shed(F::SCHEMA, Shed::Conflated, t_offer_ns),
             Put::Full => {
-                self.shed(F::SCHEMA, Shed::Full);
+                self.shed(F::SCHEMA, Shed::Full, t_offer_ns);
                 return Err(Shed::Full);
             }
         }
