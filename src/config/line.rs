@@ -8,13 +8,17 @@ use crate::base::limits::{
 use crate::base::units::Span;
 use crate::host::{MemoryWish, PINNABLE_CORES, Pin, Wish};
 use crate::overload::WhenFull;
+use crate::reactor::Schedule;
 use crate::stage::Role;
 use crate::topology::check::name_is_right;
 use crate::topology::draft::{DraftHop, HopPlaces};
-use crate::topology::{Hop, Params, Placement, Problem, Problems, ThreadSpec, Value};
+use crate::topology::{
+    Hop, Params, Place, Placement, Problem, Problems, Sharing, ThreadSpec, Value,
+};
 use crate::wait::{Rung, Strategy};
 
 use super::document::{Lists, Table};
+use super::sharing;
 
 /// The tables of `line.toml`.
 const TABLES: &[&str] = &["line", "memory", "source", "stage", "sink", "hop", "thread"];
@@ -32,6 +36,8 @@ pub(super) struct LineSpec {
     pub(super) hops: Vec<DraftHop>,
     /// Nodes that a problem already tells of.
     pub(super) excused: Vec<String>,
+    /// Where the line's `guard` stands, if it has one.
+    guard_place: Option<Option<Place>>,
 }
 
 /// A node as given.
@@ -59,6 +65,7 @@ impl LineSpec {
             nodes: Vec::new(),
             hops: Vec::new(),
             excused: Vec::new(),
+            guard_place: None,
         };
         if let Some(table) = document.take_table("line", problems) {
             line.head(table.into_params(&[], problems), problems);
@@ -78,6 +85,7 @@ impl LineSpec {
         for table in document.take_tables("thread", problems) {
             line.thread(table.into_params(&[], problems), problems);
         }
+        line.line_guard(problems);
         let lost = document.unknown(TABLES, problems);
         line.excused.extend(lost);
         line
@@ -109,6 +117,7 @@ impl LineSpec {
             self.placement.pin = pin;
         }
         self.placement.wait = noted(wait(&mut params), problems).flatten();
+        self.placement.sharing = sharing::read(&mut params, problems);
         let threads = noted(params.count("threads", 0, 1..=NODES_MAX as u64), problems);
         self.placement.threads_max = threads
             .filter(|count| *count > 0)
@@ -122,6 +131,25 @@ impl LineSpec {
             None => {}
         }
         problems.0.extend(params.unknown().0);
+        self.guard_place = params
+            .has("guard")
+            .then(|| params.place_of("guard").cloned());
+    }
+
+    /// A guard of the line's, of which no thread makes use.
+    fn line_guard(&self, problems: &mut Problems) {
+        let uses = |sharing: Sharing| sharing.schedule() != Schedule::RoundRobin;
+        let line = self.placement.sharing;
+        let threads = self.placement.threads.iter();
+        let used = uses(line)
+            || threads
+                .map(|thread| thread.sharing)
+                .any(|own| own.guard_turns.is_none() && uses(own));
+        if let Some(place) = &self.guard_place
+            && !used
+        {
+            problems.push(sharing::stray_guard(place.as_ref()));
+        }
     }
 
     fn memory(&mut self, mut params: Params, problems: &mut Problems) {
@@ -144,6 +172,8 @@ impl LineSpec {
             problems,
         );
         let kind = noted(params.need_text("kind", "…"), problems);
+        let priority = sharing::priority(&mut params, name.as_deref(), problems);
+        self.placement.priorities.extend(priority);
         match (name, kind) {
             (Some(name), Some(kind)) => self.nodes.push(NodeSpec {
                 role,
@@ -222,6 +252,11 @@ impl LineSpec {
             problems,
         );
         let wait = noted(wait(&mut params), problems).flatten();
+        let sharing = sharing::read(&mut params, problems);
+        let is_guarded = sharing.or(self.placement.sharing).schedule() != Schedule::RoundRobin;
+        if params.has("guard") && !is_guarded {
+            problems.push(sharing::stray_guard(params.place_of("guard")));
+        }
         let nodes = noted(params.texts("run"), problems);
         problems.0.extend(params.unknown().0);
         if let (Some(name), Some(nodes)) = (name, nodes) {
@@ -229,6 +264,7 @@ impl LineSpec {
                 name,
                 core: core.filter(|core| *core != none).map(|core| core as usize),
                 wait,
+                sharing,
                 nodes,
                 place: params.place().cloned(),
             });

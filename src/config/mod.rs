@@ -25,6 +25,7 @@ mod load;
 mod overrides;
 mod owed;
 mod shares;
+mod sharing;
 mod source_text;
 
 pub use case::{Case, CaseFiles, GivenNode};

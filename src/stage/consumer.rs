@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::base::limits::BATCH_FRAMES;
 use crate::base::{Cause, Discard, Envelope, Reason};
 use crate::budget::{Regime, Segment};
 use crate::frame::Input;
@@ -85,6 +84,8 @@ struct Consumer<H> {
     queued: VecDeque<Queued>,
     wiring: Wiring,
     max_emit: usize,
+    /// Most frames that a turn takes from one input.
+    batch: usize,
     is_sink: bool,
     /// Which input is looked at first in the next turn, so that none starves.
     rotation: Rotation,
@@ -114,6 +115,7 @@ impl<H: Handler> Consumer<H> {
         Consumer {
             handler,
             queued: VecDeque::new(),
+            batch: wiring.batch.max(1),
             wiring,
             max_emit,
             is_sink,
@@ -168,7 +170,7 @@ impl<H: Handler> Consumer<H> {
         let mut t_before_ns = None;
         // Where there is room for all that a turn may emit, it need not be asked for each frame.
         let mut roomy = None;
-        while taken < BATCH_FRAMES || self.mid_message {
+        while taken < self.batch || self.mid_message {
             let Some(frame) = rx.ring.peek() else { break };
             let envelope = *frame.envelope();
             if self.spoilt {
@@ -179,10 +181,10 @@ impl<H: Handler> Consumer<H> {
                 continue;
             }
             let roomy = *roomy.get_or_insert_with(|| {
-                let most = self.max_emit.saturating_mul(BATCH_FRAMES);
+                let most = self.max_emit.saturating_mul(self.batch);
                 cx.outputs().without_room(most).is_none()
             });
-            if (!roomy || taken >= BATCH_FRAMES)
+            if (!roomy || taken >= self.batch)
                 && let Some(hop) = cx.outputs().without_room(self.max_emit)
             {
                 account_until(t_before_ns, H::REGIME, counters, turn);
@@ -282,7 +284,7 @@ impl<H: Handler> Consumer<H> {
         self.count_passed();
         if taken > 0 {
             let rx = &mut self.wiring.inputs[at];
-            let waiting = if taken >= BATCH_FRAMES {
+            let waiting = if taken >= self.batch {
                 taken + rx.ring.ready_ahead(usize::MAX)
             } else {
                 taken
@@ -590,6 +592,14 @@ impl<H: Handler> Node for Consumer<H> {
         let inputs = &mut self.wiring.inputs;
         inputs.iter_mut().any(|rx| rx.ring.peek().is_some())
             || inputs.iter_mut().all(HopRx::is_finished)
+    }
+
+    fn due_ns(&mut self) -> Option<u64> {
+        self.wiring
+            .inputs
+            .iter_mut()
+            .filter_map(HopRx::due_ns)
+            .min()
     }
 
     fn housekeep(&mut self, io: &mut Driver) {

@@ -142,6 +142,10 @@ impl Node for Source {
         self.ingress.has_input()
     }
 
+    fn brings_in(&self) -> bool {
+        true
+    }
+
     fn drain(&mut self) {
         if !self.is_over() {
             self.draining = true;

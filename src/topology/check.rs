@@ -18,6 +18,7 @@ use super::draft::{Builder, Draft, DraftNode, Hop, HopPlaces, Placement};
 use super::fan;
 use super::part::Part;
 use super::problem::{Place, Problem, Problems, all, closest, list};
+use super::sharing;
 
 /// A node that was checked.
 pub(crate) struct LineNode {
@@ -131,6 +132,8 @@ impl Line {
         let edges = check.with_orders(&hops);
         let order = check.order(&edges);
         check.threads(&placement);
+        let sharing = sharing::wrong(&placement, &check.nodes);
+        check.problems.0.extend(sharing);
         check.objective(objective.as_ref());
         let Check {
             mut problems,

@@ -90,7 +90,8 @@ impl Line {
             None,
             control.clone(),
             counters.clone(),
-        );
+        )
+        .ordered(plan.threads[0].order.clone());
         reactor
             .open()
             .map_err(|(node, error)| StartError::open(node, error))?;

@@ -134,6 +134,7 @@ pub(crate) fn wire(
         hops,
         objective,
         notes,
+        placement,
         ..
     } = line;
     debug_assert!(nodes.len() <= NODES_MAX && hops.len() <= HOPS_MAX);
@@ -181,7 +182,10 @@ pub(crate) fn wire(
             let bells = follow.filter_map(|other| bell(Some(hop.to), hops[*other].to));
             let name = hop.name.as_str().into();
             let rx = HopRx::new(name, rx, counters.clone(), recorder, bells.collect());
-            let mut rx = rx.tapped_at(hop.desk.clone());
+            let tightest_ns = limits.limits_ns.iter().copied().min();
+            let mut rx = rx
+                .tapped_at(hop.desk.clone())
+                .limited(tightest_ns.unwrap_or(0));
             let shelf = Shelf::default();
             let leaves = nodes[hop.to].descriptor.in_objective
                 && nodes[hop.to].descriptor.role == Role::Sink;
@@ -276,6 +280,7 @@ pub(crate) fn wire(
             end_to_end: recorder,
             wire: wire_recorder,
             source,
+            batch: placement.sharing_of(&node.name).batch(),
         }));
     }
     Ok(wired)
