@@ -37,7 +37,9 @@ pub(super) struct LineSpec {
     /// Nodes that a problem already tells of.
     pub(super) excused: Vec<String>,
     /// Where the line's `guard` stands, if it has one.
-    guard_place: Option<Option<Place>>,
+    guard_place: Option<Place>,
+    /// Whether some `schedule` cannot be read: nothing is said of what depends on it.
+    schedule_misread: bool,
 }
 
 /// A node as given.
@@ -66,6 +68,7 @@ impl LineSpec {
             hops: Vec::new(),
             excused: Vec::new(),
             guard_place: None,
+            schedule_misread: false,
         };
         if let Some(table) = document.take_table("line", problems) {
             line.head(table.into_params(&[], problems), problems);
@@ -85,7 +88,7 @@ impl LineSpec {
         for table in document.take_tables("thread", problems) {
             line.thread(table.into_params(&[], problems), problems);
         }
-        line.line_guard(problems);
+        line.what_schedules_use(problems);
         let lost = document.unknown(TABLES, problems);
         line.excused.extend(lost);
         line
@@ -131,24 +134,24 @@ impl LineSpec {
             None => {}
         }
         problems.0.extend(params.unknown().0);
-        self.guard_place = params
-            .has("guard")
-            .then(|| params.place_of("guard").cloned());
+        let guard = self.placement.sharing.guard_turns;
+        self.guard_place = guard.and_then(|_| params.place_of("guard").cloned());
+        self.schedule_misread = sharing::is_misread(&params, self.placement.sharing);
     }
 
-    /// A guard of the line's, of which no thread makes use.
-    fn line_guard(&self, problems: &mut Problems) {
+    /// What is said for schedules of which no thread has one: the line's guard, told here, and
+    /// priorities, which are told with the line.
+    fn what_schedules_use(&mut self, problems: &mut Problems) {
+        if self.schedule_misread {
+            self.placement.priorities.clear();
+            return;
+        }
         let uses = |sharing: Sharing| sharing.schedule() != Schedule::RoundRobin;
-        let line = self.placement.sharing;
-        let threads = self.placement.threads.iter();
-        let used = uses(line)
-            || threads
-                .map(|thread| thread.sharing)
-                .any(|own| own.guard_turns.is_none() && uses(own));
-        if let Some(place) = &self.guard_place
-            && !used
-        {
-            problems.push(sharing::stray_guard(place.as_ref()));
+        let mut own = self.placement.threads.iter().map(|thread| thread.sharing);
+        let used =
+            uses(self.placement.sharing) || own.any(|own| own.guard_turns.is_none() && uses(own));
+        if self.guard_place.is_some() && !used {
+            problems.push(sharing::stray_guard(self.guard_place.as_ref()));
         }
     }
 
@@ -172,8 +175,10 @@ impl LineSpec {
             problems,
         );
         let kind = noted(params.need_text("kind", "…"), problems);
-        let priority = sharing::priority(&mut params, name.as_deref(), problems);
-        self.placement.priorities.extend(priority);
+        if role != Role::Source {
+            let priority = sharing::priority(&mut params, name.as_deref(), problems);
+            self.placement.priorities.extend(priority);
+        }
         match (name, kind) {
             (Some(name), Some(kind)) => self.nodes.push(NodeSpec {
                 role,
@@ -254,7 +259,8 @@ impl LineSpec {
         let wait = noted(wait(&mut params), problems).flatten();
         let sharing = sharing::read(&mut params, problems);
         let is_guarded = sharing.or(self.placement.sharing).schedule() != Schedule::RoundRobin;
-        if params.has("guard") && !is_guarded {
+        self.schedule_misread |= sharing::is_misread(&params, sharing);
+        if sharing.guard_turns.is_some() && !is_guarded && !self.schedule_misread {
             problems.push(sharing::stray_guard(params.place_of("guard")));
         }
         let nodes = noted(params.texts("run"), problems);

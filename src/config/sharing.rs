@@ -36,6 +36,11 @@ pub(super) fn read(params: &mut Params, problems: &mut Problems) -> Sharing {
     }
 }
 
+/// Whether there is a schedule that could not be read.
+pub(super) fn is_misread(params: &Params, read: Sharing) -> bool {
+    params.has("schedule") && read.schedule.is_none()
+}
+
 /// A guard where each has its turn in its place.
 pub(super) fn stray_guard(place: Option<&Place>) -> Problem {
     let schedule = Schedule::RoundRobin;

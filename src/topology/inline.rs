@@ -82,6 +82,10 @@ impl Line {
         } = wire(self, &clock, |_, _| None)?;
         let control = Arc::new(Control::default());
         let counters = Arc::new(LoopCounters::default());
+        // In the order that the plan has them in.
+        let mut slots: Vec<_> = nodes.into_iter().map(Some).collect();
+        let places = plan.threads[0].at.iter();
+        let nodes = places.filter_map(|at| slots[*at].take()).collect();
         let mut reactor = Reactor::new(
             nodes,
             driver,
