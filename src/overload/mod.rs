@@ -2,6 +2,22 @@
 //!
 //! Invariant: nothing here holds a ring, a clock or a counter; a policy is a value.
 
+pub mod bounds;
+pub mod bucket;
+pub mod codel;
+pub mod late;
+pub mod sample;
+#[cfg(test)]
+mod sim;
+pub mod watermark;
+
+pub use bounds::{Amount, BoundError};
+pub use bucket::{Bucket, BucketParams};
+pub use codel::{Codel, CodelParams};
+pub use late::ServiceTime;
+pub use sample::{Sample, SampleParams};
+pub use watermark::{Watermark, WatermarkParams};
+
 use core::fmt;
 
 /// What happens when a hop's ring has no room.

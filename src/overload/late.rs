@@ -1,0 +1,236 @@
+//! Whether a frame can still be done by its deadline: asked before it is queued and again before it is worked on.
+//!
+//! Invariant: a frame that is found in time at the front of the queue is done by its deadline, if its work takes
+//! no longer than it was said to take.
+//!
+//! Dropping at the front what is late keeps a server from work that nobody waits for; refusing at the back what will
+//! be late keeps a queue from holding it in the meantime (expected delay against what is left of a deadline, as in
+//! Breakwater: Cho et al., "Overload Control for us-scale RPCs with Breakwater", OSDI 2020, and in the deadlines that
+//! gRPC hands on).
+
+/// The deadline of a frame that has none.
+pub const NEVER_NS: u64 = u64::MAX;
+
+/// Whether a frame that would be queued now could not be done by its deadline.
+///
+/// `backlog` counts the frames that go before it, the one in work among them; each takes `service_ns`, and so does the
+/// frame itself. With an empty backlog and time for one service left a frame is always taken, so that a server whose
+/// service time was measured too high is asked again and corrects it.
+///
+/// ```
+/// use hopline::overload::late::{NEVER_NS, is_hopeless};
+/// // 49 frames and itself take 500 us, which is what is left.
+/// assert!(!is_hopeless(49, 10_000, 1_000_000, 1_500_000));
+/// assert!(is_hopeless(50, 10_000, 1_000_000, 1_500_000));
+/// assert!(!is_hopeless(1 << 20, 10_000, 1_000_000, NEVER_NS));
+/// ```
+#[inline]
+#[must_use]
+pub const fn is_hopeless(backlog: usize, service_ns: u64, now_ns: u64, deadline_ns: u64) -> bool {
+    let needed_ns = (backlog as u64)
+        .saturating_add(1)
+        .saturating_mul(service_ns);
+    now_ns.saturating_add(needed_ns) > deadline_ns
+}
+
+/// Whether a frame that would be worked on now could not be done by its deadline. A `service_ns` of 0 asks only
+/// whether the deadline has passed.
+///
+/// ```
+/// use hopline::overload::late::is_late;
+/// assert!(!is_late(1_490_000, 10_000, 1_500_000));
+/// assert!(is_late(1_490_001, 10_000, 1_500_000));
+/// assert!(!is_late(1_500_000, 0, 1_500_000));
+/// ```
+#[inline]
+#[must_use]
+pub const fn is_late(now_ns: u64, service_ns: u64, deadline_ns: u64) -> bool {
+    now_ns.saturating_add(service_ns) > deadline_ns
+}
+
+/// Part of the difference by which a new measure moves the mean: the last 16 or so count.
+const WEIGHT_SHIFT: u32 = 4;
+
+/// Fraction bits of the means, so that a service of some tens of nanoseconds does not stand still by rounding.
+const FRACTION_BITS: u32 = 8;
+
+/// How many times the mean a measure may count for: an interruption by the host of a thousand services is no reason to
+/// refuse a thousand frames.
+const OUTLIER_TIMES: u64 = 4;
+
+/// Longest service that is told apart, in nanoseconds (18 minutes), so that sums stay in 64 bits.
+const SERVICE_MAX_NS: u64 = 1 << 40;
+
+/// How many mean deviations above the mean a service is planned for (RFC 6298 waits for an answer as long).
+const DEVIATIONS: u64 = 4;
+
+/// The measured time of one service: exponentially weighted means of it and of its deviation over the last 16 or so, in
+/// whole numbers (Jacobson, "Congestion Avoidance and Control", SIGCOMM 1988, as in RFC 6298).
+///
+/// One measure, however long, raises the mean by at most 19 %.
+///
+/// ```
+/// use hopline::overload::ServiceTime;
+/// let mut service = ServiceTime::new();
+/// assert_eq!(service.mean_ns(), 0);
+/// service.measured(10_000);
+/// assert_eq!((service.mean_ns(), service.likely_ns()), (10_000, 10_000));
+/// service.measured(5_000_000);
+/// assert!(service.mean_ns() < 12_000 && service.likely_ns() < 20_000);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceTime {
+    mean: u64,
+    deviation: u64,
+}
+
+impl ServiceTime {
+    /// A mean of nothing, 0, until the first measure.
+    #[must_use]
+    pub const fn new() -> ServiceTime {
+        ServiceTime {
+            mean: 0,
+            deviation: 0,
+        }
+    }
+
+    /// One service took `took_ns`; of a batch, give the mean of its frames.
+    #[inline]
+    pub fn measured(&mut self, took_ns: u64) {
+        let took = took_ns.min(SERVICE_MAX_NS) << FRACTION_BITS;
+        if self.mean == 0 {
+            self.mean = took;
+            return;
+        }
+        let took = took.min(OUTLIER_TIMES * self.mean);
+        self.deviation = moved(self.deviation, took.abs_diff(self.mean));
+        // Never down to 0, which says that nothing was measured.
+        self.mean = moved(self.mean, took).max(1);
+    }
+
+    /// The mean in nanoseconds, which many services take each: what [`is_hopeless`] is asked with. 0 before the first
+    /// measure.
+    #[inline]
+    #[must_use]
+    pub const fn mean_ns(&self) -> u64 {
+        self.mean >> FRACTION_BITS
+    }
+
+    /// The mean and four mean deviations, in nanoseconds, which one service hardly exceeds: what [`is_late`] is asked with.
+    #[inline]
+    #[must_use]
+    pub const fn likely_ns(&self) -> u64 {
+        (self.mean + DEVIATIONS * self.deviation) >> FRACTION_BITS
+    }
+}
+
+#[inline]
+const fn moved(mean: u64, measure: u64) -> u64 {
+    mean - (mean >> WEIGHT_SHIFT) + (measure >> WEIGHT_SHIFT)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::overload::sim::{Load, SERVICE_NS, Server, Work};
+
+    const BUDGET_NS: u64 = 500_000;
+
+    /// The deadline as it acts on a hop: refused at the back, and dropped at the front for what was measured wrongly.
+    fn served(load: Load) -> Server {
+        let service = core::cell::Cell::new(ServiceTime::new());
+        load.run(
+            |now_ns, backlog| {
+                !is_hopeless(backlog, service.get().mean_ns(), now_ns, now_ns + BUDGET_NS)
+            },
+            |now_ns, age_ns| {
+                is_late(
+                    now_ns,
+                    service.get().likely_ns(),
+                    (now_ns - age_ns) + BUDGET_NS,
+                )
+            },
+            |took_ns| {
+                let mut mean = service.get();
+                mean.measured(took_ns);
+                service.set(mean);
+            },
+        )
+    }
+
+    #[test]
+    fn overload_keeps_what_is_admitted_in_budget_and_the_server_busy() {
+        for work in [Work::Fixed, Work::Varied] {
+            for times in [2.0, 5.0, 10.0] {
+                let server = served(Load::steady(times, work));
+                let (goodput, p99_ns) = (server.goodput(BUDGET_NS), server.quantile_ns(0.99));
+                assert!(goodput >= 0.9, "{times}x {work:?}: goodput {goodput}");
+                assert!(p99_ns <= BUDGET_NS, "{times}x {work:?}: p99 {p99_ns}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_it_the_same_load_is_served_too_late() {
+        let server = Load::steady(2.0, Work::Fixed).run(|_, _| true, |_, _| false, |_| {});
+        assert!(server.goodput(BUDGET_NS) < 0.05);
+        assert!(server.quantile_ns(0.99) > 100 * BUDGET_NS);
+    }
+
+    #[test]
+    fn nothing_is_dropped_below_capacity() {
+        let server = served(Load::steady(0.8, Work::Fixed));
+        assert!(server.lost() * 1_000 <= server.offered, "{}", server.lost());
+    }
+
+    #[test]
+    fn a_fall_of_the_load_is_recovered_from_at_once() {
+        let control = served(Load::steady(0.5, Work::Fixed)).quantile_ns(0.99);
+        let server = served(Load::falls(10.0, 0.5));
+        let after_ns = Load::FALL_NS + 2 * BUDGET_NS;
+        assert_eq!(server.lost_from(after_ns), 0);
+        let p99_ns = server.quantile_from_ns(after_ns, 0.99);
+        assert!(p99_ns <= control + SERVICE_NS, "{p99_ns} and {control}");
+    }
+
+    #[test]
+    fn a_service_time_that_was_measured_too_high_corrects_itself() {
+        let mut service = ServiceTime::new();
+        service.measured(50_000_000);
+        let mut now_ns = 0;
+        for _ in 0..200 {
+            now_ns += 1_000_000;
+            // No queue, but less time left than a service is said to take: nothing but the front's own check may end it.
+            let deadline_ns = now_ns + 60_000_000;
+            assert!(!is_hopeless(0, service.mean_ns(), now_ns, deadline_ns));
+            service.measured(10_000);
+        }
+        assert!(service.mean_ns() < 12_000, "{}", service.mean_ns());
+    }
+
+    proptest! {
+        #[test]
+        fn the_mean_stays_among_what_was_measured(all in proptest::collection::vec(1u64..1 << 45, 1..100)) {
+            let mut service = ServiceTime::new();
+            for &took_ns in &all {
+                service.measured(took_ns);
+            }
+            let most = all.iter().max().copied().unwrap_or(0);
+            prop_assert!(service.mean_ns() <= most);
+        }
+
+        #[test]
+        fn what_is_taken_and_served_in_order_is_never_late(
+            backlog in 0usize..1 << 20, service_ns in 0u64..1 << 40, now_ns: u64, slack_ns: u64,
+        ) {
+            let deadline_ns = now_ns.saturating_add(slack_ns);
+            let start_ns = now_ns.saturating_add((backlog as u64).saturating_mul(service_ns));
+            prop_assert_eq!(
+                is_hopeless(backlog, service_ns, now_ns, deadline_ns),
+                is_late(start_ns, service_ns, deadline_ns)
+            );
+        }
+    }
+}

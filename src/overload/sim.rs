@@ -1,0 +1,162 @@
+//! One server and its queue in virtual time, on which the tests of this room load their policies.
+//!
+//! Invariant: the same load gives the same frames, services and answers on every machine.
+
+use std::collections::VecDeque;
+
+use crate::base::Prng;
+
+/// Mean service, in nanoseconds.
+pub(super) const SERVICE_NS: u64 = 10_000;
+
+/// What it takes to drop one frame, in nanoseconds: at 10 times its capacity a server drops 9 for each that it serves.
+const DROP_NS: u64 = 30;
+
+/// How long a load lasts, in nanoseconds.
+const SPAN_NS: u64 = 1_000_000_000;
+
+/// How the services differ.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Work {
+    /// All take the mean.
+    Fixed,
+    /// From half to one and a half of the mean, each as often.
+    Varied,
+}
+
+/// Poisson arrivals, in multiples of what the server can do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    times: f64,
+    then: f64,
+    work: Work,
+}
+
+impl Load {
+    /// When a load that falls does so, in nanoseconds.
+    pub(super) const FALL_NS: u64 = SPAN_NS / 2;
+
+    pub(super) fn steady(times: f64, work: Work) -> Load {
+        Load {
+            times,
+            then: times,
+            work,
+        }
+    }
+
+    pub(super) fn falls(times: f64, then: f64) -> Load {
+        Load {
+            times,
+            then,
+            work: Work::Fixed,
+        }
+    }
+
+    /// Runs it: `admit(now, backlog)` at the back of the queue, `drop(now, age)` at its front, `served(took)` after a service.
+    /// The backlog counts the frame in work.
+    pub(super) fn run(
+        self,
+        mut admit: impl FnMut(u64, usize) -> bool,
+        mut drop: impl FnMut(u64, u64) -> bool,
+        mut served: impl FnMut(u64),
+    ) -> Server {
+        let mut prng = Prng::new(0x5eed);
+        let mut queue: VecDeque<u64> = VecDeque::new();
+        let mut server = Server::default();
+        let mut free_ns = 0;
+        let mut at = 0.0;
+        loop {
+            let times = if (at as u64) < Load::FALL_NS {
+                self.times
+            } else {
+                self.then
+            };
+            at += prng.exponential(SERVICE_NS as f64 / times);
+            let now_ns = at as u64;
+            let ended = now_ns >= SPAN_NS;
+            while let Some(&arrived_ns) = queue.front()
+                && (ended || free_ns.max(arrived_ns) <= now_ns)
+            {
+                queue.pop_front();
+                let begin_ns = free_ns.max(arrived_ns);
+                if drop(begin_ns, begin_ns - arrived_ns) {
+                    free_ns = begin_ns + DROP_NS;
+                    server.lost.push(arrived_ns);
+                    continue;
+                }
+                let took_ns = match self.work {
+                    Work::Fixed => SERVICE_NS,
+                    Work::Varied => SERVICE_NS / 2 + prng.below(SERVICE_NS),
+                };
+                free_ns = begin_ns + took_ns;
+                served(took_ns);
+                server.served.push((arrived_ns, free_ns - arrived_ns));
+            }
+            if ended {
+                return server;
+            }
+            server.offered += 1;
+            if admit(now_ns, queue.len() + usize::from(free_ns > now_ns)) {
+                queue.push_back(now_ns);
+            } else {
+                server.lost.push(now_ns);
+            }
+        }
+    }
+}
+
+/// What became of the frames.
+#[derive(Debug, Default)]
+pub(super) struct Server {
+    /// Frames that arrived.
+    pub(super) offered: usize,
+    /// Arrival and sojourn of those served.
+    served: Vec<(u64, u64)>,
+    /// Arrival of those refused or dropped.
+    lost: Vec<u64>,
+}
+
+impl Server {
+    /// Frames served within the budget, as a share of what the server could do in the span of the load.
+    pub(super) fn goodput(&self, budget_ns: u64) -> f64 {
+        let good = self.served.iter().filter(|one| one.1 <= budget_ns).count();
+        good as f64 / (SPAN_NS / SERVICE_NS) as f64
+    }
+
+    /// A quantile of the sojourn of all that were served, in nanoseconds.
+    pub(super) fn quantile_ns(&self, quantile: f64) -> u64 {
+        self.quantile_from_ns(0, quantile)
+    }
+
+    /// The same of those that arrived from then on.
+    pub(super) fn quantile_from_ns(&self, from_ns: u64, quantile: f64) -> u64 {
+        let later = self.served.iter().filter(|one| one.0 >= from_ns);
+        let mut sojourns: Vec<u64> = later.map(|one| one.1).collect();
+        assert!(sojourns.len() > 1_000, "too few to tell");
+        sojourns.sort_unstable();
+        sojourns[(quantile * (sojourns.len() - 1) as f64) as usize]
+    }
+
+    /// Frames refused or dropped.
+    pub(super) fn lost(&self) -> usize {
+        self.lost.len()
+    }
+
+    /// The same of those that arrived from then on.
+    pub(super) fn lost_from(&self, from_ns: u64) -> usize {
+        self.lost.iter().filter(|&&at_ns| at_ns >= from_ns).count()
+    }
+}
+
+#[test]
+fn a_server_below_its_capacity_waits_as_theory_has_it() {
+    let server = Load::steady(0.5, Work::Fixed).run(|_, _| true, |_, _| false, |_| {});
+    assert_eq!(server.served.len(), server.offered);
+    // Pollaczek and Khinchine for fixed services: load / (2 (1 - load)) services of waiting in the mean.
+    let sum_ns: u64 = server.served.iter().map(|one| one.1).sum();
+    let mean_ns = sum_ns as f64 / server.served.len() as f64;
+    assert!(
+        (mean_ns / SERVICE_NS as f64 - 1.5).abs() < 0.02,
+        "{mean_ns}"
+    );
+}
