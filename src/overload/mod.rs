@@ -5,6 +5,11 @@
 pub mod bounds;
 pub mod bucket;
 pub mod codel;
+pub mod edf;
+pub mod flush;
+pub mod guard;
+pub mod hot;
+pub mod ladder;
 pub mod late;
 pub mod sample;
 #[cfg(test)]
@@ -14,6 +19,11 @@ pub mod watermark;
 pub use bounds::{Amount, BoundError};
 pub use bucket::{Bucket, BucketParams};
 pub use codel::{Codel, CodelParams};
+pub use edf::Edf;
+pub use flush::{Flush, FlushParams};
+pub use guard::{Guard, GuardParams};
+pub use hot::{Hot, HotKey, HotParams};
+pub use ladder::{Ladder, LadderParams, Rung, RungChange};
 pub use late::ServiceTime;
 pub use sample::{Sample, SampleParams};
 pub use watermark::{Watermark, WatermarkParams};
