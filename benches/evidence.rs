@@ -90,7 +90,7 @@ fn run(notes: Notes) -> f64 {
             core,
             wait: Some(Strategy::Spin),
             nodes: ["in", "forward", "out"].map(str::to_owned).to_vec(),
-            place: None,
+            ..ThreadSpec::default()
         }],
         ..Placement::default()
     });

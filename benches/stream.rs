@@ -298,7 +298,7 @@ fn start(plan: &Plan, mut line: Builder, nodes: &[&str]) -> Running {
             core: Some(plan.cores[1].id),
             wait: Some(Strategy::Spin),
             nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
-            place: None,
+            ..ThreadSpec::default()
         }],
         ..Placement::default()
     });

@@ -120,7 +120,7 @@ fn start(line: &mut Builder, nodes: &[&str], plan: &Plan) -> Running {
             core: Some(plan.cores[1].id),
             wait: Some(Strategy::Spin),
             nodes: nodes.iter().map(|name| (*name).to_owned()).collect(),
-            place: None,
+            ..ThreadSpec::default()
         }],
         ..Placement::default()
     });

@@ -48,7 +48,7 @@ fn line(cores: [usize; 2], rate_per_s: f64, wait: Strategy) -> Line {
         core: Some(core),
         wait: Some(wait),
         nodes: vec![node.to_owned()],
-        place: None,
+        ..ThreadSpec::default()
     };
     line.placement(Placement {
         pin: Pin::Require,

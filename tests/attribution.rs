@@ -134,6 +134,7 @@ fn on_threads(mut line: Builder, threads: &[&[&str]]) -> Running {
                 nodes: nodes.iter().map(|name| (*name).to_owned()).collect(),
                 core: None,
                 wait: None,
+                sharing: hopline::topology::Sharing::default(),
                 place: None,
             })
             .collect(),

@@ -23,7 +23,8 @@ use hopline::config::{Case, CaseFiles, Content, FeedMode, HopSetting, Overrides,
 use hopline::feed::{Arrivals, Shape};
 use hopline::host::{MemoryWish, Pin, Wish};
 use hopline::overload::WhenFull;
-use hopline::topology::{Draft, Line, Problems};
+use hopline::reactor::Schedule;
+use hopline::topology::{Draft, Line, Problems, Sharing};
 use hopline::wait::{Rung, Strategy};
 use kinds::{made, registry};
 
@@ -112,9 +113,12 @@ fn a_good_case_becomes_a_line() {
 fn settings_become_what_they_say() {
     let text = LINE.replacen(
         "name = \"mine\"\n",
-        "name = \"mine\"\npin = \"require\"\nwait = \"yield\"\nthreads = 2\ndrain = \"1.5s\"\n",
+        "name = \"mine\"\npin = \"require\"\nwait = \"yield\"\nthreads = 2\ndrain = \"1.5s\"\n\
+         schedule = \"priority\"\nguard = 99\n",
         1,
-    ) + "[[thread]]\nname = \"feeds\"\ncore = 1\nwait = \"spin\"\nrun = [\"btc\"]\n";
+    ) + "[[thread]]\nname = \"feeds\"\ncore = 1\nwait = \"spin\"\nrun = [\"btc\"]\n\
+         schedule = \"edf\"\nbatch = 8\n";
+    let text = text.replacen("kind = \"book\"", "kind = \"book\"\npriority = 3", 1);
     let budget = "[slo]\np99 = \"5ms\"\njitter = \"200us\"\nipdv = \"90us\"\n\
                   [hop.\"btc->book\"]\nof = \"wait\"\np50 = \"5us\"\np99 = \"20us\"\nlossless = true\n";
     let case = Case::parse("folder", files(&text, None, Some(budget))).unwrap();
@@ -129,6 +133,20 @@ fn settings_become_what_they_say() {
         ("feeds", Some(1), Some(Strategy::Spin))
     );
     assert_eq!(thread.nodes, ["btc"]);
+    let edf = Sharing {
+        schedule: Some(Schedule::Edf),
+        batch: Some(8),
+        guard_turns: None,
+    };
+    assert_eq!(thread.sharing, edf);
+    let sharing = Sharing {
+        schedule: Some(Schedule::Priority),
+        batch: None,
+        guard_turns: Some(99),
+    };
+    assert_eq!(draft.placement.sharing, sharing);
+    let book = &draft.placement.priorities[0];
+    assert_eq!((book.node.as_str(), book.priority), ("book", 3));
     assert_eq!(
         hops(&draft),
         [

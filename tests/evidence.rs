@@ -90,7 +90,7 @@ fn line(does: Does, placed: Placed) -> Line {
         core: None,
         wait: Some(Strategy::YIELD),
         nodes: vec![name.to_owned()],
-        place: None,
+        ..ThreadSpec::default()
     };
     let (threads, wait) = match placed {
         Placed::Fused => (Vec::new(), Strategy::Spin),

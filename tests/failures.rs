@@ -147,7 +147,7 @@ fn placed_as(prefix: &str, line: &mut Builder, threads: &[&[&str]]) {
         core: None,
         wait: Some(Strategy::PARK),
         nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
-        place: None,
+        ..ThreadSpec::default()
     };
     line.placement(Placement {
         pin: Pin::Off,

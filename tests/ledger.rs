@@ -19,7 +19,6 @@ mod shrink;
 use std::sync::Arc;
 
 use hopline::base::primitive::{AtomicU64, Ordering};
-use hopline::base::{Prng, Shed};
 use hopline::io::{Driver, FaultPlan, Faulty, VirtualNet};
 use hopline::topology::{Builder, Hop, Inline, Line, Report};
 

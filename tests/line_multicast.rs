@@ -230,7 +230,7 @@ fn parked(mut line: Builder, threads: &[&[&str]]) -> Report {
             max_park_ns: PARK_MAX_NS,
         }),
         nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
-        place: None,
+        ..ThreadSpec::default()
     };
     line.placement(Placement {
         pin: hopline::host::Pin::Off,

@@ -11,8 +11,9 @@ use hopline::base::{Counter, NoWhy};
 use hopline::budget::report::RegimeReport;
 use hopline::frame::View;
 use hopline::io::{Driver, IoError, RECV_FIRST_SOCKETS_MAX, UdpSpec, Virtual};
+use hopline::reactor::Schedule;
 use hopline::stage::{Context, Feed, Ingress, Outcome, Port, SourceContext, Stage};
-use hopline::topology::{Builder, Hop, Inline, Line, Placement, Report, Stop, ThreadSpec};
+use hopline::topology::{Builder, Hop, Inline, Line, Placement, Report, Sharing, Stop, ThreadSpec};
 use hopline::wait::{Rung, Strategy};
 
 #[path = "common/numbers.rs"]
@@ -101,10 +102,36 @@ fn builder(source: impl Ingress, slow: Slow, depth: usize) -> Builder {
     line
 }
 
+fn by(schedule: Schedule) -> Sharing {
+    Sharing {
+        schedule: Some(schedule),
+        ..Sharing::default()
+    }
+}
+
+/// Each with each.
+fn product<A: Copy, B: Copy>(first: &[A], second: &[B]) -> Vec<(A, B)> {
+    let pairs = first
+        .iter()
+        .flat_map(|a| second.iter().map(move |b| (*a, *b)));
+    pairs.collect()
+}
+
+fn run(line: Builder, threads: usize, wait: Strategy, stop: Stop) -> Report {
+    run_by(Schedule::RoundRobin, line, threads, wait, stop)
+}
+
 /// Without pins, since tests run beside each other.
-fn run(mut line: Builder, threads: usize, wait: Strategy, stop: Stop) -> Report {
+fn run_by(
+    schedule: Schedule,
+    mut line: Builder,
+    threads: usize,
+    wait: Strategy,
+    stop: Stop,
+) -> Report {
     line.placement(Placement {
         pin: hopline::host::Pin::Off,
+        sharing: by(schedule),
         wait: Some(wait),
         threads_max: Some(threads),
         ..Placement::default()
@@ -145,13 +172,19 @@ fn assert_exhaustive(report: &Report, what: &str) {
 
 #[test]
 fn regimes_add_up_to_the_time_of_the_loop_on_virtual_time() {
-    for (gap_ns, depth) in [(0, 2), (0, 64), (700, 2), (1_000_000, 16)] {
+    let cases = [(0, 2), (0, 64), (700, 2), (1_000_000, 16)];
+    for ((gap_ns, depth), schedule) in product(&cases, &Schedule::ALL) {
         let slow = Slow {
             timer_every: 7,
             ..Slow::default()
         };
-        let report = inline(builder(Counting::new(3_000, gap_ns), slow, depth));
-        assert_exhaustive(&report, &format!("gap {gap_ns}, depth {depth}"));
+        let mut line = builder(Counting::new(3_000, gap_ns), slow, depth);
+        line.placement(Placement {
+            sharing: by(schedule),
+            ..Placement::default()
+        });
+        let report = inline(line);
+        assert_exhaustive(&report, &format!("gap {gap_ns}, depth {depth}, {schedule}"));
         // There is but one loop, and nobody waited for it to start: a few stamps' ticks apart.
         let elsewhere_ns = report.line.elapsed_ns - report.placement[0].span_ns;
         assert!(elsewhere_ns < 1_000, "{elsewhere_ns}");
@@ -165,17 +198,19 @@ fn regimes_add_up_to_the_time_of_the_loop_on_threads() {
         yields: Rung::Turns(2),
         max_park_ns: 300_000,
     };
-    for wait in [Strategy::YIELD, Strategy::PARK, park] {
+    let waits = [Strategy::YIELD, Strategy::PARK, park];
+    for (wait, schedule) in product(&waits, &Schedule::ALL) {
         for (threads, gap_ns, depth) in [(1, 0, 2), (2, 20_000, 64), (3, 0, 2)] {
             let seen = Seen::default();
             let source = Watched(Counting::new(5_000, gap_ns), seen.clone());
-            let report = run(
+            let report = run_by(
+                schedule,
                 builder(source, Slow::default(), depth),
                 threads,
                 wait,
                 Stop::after(Duration::from_secs(60)),
             );
-            let what = format!("{wait} on {threads}, gap {gap_ns}, depth {depth}");
+            let what = format!("{wait} on {threads}, gap {gap_ns}, depth {depth}, {schedule}");
             assert_exhaustive(&report, &what);
             let loop_of_source = &report.placement[0];
             assert!(loop_of_source.span_ns >= seen.span_ns(), "{what}");
@@ -339,7 +374,7 @@ fn six_loops_that_shall_spin_on_few_cores_give_way_and_get_through() {
         core: None,
         wait: Some(Strategy::Spin),
         nodes: vec![name.to_owned()],
-        place: None,
+        ..ThreadSpec::default()
     };
     let all = ["in", "a", "b", "c", "d", "out"];
     line.placement(Placement {

@@ -65,7 +65,7 @@ fn six_threads() -> Placement {
         core: None,
         wait: Some(Strategy::Spin),
         nodes: vec![(*name).to_owned()],
-        place: None,
+        ..ThreadSpec::default()
     };
     Placement {
         threads: NAMES.iter().map(thread).collect(),

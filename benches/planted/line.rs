@@ -340,7 +340,7 @@ pub(crate) fn run(
         core: Some(core),
         wait: Some(Strategy::Spin),
         nodes: nodes.iter().map(|&name| name.to_owned()).collect(),
-        place: None,
+        ..ThreadSpec::default()
     };
     line.placement(Placement {
         pin: Pin::Require,

@@ -93,7 +93,7 @@ fn run(does: Does, dedicated: bool) -> RunAnalysis {
         core: cores.get(at).copied().filter(|_| pin == Pin::Prefer),
         wait: Some(wait),
         nodes: nodes.iter().map(|&name| name.to_owned()).collect(),
-        place: None,
+        ..ThreadSpec::default()
     };
     let threads = match dedicated {
         true => vec![thread(&["in", "out"], 0), thread(&["stage"], 1)],

@@ -58,6 +58,24 @@ pub const DEPTH_DEFAULT: usize = 4096;
 /// short enough that a neighbour on the same thread waits microseconds.
 pub const BATCH_FRAMES: usize = 32;
 
+/// Most frames that a line may let a node take from one input in a turn: at 4 us a frame that turn is a
+/// millisecond, the pace of housekeeping.
+pub const BATCH_FRAMES_MAX: usize = 256;
+
+/// Turns of others after which a node that has input gets one, whatever the schedule of its thread says: a
+/// turn takes 0.3 to 30 us, so it waits for 0.1 to 8 ms, and takes no more than a share of such a thread.
+pub const GUARD_TURNS: u32 = 256;
+
+/// Most such turns that a line may set: a million of 0.3 us are a sixth of what a drain may take.
+pub const GUARD_TURNS_MAX: u32 = 1 << 20;
+
+/// The last of the priorities, and that of nodes that name none: as many as a line has nodes.
+pub const PRIORITY_MAX: u8 = NODES_MAX as u8 - 1;
+
+/// Longest time that a thread with a schedule gives to stages before its sources have a turn again, in
+/// nanoseconds, beyond the turn that is under way: ten times what a look at a socket takes.
+pub const ROUND_NS: u64 = 5_000;
+
 /// Most messages a source takes from one socket or file in a turn.
 pub const BURST_MESSAGES: usize = 32;
 
@@ -275,6 +293,10 @@ const _: () = assert!(FRAGMENTS_MAX <= DEPTH_DEFAULT);
 const _: () =
     assert!(CONFLATE_KEYS_DEFAULT <= CONFLATE_KEYS_MAX && CLASSES_MAX <= HOPS_PER_NODE_MAX);
 const _: () = assert!(DROPS_PER_TURN_MAX > FRAGMENTS_MAX);
+const _: () = assert!(BATCH_FRAMES <= BATCH_FRAMES_MAX && GUARD_TURNS <= GUARD_TURNS_MAX);
+// A set of nodes is a word of bits.
+const _: () = assert!(NODES_MAX <= u64::BITS as usize);
+const _: () = assert!(ROUND_NS < HOUSEKEEPING_NS);
 const _: () = assert!(LINE_BYTES_MAX > MESSAGE_BYTES_MAX);
 const _: () = assert!(CONNECTIONS_DEFAULT <= CONNECTIONS_MAX && CONNECTIONS_MAX < 1 << 16);
 const _: () = assert!(STREAM_MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);

@@ -7,14 +7,18 @@ use crate::base::limits::{
 };
 use crate::base::units::Span;
 use crate::host::{MemoryWish, PINNABLE_CORES, Pin, Wish};
+use crate::reactor::Schedule;
 use crate::stage::Role;
 use crate::topology::draft::{Class, DraftHop, HopPlaces};
 use crate::topology::words::name_is_right;
-use crate::topology::{Hop, Params, Placement, Problem, Problems, ThreadSpec, Value};
+use crate::topology::{
+    Hop, Params, Place, Placement, Problem, Problems, Sharing, ThreadSpec, Value,
+};
 use crate::wait::{Rung, Strategy};
 
 use super::document::{Lists, Table};
 use super::policy;
+use super::sharing;
 
 /// The tables of `line.toml`.
 const TABLES: &[&str] = &["line", "memory", "source", "stage", "sink", "hop", "thread"];
@@ -32,6 +36,10 @@ pub(super) struct LineSpec {
     pub(super) hops: Vec<DraftHop>,
     /// Nodes that a problem already tells of.
     pub(super) excused: Vec<String>,
+    /// Where the line's `guard` stands, if it has one.
+    guard_place: Option<Place>,
+    /// Whether some `schedule` cannot be read: nothing is said of what depends on it.
+    schedule_misread: bool,
 }
 
 /// A node as given.
@@ -59,6 +67,8 @@ impl LineSpec {
             nodes: Vec::new(),
             hops: Vec::new(),
             excused: Vec::new(),
+            guard_place: None,
+            schedule_misread: false,
         };
         if let Some(table) = document.take_table("line", problems) {
             line.head(table.into_params(&[], problems), problems);
@@ -83,6 +93,7 @@ impl LineSpec {
         for table in document.take_tables("thread", problems) {
             line.thread(table.into_params(&[], problems), problems);
         }
+        line.what_schedules_use(problems);
         let lost = document.unknown(TABLES, problems);
         line.excused.extend(lost);
         line
@@ -114,6 +125,7 @@ impl LineSpec {
             self.placement.pin = pin;
         }
         self.placement.wait = noted(wait(&mut params), problems).flatten();
+        self.placement.sharing = sharing::read(&mut params, problems);
         let threads = noted(params.count("threads", 0, 1..=NODES_MAX as u64), problems);
         self.placement.threads_max = threads
             .filter(|count| *count > 0)
@@ -127,6 +139,25 @@ impl LineSpec {
             None => {}
         }
         problems.0.extend(params.unknown().0);
+        let guard = self.placement.sharing.guard_turns;
+        self.guard_place = guard.and_then(|_| params.place_of("guard").cloned());
+        self.schedule_misread = sharing::is_misread(&params, self.placement.sharing);
+    }
+
+    /// What is said for schedules of which no thread has one: the line's guard, told here, and
+    /// priorities, which are told with the line.
+    fn what_schedules_use(&mut self, problems: &mut Problems) {
+        if self.schedule_misread {
+            self.placement.priorities.clear();
+            return;
+        }
+        let uses = |sharing: Sharing| sharing.schedule() != Schedule::RoundRobin;
+        let mut own = self.placement.threads.iter().map(|thread| thread.sharing);
+        let used =
+            uses(self.placement.sharing) || own.any(|own| own.guard_turns.is_none() && uses(own));
+        if self.guard_place.is_some() && !used {
+            problems.push(sharing::stray_guard(self.guard_place.as_ref()));
+        }
     }
 
     fn memory(&mut self, mut params: Params, problems: &mut Problems) {
@@ -149,6 +180,10 @@ impl LineSpec {
             problems,
         );
         let kind = noted(params.need_text("kind", "…"), problems);
+        if role != Role::Source {
+            let priority = sharing::priority(&mut params, name.as_deref(), problems);
+            self.placement.priorities.extend(priority);
+        }
         match (name, kind) {
             (Some(name), Some(kind)) => self.nodes.push(NodeSpec {
                 role,
@@ -239,6 +274,12 @@ impl LineSpec {
             problems,
         );
         let wait = noted(wait(&mut params), problems).flatten();
+        let sharing = sharing::read(&mut params, problems);
+        let is_guarded = sharing.or(self.placement.sharing).schedule() != Schedule::RoundRobin;
+        self.schedule_misread |= sharing::is_misread(&params, sharing);
+        if sharing.guard_turns.is_some() && !is_guarded && !self.schedule_misread {
+            problems.push(sharing::stray_guard(params.place_of("guard")));
+        }
         let nodes = noted(params.texts("run"), problems);
         problems.0.extend(params.unknown().0);
         if let (Some(name), Some(nodes)) = (name, nodes) {
@@ -246,6 +287,7 @@ impl LineSpec {
                 name,
                 core: core.filter(|core| *core != none).map(|core| core as usize),
                 wait,
+                sharing,
                 nodes,
                 place: params.place().cloned(),
             });

@@ -26,6 +26,7 @@ mod overrides;
 mod owed;
 mod policy;
 mod shares;
+mod sharing;
 mod source_text;
 
 pub use case::{Case, CaseFiles, GivenNode};

@@ -8,7 +8,10 @@
 //! Invariant: knows nodes and the driver; never the topology, never what a stage does.
 
 mod counters;
+mod round;
+mod schedule;
 mod turn;
 
 pub use counters::LoopCounters;
+pub use schedule::{Order, Schedule};
 pub use turn::{OpenError, Reactor, Step};

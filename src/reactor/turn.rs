@@ -15,6 +15,8 @@ use crate::stage::{Node, Turn, panic_words};
 use crate::wait::{Idle, Rest, Sleeper, Strategy};
 
 use super::counters::LoopCounters;
+use super::round::{Rounds, Tally};
+use super::schedule::Order;
 
 /// Turns without work between two looks at the clock. A turn without work takes tens of
 /// nanoseconds, so housekeeping is late by microseconds at the most.
@@ -70,6 +72,8 @@ pub enum Step {
 /// A loop and the nodes on it.
 pub struct Reactor {
     nodes: Vec<Box<dyn Node>>,
+    /// None where each has its turn in its place.
+    rounds: Option<Rounds>,
     driver: Driver,
     clock: Clock,
     control: Arc<Control>,
@@ -116,6 +120,7 @@ impl Reactor {
         let mark_ns = clock.stamp();
         Reactor {
             nodes,
+            rounds: None,
             driver,
             clock,
             control,
@@ -132,6 +137,13 @@ impl Reactor {
             heard: 0,
             log: LoopLog::off(),
         }
+    }
+
+    /// The same with turns in that order.
+    #[must_use]
+    pub fn ordered(mut self, order: Order) -> Reactor {
+        self.rounds = Rounds::of(order, &self.nodes);
+        self
     }
 
     /// The same with a log of its long segments.
@@ -179,7 +191,7 @@ impl Reactor {
         }
     }
 
-    /// One turn over all nodes. For inline mode; [`Reactor::run`] is the loop around it.
+    /// One turn over all nodes, or a round of turns by another schedule. For inline mode; [`Reactor::run`] is the loop around it.
     pub fn step(&mut self) -> Step {
         let command = self.control.command();
         if command != self.seen {
@@ -201,7 +213,6 @@ impl Reactor {
         if self.clock.is_virtual() {
             self.driver.observe_time(self.clock.now_ns());
         }
-        let turn_began_ns = self.mark_ns;
         let mut turn = Turn {
             io: &mut self.driver,
             mark_ns: self.mark_ns,
@@ -210,26 +221,27 @@ impl Reactor {
             clock: &self.clock,
             log: &mut self.log,
         };
-        let (mut work, mut held_back, mut over) = (0, false, true);
-        // The node that took the longest, and how long: its own time, without idling.
-        let (mut slowest, mut slowest_ns, mut busy_ns) = (0, 0, 0);
-        for (at, node) in self.nodes.iter_mut().enumerate() {
-            if node.is_over() {
-                continue;
+        let tally = match &mut self.rounds {
+            None => {
+                let mut tally = Tally::new(&turn);
+                for (at, node) in self.nodes.iter_mut().enumerate() {
+                    if !node.is_over() {
+                        tally.turn(at, node.as_mut(), &mut turn, &self.counters);
+                    }
+                }
+                tally
             }
-            over = false;
-            self.counters.current.set(at as u64 + 1);
-            turn.log.node = at as u16 + 1;
-            let progress = node.turn(&mut turn);
-            work += progress.work;
-            held_back |= progress.held_back;
-            let busy_so_far_ns = turn.mark_ns - turn_began_ns - turn.rest_ns;
-            if busy_so_far_ns - busy_ns > slowest_ns {
-                (slowest, slowest_ns) = (at as u64 + 1, busy_so_far_ns - busy_ns);
-            }
-            busy_ns = busy_so_far_ns;
-        }
+            Some(rounds) => rounds.round(&mut self.nodes, &mut turn, &self.counters),
+        };
         turn.log.node = 0;
+        let Tally {
+            work,
+            held_back,
+            over,
+            slowest,
+            busy_ns,
+            ..
+        } = tally;
         self.mark_ns = turn.mark_ns;
         self.counters.current.set(0);
         self.counters.turns.add(1);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::base::limits::{BATCH_FRAMES, DROPS_PER_TURN_MAX};
+use crate::base::limits::DROPS_PER_TURN_MAX;
 use crate::base::{Cause, Discard, Envelope, Reason};
 use crate::budget::{Regime, Segment};
 use crate::frame::Input;
@@ -86,6 +86,8 @@ struct Consumer<H> {
     queued: VecDeque<Queued>,
     wiring: Wiring,
     max_emit: usize,
+    /// Most frames that a turn takes from one input.
+    batch: usize,
     is_sink: bool,
     /// Which input is looked at first in the next turn, so that none starves.
     rotation: Rotation,
@@ -122,6 +124,7 @@ impl<H: Handler> Consumer<H> {
         Consumer {
             handler,
             queued: VecDeque::new(),
+            batch: wiring.batch.max(1),
             wiring,
             max_emit,
             is_sink,
@@ -204,7 +207,7 @@ impl<H: Handler> Consumer<H> {
         let mut t_before_ns = None;
         // Where there is room for all that a turn may emit, it need not be asked for each frame.
         let mut roomy = None;
-        while (taken < BATCH_FRAMES && dropped < DROPS_PER_TURN_MAX) || self.mid_message {
+        while (taken < self.batch && dropped < DROPS_PER_TURN_MAX) || self.mid_message {
             let Some(frame) = rx.ring.peek() else { break };
             let envelope = *frame.envelope();
             if let Some(why) = self.spoilt {
@@ -216,10 +219,10 @@ impl<H: Handler> Consumer<H> {
             }
             let roomy = *roomy.get_or_insert_with(|| {
                 rx.backlog.begins(envelope.t_offer_ns, turn.mark_ns);
-                let most = self.max_emit.saturating_mul(BATCH_FRAMES);
+                let most = self.max_emit.saturating_mul(self.batch);
                 cx.outputs().without_room(most).is_none()
             });
-            if (!roomy || taken >= BATCH_FRAMES)
+            if (!roomy || taken >= self.batch)
                 && let Some(hop) = cx.outputs().without_room(self.max_emit)
             {
                 account_until(t_before_ns, H::REGIME, counters, turn);
@@ -337,7 +340,7 @@ impl<H: Handler> Consumer<H> {
         if taken > 0 {
             let rx = &mut self.wiring.inputs[at];
             let (mut waiting, mut head_offer_ns) = (taken, 0);
-            if taken >= BATCH_FRAMES || progress.held_back {
+            if taken >= self.batch || progress.held_back {
                 waiting += rx.ring.ready_ahead(usize::MAX);
                 let head = rx.ring.peek();
                 head_offer_ns = head.map_or(0, |frame| frame.envelope().t_offer_ns);
@@ -670,6 +673,14 @@ impl<H: Handler> Node for Consumer<H> {
         let inputs = &mut self.wiring.inputs;
         inputs.iter_mut().any(|rx| rx.ring.peek().is_some())
             || inputs.iter_mut().all(HopRx::is_finished)
+    }
+
+    fn due_ns(&mut self) -> Option<u64> {
+        self.wiring
+            .inputs
+            .iter_mut()
+            .filter_map(HopRx::due_ns)
+            .min()
     }
 
     fn housekeep(&mut self, io: &mut Driver) {

@@ -473,6 +473,8 @@ pub struct HopRx {
     rank: u8,
     /// Where other policies come.
     orders: Option<Orders>,
+    /// The tightest limit that its frames owe, in nanoseconds; 0 where there is none.
+    limit_ns: u64,
 }
 
 impl HopRx {
@@ -506,7 +508,14 @@ impl HopRx {
             aging: Box::new(Aging::new(Policy::default())),
             rank: 0,
             orders: None,
+            limit_ns: 0,
         }
+    }
+
+    /// The same with the tightest limit that its frames owe, in nanoseconds; 0 where there is none.
+    pub(crate) fn limited(mut self, limit_ns: u64) -> HopRx {
+        self.limit_ns = limit_ns;
+        self
     }
 
     /// The same with one who looks at the peaks of its backlog: what is seen once is handed over once.
@@ -606,6 +615,19 @@ impl HopRx {
         if self.judged {
             self.ring.return_credits();
         }
+    }
+
+    /// When the frame in front is due, in nanoseconds of the line's clock: at its deadline if it has one,
+    /// else by the tightest limit of the hop after its intended time, else since it was offered.
+    #[inline]
+    pub(crate) fn due_ns(&mut self) -> Option<u64> {
+        let limit_ns = self.limit_ns;
+        let envelope = self.ring.peek()?.envelope();
+        Some(match (envelope.deadline_ns, limit_ns) {
+            (0, 0) => envelope.t_offer_ns,
+            (0, limit_ns) => envelope.t_intended_ns().saturating_add(limit_ns),
+            (deadline_ns, _) => envelope.t_offer_ns.saturating_add(u64::from(deadline_ns)),
+        })
     }
 
     /// Counts a message that goes no further, after it has left the ring.

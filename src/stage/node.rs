@@ -169,6 +169,8 @@ pub struct Wiring {
     pub wire: Option<Recorder<1>>,
     /// Index of this source among the line's sources, for a source.
     pub source: u16,
+    /// Most frames that it takes from one input in a turn, at least 1.
+    pub batch: usize,
 }
 
 /// What one turn of a node came to.
@@ -274,6 +276,18 @@ pub trait Node: Send {
 
     /// Does as the policies of its hops say now: one of the line's has changed.
     fn refresh(&mut self) {}
+
+    /// Whether frames enter the line here. Such a node has no input that a schedule could go by: it has a
+    /// turn in each round of its loop.
+    fn brings_in(&self) -> bool {
+        false
+    }
+
+    /// When the first of the frames that wait for it is due, in nanoseconds of the line's clock; none
+    /// where none waits.
+    fn due_ns(&mut self) -> Option<u64> {
+        None
+    }
 
     /// Takes nothing new from outside any more. Only sources act on it; the others end when
     /// their inputs do.

@@ -169,6 +169,10 @@ impl Node for Source {
         self.wiring.outputs.refresh();
     }
 
+    fn brings_in(&self) -> bool {
+        true
+    }
+
     fn drain(&mut self) {
         if !self.is_over() {
             self.draining = true;

@@ -19,6 +19,7 @@ use super::draft::{Builder, Draft, DraftNode, Hop, HopPlaces, Placement};
 use super::fan;
 use super::part::Part;
 use super::problem::{Place, Problem, Problems, all, closest, list};
+use super::sharing;
 use super::words::{depth_is_right, name_is_right, node_of};
 
 /// A node that was checked.
@@ -149,6 +150,8 @@ impl Line {
         let edges = check.with_orders(&hops);
         let order = check.order(&edges);
         check.threads(&placement);
+        let sharing = sharing::wrong(&placement, &check.nodes);
+        check.problems.0.extend(sharing);
         check.objective(objective.as_ref());
         let Check {
             mut problems,

@@ -10,6 +10,7 @@ use crate::wait::Strategy;
 use super::check::Line;
 use super::part::{IntoSink, IntoSource, Part, SinkPart, SourcePart, StagePart};
 use super::problem::{Place, Problem, Problems};
+use super::sharing::{Priority, Sharing};
 
 /// A node as given.
 pub struct DraftNode {
@@ -251,7 +252,17 @@ pub fn p99_9(span: &str) -> Result<Budget, BudgetError> {
 }
 
 /// A thread as wished for.
-#[derive(Clone, Debug)]
+///
+/// ```
+/// use hopline::topology::ThreadSpec;
+/// let thread = ThreadSpec {
+///     name: "hot".to_owned(),
+///     nodes: vec!["book".to_owned()],
+///     ..ThreadSpec::default()
+/// };
+/// assert_eq!(thread.core, None);
+/// ```
+#[derive(Clone, Debug, Default)]
 pub struct ThreadSpec {
     /// Its name.
     pub name: String,
@@ -259,6 +270,8 @@ pub struct ThreadSpec {
     pub core: Option<usize>,
     /// What it does when idle; chosen by the plan if none is given.
     pub wait: Option<Strategy>,
+    /// How its nodes share its turns; as the line says where it says nothing.
+    pub sharing: Sharing,
     /// The nodes on it, by name.
     pub nodes: Vec<String>,
     /// Where it stands.
@@ -272,6 +285,10 @@ pub struct Placement {
     pub pin: Pin,
     /// What idle loops do; chosen by the plan if none is given.
     pub wait: Option<Strategy>,
+    /// How nodes share the turns of their thread, where the thread does not say it by itself.
+    pub sharing: Sharing,
+    /// How important nodes are among those on their thread; the last, where it is not given.
+    pub priorities: Vec<Priority>,
     /// Most threads; as many as there are cores for if none is given.
     pub threads_max: Option<usize>,
     /// Threads by hand; nodes on none of them are placed by the plan.
@@ -285,6 +302,8 @@ impl Default for Placement {
         Placement {
             pin: Pin::Prefer,
             wait: None,
+            sharing: Sharing::default(),
+            priorities: Vec::new(),
             threads_max: None,
             threads: Vec::new(),
             memory: MemoryWish::default(),

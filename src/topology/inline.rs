@@ -86,6 +86,10 @@ impl Line {
         } = wire(self, &clock, |_, _| None)?;
         let control = Arc::new(Control::default());
         let counters = Arc::new(LoopCounters::default());
+        // In the order that the plan has them in.
+        let mut slots: Vec<_> = nodes.into_iter().map(Some).collect();
+        let places = plan.threads[0].at.iter();
+        let nodes = places.filter_map(|at| slots[*at].take()).collect();
         let mut reactor = Reactor::new(
             nodes,
             driver,
@@ -94,7 +98,8 @@ impl Line {
             None,
             control.clone(),
             counters.clone(),
-        );
+        )
+        .ordered(plan.threads[0].order.clone());
         reactor
             .open()
             .map_err(|(node, error)| StartError::open(node, error))?;

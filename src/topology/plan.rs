@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::base::limits::{HOPS_MAX, SLOT_BYTES};
 use crate::host::memory::{self, HUGE_PAGE_BYTES, MemoryError};
 use crate::host::{Host, MemoryWish, Pin, Wish, usable_threads};
+use crate::reactor::{Order, Schedule};
 use crate::ring::{hop, multicast};
 use crate::stage::{Role, conflate};
 use crate::wait::Strategy;
@@ -14,6 +15,7 @@ use crate::wait::Strategy;
 use super::check::{Line, LineHop};
 use super::fan;
 use super::problem::{Problem, Problems, list};
+use super::sharing::Sharing;
 
 /// Bytes that a thread maps when it starts, used or not: its stack, which is 2 MiB in Rust, and its
 /// heap, for which glibc reserves 64 MiB on 64 bits.
@@ -36,12 +38,19 @@ pub struct PlannedThread {
     /// `dedicated` for one node, `fused` for several, `inline` without a thread; `shared` and
     /// `fused, shared` where other threads of the line run on its core as well.
     pub placement: &'static str,
-    /// The nodes on it, in the order of their turns.
+    /// Who has the next turn: `round_robin`, `priority` or `edf`.
+    pub schedule: &'static str,
+    /// Most frames that a node takes from one input in a turn.
+    pub batch: usize,
+    /// The nodes on it, in the order of their turns; where that is not fixed, sources first and then, under
+    /// `priority`, by their importance.
     pub nodes: Vec<String>,
     #[serde(skip)]
     pub(crate) at: Vec<usize>,
     #[serde(skip)]
     pub(crate) strategy: Strategy,
+    #[serde(skip)]
+    pub(crate) order: Order,
 }
 
 /// A hop of the plan.
@@ -98,9 +107,10 @@ impl Plan {
     #[must_use]
     pub fn inline(line: &Line) -> Plan {
         let all: Vec<usize> = (0..line.nodes.len()).collect();
+        let sharing = line.placement.inline_sharing(line);
         let mut plan = Plan::with(
             line,
-            vec![thread(line, "inline", None, Strategy::Spin, all)],
+            vec![thread(line, "inline", None, Strategy::Spin, sharing, all)],
         );
         plan.threads[0].placement = "inline";
         plan.memory_bytes -= STACK_TOUCHED_BYTES;
@@ -219,20 +229,34 @@ fn thread(
     name: &str,
     core: Option<usize>,
     strategy: Strategy,
-    at: Vec<usize>,
+    sharing: Sharing,
+    mut at: Vec<usize>,
 ) -> PlannedThread {
+    let named = |at: &[usize]| {
+        let names = at.iter().map(|node| line.nodes[*node].name.as_str());
+        names.collect::<Vec<_>>()
+    };
+    let order_of = |at: &[usize]| line.placement.order(sharing, &named(at));
+    if sharing.schedule() == Schedule::Priority {
+        let ranks = order_of(&at).priorities;
+        let mut ranked: Vec<(usize, u8)> = at.into_iter().zip(ranks).collect();
+        let is_source = |node: usize| line.nodes[node].descriptor.role == Role::Source;
+        ranked.sort_by_key(|(node, priority)| (!is_source(*node), *priority));
+        at = ranked.into_iter().map(|(node, _)| node).collect();
+    }
+    let order = order_of(&at);
     PlannedThread {
         name: name.to_owned(),
         core,
         wait: strategy.to_string(),
         ladder: strategy.ladder(),
         placement: if at.len() == 1 { "dedicated" } else { "fused" },
-        nodes: at
-            .iter()
-            .map(|node| line.nodes[*node].name.clone())
-            .collect(),
+        schedule: sharing.schedule().name(),
+        batch: sharing.batch(),
+        nodes: named(&at).into_iter().map(str::to_owned).collect(),
         at,
         strategy,
+        order,
     }
 }
 
@@ -301,7 +325,7 @@ impl Line {
                     group.name
                 ));
             }
-            let mut thread = thread(self, &group.name, core, wait, group.nodes);
+            let mut thread = thread(self, &group.name, core, wait, group.sharing, group.nodes);
             if is_shared {
                 thread.placement = match thread.nodes.len() {
                     1 => "shared",
@@ -391,6 +415,7 @@ impl Line {
                 name,
                 core: wished.core,
                 wait: wished.wait,
+                sharing: wished.sharing.or(self.placement.sharing),
                 nodes,
             });
         }
@@ -422,6 +447,7 @@ impl Line {
                 name,
                 core: None,
                 wait: None,
+                sharing: self.placement.sharing,
                 nodes,
             });
         }
@@ -483,6 +509,7 @@ struct Group {
     name: String,
     core: Option<usize>,
     wait: Option<Strategy>,
+    sharing: Sharing,
     nodes: Vec<usize>,
 }
 

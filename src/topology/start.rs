@@ -234,6 +234,7 @@ impl Line {
                 control.clone(),
                 counters.clone(),
             )
+            .ordered(planned.order.clone())
             .logged(log);
             let (pin, core) = (pin, planned.core);
             let thread_name = planned.name.clone();

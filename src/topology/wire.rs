@@ -213,6 +213,7 @@ pub(crate) fn wire(
         hops,
         objective,
         notes,
+        placement,
         ..
     } = line;
     debug_assert!(nodes.len() <= NODES_MAX && hops.len() <= HOPS_MAX);
@@ -264,8 +265,10 @@ pub(crate) fn wire(
             let name = hop.name.as_str().into();
             let rx = HopRx::new(name, rx, counters.clone(), recorder, bells.collect());
             let (rx, peaks) = rx.watched();
+            let tightest_ns = limits.limits_ns.iter().copied().min();
             let mut rx = rx
                 .tapped_at(hop.desk.clone())
+                .limited(tightest_ns.unwrap_or(0))
                 .aging(policy)
                 .ordered(first.policy.clone())
                 .ranked(hop.hop.rank);
@@ -368,6 +371,7 @@ pub(crate) fn wire(
             end_to_end: recorder,
             wire: wire_recorder,
             source,
+            batch: placement.sharing_of(&node.name).batch(),
         }));
     }
     Ok(wired)

@@ -129,7 +129,7 @@ fn run(core: usize, silent: bool, span: Duration) -> Result<Report, Trouble> {
             core: Some(core),
             wait: Some(NEVER_RESTS),
             nodes: NODES.map(str::to_owned).to_vec(),
-            place: None,
+            ..ThreadSpec::default()
         }],
         ..Placement::default()
     });

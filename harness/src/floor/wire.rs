@@ -357,7 +357,7 @@ fn start(core: usize, mut line: Builder) -> Result<Running, Trouble> {
             core: Some(core),
             wait: Some(Strategy::Spin),
             nodes: ["in", "forward", "out"].map(str::to_owned).to_vec(),
-            place: None,
+            ..ThreadSpec::default()
         }],
         ..Placement::default()
     });
