@@ -22,7 +22,7 @@ pub const DROP_TARGETS: u64 = 2;
 
 /// What a [`Codel`] aims at.
 ///
-/// The targets of the presets are those of Breakwater (Cho et al., OSDI 2020, section 5): 45, 80 and 500 us for mean
+/// The targets of the presets are those of Breakwater (Cho et al., OSDI 2020): 45, 80 and 500 us for mean
 /// services of 1, 10 and 100 us. Their intervals are the window in which DAGOR is run at such services there, 1 ms,
 /// and 20 targets where that is longer, which is what Facebook uses (5 ms and 100 ms).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

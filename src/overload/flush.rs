@@ -4,8 +4,8 @@
 //!
 //! A fixed delay, as in Nagle's algorithm (RFC 896) or a debounce by a timer, costs every item the same, whether it had time
 //! or not. Here an item waits only for time that it has to spare: its slack less what a flush takes. Later items of the same
-//! batch never put a flush off, so what keeps changing is still sent. Clipper (Crankshaw et al., NSDI 2017) and the batching
-//! of model servers go by the same rule, there with the batch size as what gives way.
+//! batch never put a flush off, so what keeps changing is still sent. Clipper (Crankshaw et al., NSDI 2017) bounds its batches by a latency
+//! objective too; there the size of the batch gives way.
 
 use super::bounds::{Amount, BoundError, span, within};
 use super::late::{NEVER_NS, ServiceTime};

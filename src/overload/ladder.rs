@@ -102,7 +102,7 @@ impl LadderParams {
     /// For services of about 1 us: pressure is a delay, with marks at 30 and 20 us.
     ///
     /// The marks of these presets are the ends of the ranges in which DAGOR's threshold does best at such services
-    /// (Breakwater, OSDI 2020, section 5), the window of 1 ms is the one it is run with there, and a dwell of 20 windows
+    /// (Breakwater's evaluation, OSDI 2020), the window of 1 ms is the one it is run with there, and a dwell of 20 windows
     /// goes down all four rungs in 80 ms.
     pub const FOR_1_US: LadderParams = LadderParams::preset(30_000, 20_000);
 
@@ -401,6 +401,20 @@ mod tests {
             assert_eq!(ladder.saw(ms * MS, 10), None);
             assert_eq!(ladder.saw(ms * MS + 1, 5 * MS), None);
         }
+    }
+
+    #[test]
+    fn calm_windows_count_only_in_a_row() {
+        let mut ladder = Ladder::new(LadderParams::FOR_10_US);
+        let mut now_ns = 0;
+        press(&mut ladder, &mut now_ns, 2, MS);
+        let rung = ladder.rung();
+        for _ in 0..10 {
+            assert_eq!(press(&mut ladder, &mut now_ns, 18, 10_000), []);
+            assert_eq!(press(&mut ladder, &mut now_ns, 2, 60_000), []);
+        }
+        assert_ne!(rung, Rung::None);
+        assert_eq!(ladder.rung(), rung);
     }
 
     #[test]
