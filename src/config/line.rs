@@ -8,13 +8,14 @@ use crate::base::limits::{
 use crate::base::units::Span;
 use crate::host::{MemoryWish, PINNABLE_CORES, Pin, Wish};
 use crate::overload::WhenFull;
-use crate::stage::Role;
+use crate::stage::{OnPanic, Role};
 use crate::topology::check::name_is_right;
 use crate::topology::draft::{DraftHop, HopPlaces};
 use crate::topology::{Hop, Params, Placement, Problem, Problems, ThreadSpec, Value};
 use crate::wait::{Rung, Strategy};
 
 use super::document::{Lists, Table};
+use super::life;
 
 /// The tables of `line.toml`.
 const TABLES: &[&str] = &["line", "memory", "source", "stage", "sink", "hop", "thread"];
@@ -40,7 +41,9 @@ pub(super) struct NodeSpec {
     pub(super) role: Role,
     pub(super) name: String,
     pub(super) kind: String,
-    /// All of its settings; `name` and `kind` are known already.
+    /// What a panic of it comes to.
+    pub(super) on_panic: OnPanic,
+    /// All of its settings; `name`, `kind` and what belongs to `on_panic` are known already.
     pub(super) params: Params,
 }
 
@@ -144,11 +147,13 @@ impl LineSpec {
             problems,
         );
         let kind = noted(params.need_text("kind", "…"), problems);
+        let on_panic = noted(life::on_panic(role, &mut params), problems).unwrap_or_default();
         match (name, kind) {
             (Some(name), Some(kind)) => self.nodes.push(NodeSpec {
                 role,
                 name,
                 kind,
+                on_panic,
                 params,
             }),
             (name, _) => {

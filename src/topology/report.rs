@@ -16,6 +16,7 @@ use crate::reactor::LoopCounters;
 use crate::stage::hop::kind_name;
 use crate::stage::{Role, State};
 
+use super::panics::{Panics, Quarantined};
 use super::plan::PlannedThread;
 use super::wire::{Collected, HopView, NodeView};
 
@@ -45,6 +46,9 @@ pub struct Report {
     pub drain: Option<DrainReport>,
     /// What went wrong, a line each, with the node's name first.
     pub faults: Vec<String>,
+    /// What is kept of panics that did not stop the line, with the frames in hand; how many there were and how many
+    /// have no room here is in `stages`.
+    pub quarantine: Vec<Quarantined>,
     /// Always `unjudged`: counts over budget are raw, and a run judges nothing.
     pub verdict: &'static str,
 }
@@ -240,6 +244,7 @@ pub(crate) fn hop_report(hop: &HopView) -> HopReport {
             .collect(),
         depth_max: counters.rx.depth_max.get(),
         wakes: counters.tx.wakes.get(),
+        closed: counters.closed().map(Reason::name),
         wait_ns: percentiles(&hop.spans.totals[Of::Wait as usize]),
         service_ns: percentiles(&hop.spans.totals[Of::Service as usize]),
         sojourn_ns: percentiles(&hop.spans.totals[Of::Sojourn as usize]),
@@ -255,6 +260,10 @@ pub(crate) fn stage_report(node: &NodeView, hops: &[HopView]) -> StageReport {
     insert(&mut absorbed, "undeclared", &stage.undeclared);
     let mut rejected = by_name(node.reasons, &stage.rejected);
     insert(&mut rejected, "panicked", &stage.panicked);
+    let life = &node.counters.life;
+    let (quarantined, lost) = (life.quarantined.get(), life.quarantine_lost.get());
+    let counts = |panics: &Panics| panics.counts(quarantined, lost);
+    let (quarantined, quarantine_lost) = node.panics.as_ref().map_or((0, 0), counts);
     let worst = node
         .counters
         .held_back_by
@@ -275,6 +284,12 @@ pub(crate) fn stage_report(node: &NodeView, hops: &[HopView]) -> StageReport {
         emitted: stage.emitted.get(),
         regimes_ns: RegimeReport::new(node.counters.regimes.all()),
         held_back_by: worst.map(|(_, hop)| hops[*hop].name.clone()),
+        on_panic: node.on_panic,
+        panics: life.panics.get(),
+        restarts: life.restarts.get(),
+        away_ns: life.away_ns.get(),
+        quarantined,
+        quarantine_lost,
         fault: node.counters.fault().map(str::to_owned),
     }
 }
@@ -487,6 +502,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) hops: &'a [HopView],
     pub(crate) nodes: &'a [NodeView],
     pub(crate) objective: Option<&'a Budget>,
+    pub(crate) quarantine: &'a [Quarantined],
     pub(crate) drain: Option<DrainReport>,
     pub(crate) at_rest: bool,
 }
@@ -532,6 +548,7 @@ impl Parts<'_> {
             ledger,
             drain: self.drain,
             faults,
+            quarantine: self.quarantine.to_vec(),
             verdict: "unjudged",
         }
     }

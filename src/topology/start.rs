@@ -281,6 +281,7 @@ impl Line {
             resident_bytes: None,
             memory: MemoryReport::default(),
             drain: None,
+            quarantine: Vec::new(),
             clean,
         };
         running.wait_for_open(&opened)?;
