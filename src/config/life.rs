@@ -32,10 +32,16 @@ pub(super) fn on_panic(role: Role, params: &mut Params) -> Result<OnPanic, Probl
         (PANICS_MAX_KEY, policy == OnPanic::Stop),
         (PANICS_WITHIN, policy == OnPanic::Stop),
         (RESTART_AFTER, !matches!(policy, OnPanic::Restart { .. })),
-        (RESTART_AFTER_MAX, !matches!(policy, OnPanic::Restart { .. })),
+        (
+            RESTART_AFTER_MAX,
+            !matches!(policy, OnPanic::Restart { .. }),
+        ),
     ];
     for (key, _) in given.iter().filter(|(key, idle)| *idle && params.has(key)) {
-        let what = format!("\"{key}\" has no effect where on_panic = \"{}\"", policy.name());
+        let what = format!(
+            "\"{key}\" has no effect where on_panic = \"{}\"",
+            policy.name()
+        );
         let help = match *key {
             RESTART_AFTER | RESTART_AFTER_MAX => "write on_panic = \"restart\", or remove it",
             _ => "write on_panic = \"skip\" or on_panic = \"restart\", or remove it",

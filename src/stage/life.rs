@@ -13,13 +13,13 @@
 
 use std::collections::VecDeque;
 
+use crate::base::Counter;
 use crate::base::limits::{
     PANIC_WINDOW_NS_DEFAULT, PANIC_WINDOW_NS_MAX, PANIC_WINDOW_NS_MIN, PANICS_DEFAULT, PANICS_MAX,
     QUARANTINE_DEPTH, RESTART_NS_DEFAULT, RESTART_NS_MAX, RESTART_NS_MAX_DEFAULT, RESTART_NS_MIN,
     RESTARTS_DEFAULT,
 };
 use crate::base::units::Span;
-use crate::base::Counter;
 use crate::ring::spsc;
 
 use super::quarantine::Panicked;
@@ -165,12 +165,7 @@ impl OnPanic {
         } = self
         {
             span("a back-off", after_ns, RESTART_NS_MIN, RESTART_NS_MAX)?;
-            span(
-                "a longest back-off",
-                after_max_ns,
-                after_ns,
-                RESTART_NS_MAX,
-            )?;
+            span("a longest back-off", after_max_ns, after_ns, RESTART_NS_MAX)?;
         }
         Ok(())
     }
@@ -321,7 +316,12 @@ mod tests {
     fn numbers_out_of_bounds_are_named_with_their_bounds() {
         let skip = |most, within_ns| OnPanic::Skip { most, within_ns }.check();
         assert_eq!(skip(1, PANIC_WINDOW_NS_MIN), Ok(()));
-        assert!(skip(0, PANIC_WINDOW_NS_MIN).unwrap_err().1.contains("from 1"));
+        assert!(
+            skip(0, PANIC_WINDOW_NS_MIN)
+                .unwrap_err()
+                .1
+                .contains("from 1")
+        );
         assert!(skip(PANICS_MAX + 1, PANIC_WINDOW_NS_MIN).is_err());
         assert!(skip(1, PANIC_WINDOW_NS_MAX + 1).is_err());
         let restart = |after_ns, after_max_ns| {

@@ -103,7 +103,12 @@ pub(crate) struct Panicked {
 }
 
 impl Panicked {
-    pub(crate) fn new(at_ns: u64, during: During, frame: Option<FrameCopy>, said: &str) -> Panicked {
+    pub(crate) fn new(
+        at_ns: u64,
+        during: During,
+        frame: Option<FrameCopy>,
+        said: &str,
+    ) -> Panicked {
         Panicked {
             at_ns,
             during,
@@ -139,7 +144,11 @@ mod tests {
 
     #[test]
     fn words_are_cut_between_two_characters() {
-        let of = |said: &str| Panicked::new(0, During::Timer, None, said).words().to_owned();
+        let of = |said: &str| {
+            Panicked::new(0, During::Timer, None, said)
+                .words()
+                .to_owned()
+        };
         assert_eq!(of("short"), "short");
         assert_eq!(of(""), "");
         let exact = "x".repeat(PANIC_WORDS_BYTES);
@@ -147,7 +156,10 @@ mod tests {
         // A character of two bytes lies across the bound.
         let across = "x".repeat(PANIC_WORDS_BYTES - 1) + "é and more";
         assert_eq!(of(&across), "x".repeat(PANIC_WORDS_BYTES - 1));
-        assert_eq!(of(&"€".repeat(PANIC_WORDS_BYTES)), "€".repeat(PANIC_WORDS_BYTES / 3));
+        assert_eq!(
+            of(&"€".repeat(PANIC_WORDS_BYTES)),
+            "€".repeat(PANIC_WORDS_BYTES / 3)
+        );
     }
 
     #[test]

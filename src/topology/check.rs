@@ -263,7 +263,8 @@ impl Check {
             let role = self.nodes[at].descriptor.role;
             if role != Role::Stage && given.policy != OnPanic::Stop {
                 let (name, role) = (&given.node, role.name());
-                let what = format!("\"{name}\" is a {role}, and a {role} that panics stops the line");
+                let what =
+                    format!("\"{name}\" is a {role}, and a {role} that panics stops the line");
                 let help = "only a stage has another on_panic: leave it out here";
                 self.problem(place, what, help);
                 continue;

@@ -58,7 +58,10 @@ pub struct PanickedFrame {
 impl PanickedFrame {
     fn new(frame: &FrameCopy, hop: &HopView, began_ns: u64) -> PanickedFrame {
         let envelope = &frame.envelope;
-        let at = hop.kinds.iter().position(|kind| kind.schema == envelope.kind);
+        let at = hop
+            .kinds
+            .iter()
+            .position(|kind| kind.schema == envelope.kind);
         let is = |flags: Flags| (flags.is_first(), flags.is_last());
         PanickedFrame {
             hop: hop.name.clone(),

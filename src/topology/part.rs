@@ -1,8 +1,8 @@
 //! A node before it runs: a description that becomes a node when its hops exist.
 
 use crate::stage::{
-    Descriptor, Egress, Ingress, Make, Node, Stage, Wiring, describe, describe_egress, describe_ingress,
-    sink_node, source_node, stage_node,
+    Descriptor, Egress, Ingress, Make, Node, Stage, Wiring, describe, describe_egress,
+    describe_ingress, sink_node, source_node, stage_node,
 };
 
 use super::problem::Problem;
