@@ -149,8 +149,9 @@ impl<F: Frame + Send> Inlet<F> {
     /// Pushes a frame.
     ///
     /// # Errors
-    /// The frame comes back if there is no room, or if the source takes nothing any more: because
-    /// all is drained (`finished`), or because the line was ended at once.
+    /// The frame comes back if there is no room, or if the source takes nothing any more, with the cause: the line
+    /// drains (`finished`), the source panicked or its drain was given up (`failed`), or the line was ended at
+    /// once (`aborted`).
     #[inline]
     pub fn push(&mut self, frame: F) -> Result<(), PushError<F>> {
         let t_push_ns = self.shared.stamp();
@@ -382,8 +383,8 @@ impl<F: Frame + Send> Ingress for InletSource<F> {
         }
     }
 
-    fn abandon(&mut self, counters: &IngressCounters) {
-        self.frames.close(Cause::Aborted);
+    fn abandon(&mut self, counters: &IngressCounters, cause: Cause) {
+        self.frames.close(cause);
         // A claim that is still open is among them: its pusher will be told that it was accepted.
         let (left, stepped_over) = (self.frames.claimed(), self.frames.aborted());
         while self.frames.advance() {}

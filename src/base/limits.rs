@@ -276,6 +276,48 @@ pub const LIVE_NS: u64 = 2 * PARK_MAX_NS;
 /// page and some exporters of metrics. Each takes 16 B a hop.
 pub const WINDOWS_MAX: usize = 16;
 
+/// Bytes that are kept of a panic's words: a line on a terminal and a half, which holds what an assertion says.
+pub const PANIC_WORDS_BYTES: usize = 160;
+
+/// Panics of one stage that wait for somebody to look, a power of two: whoever holds the line looks fifty times a second, and a
+/// stage that panics more often than this in between is broken, not unlucky. 20 KiB a stage that asks for it.
+pub const QUARANTINE_DEPTH: usize = 64;
+
+/// Panics of a line that are kept for its report, the first ones: what comes later mostly says the same. 100 KiB.
+pub const QUARANTINE_KEPT: usize = 256;
+
+/// Most panics that a stage may be allowed within its window: the times of all of them are kept, which is 8 KiB.
+pub const PANICS_MAX: u32 = 1024;
+
+/// Panics that a stage may skip within [`PANIC_WINDOW_NS_DEFAULT`] unless told otherwise: some bad frames are bad luck, more of
+/// them are a defect that somebody has to see.
+pub const PANICS_DEFAULT: u32 = 16;
+
+/// Restarts that a stage gets within [`PANIC_WINDOW_NS_DEFAULT`] unless told otherwise: each loses its state.
+pub const RESTARTS_DEFAULT: u32 = 5;
+
+/// The window in which panics are counted unless told otherwise, in nanoseconds: a minute.
+pub const PANIC_WINDOW_NS_DEFAULT: u64 = 60_000_000_000;
+
+/// Shortest such window, in nanoseconds: a panic takes some microseconds, so a shorter one limits nothing.
+pub const PANIC_WINDOW_NS_MIN: u64 = 1_000_000;
+
+/// Longest such window, in nanoseconds: an hour. What panics more seldom than that is for a person to look at.
+pub const PANIC_WINDOW_NS_MAX: u64 = 3_600_000_000_000;
+
+/// How long a stage that is made anew is away the first time unless told otherwise, in nanoseconds.
+pub const RESTART_NS_DEFAULT: u64 = 10_000_000;
+
+/// How long it is away at most unless told otherwise, in nanoseconds: less than a drain may take, so that one who looks at a
+/// line that holds still sees it go on.
+pub const RESTART_NS_MAX_DEFAULT: u64 = 1_000_000_000;
+
+/// Shortest back-off, in nanoseconds: what is shorter than a panic takes is none.
+pub const RESTART_NS_MIN: u64 = 100_000;
+
+/// Longest back-off, in nanoseconds: a minute. Its inputs wait that long, and so does all that is upstream.
+pub const RESTART_NS_MAX: u64 = 60_000_000_000;
+
 /// Longest name of a node or line, in bytes: the table has columns.
 pub const NAME_BYTES_MAX: usize = 48;
 
@@ -313,6 +355,10 @@ const _: () = assert!(SHED_QUIET_NS > HOUSEKEEPING_NS && SHED_QUIET_NS > PARK_MA
 const _: () = assert!(DELAY_NS > 2 * (PARK_MAX_NS + HOUSEKEEPING_NS));
 const _: () = assert!(PASSAGES_TOLD <= DEPTH_MAX && SEGMENTS_TOLD <= DEPTH_MAX);
 const _: () = assert!(CLAIM_OPEN_NS > PARK_MAX_NS && CLAIM_OPEN_NS < DRAIN_DEADLINE_NS);
+const _: () = assert!(QUARANTINE_DEPTH.is_power_of_two() && QUARANTINE_DEPTH < QUARANTINE_KEPT);
+const _: () = assert!(PANICS_DEFAULT < PANICS_MAX && RESTARTS_DEFAULT < PANICS_DEFAULT);
+const _: () = assert!(RESTART_NS_MAX_DEFAULT < DRAIN_DEADLINE_NS);
+const _: () = assert!(RESTART_NS_MIN < RESTART_NS_DEFAULT && RESTART_NS_DEFAULT < RESTART_NS_MAX);
 const _: () = assert!(HOPS_MAX >= NODES_MAX && HOPS_PER_NODE_MAX < HOPS_MAX);
 // A set of readers is a word of bits; a node's outputs may all be readers of one ring.
 const _: () = assert!(READERS_MAX <= u32::BITS as usize && READERS_MAX == HOPS_PER_NODE_MAX);

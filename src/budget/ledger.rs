@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use crossbeam_utils::CachePadded;
 
 use crate::base::limits::{KINDS_PER_HOP_MAX, READERS_MAX, REASONS_MAX};
-use crate::base::{Counter, Discard, Hangup, Reason, Reject, Shed};
+use crate::base::{Cause, Counter, Discard, Hangup, Reason, Reject, Shed};
 
 const SHEDS: usize = Shed::NAMES.len();
 const DISCARDS: usize = Discard::NAMES.len();
@@ -74,6 +74,8 @@ pub struct Delivered {
     /// Why everything that is not delivered counts as discarded, as the reason's index plus one: set by a
     /// consumer that has left a ring which goes on for others. 0 while it is there.
     pub rest: Counter,
+    /// Why the consumer takes nothing more, as the cause's index plus one; 0 while it does.
+    pub closed: Counter,
 }
 
 /// Both sides of a hop.
@@ -112,6 +114,20 @@ impl HopCounters {
     #[inline]
     pub fn discard(&self, reason: Discard) {
         self.rx.discarded[reason.index()].add(1);
+    }
+
+    /// Notes why the consumer takes nothing more. The first cause stays.
+    pub fn close(&self, cause: Cause) {
+        if self.rx.closed.get() == 0 {
+            self.rx.closed.set(cause.index() as u64 + 1);
+        }
+    }
+
+    /// Why the consumer takes nothing more, once that is so.
+    #[must_use]
+    pub fn closed(&self) -> Option<Cause> {
+        let at = self.rx.closed.get().checked_sub(1)?;
+        Cause::ALL.get(at as usize).copied()
     }
 
     /// Counts all that is accepted and not delivered, now and from now on, as discarded.
@@ -212,7 +228,7 @@ pub struct StageCounters {
     pub undeclared: Counter,
     /// Messages that the stage refused, by the stage's own reasons.
     pub rejected: [Counter; REASONS_MAX],
-    /// Messages in hand when the stage panicked.
+    /// Messages in hand when the stage panicked, and those held by an instance that is gone.
     pub panicked: Counter,
     /// Messages that the stage keeps for later.
     pub held: Counter,

@@ -148,6 +148,9 @@ pub struct HopReport {
     pub full_ns: u64,
     /// System calls by which the producer woke a consumer that slept; none while it was awake.
     pub wakes: u64,
+    /// Why its consumer takes nothing more, once that is so: what was shed as `closed` was shed for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed: Option<&'static str>,
     /// From the offer to the dequeue.
     pub wait_ns: Percentiles,
     /// From the dequeue to the end of the handler.
@@ -235,7 +238,7 @@ pub struct StageReport {
     pub role: &'static str,
     /// Its kind in the registry.
     pub kind: String,
-    /// Where it is in its life: `boot`, `run`, `drain`, `done`, `failed`, `stuck`.
+    /// Where it is in its life: `boot`, `run`, `restarting`, `drain`, `done`, `failed`, `aborted`, `stuck`.
     pub state: &'static str,
     /// Messages taken: forwarded + absorbed + rejected + held.
     pub consumed: u64,
@@ -243,7 +246,7 @@ pub struct StageReport {
     pub forwarded: u64,
     /// Messages that ended here on purpose, by reason; `undeclared` where nobody gave one.
     pub absorbed: ByReason,
-    /// Messages refused, by reason; `panicked` for the one in hand then.
+    /// Messages refused, by reason; `panicked` for those in hand then, and for those held by an instance that is gone.
     pub rejected: ByReason,
     /// Messages kept for later.
     pub held: u64,
@@ -255,6 +258,18 @@ pub struct StageReport {
     pub held_back_by: Option<String>,
     /// Nanoseconds held back, by the hop whose consumer did it; `outside` for what took nothing from a sink.
     pub held_back_by_ns: ByReason,
+    /// What happens when it panics: `stop`, `skip`, `restart`.
+    pub on_panic: &'static str,
+    /// How often it panicked, with a frame in hand or without.
+    pub panics: u64,
+    /// How often another instance of it was made.
+    pub restarts: u64,
+    /// How long it was away between two instances, in nanoseconds: no regime of its own, for its loop worked on or idled.
+    pub away_ns: u64,
+    /// Panics of it that are in the report's `quarantine`.
+    pub quarantined: u64,
+    /// Panics of it for which the quarantine had no room.
+    pub quarantine_lost: u64,
     /// What went wrong, in words.
     pub fault: Option<String>,
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use crate::base::limits::DEPTH_DEFAULT;
 use crate::feed::datagram::DATAGRAM_BYTES_MAX;
 use crate::overload::WhenFull;
-use crate::stage::Role;
-use crate::topology::draft::{DraftHop, DraftNode, HopPlaces};
+use crate::stage::{OnPanic, Role};
+use crate::topology::draft::{DraftHop, DraftNode, DraftOnPanic, HopPlaces};
 use crate::topology::params::Value;
 use crate::topology::problem::all;
 use crate::topology::{Draft, Hop, Params, Part, Problem, Problems, Registry};
@@ -221,6 +221,15 @@ impl Case {
                 }
             }
         }
+        let stages = self.line.nodes.iter();
+        let policies = stages.filter(|node| node.on_panic != OnPanic::Stop);
+        draft.on_panic = policies
+            .map(|node| DraftOnPanic {
+                node: node.name.clone(),
+                policy: node.on_panic,
+                place: node.params.place_of("on_panic").cloned(),
+            })
+            .collect();
         draft.hops.clone_from(&self.line.hops);
         self.owed.apply(&mut draft.hops, &mut draft.problems);
         let given = draft.hops.len();

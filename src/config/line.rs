@@ -8,7 +8,7 @@ use crate::base::limits::{
 use crate::base::units::Span;
 use crate::host::{MemoryWish, PINNABLE_CORES, Pin, Wish};
 use crate::reactor::Schedule;
-use crate::stage::Role;
+use crate::stage::{OnPanic, Role};
 use crate::topology::draft::{Class, DraftHop, HopPlaces};
 use crate::topology::words::name_is_right;
 use crate::topology::{
@@ -17,6 +17,7 @@ use crate::topology::{
 use crate::wait::{Rung, Strategy};
 
 use super::document::{Lists, Table};
+use super::life;
 use super::policy;
 use super::sharing;
 
@@ -48,7 +49,9 @@ pub(super) struct NodeSpec {
     pub(super) role: Role,
     pub(super) name: String,
     pub(super) kind: String,
-    /// All of its settings; `name` and `kind` are known already.
+    /// What a panic of it comes to.
+    pub(super) on_panic: OnPanic,
+    /// All of its settings; `name`, `kind` and what belongs to `on_panic` are known already.
     pub(super) params: Params,
 }
 
@@ -184,11 +187,13 @@ impl LineSpec {
             let priority = sharing::priority(&mut params, name.as_deref(), problems);
             self.placement.priorities.extend(priority);
         }
+        let on_panic = noted(life::on_panic(role, &mut params), problems).unwrap_or_default();
         match (name, kind) {
             (Some(name), Some(kind)) => self.nodes.push(NodeSpec {
                 role,
                 name,
                 kind,
+                on_panic,
                 params,
             }),
             (name, _) => {

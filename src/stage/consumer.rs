@@ -1,5 +1,7 @@
 //! One turn of a node that takes frames from hops: a stage or a sink.
 
+mod panics;
+
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,10 +17,14 @@ use crate::ring::fan_in::Rotation;
 use super::classes::Classes;
 use super::context::Context;
 use super::egress::{Egress, IO_FAULT};
-use super::handler::{EgressHandler, Fate, Handler, StageHandler};
+use super::handler::{EgressHandler, Fate, Handler, Make, StageHandler};
+use super::life::Life;
 use super::node::{Descriptor, Node, NodeCounters, Progress, Role, State, Turn, Wiring};
 use super::outcome::Disposal;
+use super::quarantine::panic_words;
 use super::{Stage, hop::HopRx};
+
+use panics::Absent;
 
 /// The descriptor of a stage's type.
 #[must_use]
@@ -50,15 +56,11 @@ pub fn describe_egress(egress: &dyn Egress) -> Descriptor {
     }
 }
 
-/// A node that runs a stage.
+/// A node that runs a stage; `make` gives another instance of it where one that panicked is to be replaced.
 #[must_use]
-pub fn stage_node<S: Stage>(stage: S, wiring: Wiring) -> Box<dyn Node> {
-    Box::new(Consumer::new(
-        StageHandler(stage),
-        S::MAX_EMIT,
-        false,
-        wiring,
-    ))
+pub fn stage_node<S: Stage>(stage: S, make: Make<S>, wiring: Wiring) -> Box<dyn Node> {
+    let handler = StageHandler::new(stage, make);
+    Box::new(Consumer::new(handler, S::MAX_EMIT, false, wiring))
 }
 
 /// A node that runs an egress.
@@ -112,19 +114,25 @@ struct Consumer<H> {
     /// Whether the node was held back when it last looked, and by which output hop; none for the
     /// outside of a sink.
     held: Option<Option<usize>>,
-    /// Why what still comes is discarded, once the handler has failed.
-    discarding: Option<Discard>,
+    /// What a panic comes to, where that is not the end of the line.
+    life: Option<Box<Life>>,
+    /// Why it takes nothing, once it has panicked.
+    absent: Option<Absent>,
+    /// Whether the line drains, and whether the handler has been asked for its last words.
+    draining: bool,
+    ending: bool,
     over: bool,
 }
 
 impl<H: Handler> Consumer<H> {
-    fn new(handler: H, max_emit: usize, is_sink: bool, wiring: Wiring) -> Consumer<H> {
+    fn new(handler: H, max_emit: usize, is_sink: bool, mut wiring: Wiring) -> Consumer<H> {
         let classes = Classes::new(wiring.inputs.iter().map(HopRx::rank).collect());
         let classes = classes.are_several().then(|| Box::new(classes));
         Consumer {
             handler,
             queued: VecDeque::new(),
             batch: wiring.batch.max(1),
+            life: wiring.life.take().map(Box::new),
             wiring,
             max_emit,
             is_sink,
@@ -139,7 +147,9 @@ impl<H: Handler> Consumer<H> {
             spoilt: None,
             classes,
             held: None,
-            discarding: None,
+            absent: None,
+            draining: false,
+            ending: false,
             over: false,
         }
     }
@@ -417,6 +427,7 @@ impl<H: Handler> Consumer<H> {
         } = &mut self.wiring;
         let now_ns = clock.stamp();
         let mut cx = Context::new(outputs, clock, counters, &mut self.timer, now_ns);
+        self.ending = true;
         let closed = self.handler.drained(&mut cx, io);
         if let Err(error) = closed {
             self.note_io(&error);
@@ -519,43 +530,6 @@ impl<H: Handler> Consumer<H> {
             self.wiring.counters.set_fault(fault);
         }
     }
-
-    /// Ends after a panic: the frame in hand is accounted for, nothing more is taken, and what
-    /// still comes is discarded until the producers have closed.
-    #[cold]
-    fn failed(&mut self, what: &(dyn Any + Send)) {
-        self.wiring.counters.set_fault(panic_words(what));
-        self.count_passed();
-        let _ = catch_unwind(AssertUnwindSafe(|| self.take_back_lost()));
-        if let Some((at, envelope)) = self.in_hand.take() {
-            let now_ns = self.wiring.clock.stamp();
-            self.wiring.inputs[at].finish(&envelope, now_ns, now_ns);
-            self.wiring.inputs[at].step_over(&envelope);
-            if envelope.flags.is_last() {
-                self.wiring.counters.stage.consumed.add(1);
-                self.wiring.counters.stage.panicked.add(1);
-            }
-        }
-        self.discard_queued(Discard::StageFailed);
-        for rx in &mut self.wiring.inputs {
-            rx.close(Cause::Failed);
-        }
-        self.wiring.outputs.close(Cause::Failed);
-        self.wiring.counters.set_state(State::Failed);
-        self.discarding = Some(Discard::StageFailed);
-    }
-
-    /// After a failure: a producer may have put a frame on the ring while it was being closed.
-    fn discard(&mut self, why: Discard) -> Progress {
-        for rx in &mut self.wiring.inputs {
-            rx.discard_all(why);
-        }
-        self.over = self.wiring.inputs.iter_mut().all(HopRx::is_finished);
-        Progress {
-            work: usize::from(self.over),
-            held_back: false,
-        }
-    }
 }
 
 /// Gives the time since the last mark to being held back, by that output hop or by the outside.
@@ -585,16 +559,6 @@ fn account_until(
     }
 }
 
-/// A panic's message.
-pub(crate) fn panic_words(what: &(dyn Any + Send)) -> String {
-    let said = what
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| what.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without words");
-    format!("panicked: {said}")
-}
-
 impl<H: Handler> Node for Consumer<H> {
     fn name(&self) -> &str {
         &self.wiring.name
@@ -611,8 +575,8 @@ impl<H: Handler> Node for Consumer<H> {
     }
 
     fn turn(&mut self, turn: &mut Turn<'_>) -> Progress {
-        if let Some(why) = self.discarding {
-            return self.discard(why);
+        if let Some(absent) = self.absent {
+            return self.absent_turn(absent, turn);
         }
         // One guard for the turn, not one for each frame: what is in hand is kept beside it.
         let result = catch_unwind(AssertUnwindSafe(|| {
@@ -646,16 +610,7 @@ impl<H: Handler> Node for Consumer<H> {
             }
             progress
         }));
-        match result {
-            Ok(progress) => progress,
-            Err(what) => {
-                self.failed(what.as_ref());
-                Progress {
-                    work: 1,
-                    held_back: false,
-                }
-            }
-        }
+        result.unwrap_or_else(|what| self.caught(what, turn))
     }
 
     fn refresh(&mut self) {
@@ -664,14 +619,31 @@ impl<H: Handler> Node for Consumer<H> {
     }
 
     fn next_due_ns(&self) -> Option<u64> {
+        if let Some(Absent::Until { due_ns, .. }) = self.absent {
+            return Some(due_ns);
+        }
         // What is due and has no room needs room, not time; and one that failed does nothing more by itself.
-        let waits = self.timer_waits || self.discarding.is_some();
+        let waits = self.timer_waits || self.has_failed();
         self.timer.filter(|_| !waits)
     }
 
+    fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    fn restart(&mut self) -> bool {
+        let Some(Absent::Until { due_ns, .. }) = &mut self.absent else {
+            return false;
+        };
+        *due_ns = 0;
+        true
+    }
+
     fn has_input(&mut self) -> bool {
+        // What waits for another instance needs time, not a turn.
+        let is_away = matches!(self.absent, Some(Absent::Until { .. }));
         let inputs = &mut self.wiring.inputs;
-        inputs.iter_mut().any(|rx| rx.ring.peek().is_some())
+        (!is_away && inputs.iter_mut().any(|rx| rx.ring.peek().is_some()))
             || inputs.iter_mut().all(HopRx::is_finished)
     }
 
@@ -684,7 +656,7 @@ impl<H: Handler> Node for Consumer<H> {
     }
 
     fn housekeep(&mut self, io: &mut Driver) {
-        if !self.over && self.discarding.is_none() {
+        if !self.over && self.absent.is_none() {
             self.handler.housekeep(self.wiring.clock.stamp(), io);
             self.unflushed |= self.handler.pending();
             self.take_back_lost();
@@ -699,8 +671,8 @@ impl<H: Handler> Node for Consumer<H> {
     }
 
     fn fail(&mut self, what: &(dyn Any + Send)) {
-        if !self.over && self.discarding.is_none() {
-            self.failed(what);
+        if !self.over && !self.has_failed() {
+            self.failed(panic_words(what));
         }
     }
 
@@ -709,7 +681,7 @@ impl<H: Handler> Node for Consumer<H> {
             return;
         }
         // One that has failed is not asked again, and stays failed.
-        let failed = self.discarding.is_some();
+        let failed = self.has_failed();
         if !failed {
             let now_ns = self.wiring.clock.stamp();
             // A last try; whatever goes wrong in it, what is still queued is discarded below.

@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use crate::base::{Envelope, Flags, Shed};
+use crate::base::{Cause, Envelope, Flags, Shed};
 use crate::clock::Clock;
 use crate::frame::{Carries, Frame};
 
@@ -107,7 +107,14 @@ impl Outputs {
         }
     }
 
-    pub(crate) fn close(&mut self, cause: crate::base::Cause) {
+    /// Why nobody reads any more what leaves by that port.
+    #[cold]
+    fn closed(&self, port: usize) -> Option<Cause> {
+        let hops = self.ports.get(port)?;
+        hops.iter().rev().find_map(HopTx::closed)
+    }
+
+    pub(crate) fn close(&mut self, cause: Cause) {
         for hop in self.ports.iter_mut().flatten() {
             hop.close(cause);
         }
@@ -121,6 +128,9 @@ pub enum Emit {
     Sent,
     /// Every hop shed it; the last one's reason.
     Shed(Shed),
+    /// Every hop shed it, the last one because its consumer takes nothing more, and why that is so: there is no use in
+    /// trying again.
+    Closed(Cause),
     /// No hop leaves by that port, or there was nothing to send.
     Unconnected,
 }
@@ -309,18 +319,25 @@ impl<'a> Context<'a> {
                 }
             }
         }
-        self.note(sent, result)
+        self.note(out.at, sent, result)
     }
 
     #[inline]
-    fn note(&mut self, sent: bool, shed: Option<Shed>) -> Emit {
+    fn note(&mut self, port: usize, sent: bool, shed: Option<Shed>) -> Emit {
         self.offered += 1;
         if sent {
             self.emitted += 1;
             self.counters.stage.emitted.add(1);
             return Emit::Sent;
         }
-        shed.map_or(Emit::Unconnected, Emit::Shed)
+        match shed {
+            None => Emit::Unconnected,
+            Some(Shed::Closed) => {
+                let cause = self.outputs.closed(port);
+                cause.map_or(Emit::Shed(Shed::Closed), Emit::Closed)
+            }
+            Some(why) => Emit::Shed(why),
+        }
     }
 
     /// Begins a message of `frames` fragments of which the first is of kind `kind`. Each hop of
@@ -441,7 +458,7 @@ impl<I> Message<'_, '_, I> {
         if written == 0 {
             return Emit::Unconnected;
         }
-        self.cx.note(sent, shed)
+        self.cx.note(self.out.at, sent, shed)
     }
 }
 

@@ -60,6 +60,14 @@ pub(crate) trait Handler: Send {
     fn fault(&mut self) -> Option<String> {
         None
     }
+
+    /// Drops the instance that panicked.
+    fn let_go(&mut self) {}
+
+    /// Makes another one and starts it.
+    fn remake(&mut self) -> Result<(), String> {
+        Err("it cannot be made again".to_owned())
+    }
 }
 
 /// What a handler says of a frame.
@@ -73,14 +81,32 @@ pub(crate) enum Fate {
     Queued,
 }
 
-pub(crate) struct StageHandler<S>(pub(crate) S);
+/// Makes an instance of a stage, or says why it could not.
+pub type Make<S> = Box<dyn FnMut() -> Result<S, String> + Send>;
+
+pub(crate) struct StageHandler<S> {
+    /// None from a panic that it is restarted after until another one is made: no frame comes meanwhile.
+    stage: Option<S>,
+    make: Make<S>,
+}
+
+impl<S: Stage> StageHandler<S> {
+    pub(crate) fn new(stage: S, make: Make<S>) -> StageHandler<S> {
+        StageHandler {
+            stage: Some(stage),
+            make,
+        }
+    }
+}
 
 impl<S: Stage> Handler for StageHandler<S> {
     const REGIME: Regime = Regime::Work;
     const ONLY_COPIES: bool = S::ONLY_COPIES;
 
     fn open(&mut self, _io: &mut Driver) -> Result<(), IoError> {
-        self.0.on_start();
+        if let Some(stage) = &mut self.stage {
+            stage.on_start();
+        }
         Ok(())
     }
 
@@ -92,16 +118,34 @@ impl<S: Stage> Handler for StageHandler<S> {
         cx: &mut Context<'_>,
         _io: &mut Driver,
     ) -> Result<Fate, FrameError> {
+        let Some(stage) = &mut self.stage else {
+            return Ok(Fate::NotNow);
+        };
         let view = S::In::view(envelope.kind, payload)?;
-        Ok(Fate::Now(self.0.on_frame(view, cx).disposal()))
+        Ok(Fate::Now(stage.on_frame(view, cx).disposal()))
     }
 
     fn timer(&mut self, cx: &mut Context<'_>) {
-        self.0.on_timer(cx);
+        if let Some(stage) = &mut self.stage {
+            stage.on_timer(cx);
+        }
     }
 
     fn drained(&mut self, cx: &mut Context<'_>, _io: &mut Driver) -> Result<(), IoError> {
-        self.0.on_drain(cx);
+        if let Some(stage) = &mut self.stage {
+            stage.on_drain(cx);
+        }
+        Ok(())
+    }
+
+    fn let_go(&mut self) {
+        self.stage = None;
+    }
+
+    fn remake(&mut self) -> Result<(), String> {
+        let mut stage = (self.make)()?;
+        stage.on_start();
+        self.stage = Some(stage);
         Ok(())
     }
 }

@@ -195,6 +195,11 @@ impl HopTx {
         }
     }
 
+    /// Why nobody reads any more, if so.
+    pub(crate) fn closed(&self) -> Option<Cause> {
+        self.ring.closed()
+    }
+
     /// How many consumers it has: each is a hop of its own in the plan and in the report.
     #[inline]
     pub(crate) fn consumers(&self) -> usize {
@@ -663,6 +668,7 @@ impl HopRx {
 
     /// Says that nobody reads any more, and why.
     pub(crate) fn close(&mut self, cause: Cause) {
+        self.counters.close(cause);
         self.ring.close(cause);
         self.tap.close(cause);
         self.ring_bells();

@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use crate::base::limits::SUSPECT_MESSAGE_NS;
-use crate::base::{Hangup, Reject};
+use crate::base::{Cause, Hangup, Reject};
 use crate::budget::{IngressCounters, Regime, Segment};
 use crate::clock::Clock;
 use crate::hist::Recorder;
@@ -107,8 +107,9 @@ pub trait Ingress: Send + 'static {
         Feed::Ended
     }
 
-    /// The source ends and takes nothing more: counts what it had accepted and never took.
-    fn abandon(&mut self, _counters: &IngressCounters) {}
+    /// The source ends and takes nothing more, for that cause, which it tells those who feed it: counts what it had
+    /// accepted and never took.
+    fn abandon(&mut self, _counters: &IngressCounters, _cause: Cause) {}
 
     /// Messages that it has received and not handed over yet: those of a batch for which there was
     /// no room. They are handed over before a drain ends the source.

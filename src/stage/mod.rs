@@ -14,7 +14,8 @@
 //!
 //! Lifecycle of a node (who moves the arrow in brackets):
 //! `boot` →[reactor: all opened]→ `run` →[inputs closed and empty, or a drain]→ `drain` →[all flushed]→ `done`;
-//! from any of them →[panic or I/O failure]→ `failed`.
+//! from any of them →[panic or I/O failure]→ `failed`. A stage may have another policy for its panics ([`OnPanic`]): then it
+//! stays in `run`, or is `restarting` →[its back-off is over, or the line drains]→ `run`.
 //!
 //! Invariant: knows frames, hops and the driver, but neither threads nor the topology.
 
@@ -28,12 +29,14 @@ pub mod egress;
 mod handler;
 pub mod hop;
 pub mod ingress;
+pub mod life;
 pub mod log;
 pub mod node;
 pub mod orders;
 pub mod outcome;
 mod paces;
 pub mod port;
+pub mod quarantine;
 pub mod ring;
 mod sheds;
 mod short;
@@ -41,14 +44,16 @@ mod source;
 pub mod tap;
 mod typed;
 
-pub(crate) use consumer::panic_words;
 pub use consumer::{describe, describe_egress, sink_node, stage_node};
 pub use context::{Context, Emit, Message};
 pub use egress::{Delivery, Egress, IO_FAULT, Leaving};
+pub use handler::Make;
 pub use ingress::{Arrival, Decode, Decoded, Feed, InHand, Ingress, SourceContext};
+pub use life::OnPanic;
 pub use node::{Descriptor, Node, NodeCounters, Progress, Role, State, Turn, Wiring};
 pub use outcome::{Disposal, Outcome};
 pub use port::{Out, Port};
+pub(crate) use quarantine::panic_words;
 pub use source::{describe_ingress, source_node};
 pub use typed::{TypedEnds, TypedRx, TypedTx, typed};
 
@@ -58,7 +63,8 @@ use crate::frame::Input;
 /// A unit of work with inputs and outputs.
 ///
 /// Handlers run on the line's loop: they must not block, sleep, lock or allocate. A handler that
-/// panics is caught at the stage's border; the line then stops and the report names the stage.
+/// panics is caught at the stage's border; the line then stops and the report names the stage, unless the
+/// stage has another policy ([`OnPanic`]).
 ///
 /// ```
 /// use hopline::stage::{Context, Out, Outcome, Port, Stage};
@@ -110,6 +116,10 @@ pub trait Stage: Send + 'static {
     const ONLY_COPIES: bool = false;
 
     /// Runs once on the stage's own thread, before the first frame. May allocate.
+    ///
+    /// Where a stage is made anew after a panic, its factory and this run on the loop's thread in the
+    /// stage's turn. That is the one moment at which a turn may allocate; reports count it (`restarts`), and
+    /// what shares the loop waits for it.
     fn on_start(&mut self) {}
 
     /// Bytes that it has allocated for itself, for the plan.

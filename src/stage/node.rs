@@ -14,6 +14,7 @@ use crate::io::{Driver, IoError};
 
 use super::context::Outputs;
 use super::hop::{Doorbell, HopRx};
+use super::life::{Life, LifeCounters};
 use super::log::LoopLog;
 use super::port::Port;
 
@@ -77,6 +78,8 @@ pub enum State {
     Failed = 4,
     /// Ended from outside, with what was queued discarded.
     Aborted = 5,
+    /// Away after a panic, until another instance is made.
+    Restarting = 6,
 }
 
 impl State {
@@ -90,6 +93,7 @@ impl State {
             State::Done => "done",
             State::Failed => "failed",
             State::Aborted => "aborted",
+            State::Restarting => "restarting",
         }
     }
 
@@ -111,6 +115,8 @@ pub struct NodeCounters {
     pub regimes: CachePadded<Regimes>,
     /// Nanoseconds held back, by output hop in the order of the ports.
     pub held_back_by: [crate::base::Counter; crate::base::limits::HOPS_PER_NODE_MAX],
+    /// What its panics came to, if it is a stage.
+    pub life: CachePadded<LifeCounters>,
     state: AtomicU32,
     /// What went wrong; written once, on the way out, never in a turn that goes well.
     fault: std::sync::OnceLock<String>,
@@ -127,6 +133,7 @@ impl NodeCounters {
             2 => State::Drain,
             3 => State::Done,
             4 => State::Failed,
+            6 => State::Restarting,
             _ => State::Aborted,
         }
     }
@@ -171,6 +178,8 @@ pub struct Wiring {
     pub source: u16,
     /// Most frames that it takes from one input in a turn, at least 1.
     pub batch: usize,
+    /// What a panic comes to, for a stage; where there is none, it is the end of the line.
+    pub life: Option<Life>,
 }
 
 /// What one turn of a node came to.
@@ -289,9 +298,14 @@ pub trait Node: Send {
         None
     }
 
-    /// Takes nothing new from outside any more. Only sources act on it; the others end when
-    /// their inputs do.
+    /// The line drains. A source takes nothing new from outside any more; the others end when their
+    /// inputs do, and one that is away between two instances of its stage waits no longer.
     fn drain(&mut self) {}
+
+    /// Ends the back-off of a stage that is away after a panic, and says whether it was.
+    fn restart(&mut self) -> bool {
+        false
+    }
 
     /// When it next has something to do by itself, in nanoseconds of the line's clock.
     fn next_due_ns(&self) -> Option<u64> {

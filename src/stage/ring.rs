@@ -64,9 +64,15 @@ impl TxRing {
     /// Whether nobody reads any more.
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
+        self.closed().is_some()
+    }
+
+    /// Why nobody reads any more, if so.
+    #[inline]
+    pub(crate) fn closed(&self) -> Option<Cause> {
         match self {
-            TxRing::One(ring) => ring.consumer_closed().is_some(),
-            TxRing::Many { ring, .. } => ring.readers_closed().is_some(),
+            TxRing::One(ring) => ring.consumer_closed(),
+            TxRing::Many { ring, .. } => ring.readers_closed(),
         }
     }
 

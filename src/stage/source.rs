@@ -55,7 +55,7 @@ struct Source {
 impl Source {
     fn over(&mut self, io: &mut Driver, state: State, cause: Cause) {
         self.ingress.close(io, &self.wiring.counters.ingress);
-        self.ingress.abandon(&self.wiring.counters.ingress);
+        self.ingress.abandon(&self.wiring.counters.ingress, cause);
         self.housekeep(io);
         self.leave_in_hand();
         self.wiring.outputs.close(cause);
@@ -202,11 +202,12 @@ impl Node for Source {
     fn fail(&mut self, what: &(dyn std::any::Any + Send)) {
         let in_hand = core::mem::take(&mut self.hold.in_hand);
         let counters = &self.wiring.counters;
-        counters.set_fault(super::consumer::panic_words(what));
+        counters.set_fault(super::quarantine::panic_words(what));
         counters.ingress.panicked.add(u64::from(in_hand));
         // What it accepted and never took; a second panic has nothing to add.
         let _ = catch_unwind(AssertUnwindSafe(|| {
-            self.ingress.abandon(&self.wiring.counters.ingress);
+            let counters = &self.wiring.counters.ingress;
+            self.ingress.abandon(counters, Cause::Failed);
             self.leave_in_hand();
         }));
         self.wiring.outputs.close(Cause::Failed);

@@ -93,7 +93,7 @@ impl<F: Frame> TypedTx<F> {
     ///
     /// # Errors
     /// Why the frame was shed: [`Shed::Rejected`] where there is no room, [`Shed::Closed`] where nobody
-    /// reads any more. It is counted.
+    /// reads any more, of which [`TypedTx::consumer_closed`] says why. It is counted.
     #[inline]
     pub fn emit(&mut self, frame: &F, t_intended_ns: u64) -> Result<(), Shed> {
         let parent = Parent {
@@ -107,6 +107,12 @@ impl<F: Frame> TypedTx<F> {
     #[inline]
     pub fn has_room(&mut self) -> bool {
         self.hop.ring.has_room(1)
+    }
+
+    /// Why nobody reads any more, once that is so. `None` may be stale; a cause is final.
+    #[must_use]
+    pub fn consumer_closed(&self) -> Option<Cause> {
+        self.hop.closed()
     }
 
     /// Says that nothing more comes, and why.

@@ -12,10 +12,10 @@ use crate::overload::WhenFull;
 use crate::stage::log::{Notes, Room};
 use crate::stage::orders::PolicyCell;
 use crate::stage::tap::Desk;
-use crate::stage::{Descriptor, Role};
+use crate::stage::{Descriptor, OnPanic, Role};
 
 use super::classes;
-use super::draft::{Builder, Draft, DraftNode, Hop, HopPlaces, Placement};
+use super::draft::{Builder, Draft, DraftNode, DraftOnPanic, Hop, HopPlaces, Placement};
 use super::fan;
 use super::part::Part;
 use super::problem::{Place, Problem, Problems, all, closest, list};
@@ -28,6 +28,7 @@ pub(crate) struct LineNode {
     pub(crate) kind: String,
     pub(crate) part: Box<dyn Part>,
     pub(crate) descriptor: Descriptor,
+    pub(crate) on_panic: OnPanic,
 }
 
 /// A hop that was checked, with indices for names.
@@ -127,6 +128,7 @@ impl Line {
             name,
             nodes,
             hops,
+            on_panic,
             placement,
             objective,
             drain_ns,
@@ -145,6 +147,7 @@ impl Line {
             check.problem(None, format!("\"{name}\" is no name for a line"), help);
         }
         check.take_nodes(nodes);
+        check.take_policies(on_panic);
         let hops = check.take_hops(hops);
         check.ports_and_inputs(&hops);
         let edges = check.with_orders(&hops);
@@ -265,8 +268,35 @@ impl Check {
                 kind: node.kind,
                 part: node.part,
                 descriptor,
+                on_panic: OnPanic::Stop,
             });
             self.places.push(place);
+        }
+    }
+
+    fn take_policies(&mut self, policies: Vec<DraftOnPanic>) {
+        for given in policies {
+            let place = given.place.as_ref();
+            let Some(at) = self.find(&given.node) else {
+                self.unknown_node("on_panic", &given.node, place);
+                continue;
+            };
+            let role = self.nodes[at].descriptor.role;
+            if role != Role::Stage && given.policy != OnPanic::Stop {
+                let (name, role) = (&given.node, role.name());
+                let what =
+                    format!("\"{name}\" is a {role}, and a {role} that panics stops the line");
+                let help = "only a stage has another on_panic: leave it out here";
+                self.problem(place, what, help);
+                continue;
+            }
+            if let Err((what, help)) = given.policy.check() {
+                self.problem(place, format!("\"{}\": {what}", given.node), help);
+                continue;
+            }
+            let node = &mut self.nodes[at];
+            node.on_panic = given.policy;
+            node.descriptor.memory_bytes += given.policy.memory_bytes();
         }
     }
 

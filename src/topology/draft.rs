@@ -4,7 +4,7 @@ use crate::base::limits::{CONFLATE_KEYS_DEFAULT, DEPTH_DEFAULT, DRAIN_DEADLINE_N
 use crate::budget::{Budget, BudgetError, Quantile};
 use crate::host::{MemoryWish, Pin};
 use crate::overload::{Policy, WhenFull};
-use crate::stage::Stage;
+use crate::stage::{OnPanic, Stage};
 use crate::wait::Strategy;
 
 use super::check::Line;
@@ -31,6 +31,17 @@ impl std::fmt::Debug for DraftNode {
             .field("kind", &self.kind)
             .finish()
     }
+}
+
+/// What a panic of a node comes to, as given.
+#[derive(Clone, Debug)]
+pub struct DraftOnPanic {
+    /// The node, by its name.
+    pub node: String,
+    /// The policy.
+    pub policy: OnPanic,
+    /// Where it stands.
+    pub place: Option<Place>,
 }
 
 /// A hop as given, to one consumer: one ring for each name in `from`.
@@ -320,6 +331,8 @@ pub struct Draft {
     pub nodes: Vec<DraftNode>,
     /// Its hops.
     pub hops: Vec<DraftHop>,
+    /// What panics come to; the end of the line where nothing is said.
+    pub on_panic: Vec<DraftOnPanic>,
     /// Where the nodes shall run.
     pub placement: Placement,
     /// What the line owes from end to end.
@@ -341,6 +354,7 @@ impl Draft {
             name: name.to_owned(),
             nodes: Vec::new(),
             hops: Vec::new(),
+            on_panic: Vec::new(),
             placement: Placement::default(),
             objective: None,
             drain_ns: DRAIN_DEADLINE_NS,
@@ -415,7 +429,8 @@ impl Builder {
         }
     }
 
-    /// Adds a stage by its factory, which runs when the line starts.
+    /// Adds a stage by its factory, which runs when the line starts, and again where the stage panicked and is to be
+    /// made anew ([`Builder::on_panic`]).
     pub fn stage<S: Stage>(
         &mut self,
         name: &str,
@@ -459,6 +474,33 @@ impl Builder {
                 });
             }
         }
+        self
+    }
+
+    /// Sets what happens when a stage panics. Without this, the line stops.
+    ///
+    /// ```
+    /// # use hopline::adapter::{Binance, blackhole, synthetic};
+    /// # use hopline::stages::{Book, BookSpec};
+    /// # use hopline::feed::Symbols;
+    /// # use hopline::topology::{Hop, Line};
+    /// use hopline::stage::OnPanic;
+    /// # let mut line = Line::builder("mine");
+    /// # line.source("btc", synthetic("BTCUSDT", 1e3).decode(Binance::new(&["BTCUSDT"])));
+    /// # let spec = BookSpec { levels: 5, symbols: Symbols::new(&["BTCUSDT"]).unwrap() };
+    /// line.stage("book", move || Book::new(&spec));
+    /// line.on_panic("book", OnPanic::RESTART);
+    /// # line.sink("out", blackhole());
+    /// # line.connect("btc", "book", Hop::default());
+    /// # line.connect("book", "out", Hop::default());
+    /// # line.build().unwrap();
+    /// ```
+    pub fn on_panic(&mut self, stage: &str, policy: OnPanic) -> &mut Builder {
+        self.0.on_panic.push(DraftOnPanic {
+            node: stage.to_owned(),
+            policy,
+            place: None,
+        });
         self
     }
 

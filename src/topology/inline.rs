@@ -15,6 +15,7 @@ use crate::stage::Role;
 use crate::wait::Strategy;
 
 use super::check::Line;
+use super::panics;
 use super::plan::Plan;
 use super::report::{DrainReport, LineReport, LoopReport, Parts, Report};
 use super::report::{is_over, left};
@@ -138,6 +139,7 @@ impl Line {
                     // A sink that takes nothing would keep a line without sources for ever.
                     let stuck = drain_began_ns.is_none()
                         && now_ns.saturating_sub(worked_ns) > drain_ns
+                        && !node_views.iter().any(NodeView::is_away)
                         && sources(&node_views).all(is_over);
                     if stuck {
                         cause = "stalled";
@@ -165,6 +167,8 @@ impl Line {
         for spans in node_views.iter_mut().flat_map(NodeView::spans_mut) {
             spans.observe();
         }
+        let mut quarantine = Vec::new();
+        panics::collect(&mut quarantine, &mut node_views, &hop_views, began_ns);
         if cause == "finished"
             && node_views
                 .iter()
@@ -200,6 +204,7 @@ impl Line {
             hops: &hop_views,
             nodes: &node_views,
             objective: objective.as_ref(),
+            quarantine: &quarantine,
             drain: Some(drain),
             at_rest: true,
             windows: &mut windows,

@@ -1,8 +1,8 @@
 //! A node before it runs: a description that becomes a node when its hops exist.
 
 use crate::stage::{
-    Descriptor, Egress, Ingress, Node, Stage, Wiring, describe, describe_egress, describe_ingress,
-    sink_node, source_node, stage_node,
+    Descriptor, Egress, Ingress, Make, Node, Stage, Wiring, describe, describe_egress,
+    describe_ingress, sink_node, source_node, stage_node,
 };
 
 use super::problem::Problem;
@@ -18,29 +18,34 @@ pub trait Part: Send {
 
 pub(crate) struct StagePart<F>(pub(crate) F);
 
-impl<S: Stage, F: Fn() -> S + Send> Part for StagePart<F> {
+impl<S: Stage, F: Fn() -> S + Send + 'static> Part for StagePart<F> {
     /// Without the stage's own allocations: the factory runs only when the line starts.
     fn descriptor(&self) -> Descriptor {
         describe::<S>()
     }
 
     fn into_node(self: Box<Self>, wiring: Wiring) -> Box<dyn Node> {
-        stage_node((self.0)(), wiring)
+        let stage = (self.0)();
+        stage_node(stage, Box::new(move || Ok((self.0)())), wiring)
     }
 }
 
-pub(crate) struct ReadyStage<S>(pub(crate) S);
+/// A stage that was made to see whether its settings are right, and what makes another one of them.
+pub(crate) struct ReadyStage<S> {
+    pub(crate) stage: S,
+    pub(crate) again: Make<S>,
+}
 
 impl<S: Stage> Part for ReadyStage<S> {
     fn descriptor(&self) -> Descriptor {
         Descriptor {
-            memory_bytes: size_of::<S>() + self.0.memory_bytes(),
+            memory_bytes: size_of::<S>() + self.stage.memory_bytes(),
             ..describe::<S>()
         }
     }
 
     fn into_node(self: Box<Self>, wiring: Wiring) -> Box<dyn Node> {
-        stage_node(self.0, wiring)
+        stage_node(self.stage, self.again, wiring)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::stage::{Decode, Egress, Ingress, Role, Stage};
 
@@ -51,15 +52,21 @@ impl Registry {
         self
     }
 
-    /// Adds a kind of stage. `make` gets the node's settings; a kind of the same name is replaced.
+    /// Adds a kind of stage. `make` gets the node's settings; a kind of the same name is replaced. It is asked again,
+    /// with the same settings and on the line's loop, where a stage of that kind panicked and is made anew.
     #[must_use]
     pub fn stage<S: Stage>(
         self,
         kind: &str,
         make: impl Fn(&mut Params) -> Result<S, Problem> + Send + Sync + 'static,
     ) -> Registry {
-        let factory: Factory =
-            Box::new(move |params, _| Ok(Box::new(ReadyStage(make(params)?)) as Box<dyn Part>));
+        let make = Arc::new(make);
+        let factory: Factory = Box::new(move |params, _| {
+            let stage = make(params)?;
+            let (make, given) = (Arc::clone(&make), params.clone());
+            let again = Box::new(move || make(&mut given.clone()).map_err(|problem| problem.what));
+            Ok(Box::new(ReadyStage { stage, again }) as Box<dyn Part>)
+        });
         self.with(kind, Role::Stage, factory)
     }
 

@@ -18,6 +18,7 @@ use crate::reactor::LoopCounters;
 use crate::stage::hop::kind_name;
 use crate::stage::{Role, State};
 
+use super::panics::{Panics, Quarantined};
 use super::plan::PlannedThread;
 use super::window::{Seen, Window, Windows};
 use super::wire::{Collected, HopView, NodeView};
@@ -51,6 +52,9 @@ pub struct Report {
     pub culprit: Option<Culprit>,
     /// What went wrong, a line each, with the node's name first.
     pub faults: Vec<String>,
+    /// What is kept of panics that did not stop the line, with the frames in hand; how many there were and how many
+    /// have no room here is in `stages`.
+    pub quarantine: Vec<Quarantined>,
     /// Always `unjudged`: counts over budget are raw, and a run judges nothing.
     pub verdict: &'static str,
 }
@@ -277,6 +281,7 @@ fn hop_report(hop: &HopView, peaks: Peaks) -> HopReport {
         age_window_max_ns: peaks.age_ns,
         full_ns: hop.full_ns(),
         wakes: counters.tx.wakes.get(),
+        closed: counters.closed().map(Reason::name),
         wait_ns: percentiles(&hop.spans.totals[Of::Wait as usize]),
         service_ns: percentiles(&hop.spans.totals[Of::Service as usize]),
         sojourn_ns: percentiles(&hop.spans.totals[Of::Sojourn as usize]),
@@ -292,6 +297,10 @@ pub(crate) fn stage_report(node: &NodeView, hops: &[HopView]) -> StageReport {
     insert(&mut absorbed, "undeclared", &stage.undeclared);
     let mut rejected = by_name(node.reasons, &stage.rejected);
     insert(&mut rejected, "panicked", &stage.panicked);
+    let life = &node.counters.life;
+    let (quarantined, lost) = (life.quarantined.get(), life.quarantine_lost.get());
+    let counts = |panics: &Panics| panics.counts(quarantined, lost);
+    let (quarantined, quarantine_lost) = node.panics.as_ref().map_or((0, 0), counts);
     let mut held_back_by_ns = ByReason::new();
     for (span, hop) in node.counters.held_back_by.iter().zip(&node.outputs) {
         insert(&mut held_back_by_ns, &hops[*hop].name, span);
@@ -318,6 +327,12 @@ pub(crate) fn stage_report(node: &NodeView, hops: &[HopView]) -> StageReport {
         regimes_ns: RegimeReport::new(regimes.all()),
         held_back_by: worst,
         held_back_by_ns,
+        on_panic: node.on_panic,
+        panics: life.panics.get(),
+        restarts: life.restarts.get(),
+        away_ns: life.away_ns.get(),
+        quarantined,
+        quarantine_lost,
         fault: node.counters.fault().map(str::to_owned),
     }
 }
@@ -554,6 +569,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) hops: &'a [HopView],
     pub(crate) nodes: &'a [NodeView],
     pub(crate) objective: Option<&'a Budget>,
+    pub(crate) quarantine: &'a [Quarantined],
     pub(crate) drain: Option<DrainReport>,
     pub(crate) at_rest: bool,
     /// The windows on the line, which of them is read, and when.
@@ -614,6 +630,7 @@ impl Parts<'_> {
             ledger,
             drain: self.drain,
             faults,
+            quarantine: self.quarantine.to_vec(),
             verdict: "unjudged",
         }
     }

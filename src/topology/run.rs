@@ -22,6 +22,7 @@ use crate::reactor::LoopCounters;
 use crate::stage::log::Shelf;
 
 use super::clean::{Clean, CleanReport};
+use super::panics::Quarantined;
 use super::plan::PlannedThread;
 use super::report::{DrainReport, LineReport, LoopReport, Parts, Report, is_over, left};
 use super::window::{self, Window, Windows};
@@ -130,6 +131,8 @@ pub struct Running {
     pub(super) resident_bytes: Option<u64>,
     pub(super) memory: MemoryReport,
     pub(super) drain: Option<DrainReport>,
+    /// What is kept of the stages' panics.
+    pub(super) quarantine: Vec<Quarantined>,
     /// What is heard and decided of messages while it runs, if that was asked for.
     pub(super) clean: Option<Clean>,
 }
@@ -241,7 +244,9 @@ impl Running {
             .iter()
             .map(|hop| hop.counters.rx.delivered.get())
             .sum();
-        if over < all || delivered != self.progress.0 || self.progress.1 == 0 {
+        // One that is away between two instances of its stage is known to come back.
+        let away = self.nodes.iter().any(NodeView::is_away);
+        if over < all || away || delivered != self.progress.0 || self.progress.1 == 0 {
             self.progress = (delivered, now_ns);
         }
         now_ns.saturating_sub(self.progress.1) > self.deadline_ns
@@ -290,6 +295,7 @@ impl Running {
         for spans in self.nodes.iter_mut().flat_map(NodeView::spans_mut) {
             spans.observe();
         }
+        self.collect_panics();
         self.listen();
     }
 
@@ -490,6 +496,7 @@ impl Running {
             hops: &self.hops,
             nodes: &self.nodes,
             objective: self.objective.as_ref(),
+            quarantine: &self.quarantine,
             drain,
             at_rest,
             windows: &mut self.windows,

@@ -286,6 +286,7 @@ impl Line {
             resident_bytes: None,
             memory: MemoryReport::default(),
             drain: None,
+            quarantine: Vec::new(),
             clean,
         };
         running.wait_for_open(&opened)?;

@@ -13,14 +13,16 @@ use crate::ring::hop;
 use crate::ring::multicast::{Graph, GraphError, ReaderId};
 use crate::stage::context::Outputs;
 use crate::stage::hop::{Doorbell, HopRx, HopTx};
+use crate::stage::life::Life;
 use crate::stage::log::{Ear, HopLog, Notes, Shelf};
 use crate::stage::orders::PolicyCell;
 use crate::stage::ring::{RxRing, TxRing};
 use crate::stage::tap::Desk;
-use crate::stage::{Node, NodeCounters, Role, Wiring};
+use crate::stage::{Node, NodeCounters, Role, State, Wiring};
 
 use super::check::{Line, LineHop};
 use super::fan;
+use super::panics::Panics;
 use super::problem::{Problem, Problems};
 
 /// The histograms of one recorder as the outside collects them.
@@ -180,12 +182,23 @@ pub(crate) struct NodeView {
     pub(crate) counters: Arc<NodeCounters>,
     /// The hops that leave it, in the order of the ports.
     pub(crate) outputs: Vec<usize>,
+    /// The hops that lead to it, in the order in which it knows them.
+    pub(crate) inputs: Vec<usize>,
+    /// What a panic of it comes to.
+    pub(crate) on_panic: &'static str,
+    /// Where its panics are kept, if it has a policy for them.
+    pub(crate) panics: Option<Panics>,
     pub(crate) end_to_end: Option<Collected<1>>,
     /// From the kernel's stamps to a source's receipts.
     pub(crate) wire: Option<Collected<1>>,
 }
 
 impl NodeView {
+    /// Whether it is away after a panic, until another instance of its stage is made.
+    pub(crate) fn is_away(&self) -> bool {
+        self.counters.state() == State::Restarting
+    }
+
     /// The spans that it records for itself.
     pub(crate) fn spans_mut(&mut self) -> impl Iterator<Item = &mut Collected<1>> {
         self.end_to_end.iter_mut().chain(&mut self.wire)
@@ -222,6 +235,7 @@ pub(crate) fn wire(
         .iter()
         .map(|node| node.descriptor.ports.iter().map(|_| Vec::new()).collect())
         .collect();
+    let mut arriving: Vec<Vec<usize>> = nodes.iter().map(|_| Vec::new()).collect();
     let mut leaving: Vec<Vec<(usize, usize)>> = nodes.iter().map(|_| Vec::new()).collect();
     let mut hop_views: Vec<Option<HopView>> = hops.iter().map(|_| None).collect();
     let mut ring_spans = Vec::with_capacity(hops.len());
@@ -290,6 +304,7 @@ pub(crate) fn wire(
                 }
             }
             inputs[hop.to].push(rx);
+            arriving[hop.to].push(at);
             leaving[hop.from].push((hop.port, at));
             let after = ring
                 .iter()
@@ -348,6 +363,7 @@ pub(crate) fn wire(
         } else {
             (None, None)
         };
+        let (life, panics) = Life::new(node.on_panic).unzip();
         let source = sources;
         sources += u16::from(descriptor.role == Role::Source);
         wired.node_views.push(NodeView {
@@ -358,6 +374,9 @@ pub(crate) fn wire(
             in_objective: descriptor.in_objective,
             counters: counters.clone(),
             outputs: leaving.into_iter().map(|(_, hop)| hop).collect(),
+            inputs: core::mem::take(&mut arriving[at]),
+            on_panic: node.on_panic.name(),
+            panics: panics.map(Panics::new),
             end_to_end: observer,
             wire: wire_observer,
         });
@@ -372,6 +391,7 @@ pub(crate) fn wire(
             wire: wire_recorder,
             source,
             batch: placement.sharing_of(&node.name).batch(),
+            life,
         }));
     }
     Ok(wired)

@@ -309,6 +309,10 @@ impl Account {
         if let Some(last) = ring.messages.last_mut() {
             last.sure = rules(self.plan.rings[at].policy).discards.is_empty();
         }
+        let told = match told {
+            Emit::Closed(_) => Emit::Shed(Shed::Closed),
+            other => other,
+        };
         match told {
             Emit::Sent => {
                 ring.accepted += 1;
@@ -322,7 +326,7 @@ impl Account {
                     self.wrong(format!("{made:?}: {why:?} is no reason of ring {at}"));
                 }
             }
-            Emit::Unconnected => self.wrong(format!("{made:?}: ring {at} was not offered it")),
+            Emit::Closed(_) | Emit::Unconnected => self.wrong(format!("{made:?}: ring {at} was not offered it")),
         }
     }
 

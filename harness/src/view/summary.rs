@@ -2,7 +2,7 @@
 
 use hopline::base::limits::{DEPTH_MAX, FRAGMENTS_MAX};
 use hopline::base::units::Span;
-use hopline::budget::report::ends;
+use hopline::budget::report::{StageReport, ends};
 use hopline::host::Wish;
 use hopline::topology::Report;
 
@@ -68,6 +68,7 @@ pub(crate) fn lines(run: &RunReport, next: &[String], width: usize, paint: Paint
     clean(&mut lines, run);
     ledger(&mut lines, report);
     drain(&mut lines, report);
+    panics(&mut lines, report);
     for fault in &report.faults {
         lines.add("fault:", fault, Tone::Bad);
     }
@@ -157,11 +158,16 @@ fn ledger(lines: &mut Lines<'_>, report: &Report) {
         .sum();
     let sinks = report.stages.iter().filter(|stage| stage.role == "sink");
     let refused: u64 = sinks.flat_map(|sink| sink.rejected.values()).sum();
+    let stages = report.stages.iter().filter(|stage| stage.role == "stage");
+    let panicked: u64 = stages
+        .filter_map(|stage| stage.rejected.get("panicked"))
+        .sum();
     let losses = [
         ("shed", ledger.shed),
         ("discarded", ledger.discarded),
         ("rejected", rejected),
         ("refused by sinks", refused),
+        ("lost to panics", panicked),
         ("dropped by the kernel", kernel_dropped),
     ];
     let lost: Vec<String> = losses
@@ -184,6 +190,33 @@ fn ledger(lines: &mut Lines<'_>, report: &Report) {
     }
     for loss in &ledger.losses {
         lines.add("loss:", loss, Tone::Bad);
+    }
+}
+
+/// A line for each stage that panicked and has a policy for that.
+fn panics(lines: &mut Lines<'_>, report: &Report) {
+    let with_policy = |stage: &&StageReport| stage.panics > 0 && stage.on_panic != "stop";
+    for stage in report.stages.iter().filter(with_policy) {
+        let mut text = format!("{}: {} panics", stage.name, grouped(stage.panics));
+        if stage.on_panic == "restart" {
+            text += &format!(
+                ", made anew {} times, away for {} in all",
+                grouped(stage.restarts),
+                Span(stage.away_ns)
+            );
+        }
+        text += &format!(
+            "; {} in the report's quarantine",
+            grouped(stage.quarantined)
+        );
+        if stage.quarantine_lost > 0 {
+            text += &format!(", no room for {}", grouped(stage.quarantine_lost));
+        }
+        let first = report.quarantine.iter().find(|one| one.node == stage.name);
+        if let Some(first) = first {
+            text += &format!("; the first: {}", first.words);
+        }
+        lines.add("panics:", &text, Tone::Warn);
     }
 }
 
@@ -354,7 +387,7 @@ pub(crate) mod tests {
     use crate::case;
     use crate::cli::Shape;
     use hopline::io::{Driver, Virtual};
-    use hopline::topology::{Inline, Registry};
+    use hopline::topology::{Inline, Quarantined, Registry};
 
     /// A short run of the built-in case, without threads.
     pub(crate) fn a_run() -> RunReport {
@@ -398,6 +431,37 @@ pub(crate) mod tests {
             bare.push_str(if at == 0 { part } else { text });
         }
         assert_eq!(bare, plain);
+    }
+
+    #[test]
+    fn panics_that_did_not_stop_the_line_have_a_line_each() {
+        let mut run = a_run();
+        assert!(
+            !lines(&run, &[], 100, Paint(false))
+                .join("\n")
+                .contains("panics:")
+        );
+        let book = run
+            .report
+            .stages
+            .iter_mut()
+            .find(|stage| stage.name == "book");
+        let book = book.unwrap();
+        (book.on_panic, book.panics, book.restarts) = ("restart", 3, 2);
+        (book.away_ns, book.quarantined, book.quarantine_lost) = (30_000_000, 2, 1);
+        book.rejected.insert("panicked".to_owned(), 3);
+        run.report.quarantine.push(Quarantined {
+            node: "book".to_owned(),
+            at_ns: 5,
+            during: "timer",
+            words: "an index\nis out of bounds".to_owned(),
+            frame: None,
+        });
+        let text = lines(&run, &[], 200, Paint(false)).join("\n");
+        let told = "panics:   book: 3 panics, made anew 2 times, away for 30ms in all; 2 in the report's quarantine, \
+                    no room for 1; the first: an index is out of bounds";
+        assert!(text.contains(told), "{text}");
+        assert!(text.contains("3 lost to panics"), "{text}");
     }
 
     #[test]
