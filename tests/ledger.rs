@@ -9,6 +9,8 @@
 mod account;
 #[path = "ledger/oracle.rs"]
 mod oracle;
+#[path = "ledger/outlet.rs"]
+mod outlet;
 #[path = "ledger/parts.rs"]
 mod parts;
 #[path = "ledger/plan.rs"]
@@ -19,12 +21,16 @@ mod shrink;
 use std::sync::Arc;
 
 use hopline::base::primitive::{AtomicU64, Ordering};
+use hopline::budget::report::{ByReason, HopReport, StageReport};
 use hopline::io::{Driver, FaultPlan, Faulty, VirtualNet};
+use hopline::overload::WhenFull;
+use hopline::stage::Emit;
 use hopline::topology::{Builder, Hop, Inline, Line, Report};
 
-use account::{Account, Shared};
+use account::{Account, Made, Seen, Shared};
 use oracle::differences;
-use parts::{End, Feeder, Worker, lock};
+use outlet::Outlet;
+use parts::{Feeder, Worker, lock};
 use plan::{NodePlan, OnPanic, Plan, RingPlan, StagePlan};
 
 /// Lines where nothing else is said: a second or two without optimisation.
@@ -85,7 +91,7 @@ fn build(plan: &Plan, shared: &Shared) -> Line {
             NodePlan::Source(source) => {
                 line.source(&name, Feeder::new(at, plan.seed, source, shared))
             }
-            NodePlan::Sink(sink) => line.sink(&name, End::new(at, plan.seed, sink, shared)),
+            NodePlan::Sink(sink) => line.sink(&name, Outlet::new(at, plan.seed, sink, shared)),
             NodePlan::Stage(stage) => {
                 add_stage(&mut line, &name, at, plan.seed, stage, shared);
                 &mut line
@@ -201,7 +207,7 @@ fn every_message_of_random_lines_is_in_the_ledger_once() {
             if seed >= cases {
                 return;
             }
-            check(seed, seed % TWICE_ONE_IN == 0);
+            check(seed, seed.is_multiple_of(TWICE_ONE_IN));
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -211,4 +217,364 @@ fn every_message_of_random_lines_is_in_the_ledger_once() {
         }
         work();
     });
+}
+
+/// What the seeds have to come to, or what is asserted of it holds of nothing.
+const PLACES: [(&str, Has); 22] = [
+    ("a message shed by drop_newest", |ran| ran.has_shed("full")),
+    ("a message refused", |ran| ran.has_shed("rejected")),
+    ("a message longer than its ring", |ran| {
+        ran.has_shed("oversize")
+    }),
+    ("a message for a node that has failed", |ran| {
+        ran.has_shed("closed")
+    }),
+    ("a message on the ring of a node that failed", |ran| {
+        ran.has_discarded("stage_failed")
+    }),
+    ("a message left at a drain's deadline", |ran| {
+        ran.has_discarded("drain_deadline")
+    }),
+    ("a message with a hole", |ran| {
+        ran.has_discarded("malformed")
+    }),
+    ("a shared ring that shed", |ran| {
+        let mut hops = ran.report.hops.iter();
+        hops.any(|hop| hop.shares.is_some() && !hop.shed.is_empty())
+    }),
+    ("a shared ring that one of its consumers left", |ran| {
+        let mut hops = ran.report.hops.iter();
+        hops.any(|hop| hop.shares.is_some() && hop.discarded.contains_key("stage_failed"))
+    }),
+    ("a stage that failed", |ran| ran.has_failed("stage")),
+    ("a source that failed", |ran| ran.has_failed("source")),
+    ("a sink that failed", |ran| ran.has_failed("sink")),
+    ("a node held back", |ran| {
+        ran.report
+            .stages
+            .iter()
+            .any(|node| node.held_back_by.is_some())
+    }),
+    ("a message held to the end", |ran| {
+        ran.report.stages.iter().any(|node| node.held > 0)
+    }),
+    ("a message that nobody accounted for", |ran| {
+        !ran.report.ledger.closed
+    }),
+    ("a message that its source had in hand at the end", |ran| {
+        ran.has_rejected("line_ended")
+    }),
+    ("a message that its sink lost", |ran| {
+        ran.report
+            .stages
+            .iter()
+            .any(|node| node.rejected.contains_key("lost"))
+    }),
+    ("a datagram that was refused", |ran| {
+        ran.report
+            .stages
+            .iter()
+            .any(|node| node.rejected.contains_key("refused"))
+    }),
+    ("a run that finished", |ran| ran.cause() == "finished"),
+    ("a run that was told to end", |ran| ran.cause() == "signal"),
+    ("a run whose time was over", |ran| ran.cause() == "duration"),
+    ("a run that was good", |ran| ran.report.is_good()),
+];
+
+impl Ran {
+    /// Whether it is known of each message what became of it on each ring.
+    fn is_foretold(&self) -> bool {
+        lock(&self.shared).rings.iter().all(|ring| ring.maybe == 0)
+    }
+
+    fn has_shed(&self, why: &str) -> bool {
+        self.report
+            .hops
+            .iter()
+            .any(|hop| hop.shed.contains_key(why))
+    }
+
+    fn has_discarded(&self, why: &str) -> bool {
+        self.report
+            .hops
+            .iter()
+            .any(|hop| hop.discarded.contains_key(why))
+    }
+
+    fn has_rejected(&self, why: &str) -> bool {
+        let mut sources = self.report.ledger.sources.values();
+        sources.any(|source| source.rejected.contains_key(why))
+    }
+
+    fn has_failed(&self, role: &str) -> bool {
+        let mut nodes = self.report.stages.iter();
+        nodes.any(|node| node.role == role && node.state == "failed")
+    }
+
+    fn cause(&self) -> &'static str {
+        self.report.drain.as_ref().map_or("", |drain| drain.cause)
+    }
+}
+
+/// Seeds within which each of the places is come to.
+const PLACES_WITHIN: u64 = 2_000;
+
+#[test]
+fn the_seeds_come_to_all_that_can_become_of_a_message() {
+    let mut left: Vec<_> = PLACES.iter().collect();
+    for seed in 0..PLACES_WITHIN {
+        let ran = run(&Plan::draw(seed));
+        left.retain(|(_, is_there)| !is_there(&ran));
+        if left.is_empty() {
+            return;
+        }
+    }
+    let left: Vec<&str> = left.iter().map(|(place, _)| *place).collect();
+    panic!("never reached: {}", left.join(", "));
+}
+
+/// The first runs that have what a planted fault needs.
+fn runs_with(is_there: impl Fn(&Ran) -> bool, count: usize) -> Vec<Ran> {
+    let runs = (0..PLACES_WITHIN).map(|seed| run(&Plan::draw(seed)));
+    let found: Vec<Ran> = runs.filter(is_there).take(count).collect();
+    assert_eq!(found.len(), count, "there are such runs");
+    found
+}
+
+/// Takes `count` from one reason and gives it to another.
+fn swap(counts: &mut ByReason, from: &str, to: &str) {
+    let moved = counts.remove(from).expect("there is such a reason");
+    *counts.entry(to.to_owned()).or_default() += moved;
+}
+
+fn hop_with(report: &mut Report, is_it: impl Fn(&HopReport) -> bool) -> &mut HopReport {
+    let mut hops = report.hops.iter_mut();
+    hops.find(|hop| is_it(hop)).expect("there is such a hop")
+}
+
+fn node_with(report: &mut Report, is_it: impl Fn(&StageReport) -> bool) -> &mut StageReport {
+    let mut nodes = report.stages.iter_mut();
+    nodes
+        .find(|node| is_it(node))
+        .expect("there is such a node")
+}
+
+/// Spoils a report.
+type Plant = fn(&mut Report);
+
+/// Whether a run has something.
+type Has = fn(&Ran) -> bool;
+
+/// Faults of a report that its own sums may not show.
+const PLANTED: [(&str, Has, Plant); 12] = [
+    (
+        "one delivered more",
+        |_| true,
+        |report| report.hops[0].delivered += 1,
+    ),
+    (
+        "one offered and accepted and delivered more",
+        |_| true,
+        |report| {
+            let hop = &mut report.hops[0];
+            hop.offered += 1;
+            hop.accepted += 1;
+            hop.delivered += 1;
+            hop.sojourn_ns.count += 1;
+        },
+    ),
+    (
+        "one shed less",
+        |ran| ran.has_shed("full"),
+        |report| {
+            let hop = hop_with(report, |hop| hop.shed.contains_key("full"));
+            *hop.shed.get_mut("full").expect("it is there") -= 1;
+        },
+    ),
+    (
+        "one shed less, accepted and discarded",
+        |ran| ran.has_shed("full"),
+        |report| {
+            let hop = hop_with(report, |hop| hop.shed.contains_key("full"));
+            *hop.shed.get_mut("full").expect("it is there") -= 1;
+            hop.accepted += 1;
+            *hop.discarded.entry("stage_failed".to_owned()).or_default() += 1;
+        },
+    ),
+    (
+        "a shed by another reason",
+        |ran| ran.has_shed("full"),
+        |report| {
+            let hop = hop_with(report, |hop| hop.shed.contains_key("full"));
+            swap(&mut hop.shed, "full", "rejected");
+        },
+    ),
+    (
+        "a discard by another reason",
+        |ran| ran.has_discarded("stage_failed"),
+        |report| {
+            let hop = hop_with(report, |hop| hop.discarded.contains_key("stage_failed"));
+            swap(&mut hop.discarded, "stage_failed", "drain_deadline");
+        },
+    ),
+    (
+        "a shed of another kind",
+        |ran| ran.has_shed("full") && ran.is_foretold(),
+        |report| {
+            let hop = hop_with(report, |hop| hop.shed_by_kind.contains_key("token"));
+            let counts = hop.shed_by_kind.remove("token").expect("it is there");
+            hop.shed_by_kind.insert("other".to_owned(), counts);
+        },
+    ),
+    (
+        "one still in flight",
+        |_| true,
+        |report| {
+            let hop = hop_with(report, |hop| hop.delivered > 0);
+            hop.delivered -= 1;
+            hop.in_flight += 1;
+        },
+    ),
+    (
+        "one forwarded that was absorbed",
+        |ran| {
+            ran.report
+                .stages
+                .iter()
+                .any(|node| node.absorbed.contains_key("enough"))
+        },
+        |report| {
+            let node = node_with(report, |node| node.absorbed.contains_key("enough"));
+            let absorbed = node.absorbed.remove("enough").expect("it is there");
+            node.forwarded += absorbed;
+        },
+    ),
+    (
+        "one consumed and rejected more",
+        |_| true,
+        |report| {
+            let node = node_with(report, |node| node.role == "sink");
+            node.consumed += 1;
+            *node.rejected.entry("unwanted".to_owned()).or_default() += 1;
+        },
+    ),
+    (
+        "one received and shed more",
+        |_| true,
+        |report| {
+            let source = report.ledger.sources.values_mut().next().expect("a source");
+            source.received += 1;
+            source.shed += 1;
+        },
+    ),
+    (
+        "an open ledger that is called closed",
+        |ran| !ran.report.ledger.closed,
+        |report| {
+            report.ledger.closed = true;
+            report.ledger.breaches.clear();
+        },
+    ),
+];
+
+#[test]
+fn a_planted_miscount_is_seen_wherever_it_is() {
+    for (what, is_there, plant) in PLANTED {
+        for mut ran in runs_with(is_there, 5) {
+            plant(&mut ran.report);
+            assert!(
+                !ran.differences().is_empty(),
+                "seed {}: {what} is not seen",
+                ran.plan.seed
+            );
+        }
+    }
+}
+
+/// Frames that come to a sink by one hop of a depth of 8, each with its message's number, its place and its parts; what is
+/// said to be wrong with them.
+fn come(emitted: &[usize], frames: &[(u64, usize, usize)]) -> Vec<String> {
+    let mut plan = Plan::draw(0);
+    plan.nodes = vec![
+        NodePlan::Source(plan::SourcePlan::default()),
+        NodePlan::Sink(plan::SinkPlan::default()),
+    ];
+    plan.rings = vec![RingPlan {
+        from: 0,
+        port: 0,
+        to: vec![1],
+        after: Vec::new(),
+        depth: 8,
+        policy: WhenFull::DropNewest,
+    }];
+    let shared = Account::shared(&Arc::new(plan));
+    let mut account = lock(&shared);
+    for parts in emitted {
+        let seq = account.next_seq(0, 0);
+        let made = Made {
+            from: 0,
+            port: 0,
+            seq,
+            parts: *parts,
+            kind: "token",
+            alien_at: None,
+        };
+        account.emitted(made, Emit::Sent);
+    }
+    for (seq, part, parts) in frames {
+        let seen = Seen {
+            from: 0,
+            port: 0,
+            seq: *seq,
+            part: *part,
+            parts: *parts,
+        };
+        account.took(1, seen);
+    }
+    account.wrong.clone()
+}
+
+#[test]
+fn half_a_message_and_one_out_of_turn_are_seen() {
+    assert_eq!(come(&[2, 1], &[(0, 0, 2), (0, 1, 2), (1, 0, 1)]), [""; 0]);
+    for frames in [
+        // The first half only; the second half only; the same fragment twice.
+        &[(0, 0, 2), (1, 0, 1)][..],
+        &[(0, 1, 2), (1, 0, 1)],
+        &[(0, 0, 2), (0, 0, 2)],
+        // The later one first; one twice; one that never was; one of another length.
+        &[(1, 0, 1), (0, 0, 2)],
+        &[(0, 0, 2), (0, 1, 2), (0, 0, 2)],
+        &[(0, 0, 2), (0, 1, 2), (2, 0, 1)],
+        &[(0, 0, 2), (0, 1, 2), (1, 0, 2)],
+        // One that is left out.
+        &[(1, 0, 1)],
+    ] {
+        assert!(!come(&[2, 1], frames).is_empty(), "{frames:?} is not seen");
+    }
+    // One that had no room and is said to be sent.
+    assert!(!come(&[8, 1], &[]).is_empty());
+}
+
+#[test]
+fn a_failing_line_is_made_small() {
+    let plan = (0..)
+        .map(Plan::draw)
+        .find(|plan| plan.nodes.len() > 12 && plan.rings.len() > 14);
+    let plan = plan.expect("there is one");
+    // As if a sink were the fault.
+    let fails = |plan: &Plan| {
+        plan.nodes
+            .iter()
+            .any(|node| matches!(node, NodePlan::Sink(_)))
+    };
+    let small = shrink::shrink(&plan, fails);
+    assert!(small.loose().is_none() && fails(&small), "{small:#?}");
+    assert!(
+        small.nodes.len() <= 3 && small.rings.len() <= 2,
+        "{small:#?}"
+    );
+    assert_eq!(small.end, plan::End::Finish);
+    assert!(run(&small).differences().is_empty());
 }

@@ -21,7 +21,10 @@ use hopline::stage::Emit;
 use crate::plan::{End, NoRoom, NodePlan, OnPanic, Plan, RingPlan, rules};
 
 /// Calls of handlers after which a run counts as one that does not end.
-const CALLS_MAX: u64 = 2_000_000;
+const CALLS_MAX: u64 = 500_000;
+
+/// The part of a ring's slots that a consumer gives back at once, one in so many; a smaller ring's one by one.
+const GIVEN_BACK_AT_ONCE: usize = 8;
 
 /// Counts by reason.
 pub(crate) type Counts = BTreeMap<&'static str, u64>;
@@ -83,6 +86,8 @@ pub(crate) struct Reader {
     pub(crate) delivered: u64,
     /// Messages that cannot have been handed to it, as they have a fragment that it does not take.
     pub(crate) malformed: u64,
+    /// The same of messages that may not have been accepted.
+    pub(crate) maybe_malformed: u64,
     gone: bool,
 }
 
@@ -95,8 +100,6 @@ pub(crate) struct Ring {
     pub(crate) shed: Counts,
     pub(crate) shed_by_kind: BTreeMap<&'static str, Counts>,
     pub(crate) readers: Vec<Reader>,
-    /// Messages with a fragment that stages do not take.
-    pub(crate) aliens: u64,
     messages: Vec<OnRing>,
     written: usize,
     /// Whether what is on it is known.
@@ -151,6 +154,8 @@ pub(crate) struct Account {
     /// What cannot be right, in words.
     pub(crate) wrong: Vec<String>,
     calls: u64,
+    /// Whether the sinks take all, so that a run that does not end does.
+    pub(crate) hurries: bool,
     signal_at: Option<u64>,
     pub(crate) signal: Arc<AtomicBool>,
     plan: Arc<Plan>,
@@ -191,6 +196,7 @@ impl Account {
             nodes: plan.nodes.iter().map(|_| Tally::default()).collect(),
             wrong: Vec::new(),
             calls: 0,
+            hurries: false,
             signal_at: match plan.end {
                 End::Signal(at) => Some(at),
                 _ => None,
@@ -216,6 +222,7 @@ impl Account {
         if self.calls == CALLS_MAX {
             self.wrong("the run does not end".to_owned());
             self.signal.store(true, Ordering::Relaxed);
+            self.hurries = true;
         }
     }
 
@@ -228,33 +235,37 @@ impl Account {
 
     /// A message was emitted, and the line said `told`.
     pub(crate) fn emitted(&mut self, made: Made, told: Emit) {
+        // Why the consumer is gone is not foretold here.
+        let told = match told {
+            Emit::Closed(_) => Emit::Shed(Shed::Closed),
+            other => other,
+        };
         let plan = self.plan.clone();
         let rings = plan.rings.iter().enumerate();
         let rings = rings.filter(|(_, ring)| ring.from == made.from && ring.port == made.port);
-        let (mut expected, mut sure, mut alone) = (Emit::Unconnected, true, None);
+        let mut expected = Emit::Unconnected;
+        let mut open = Vec::new();
         for (at, ring) in rings {
-            alone = if expected == Emit::Unconnected {
-                Some(at)
-            } else {
-                None
-            };
             match self.offer(at, ring.depth, made) {
                 Some(Ok(())) => expected = Emit::Sent,
                 Some(Err(why)) if expected != Emit::Sent => expected = Emit::Shed(why),
                 Some(Err(_)) => {}
-                None => {
-                    sure = false;
-                    if expected == Emit::Unconnected {
-                        expected = Emit::Sent;
-                    }
-                }
+                None => open.push(at),
             }
         }
-        if sure && expected != told {
-            self.wrong(format!("{made:?}: expected {expected:?}, told {told:?}"));
-        }
-        if !sure && let Some(at) = alone {
-            self.told(at, made, told);
+        match told {
+            _ if open.is_empty() && expected == told => {}
+            // What no ring has, each of them has shed; and what one has is on the only one that may have it.
+            Emit::Shed(_) if !open.is_empty() && expected != Emit::Sent => {
+                open.iter().for_each(|at| self.was_shed(*at, made));
+            }
+            Emit::Sent if open.len() == 1 && expected != Emit::Sent => {
+                self.was_accepted(open[0], made)
+            }
+            Emit::Sent if !open.is_empty() => {
+                open.iter().for_each(|at| self.rings[*at].sure = false)
+            }
+            _ => self.wrong(format!("{made:?}: expected {expected:?}, told {told:?}")),
         }
         if told.is_sent() {
             self.nodes[made.from].emitted += 1;
@@ -263,70 +274,60 @@ impl Account {
 
     /// Puts a message on a ring if there is room: what becomes of it, where that is known.
     fn offer(&mut self, at: usize, depth: usize, made: Made) -> Option<Result<(), Shed>> {
-        let rules = rules(self.plan.rings[at].policy);
+        let no_room = rules(self.plan.rings[at].policy).no_room;
         let ring = &mut self.rings[at];
         ring.offered += 1;
-        let to_stage = |reader: &Reader| matches!(self.plan.nodes[reader.node], NodePlan::Stage(_));
-        let is_alien = made.alien_at.is_some();
+        let free = if ring.sure { ring.free(depth) } else { 0 };
         let refused = if ring.is_closed() {
-            Some(Shed::Closed)
+            Shed::Closed
         } else if made.parts > depth {
-            Some(Shed::Oversize)
-        } else if !ring.sure {
-            None
-        } else if ring.free(depth) < made.parts {
-            Some(match rules.no_room {
-                NoRoom::Sheds(why) => why,
-                // Where the producer is held back instead, room was to be secured.
-                NoRoom::Never | NoRoom::Unforetold => Shed::Undeclared,
-            })
+            Shed::Oversize
         } else {
-            ring.accepted += 1;
-            ring.written += made.parts;
-            ring.aliens += u64::from(is_alien);
-            // When its consumer throws it away cannot be seen here.
-            ring.sure = !is_alien || !ring.readers.iter().any(to_stage);
-            ring.put(made, true);
-            return Some(Ok(()));
-        };
-        let Some(why) = refused else {
-            ring.maybe += 1;
-            ring.aliens += u64::from(is_alien);
-            ring.put(made, false);
-            return None;
-        };
-        ring.note_shed(made.kind, why);
-        if why == Shed::Undeclared {
-            self.wrong(format!("{made:?}: no room was secured on ring {at}"));
-        }
-        Some(Err(why))
-    }
-
-    /// What the line said of a message that only one ring was offered, where it could not be foretold.
-    fn told(&mut self, at: usize, made: Made, told: Emit) {
-        let ring = &mut self.rings[at];
-        ring.maybe -= 1;
-        if let Some(last) = ring.messages.last_mut() {
-            last.sure = rules(self.plan.rings[at].policy).discards.is_empty();
-        }
-        let told = match told {
-            Emit::Closed(_) => Emit::Shed(Shed::Closed),
-            other => other,
-        };
-        match told {
-            Emit::Sent => {
-                ring.accepted += 1;
-                ring.written += made.parts;
-            }
-            Emit::Shed(why) => {
-                ring.messages.pop();
-                ring.aliens -= u64::from(made.alien_at.is_some());
-                ring.note_shed(made.kind, why);
-                if !rules(self.plan.rings[at].policy).sheds.contains(&why) {
-                    self.wrong(format!("{made:?}: {why:?} is no reason of ring {at}"));
+            match no_room {
+                _ if !ring.sure => return ring.may_have(made),
+                NoRoom::Sheds(why) if made.parts > free => why,
+                NoRoom::Sheds(_) if made.parts + slack(depth) > free => return ring.may_have(made),
+                // Where the producer is held back instead, room was to be secured.
+                NoRoom::Never | NoRoom::Unforetold if made.parts > free => Shed::Undeclared,
+                _ => {
+                    self.rings[at].maybe += 1;
+                    self.rings[at].put(made);
+                    self.was_accepted(at, made);
+                    return Some(Ok(()));
                 }
             }
-            Emit::Closed(_) | Emit::Unconnected => self.wrong(format!("{made:?}: ring {at} was not offered it")),
+        };
+        ring.note_shed(made.kind, refused);
+        if refused == Shed::Undeclared {
+            self.wrong(format!("{made:?}: no room was secured on ring {at}"));
+        }
+        Some(Err(refused))
+    }
+
+    /// The message that was last put on a ring is there.
+    fn was_accepted(&mut self, at: usize, made: Made) {
+        let plan = &self.plan.rings[at];
+        let ring = &mut self.rings[at];
+        ring.maybe -= 1;
+        ring.accepted += 1;
+        ring.written += made.parts;
+        if let Some(last) = ring.messages.last_mut() {
+            last.sure = rules(plan.policy).discards.is_empty();
+        }
+        let to_stage = |node: &usize| matches!(self.plan.nodes[*node], NodePlan::Stage(_));
+        // When its consumer throws such a message away cannot be seen here.
+        ring.sure &= made.alien_at.is_none() || !plan.to.iter().any(to_stage);
+    }
+
+    /// The message that was last put on a ring is not there after all.
+    fn was_shed(&mut self, at: usize, made: Made) {
+        let sheds = rules(self.plan.rings[at].policy).sheds;
+        let ring = &mut self.rings[at];
+        // Of several reasons it may be any.
+        if let [why] = sheds {
+            ring.maybe -= 1;
+            ring.messages.pop();
+            ring.note_shed(made.kind, *why);
         }
     }
 
@@ -358,7 +359,7 @@ impl Account {
             .filter(|message| message.seq < seen.seq)
         {
             let spoilt = !takes_any && message.alien_at == Some(reader.part);
-            let skips = (message.sure && !spoilt) || (reader.part > 0 && !spoilt);
+            let skips = !spoilt && (message.sure || reader.part > 0);
             if skips {
                 let words = format!(
                     "node {node}: {seen:?} came, {message:?} did not, after {} fragments",
@@ -368,6 +369,7 @@ impl Account {
                 return (at, place);
             }
             reader.malformed += u64::from(spoilt && message.sure);
+            reader.maybe_malformed += u64::from(spoilt && !message.sure);
             reader.freed += message.parts - reader.part;
             reader.part = 0;
             reader.next += 1;
@@ -505,14 +507,26 @@ impl Account {
     }
 }
 
+/// Slots that a consumer may be done with and has not given back yet: it does so for several at a time.
+fn slack(depth: usize) -> usize {
+    (depth / GIVEN_BACK_AT_ONCE).saturating_sub(1)
+}
+
 impl Ring {
-    fn put(&mut self, made: Made, sure: bool) {
+    fn put(&mut self, made: Made) {
         self.messages.push(OnRing {
             seq: made.seq,
             parts: made.parts,
             alien_at: made.alien_at,
-            sure,
+            sure: false,
         });
+    }
+
+    /// The message may be on the ring or not.
+    fn may_have(&mut self, made: Made) -> Option<Result<(), Shed>> {
+        self.maybe += 1;
+        self.put(made);
+        None
     }
 
     fn note_shed(&mut self, kind: &'static str, why: Shed) {

@@ -207,7 +207,8 @@ fn arriving(
         hop.depth_max <= ring.depth as u64,
     );
     let malformed = hop.discarded.get("malformed").copied().unwrap_or(0);
-    let (least, most) = (reader.malformed, reader.malformed + on.aliens_left(place));
+    let least = reader.malformed;
+    let most = least + reader.maybe_malformed + on.aliens_left(place);
     let ended = complete && !to.failed && on.maybe == 0;
     found.holds(
         &format!("{name}: malformed {malformed}, from {least} to {most}"),
@@ -330,7 +331,7 @@ fn verdict(found: &mut Found, plan: &Plan, account: &Account, report: &Report, c
     );
     found.holds(
         "a drain was given up, and no sink was stuck",
-        complete || plan.is_stuck(),
+        complete || plan.may_give_up(),
     );
     found.same("losses", report.ledger.losses.is_empty(), complete);
     let failed = account

@@ -12,6 +12,9 @@ const MESSAGES_MAX: u64 = 60;
 /// Most fragments of a message that a source makes.
 const PARTS_MAX: usize = 16;
 
+/// A drain's deadline that passes on no line without a stuck sink.
+const DRAIN_NS_LONG: u64 = 2_000_000_000;
+
 /// Frames that a stage emits at most on a port for a frame it takes: each is a type of its own.
 pub(crate) const STAGE_EMITS: [usize; 3] = [1, 3, 8];
 
@@ -134,7 +137,7 @@ impl NodePlan {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct SourcePlan {
     pub(crate) messages: u64,
     /// Time between bursts; 0: as fast as it goes.
@@ -317,7 +320,10 @@ impl Plan {
                 1 => End::Signal(prng.below(400)),
                 _ => End::Finish,
             },
-            drain_ns: 1_000_000 + prng.below(20_000_000),
+            drain_ns: match prng.below(4) {
+                0 => 1 + prng.below(20_000_000),
+                _ => DRAIN_NS_LONG,
+            },
             faults: DriverFaults {
                 would_block_one_in: now_and_then(prng, 40),
                 refused_one_in: now_and_then(prng, 40),
@@ -327,6 +333,7 @@ impl Plan {
         if plan.is_stuck() {
             // A line whose sink takes nothing more runs until it is told to end.
             plan.end = End::After(prng.below(3_000_000));
+            plan.drain_ns = plan.drain_ns.min(1 + prng.below(20_000_000));
         }
         plan
     }
@@ -338,18 +345,25 @@ impl Plan {
         self.nodes.iter().any(stuck)
     }
 
-    /// Whether it may be built: every input is fed, every first output leads somewhere.
-    pub(crate) fn is_line(&self) -> bool {
+    /// Whether its drain's deadline may pass.
+    pub(crate) fn may_give_up(&self) -> bool {
+        self.is_stuck() || self.drain_ns < DRAIN_NS_LONG
+    }
+
+    /// The first node that nothing leads to, or whose first output leads nowhere: a line has none.
+    pub(crate) fn loose(&self) -> Option<usize> {
         let is_fed = |at| self.rings.iter().any(|ring| ring.to.contains(&at));
         let leads = |at| {
             let out = |ring: &RingPlan| ring.from == at && ring.port == 0;
             self.rings.iter().any(out)
         };
-        self.rings.iter().all(|ring| !ring.to.is_empty())
-            && self.nodes.iter().enumerate().all(|(at, node)| match node {
-                NodePlan::Source(_) => leads(at),
-                NodePlan::Stage(_) => is_fed(at) && leads(at),
-                NodePlan::Sink(_) => is_fed(at),
+        self.nodes
+            .iter()
+            .enumerate()
+            .position(|(at, node)| match node {
+                NodePlan::Source(_) => !leads(at),
+                NodePlan::Stage(_) => !is_fed(at) || !leads(at),
+                NodePlan::Sink(_) => !is_fed(at),
             })
     }
 }
@@ -390,7 +404,7 @@ fn rings(prng: &mut Prng, nodes: &[NodePlan], edges: Vec<Edge>) -> Vec<RingPlan>
     let mut rings: Vec<RingPlan> = Vec::new();
     for (from, port, to) in edges {
         let same = |ring: &&mut RingPlan| ring.from == from && ring.port == port;
-        let shared = rings.iter_mut().filter(same).next_back();
+        let shared = rings.iter_mut().rfind(same);
         match shared {
             Some(ring) if prng.below(3) > 0 => ring.to.push(to),
             _ => rings.push(ring(prng, from, port, to, nodes[from].max_emit())),

@@ -22,7 +22,7 @@ pub(crate) fn shrink(plan: &Plan, fails: impl Fn(&Plan) -> bool) -> Plan {
             if tries > TRIES_MAX {
                 return small;
             }
-            if smaller.is_line() && fails(&smaller) {
+            if !smaller.nodes.is_empty() && smaller.loose().is_none() && fails(&smaller) {
                 small = smaller;
                 shrunk = true;
             }
@@ -43,6 +43,7 @@ fn smaller(plan: &Plan, at: usize) -> Option<Option<Plan>> {
         true
     } else if at < nodes + rings {
         new.rings.remove(at - nodes);
+        prune(&mut new);
         true
     } else if at < 2 * nodes + rings {
         tame(&mut new.nodes[at - nodes - rings])
@@ -69,8 +70,39 @@ fn smaller(plan: &Plan, at: usize) -> Option<Option<Plan>> {
     Some(done.then_some(new))
 }
 
-/// Without a node and all that leads to it and from it.
+/// Without a node; what led to a stage leads to the first that it led to.
 fn without_node(plan: &mut Plan, node: usize) {
+    let mut out = plan.rings.iter();
+    let out = out.find(|ring| ring.from == node && ring.port == 0);
+    let heir = out.and_then(|ring| ring.to.first().copied());
+    for at in 0..plan.rings.len() {
+        let ring = &plan.rings[at];
+        if !ring.to.contains(&node) {
+            continue;
+        }
+        let (from, port) = (ring.from, ring.port);
+        let same = |other: &RingPlan| other.from == from && other.port == port;
+        let mut others = plan.rings.iter().filter(|other| same(other));
+        let heir = heir.filter(|heir| others.all(|other| !other.to.contains(heir)));
+        let to = &mut plan.rings[at].to;
+        to.retain(|to| *to != node);
+        to.extend(heir);
+        to.sort_unstable();
+    }
+    remove(plan, node);
+    prune(plan);
+}
+
+/// Takes out all that nothing leads to, or that leads nowhere.
+fn prune(plan: &mut Plan) {
+    plan.rings.retain(|ring| !ring.to.is_empty());
+    while let Some(node) = plan.loose() {
+        remove(plan, node);
+    }
+}
+
+/// Takes out a node and all that leads to it and from it.
+fn remove(plan: &mut Plan, node: usize) {
     plan.nodes.remove(node);
     plan.rings.retain(|ring| ring.from != node);
     let moved = |at: usize| if at > node { at - 1 } else { at };
