@@ -44,6 +44,7 @@ fn allocations(notes: Notes) -> u64 {
     let table = Symbols::new(&symbols).expect("two symbols");
     let spec = BookSpec {
         levels: 50,
+        takes_ns: 0,
         symbols: table.clone(),
     };
     let mut line = Line::builder("market");

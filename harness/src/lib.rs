@@ -28,6 +28,7 @@ mod listener;
 mod load;
 pub mod measure;
 mod out;
+pub mod overload;
 mod replayed;
 mod report;
 mod run;

@@ -125,29 +125,34 @@ impl Decode for BinanceDecoder {
 
     #[inline]
     fn decode(&mut self, message: &[u8], cx: &mut Context<'_>) -> Result<Decoded, Reject> {
-        let message = self.decoder.decode(message)?;
-        let event_ms = match &message {
-            Message::BookTicker(ticker) => {
-                cx.emit(OUT, ticker);
-                ticker.event_ms
-            }
-            Message::Trade(trade) => {
-                cx.emit(OUT, trade);
-                trade.event_ms
-            }
-            Message::Depth { head, .. } => {
-                emit_levels::<DepthHead>(head, &message, cx)?;
-                head.event_ms
-            }
-            Message::Snapshot { head, .. } => {
-                emit_levels::<SnapshotHead>(head, &message, cx)?;
-                head.event_ms
-            }
-        };
-        Ok(Decoded {
-            event_wall_ns: (event_ms != 0).then(|| event_ms.saturating_mul(MILLISECOND_NS)),
-        })
+        emit(&self.decoder.decode(message)?, cx)
     }
+}
+
+/// Emits a message on the first port, as one frame or as fragments.
+#[inline]
+pub(super) fn emit(message: &Message<'_>, cx: &mut Context<'_>) -> Result<Decoded, Reject> {
+    let event_ms = match message {
+        Message::BookTicker(ticker) => {
+            cx.emit(OUT, ticker);
+            ticker.event_ms
+        }
+        Message::Trade(trade) => {
+            cx.emit(OUT, trade);
+            trade.event_ms
+        }
+        Message::Depth { head, .. } => {
+            emit_levels::<DepthHead>(head, message, cx)?;
+            head.event_ms
+        }
+        Message::Snapshot { head, .. } => {
+            emit_levels::<SnapshotHead>(head, message, cx)?;
+            head.event_ms
+        }
+    };
+    Ok(Decoded {
+        event_wall_ns: (event_ms != 0).then(|| event_ms.saturating_mul(MILLISECOND_NS)),
+    })
 }
 
 /// Emits a head and the fragments of its levels as one message.

@@ -10,6 +10,7 @@
 //! | `synthetic` | source | makes up a feed by a seed and a schedule |
 //! | `binance` | decoder | the exchange's JSON into [`Market`](crate::feed::market::Market) |
 //! | `datagram` | decoder | bytes as they are into [`Datagrams`](crate::feed::Datagrams) |
+//! | `made_up` | decoder | each message, whatever is in it, is the next one of a made-up market |
 //! | `udp` | sink | sends datagrams to an address |
 //! | `udp_reply` | sink | sends each datagram back to where it came from, by the socket it came in by |
 //! | `tcp`, `unix` | sink | writes messages to a connection |
@@ -47,6 +48,7 @@ mod binance;
 mod blackhole;
 mod datagram;
 mod inlet;
+mod made_up;
 mod outbox;
 mod replay;
 pub(crate) mod shape;
@@ -66,6 +68,7 @@ pub use binance::{Binance, BinanceDecoder};
 pub use blackhole::{Blackhole, blackhole};
 pub use datagram::{DatagramDecoder, datagrams};
 pub use inlet::{Inlet, InletSource, Refused, inlet};
+pub use made_up::{MadeUpMarket, made_up};
 pub use replay::{Replay, ReplaySource, replay};
 pub use shape::{rhythm_of, shape_of};
 pub use sink_log::{LogLost, LogTo, SINK_LOG_BUFFER_BYTES, SinkLog, sink_log};
@@ -102,6 +105,9 @@ pub fn register(registry: Registry) -> Registry {
         })
         .decoder("datagram", |params| {
             Ok(Box::new(DatagramDecoder::from_params(params)?))
+        })
+        .decoder("made_up", |params| {
+            Ok(Box::new(MadeUpMarket::from_params(params)?))
         })
         .source("udp", move |params, decoder| {
             Udp::from_params(params, &of_sources)?.into_ingress(decoder)

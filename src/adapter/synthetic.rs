@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use crate::adapter::{Intake, decoder_takes, decodes, rhythm_of, shape};
 use crate::base::limits::{BURST_MESSAGES, MESSAGE_BYTES_MAX};
 use crate::feed::arrivals::RATE_MAX;
+use crate::feed::contents::Contents;
 use crate::feed::rhythm::RHYTHM_GAPS_MAX;
 use crate::feed::shape::{BURST_DEFAULT, INTENSITY_DEFAULT};
 use crate::feed::synthetic::{Mix, SYNTHETIC_BYTES_MAX};
@@ -318,7 +319,7 @@ impl Ingress for SyntheticSource {
 
     fn memory_bytes(&self) -> usize {
         let feed_bytes = match self.maker {
-            Maker::Market(_) => size_of::<Synthetic>(),
+            Maker::Market(_) => size_of::<Synthetic>() + Contents::heap_bytes(),
             Maker::Datagrams { .. } => 0,
         };
         let rhythm_bytes = match self.recorded {

@@ -18,6 +18,7 @@
 
 pub mod arrivals;
 pub mod binance;
+pub mod contents;
 pub mod datagram;
 pub mod decimal;
 mod digits;

@@ -1,84 +1,33 @@
 //! A seeded market feed in the exchange's format, for lines that have no capture at hand.
 //!
-//! What a reader may rely on, as in the real feed: the first message is a snapshot; trade ids are
-//! contiguous; each depthUpdate's `pu` is the `u` of the one before it, the first one's is the
-//! snapshot's id; bookTicker's `u` rises; the book that snapshot and updates build is never crossed.
-//! Shares of kinds and counts of levels follow the captures: 70 % bookTicker, 23 % trade, 7 %
-//! depthUpdate with about 17 levels a side and a long tail. Prices walk at random in ticks of 0.10,
-//! quantities come in steps of 0.001.
+//! What its messages say is [`Contents`]'s; here they get their times and are written as JSON.
 //!
 //! Invariant: the same spec gives the same bytes and the same times; nothing allocates after `new`.
 
 use crate::base::Prng;
 use crate::base::limits::MESSAGE_BYTES_MAX;
 use crate::feed::arrivals::Arrivals;
+use crate::feed::binance::Message;
+use crate::feed::contents::{Contents, SIDE_LEVELS_MAX, STEP_UNITS, TICK_UNITS};
+use crate::feed::decimal::{Price, Qty};
+use crate::feed::market::{BookTicker, DepthHead, Level, SnapshotHead, Trade};
 use crate::feed::schedule::{Schedule, ScheduleError};
 use crate::feed::symbols::{Symbols, SymbolsError};
+
+pub use crate::feed::contents::Mix;
 
 /// Bytes of buffer that hold any message of the feed.
 pub const SYNTHETIC_BYTES_MAX: usize = 12 * 1024;
 
-/// Levels a side in the snapshot.
-const SNAPSHOT_LEVELS: u64 = 100;
-
-/// Most levels a side of an update, but for those that only leave the book.
-const UPDATE_LEVELS_MAX: u64 = 160;
-
-/// Farthest that the best bid walks between two updates, in ticks: bounds how many prices an update
-/// must take out of the book.
-const DRIFT_TICKS_MAX: u64 = 16;
-
-/// Widest spread, in ticks.
-const SPREAD_TICKS_MAX: u64 = 3;
-
 /// Longest level as text, with its comma: `["1234567.10","1.000"],`.
-const LEVEL_BYTES_MAX: u64 = 24;
+const LEVEL_BYTES_MAX: usize = 24;
 
 /// Longest message without its levels.
-const HEAD_BYTES_MAX: u64 = 512;
+const HEAD_BYTES_MAX: usize = 512;
 
-const _: () = assert!(
-    HEAD_BYTES_MAX + 2 * (UPDATE_LEVELS_MAX + DRIFT_TICKS_MAX + SPREAD_TICKS_MAX) * LEVEL_BYTES_MAX
-        <= SYNTHETIC_BYTES_MAX as u64
-);
-const _: () = assert!(SNAPSHOT_LEVELS <= UPDATE_LEVELS_MAX);
+const _: () =
+    assert!(HEAD_BYTES_MAX + 2 * SIDE_LEVELS_MAX * LEVEL_BYTES_MAX <= SYNTHETIC_BYTES_MAX);
 const _: () = assert!(SYNTHETIC_BYTES_MAX <= MESSAGE_BYTES_MAX);
-
-/// Where the walk of the best bid starts, in ticks: 61,800.00.
-const START_TICKS: u64 = 618_000;
-
-/// The walk's lowest and highest best bid, in ticks: all levels have positive prices of bounded length.
-const WALK_TICKS: core::ops::Range<u64> = 10_000..9_000_000;
-
-/// The feed's start in milliseconds since 1970, 2023-11-14T22:13:20Z: event times must not depend
-/// on when a run takes place.
-const START_MS: u64 = 1_700_000_000_000;
-
-/// The first ids; as long as the exchange's.
-const FIRST_UPDATE_ID: u64 = 5_000_000_000_000;
-const FIRST_TRADE_ID: u64 = 5_000_000_000;
-
-/// Weights of the kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mix {
-    /// Weight of bookTicker.
-    pub book_ticker: u32,
-    /// Weight of trade.
-    pub trade: u32,
-    /// Weight of depthUpdate.
-    pub depth: u32,
-}
-
-/// The shares in the captures, in percent.
-impl Default for Mix {
-    fn default() -> Mix {
-        Mix {
-            book_ticker: 70,
-            trade: 23,
-            depth: 7,
-        }
-    }
-}
 
 /// What to synthesise.
 #[derive(Clone, Debug, PartialEq)]
@@ -131,21 +80,10 @@ pub enum SyntheticError {
 #[derive(Clone, Debug)]
 pub struct Synthetic {
     schedule: Schedule,
-    prng: Prng,
-    mix: Mix,
+    contents: Contents,
     symbol: Box<str>,
     /// The symbol as stream names write it.
     stream: Box<str>,
-    started: bool,
-    trade_id: u64,
-    update_id: u64,
-    /// `u` of the last depthUpdate, or the snapshot's id.
-    depth_id: u64,
-    bid_ticks: u64,
-    spread_ticks: u64,
-    /// Best bid and ask of the book that the messages so far have built.
-    built_bid_ticks: u64,
-    built_ask_ticks: u64,
 }
 
 impl Synthetic {
@@ -155,28 +93,15 @@ impl Synthetic {
     /// A symbol, a rate, arrivals or a mix that cannot be.
     pub fn new(spec: &SyntheticSpec) -> Result<Synthetic, SyntheticError> {
         Symbols::new(&[&spec.symbol])?;
-        let mut prng = Prng::new(spec.seed);
-        // The contents draw on behind the number that seeds the times.
-        prng.next_u64();
         let times_seed = Synthetic::times_seed(spec.seed);
         let schedule = Schedule::new(spec.rate_per_s, spec.arrivals, times_seed)?;
-        if (spec.mix.book_ticker, spec.mix.trade, spec.mix.depth) == (0, 0, 0) {
-            return Err(SyntheticError::EmptyMix);
-        }
+        let contents = Contents::new(spec.seed, 0);
+        let contents = contents.mixed(spec.mix).ok_or(SyntheticError::EmptyMix)?;
         Ok(Synthetic {
             schedule,
-            prng,
-            mix: spec.mix,
+            contents,
             symbol: spec.symbol.as_str().into(),
             stream: spec.symbol.to_ascii_lowercase().into(),
-            started: false,
-            trade_id: FIRST_TRADE_ID,
-            update_id: FIRST_UPDATE_ID,
-            depth_id: FIRST_UPDATE_ID,
-            bid_ticks: START_TICKS,
-            spread_ticks: 1,
-            built_bid_ticks: START_TICKS,
-            built_ask_ticks: START_TICKS + 1,
         })
     }
 
@@ -201,184 +126,19 @@ impl Synthetic {
             return None;
         }
         let intended_ns = self.schedule.next_ns();
-        let event_ms = START_MS + intended_ns / 1_000_000;
         let mut out = Writer {
             out: buffer,
             len: 0,
+            symbol: &self.symbol,
+            stream: &self.stream,
         };
-        if !self.started {
-            self.started = true;
-            self.snapshot(event_ms, &mut out);
-            return Some((intended_ns, out.len));
-        }
-        self.walk();
-        let (tickers, trades) = (u64::from(self.mix.book_ticker), u64::from(self.mix.trade));
-        let draw = self
-            .prng
-            .below(tickers + trades + u64::from(self.mix.depth));
-        if draw < tickers {
-            self.book_ticker(event_ms, &mut out);
-        } else if draw < tickers + trades {
-            self.trade(event_ms, &mut out);
-        } else {
-            self.depth(event_ms, &mut out);
+        match self.contents.draw(intended_ns) {
+            Message::BookTicker(ticker) => out.book_ticker(&ticker),
+            Message::Trade(trade) => out.trade(&trade),
+            Message::Depth { head, bids, asks } => out.depth(&head, bids, asks),
+            Message::Snapshot { head, bids, asks } => out.snapshot(&head, bids, asks),
         }
         Some((intended_ns, out.len))
-    }
-
-    /// Moves the best bid by a tick now and then, and the spread more rarely.
-    fn walk(&mut self) {
-        let draw = self.prng.below(64);
-        let (lowest, highest) = (
-            WALK_TICKS.start.max(self.built_bid_ticks - DRIFT_TICKS_MAX),
-            WALK_TICKS.end.min(self.built_bid_ticks + DRIFT_TICKS_MAX),
-        );
-        match draw {
-            0 | 1 => self.bid_ticks = (self.bid_ticks - 1).max(lowest),
-            2 | 3 => self.bid_ticks = (self.bid_ticks + 1).min(highest),
-            4 => self.spread_ticks = 1 + self.prng.below(SPREAD_TICKS_MAX),
-            5..8 => self.spread_ticks = 1,
-            _ => {}
-        }
-    }
-
-    fn ask_ticks(&self) -> u64 {
-        self.bid_ticks + self.spread_ticks
-    }
-
-    fn next_update_id(&mut self) -> u64 {
-        self.update_id += 1 + self.prng.below(500);
-        self.update_id
-    }
-
-    /// A quantity in steps of 0.001: mostly small, now and then large, never 0.
-    fn draw_qty(&mut self) -> u64 {
-        let widest = if self.prng.below(10) == 0 {
-            50_000
-        } else {
-            2_000
-        };
-        1 + self.prng.below(widest)
-    }
-
-    /// A level's quantity: 0 for a fifth of them, as in the captures.
-    fn draw_level_qty(&mut self) -> u64 {
-        if self.prng.below(5) == 0 {
-            0
-        } else {
-            self.draw_qty()
-        }
-    }
-
-    fn book_ticker(&mut self, event_ms: u64, out: &mut Writer<'_>) {
-        let update_id = self.next_update_id();
-        let (bid, ask) = (self.bid_ticks, self.ask_ticks());
-        out.text(r#"{"stream":""#)
-            .text(&self.stream)
-            .text(r#"@bookTicker","data":{"e":"bookTicker","u":"#);
-        out.number(update_id)
-            .text(r#","s":""#)
-            .text(&self.symbol)
-            .text(r#"","b":""#)
-            .price(bid);
-        out.text(r#"","B":""#)
-            .qty(self.draw_qty())
-            .text(r#"","a":""#)
-            .price(ask);
-        out.text(r#"","A":""#)
-            .qty(self.draw_qty())
-            .text(r#"","T":"#)
-            .number(event_ms);
-        out.text(r#","E":"#).number(event_ms).text("}}");
-    }
-
-    fn trade(&mut self, event_ms: u64, out: &mut Writer<'_>) {
-        let is_sell = self.prng.below(2) == 0;
-        let ticks = if is_sell {
-            self.bid_ticks
-        } else {
-            self.ask_ticks()
-        };
-        out.text(r#"{"stream":""#)
-            .text(&self.stream)
-            .text(r#"@trade","data":{"e":"trade","E":"#);
-        out.number(event_ms)
-            .text(r#","T":"#)
-            .number(event_ms)
-            .text(r#","s":""#)
-            .text(&self.symbol);
-        out.text(r#"","t":"#)
-            .number(self.trade_id)
-            .text(r#","p":""#)
-            .price(ticks);
-        out.text(r#"","q":""#)
-            .qty(self.draw_qty())
-            .text(r#"","X":"MARKET","m":"#);
-        out.text(if is_sell { "true}}" } else { "false}}" });
-        self.trade_id += 1;
-    }
-
-    fn depth(&mut self, event_ms: u64, out: &mut Writer<'_>) {
-        let (first_id, prev_id) = (self.depth_id + 1, self.depth_id);
-        self.depth_id = self.next_update_id();
-        out.text(r#"{"stream":""#)
-            .text(&self.stream)
-            .text(r#"@depth@0ms","data":{"e":"depthUpdate","E":"#);
-        out.number(event_ms)
-            .text(r#","T":"#)
-            .number(event_ms)
-            .text(r#","s":""#)
-            .text(&self.symbol);
-        out.text(r#"","U":"#)
-            .number(first_id)
-            .text(r#","u":"#)
-            .number(self.depth_id);
-        out.text(r#","pu":"#).number(prev_id).text(r#","b":["#);
-        let (bid, ask) = (self.bid_ticks, self.ask_ticks());
-        for at in (1..self.draw_levels()).rev() {
-            let ticks = bid - 3 * at - self.prng.below(3);
-            out.level(ticks, self.draw_level_qty());
-        }
-        out.level(bid, self.draw_qty());
-        // Prices that the walk has left behind leave the book, or it would stand crossed.
-        for ticks in bid + 1..=self.built_bid_ticks {
-            out.level(ticks, 0);
-        }
-        out.close_list().text(r#","a":["#);
-        for ticks in self.built_ask_ticks..ask {
-            out.level(ticks, 0);
-        }
-        out.level(ask, self.draw_qty());
-        for at in 1..self.draw_levels() {
-            let ticks = ask + 3 * at + self.prng.below(3);
-            out.level(ticks, self.draw_level_qty());
-        }
-        out.close_list().text("}}");
-        (self.built_bid_ticks, self.built_ask_ticks) = (bid, ask);
-    }
-
-    /// Levels of one side of an update: 4 to 29, and for one in twelve up to 160.
-    fn draw_levels(&mut self) -> u64 {
-        match self.prng.below(12) {
-            0 => 40 + self.prng.below(UPDATE_LEVELS_MAX - 39),
-            _ => 4 + self.prng.below(26),
-        }
-    }
-
-    fn snapshot(&mut self, event_ms: u64, out: &mut Writer<'_>) {
-        out.text(r#"{"lastUpdateId":"#)
-            .number(self.depth_id)
-            .text(r#","E":"#)
-            .number(event_ms);
-        out.text(r#","T":"#).number(event_ms).text(r#","bids":["#);
-        for at in 0..SNAPSHOT_LEVELS {
-            out.level(self.bid_ticks - at, self.draw_qty());
-        }
-        out.close_list().text(r#","asks":["#);
-        for at in 0..SNAPSHOT_LEVELS {
-            out.level(self.ask_ticks() + at, self.draw_qty());
-        }
-        out.close_list().text("}");
     }
 }
 
@@ -386,6 +146,8 @@ impl Synthetic {
 struct Writer<'b> {
     out: &'b mut [u8],
     len: usize,
+    symbol: &'b str,
+    stream: &'b str,
 }
 
 impl Writer<'_> {
@@ -423,39 +185,124 @@ impl Writer<'_> {
         self.bytes(&digits[at..])
     }
 
-    /// A price in ticks of 0.10, written with two decimals.
-    fn price(&mut self, ticks: u64) -> &mut Self {
+    /// A price, of whole ticks of 0.10, written with two decimals.
+    fn price(&mut self, price: Price) -> &mut Self {
+        let ticks = (price.0 / TICK_UNITS) as u64;
         self.number(ticks / 10)
             .text(".")
             .number(ticks % 10)
             .text("0")
     }
 
-    /// A quantity in steps of 0.001.
-    fn qty(&mut self, steps: u64) -> &mut Self {
+    /// A quantity, of whole steps of 0.001.
+    fn qty(&mut self, qty: Qty) -> &mut Self {
+        let steps = (qty.0 / STEP_UNITS) as u64;
         self.number(steps / 1000).text(".").padded(steps % 1000, 3)
     }
 
-    fn level(&mut self, ticks: u64, steps: u64) {
-        self.text("[\"")
-            .price(ticks)
-            .text("\",\"")
-            .qty(steps)
-            .text("\"],");
-    }
-
-    /// Ends a list that has an element: a bracket in place of the last comma.
-    fn close_list(&mut self) -> &mut Self {
+    /// A side's levels, of which there is one at least, and the bracket behind them.
+    fn levels(&mut self, levels: &[Level]) -> &mut Self {
+        for level in levels {
+            self.text("[\"")
+                .price(level.price)
+                .text("\",\"")
+                .qty(level.qty)
+                .text("\"],");
+        }
+        // A bracket in place of the last comma.
         self.len -= 1;
         self.text("]")
+    }
+
+    fn book_ticker(&mut self, ticker: &BookTicker) {
+        let (symbol, stream) = (self.symbol, self.stream);
+        self.text(r#"{"stream":""#)
+            .text(stream)
+            .text(r#"@bookTicker","data":{"e":"bookTicker","u":"#)
+            .number(ticker.update_id)
+            .text(r#","s":""#)
+            .text(symbol)
+            .text(r#"","b":""#)
+            .price(ticker.bid)
+            .text(r#"","B":""#)
+            .qty(ticker.bid_qty)
+            .text(r#"","a":""#)
+            .price(ticker.ask)
+            .text(r#"","A":""#)
+            .qty(ticker.ask_qty)
+            .text(r#"","T":"#)
+            .number(ticker.transaction_ms)
+            .text(r#","E":"#)
+            .number(ticker.event_ms)
+            .text("}}");
+    }
+
+    fn trade(&mut self, trade: &Trade) {
+        let (symbol, stream) = (self.symbol, self.stream);
+        self.text(r#"{"stream":""#)
+            .text(stream)
+            .text(r#"@trade","data":{"e":"trade","E":"#)
+            .number(trade.event_ms)
+            .text(r#","T":"#)
+            .number(trade.transaction_ms)
+            .text(r#","s":""#)
+            .text(symbol)
+            .text(r#"","t":"#)
+            .number(trade.trade_id)
+            .text(r#","p":""#)
+            .price(trade.price)
+            .text(r#"","q":""#)
+            .qty(trade.qty)
+            .text(r#"","X":"MARKET","m":"#)
+            .text(match trade.buyer_is_maker {
+                0 => "false}}",
+                _ => "true}}",
+            });
+    }
+
+    fn depth(&mut self, head: &DepthHead, bids: &[Level], asks: &[Level]) {
+        let (symbol, stream) = (self.symbol, self.stream);
+        self.text(r#"{"stream":""#)
+            .text(stream)
+            .text(r#"@depth@0ms","data":{"e":"depthUpdate","E":"#)
+            .number(head.event_ms)
+            .text(r#","T":"#)
+            .number(head.transaction_ms)
+            .text(r#","s":""#)
+            .text(symbol)
+            .text(r#"","U":"#)
+            .number(head.first_id)
+            .text(r#","u":"#)
+            .number(head.last_id)
+            .text(r#","pu":"#)
+            .number(head.prev_id)
+            .text(r#","b":["#)
+            .levels(bids)
+            .text(r#","a":["#)
+            .levels(asks)
+            .text("}}");
+    }
+
+    fn snapshot(&mut self, head: &SnapshotHead, bids: &[Level], asks: &[Level]) {
+        self.text(r#"{"lastUpdateId":"#)
+            .number(head.last_id)
+            .text(r#","E":"#)
+            .number(head.event_ms)
+            .text(r#","T":"#)
+            .number(head.transaction_ms)
+            .text(r#","bids":["#)
+            .levels(bids)
+            .text(r#","asks":["#)
+            .levels(asks)
+            .text("}");
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::binance::{Decoder, Message};
-    use crate::feed::market::Level;
+    use crate::feed::binance::Decoder;
+    use crate::feed::contents::START_MS;
     use std::collections::BTreeMap;
 
     fn spec(seed: u64, arrivals: Arrivals) -> SyntheticSpec {

@@ -56,6 +56,8 @@ pub(crate) enum Notes {
     Nothing,
     /// Each hop keeps its first messages, each loop its long segments, for the end.
     Kept(Room),
+    /// So many messages a hop for the end, and nothing of the loops.
+    Passages(usize),
     /// All of it is told to one who reads while the line runs; beside the line's own loops these tell.
     Told(Vec<Ear<Told>>),
 }

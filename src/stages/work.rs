@@ -71,6 +71,15 @@ impl WorkSpec {
     }
 }
 
+/// Looks at the clock until the frame in hand was worked on for that long, in nanoseconds; on a virtual clock not at all.
+#[inline]
+pub(super) fn work_for(takes_ns: u64, cx: &Context<'_>) {
+    let until_ns = cx.now_ns().saturating_add(takes_ns);
+    while !cx.clock().is_virtual() && cx.stamp() < until_ns {
+        spin_hint();
+    }
+}
+
 /// Works for a while and passes on; see this file's head.
 #[derive(Debug)]
 pub struct Work {
@@ -122,10 +131,7 @@ impl Stage for Work {
         cx: &mut Context<'_>,
     ) -> Outcome<NoWhy> {
         if cx.flags().is_last() {
-            let until_ns = cx.now_ns().saturating_add(self.takes_ns());
-            while !cx.clock().is_virtual() && cx.stamp() < until_ns {
-                spin_hint();
-            }
+            work_for(self.takes_ns(), cx);
         }
         self.forward.on_frame(frame, cx)
     }

@@ -82,6 +82,14 @@ pub struct CleanReport {
 }
 
 impl Line {
+    /// Has each hop note its first so many messages, and the loops nothing, for
+    /// [`Running::end_noted`](super::Running::end_noted): when each was due, waited and was served, for those who draw a line's
+    /// course but do not ask what the host did to it. 24 B a message and hop, touched before the run; some nanoseconds a message
+    /// in it, where [`Line::note_evidence`] also asks the kernel about every long handler.
+    pub fn note_passages(&mut self, messages: usize) {
+        self.notes = Notes::Passages(messages);
+    }
+
     /// Has every loop and hop tell what [`Running::clean`](super::Running::clean) is made from, in place of
     /// [`Line::note_evidence`]: 2 MiB of rings a hop and loop at the most, some nanoseconds a message, and a look at the clock in
     /// every idle turn. Loops that park see no gaps: of a line with one, clean figures say too little.

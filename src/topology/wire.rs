@@ -14,7 +14,7 @@ use crate::ring::multicast::{Graph, GraphError, ReaderId};
 use crate::stage::context::Outputs;
 use crate::stage::hop::{Doorbell, HopRx, HopTx};
 use crate::stage::life::Life;
-use crate::stage::log::{Ear, HopLog, Notes, Shelf};
+use crate::stage::log::{Ear, HopLog, Notes, Room, Shelf};
 use crate::stage::orders::PolicyCell;
 use crate::stage::ring::{RxRing, TxRing};
 use crate::stage::tap::Desk;
@@ -293,8 +293,8 @@ pub(crate) fn wire(
             let mut ear = None;
             match notes {
                 Notes::Nothing => {}
-                Notes::Kept(room) => {
-                    rx = rx.logged(HopLog::on(room.messages, Shelf::clone(&shelf)), mark);
+                Notes::Kept(Room { messages, .. }) | Notes::Passages(messages) => {
+                    rx = rx.logged(HopLog::on(messages, Shelf::clone(&shelf)), mark);
                 }
                 Notes::Told(_) => {
                     if let Some((log, hears)) = HopLog::told() {

@@ -25,7 +25,7 @@ fn read(path: &Path) -> String {
 
 #[test]
 fn the_cases_are_good() {
-    for name in ["tick-to-trade", "udp-echo", "diamond"] {
+    for name in ["tick-to-trade", "udp-echo", "diamond", "overload"] {
         let text = |file: &str| {
             let path = project().join("harness/cases").join(name).join(file);
             SourceText::from_bytes(file, read(&path).into_bytes()).unwrap()
@@ -108,7 +108,7 @@ fn settings_of_kinds() -> Vec<(String, Vec<String>)> {
         .unwrap()
         .1
         .clone();
-    for decoder in ["binance", "datagram"] {
+    for decoder in ["binance", "datagram", "made_up"] {
         let given = [&[("decode", decoder)], needed].concat();
         let mut settings = settings_of("udp", Role::Source, &given);
         settings.retain(|key| key != "decode" && !of_udp.contains(key));

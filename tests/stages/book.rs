@@ -87,6 +87,7 @@ impl<W: FnMut(&Book, u16) + Send + 'static> Stage for Watched<W> {
 pub(crate) fn spec() -> BookSpec {
     BookSpec {
         levels: 50,
+        takes_ns: 0,
         symbols: Symbols::new(&["BTCUSDT", "ETHUSDT"]).unwrap(),
     }
 }

@@ -14,7 +14,7 @@ const GAP_NS: u64 = 1_000;
 
 /// Which cores are watched at once: those of `pair`, as a line of two loops keeps them, since what else
 /// runs on the machine then has to take its time from one of them. The others follow one by one.
-pub(super) fn groups(cores: &[usize], pair: Option<[usize; 2]>) -> Vec<Vec<usize>> {
+pub(crate) fn groups(cores: &[usize], pair: Option<[usize; 2]>) -> Vec<Vec<usize>> {
     let pair = pair.unwrap_or_default();
     let is_apart = |core: &&usize| pair[0] == pair[1] || !pair.contains(core);
     let mut groups: Vec<Vec<usize>> = cores
@@ -30,7 +30,7 @@ pub(super) fn groups(cores: &[usize], pair: Option<[usize; 2]>) -> Vec<Vec<usize
 }
 
 /// Watches each core for that long, on a thread of its own, so that the caller is not pinned.
-pub(super) fn measure(
+pub(crate) fn measure(
     clock: &Clock,
     groups: Vec<Vec<usize>>,
     each_ns: u64,

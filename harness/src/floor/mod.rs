@@ -12,7 +12,7 @@
 //! [`measure`](crate::measure); prints only at its end, but for progress on a terminal.
 
 mod clock;
-mod gaps;
+pub(crate) mod gaps;
 pub mod report;
 mod rings;
 mod share;

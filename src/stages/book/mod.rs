@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `levels` | 50 | levels a side whose quantities make `imbalance_ppm` |
 //! | `symbols` | `["BTCUSDT", "ETHUSDT"]` | the line's table of symbols, in the order of its numbers |
+//! | `takes` | 0 | works so long on each message before it applies it, as the stage `work` does |
 //!
 //! Which top is shown: bookTicker's or the book's own, whichever has the higher id; the two streams
 //! of the exchange overtake each other. A [`Top`] leaves on port `top` when anything in it but ids
@@ -33,6 +34,7 @@ use crate::stage::{Context, Out, Outcome, Port, Stage};
 use crate::topology::{Params, Problem};
 
 use super::frames::{BookState, Top};
+use super::work::work_for;
 use collect::{Collector, Head, Step};
 use symbol::{Applied, Change, Ids, SymbolBook};
 
@@ -67,6 +69,9 @@ pub struct BookSpec {
     pub levels: usize,
     /// The line's symbols; their numbers are places in the stage's table.
     pub symbols: Symbols,
+    /// How long it works on each message before it applies it, in nanoseconds: 0 but in drills of overload, where
+    /// a line's capacity has to be known beforehand.
+    pub takes_ns: u64,
 }
 
 impl BookSpec {
@@ -78,6 +83,7 @@ impl BookSpec {
         Ok(BookSpec {
             levels: params.count("levels", 50, 1..=LEVELS_PER_SIDE as u64)? as usize,
             symbols: super::symbols(params)?,
+            takes_ns: params.span_ns("takes")?.unwrap_or(0),
         })
     }
 }
@@ -146,6 +152,7 @@ pub struct Book {
     symbols: Box<[Symbol]>,
     collector: Collector,
     levels: usize,
+    takes_ns: u64,
 }
 
 impl Book {
@@ -161,6 +168,7 @@ impl Book {
             symbols: symbols.collect(),
             collector: Collector::new(),
             levels: spec.levels,
+            takes_ns: spec.takes_ns,
         }
     }
 
@@ -344,6 +352,9 @@ impl Stage for Book {
     }
 
     fn on_frame(&mut self, frame: MarketView<'_>, cx: &mut Context<'_>) -> Outcome<Why> {
+        if self.takes_ns > 0 && cx.flags().is_last() {
+            work_for(self.takes_ns, cx);
+        }
         let step = match frame {
             MarketView::Ticker(view) => return self.ticker(&view.to_owned(), cx),
             MarketView::Trade(view) => return self.trade(&view.to_owned(), cx),
