@@ -494,10 +494,17 @@ impl Account {
         };
         match on_panic {
             OnPanic::Stop => {
-                if let Some((_, hop)) = in_hand.filter(|(seen, _)| seen.is_last()) {
+                // The rest of its message goes with it.
+                if let Some((_, hop)) = in_hand {
                     self.said(node, hop, Said::Rejected("panicked"), false);
                 }
-                self.nodes[node].failed = true;
+                // What it held goes with it as well.
+                let tally = &mut self.nodes[node];
+                let held = core::mem::take(&mut tally.held);
+                if held > 0 {
+                    count(&mut tally.rejected, "panicked", held);
+                }
+                tally.failed = true;
                 let readers = self.rings.iter_mut().flat_map(|ring| &mut ring.readers);
                 readers
                     .filter(|reader| reader.node == node)
