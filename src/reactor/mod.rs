@@ -8,7 +8,9 @@
 //! Invariant: knows nodes and the driver; never the topology, never what a stage does.
 
 mod counters;
+mod notice;
 mod turn;
 
 pub use counters::LoopCounters;
+pub use notice::Notices;
 pub use turn::{OpenError, Reactor, Step};

@@ -41,7 +41,7 @@ pub use consumer::{describe, describe_egress, sink_node, stage_node};
 pub use context::{Context, Emit, Message};
 pub use egress::{Delivery, Egress, IO_FAULT, Leaving};
 pub use ingress::{Arrival, Decode, Decoded, Feed, InHand, Ingress, SourceContext};
-pub use node::{Descriptor, Node, NodeCounters, Progress, Role, State, Turn, Wiring};
+pub use node::{Descriptor, Life, Node, NodeCounters, Progress, Role, State, Turn, Wiring};
 pub use outcome::{Disposal, Outcome};
 pub use port::{Out, Port};
 pub use source::{describe_ingress, source_node};

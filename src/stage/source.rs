@@ -37,6 +37,7 @@ pub fn source_node(mut ingress: Box<dyn Ingress>, mut wiring: Wiring) -> Box<dyn
         hold: Hold::default(),
         timer: None,
         draining: false,
+        paused: false,
     })
 }
 
@@ -47,6 +48,7 @@ struct Source {
     hold: Hold,
     timer: Option<u64>,
     draining: bool,
+    paused: bool,
 }
 
 impl Source {
@@ -56,11 +58,18 @@ impl Source {
         self.housekeep(io);
         self.leave_in_hand();
         self.wiring.outputs.close(cause);
-        self.wiring.counters.set_state(state);
+        self.wiring.set_state(state);
     }
 }
 
 impl Source {
+    /// Ends a pause, if there is one.
+    fn go_on(&mut self) {
+        if core::mem::take(&mut self.paused) {
+            self.hold.until_ns = self.wiring.clock.stamp();
+        }
+    }
+
     /// What was received and will not be decoded any more is accounted for.
     fn leave_in_hand(&mut self) {
         let left = self.ingress.in_hand() as u64;
@@ -81,7 +90,7 @@ impl Node for Source {
 
     fn open(&mut self, io: &mut Driver) -> Result<(), IoError> {
         self.ingress.open(io)?;
-        self.wiring.counters.set_state(State::Run);
+        self.wiring.set_state(State::Run);
         Ok(())
     }
 
@@ -90,6 +99,9 @@ impl Node for Source {
     }
 
     fn turn(&mut self, turn: &mut Turn<'_>) -> Progress {
+        if self.paused {
+            return Progress::IDLE;
+        }
         let result = catch_unwind(AssertUnwindSafe(|| {
             let Wiring {
                 outputs,
@@ -139,19 +151,38 @@ impl Node for Source {
     }
 
     fn has_input(&mut self) -> bool {
-        self.ingress.has_input()
+        !self.paused && self.ingress.has_input()
     }
 
     fn drain(&mut self) {
         if !self.is_over() {
             self.draining = true;
-            self.wiring.counters.set_state(State::Drain);
+            self.go_on();
+            self.wiring.set_state(State::Drain);
+        }
+    }
+
+    fn pause(&mut self) {
+        // A drain cannot be taken back, and one that waits for a pause to end would not end.
+        if !self.paused && !self.draining && !self.is_over() {
+            self.paused = true;
+            self.hold.now = false;
+            // What is due meanwhile was ready, and waits from now on.
+            self.hold.since_ns.get_or_insert(self.wiring.clock.stamp());
+            self.wiring.set_state(State::Paused);
+        }
+    }
+
+    fn resume(&mut self) {
+        if self.paused {
+            self.go_on();
+            self.wiring.set_state(State::Run);
         }
     }
 
     fn next_due_ns(&self) -> Option<u64> {
-        // What is due while the source is held back needs room, not time.
-        if self.hold.now {
+        // What is due while the source is held back needs room, not time; and nothing while it is paused.
+        if self.hold.now || self.paused {
             return None;
         }
         self.ingress.next_due_ns()
@@ -179,7 +210,7 @@ impl Node for Source {
             self.leave_in_hand();
         }));
         self.wiring.outputs.close(Cause::Failed);
-        self.wiring.counters.set_state(State::Failed);
+        self.wiring.set_state(State::Failed);
     }
 
     fn abort(&mut self, io: &mut Driver, cause: Cause) {
