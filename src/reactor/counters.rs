@@ -12,6 +12,9 @@ use crate::budget::Regimes;
 pub struct LoopCounters {
     /// Turns so far: the loop's heartbeat.
     pub turns: CachePadded<Counter>,
+    /// When the loop last did its housekeeping, in nanoseconds of the line's clock: within a millisecond of its last turn, or
+    /// of the last turn before it was parked. 0 before the line ran.
+    pub beat_ns: Counter,
     /// The node that has the turn, by its place on the loop, plus one; 0 between turns.
     pub current: Counter,
     /// Longest turn, without the idle time before it, in nanoseconds. The two counters behind it

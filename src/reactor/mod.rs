@@ -8,10 +8,12 @@
 //! Invariant: knows nodes and the driver; never the topology, never what a stage does.
 
 mod counters;
+mod notice;
 mod round;
 mod schedule;
 mod turn;
 
 pub use counters::LoopCounters;
+pub use notice::Notices;
 pub use schedule::{Order, Schedule};
 pub use turn::{OpenError, Reactor, Step};

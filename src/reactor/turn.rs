@@ -3,11 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::base::limits::{HOUSEKEEPING_NS, PARK_MAX_NS};
+use crate::base::limits::{HOUSEKEEPING_NS, PARK_MAX_NS, REQUESTS_PER_CHORE};
 use crate::base::{Cause, primitive};
 use crate::budget::{Regime, Segment};
 use crate::clock::Clock;
-use crate::control::{Command, Control};
+use crate::control::{Command, Control, Request, Requests};
 use crate::host::{pace_ready, pace_work};
 use crate::io::{Driver, IoError};
 use crate::stage::log::LoopLog;
@@ -15,6 +15,7 @@ use crate::stage::{Node, Turn, panic_words};
 use crate::wait::{Idle, Rest, Sleeper, Strategy};
 
 use super::counters::LoopCounters;
+use super::notice::Notices;
 use super::round::{Rounds, Tally};
 use super::schedule::Order;
 
@@ -93,6 +94,8 @@ pub struct Reactor {
     /// How often there was news for the nodes when they last looked.
     heard: u32,
     log: LoopLog,
+    requests: Arc<Requests>,
+    notices: Notices,
 }
 
 impl std::fmt::Debug for Reactor {
@@ -136,6 +139,8 @@ impl Reactor {
             seen: Command::Hold,
             heard: 0,
             log: LoopLog::off(),
+            requests: Arc::default(),
+            notices: Notices::default(),
         }
     }
 
@@ -150,6 +155,14 @@ impl Reactor {
     #[must_use]
     pub fn logged(mut self, log: LoopLog) -> Reactor {
         self.log = log;
+        self
+    }
+
+    /// The same, which is asked by others and complains to them.
+    #[must_use]
+    pub fn heard(mut self, requests: Arc<Requests>, notices: Notices) -> Reactor {
+        self.requests = requests;
+        self.notices = notices;
         self
     }
 
@@ -173,8 +186,10 @@ impl Reactor {
     /// Runs until every node is over.
     pub fn run(&mut self) {
         self.turns();
+        let now_ns = self.clock.stamp();
+        self.notices.end(now_ns);
+        self.log.note_sheds(now_ns);
         let names = self.nodes.iter().map(|node| node.name().to_owned());
-        self.log.note_sheds(self.clock.stamp());
         self.log.hand_over(names);
     }
 
@@ -360,7 +375,28 @@ impl Reactor {
         live.filter_map(|node| node.next_due_ns()).min()
     }
 
+    /// Does a bounded few of the things that it was asked for. Returns whether there were any.
+    fn take_requests(&mut self) -> bool {
+        let mut asked = false;
+        for _ in 0..REQUESTS_PER_CHORE {
+            let Some(request) = self.requests.take() else {
+                break;
+            };
+            asked = true;
+            let (Request::Pause(at) | Request::Resume(at)) = request;
+            let Some(node) = self.nodes.get_mut(usize::from(at)) else {
+                continue;
+            };
+            guarded(node.as_mut(), |node| match request {
+                Request::Pause(_) => node.pause(),
+                Request::Resume(_) => node.resume(),
+            });
+        }
+        asked
+    }
+
     fn housekeep(&mut self) {
+        self.take_requests();
         for (at, node) in self.nodes.iter_mut().enumerate() {
             self.counters.current.set(at as u64 + 1);
             let driver = &mut self.driver;
@@ -375,12 +411,14 @@ impl Reactor {
             self.log.refresh();
         }
         self.log.note_sheds(now_ns);
+        self.notices.look(now_ns);
         let done_ns = self.clock.stamp();
         self.log.took(now_ns, done_ns);
         // After all that the loop has to say of the time before.
         self.log.tell_until(now_ns);
         self.account(Regime::Housekeeping, done_ns);
         self.counters.span_ns.set(self.mark_ns - self.began_ns);
+        self.counters.beat_ns.set(self.mark_ns);
         self.housekeep_at_ns = self.mark_ns + HOUSEKEEPING_NS;
     }
 
@@ -428,6 +466,10 @@ impl Reactor {
             }
             Rest::Park(most_ns) => most_ns.min(PARK_MAX_NS),
         };
+        // Who asks wakes the loop; asleep again at once it would be late by a whole park.
+        if self.take_requests() {
+            return;
+        }
         let now_ns = self.clock.stamp();
         let mut park_ns =
             next_due_ns.map_or(park_ns, |due| park_ns.min(due.saturating_sub(now_ns)));
@@ -482,9 +524,11 @@ mod tests {
     use crate::wait::Rung;
 
     /// A node with nothing to do.
+    #[derive(Default)]
     struct Silent {
         counters: Arc<NodeCounters>,
         held_back: bool,
+        pauses: Arc<crate::base::Counter>,
     }
 
     impl Node for Silent {
@@ -504,6 +548,9 @@ mod tests {
             }
         }
         fn housekeep(&mut self, _io: &mut Driver) {}
+        fn pause(&mut self) {
+            self.pauses.add(1);
+        }
         fn fail(&mut self, _what: &(dyn std::any::Any + Send)) {}
         fn abort(&mut self, _io: &mut Driver, _cause: Cause) {}
         fn is_over(&self) -> bool {
@@ -518,8 +565,8 @@ mod tests {
         time.set_tick_ns(100);
         let control = Arc::new(Control::default());
         let node = Silent {
-            counters: Arc::default(),
             held_back,
+            ..Silent::default()
         };
         let park = Strategy::Park {
             spins,
@@ -582,5 +629,41 @@ mod tests {
         let rests: Vec<Rest> = (0..20).map(|_| turn()).collect();
         assert_eq!(rests[..10], [Rest::Spin; 10]);
         assert_eq!(rests[10..], [Rest::Yield; 10]);
+    }
+
+    #[test]
+    fn a_loop_takes_few_requests_with_each_housekeeping_and_beats() {
+        let (clock, time) = Clock::virtual_at(1_000_000);
+        let (control, counters) = (Arc::<Control>::default(), Arc::<LoopCounters>::default());
+        let (requests, pauses) = (Arc::<Requests>::default(), Arc::default());
+        let node = Silent {
+            pauses: Arc::clone(&pauses),
+            ..Silent::default()
+        };
+        let mut reactor = Reactor::new(
+            vec![Box::new(node)],
+            Virtual::new().into(),
+            clock.clone(),
+            Strategy::Spin,
+            None,
+            control.clone(),
+            counters.clone(),
+        )
+        .heard(requests.clone(), Notices::default());
+        control.run(clock.now_ns());
+        for _ in 0..REQUESTS_PER_CHORE + 1 {
+            requests.ask(Request::Pause(0)).unwrap();
+        }
+        // A number that is no node of this loop harms nobody.
+        requests.ask(Request::Pause(7)).unwrap();
+        let mut chore = || {
+            time.advance_to(clock.now_ns() + HOUSEKEEPING_NS);
+            reactor.step();
+            assert_eq!(counters.beat_ns.get(), clock.now_ns());
+            pauses.get()
+        };
+        let few = REQUESTS_PER_CHORE as u64;
+        assert_eq!([chore(), chore(), chore()], [few, few + 1, few + 1]);
+        assert!(requests.is_empty());
     }
 }

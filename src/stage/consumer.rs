@@ -442,7 +442,7 @@ impl<H: Handler> Consumer<H> {
             rx.close(cause);
         }
         self.wiring.outputs.close(cause);
-        self.wiring.counters.set_state(state);
+        self.wiring.set_state(state);
         self.over = true;
     }
 
@@ -570,7 +570,7 @@ impl<H: Handler> Node for Consumer<H> {
 
     fn open(&mut self, io: &mut Driver) -> Result<(), IoError> {
         self.handler.open(io)?;
-        self.wiring.counters.set_state(State::Run);
+        self.wiring.set_state(State::Run);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use crate::base::Cause;
 use crate::base::primitive::{AtomicU32, Ordering};
 use crate::budget::{IngressCounters, Regime, Regimes, Segment, StageCounters};
 use crate::clock::Clock;
+use crate::control::{Latest, Words};
 use crate::frame::KindInfo;
 use crate::hist::Recorder;
 use crate::io::{Driver, IoError};
@@ -80,6 +81,8 @@ pub enum State {
     Aborted = 5,
     /// Away after a panic, until another instance is made.
     Restarting = 6,
+    /// A source that was told to take nothing; its messages stay where they are.
+    Paused = 7,
 }
 
 impl State {
@@ -94,6 +97,20 @@ impl State {
             State::Failed => "failed",
             State::Aborted => "aborted",
             State::Restarting => "restarting",
+            State::Paused => "paused",
+        }
+    }
+
+    const fn of(number: u32) -> State {
+        match number {
+            0 => State::Boot,
+            1 => State::Run,
+            2 => State::Drain,
+            3 => State::Done,
+            4 => State::Failed,
+            6 => State::Restarting,
+            7 => State::Paused,
+            _ => State::Aborted,
         }
     }
 
@@ -101,6 +118,56 @@ impl State {
     #[must_use]
     pub const fn is_over(self) -> bool {
         matches!(self, State::Done | State::Failed | State::Aborted)
+    }
+}
+
+/// Where a node is in its life, since when, and what it has been through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Where it is.
+    pub state: State,
+    /// Since when, in nanoseconds of the line's clock; 0 before it was opened.
+    pub since_ns: u64,
+    /// How often its state has changed.
+    pub changes: u64,
+    /// How often it was made anew after a panic.
+    pub restarts: u64,
+    /// Frames on which it panicked and that it stepped over.
+    pub quarantined: u64,
+}
+
+impl Default for Standing {
+    fn default() -> Standing {
+        Standing {
+            state: State::Boot,
+            since_ns: 0,
+            changes: 0,
+            restarts: 0,
+            quarantined: 0,
+        }
+    }
+}
+
+impl Words<5> for Standing {
+    fn to_words(self) -> [u64; 5] {
+        let state = u64::from(self.state as u32);
+        [
+            state,
+            self.since_ns,
+            self.changes,
+            self.restarts,
+            self.quarantined,
+        ]
+    }
+
+    fn from_words([state, since_ns, changes, restarts, quarantined]: [u64; 5]) -> Standing {
+        Standing {
+            state: State::of(state as u32),
+            since_ns,
+            changes,
+            restarts,
+            quarantined,
+        }
     }
 }
 
@@ -117,7 +184,10 @@ pub struct NodeCounters {
     pub held_back_by: [crate::base::Counter; crate::base::limits::HOPS_PER_NODE_MAX],
     /// What its panics came to, if it is a stage.
     pub life: CachePadded<LifeCounters>,
+    /// The state alone, for the node's own turns.
     state: AtomicU32,
+    /// The state with its history, for the outside.
+    standing: Latest<Standing, 5>,
     /// What went wrong; written once, on the way out, never in a turn that goes well.
     fault: std::sync::OnceLock<String>,
 }
@@ -127,20 +197,34 @@ impl NodeCounters {
     #[must_use]
     pub fn state(&self) -> State {
         // Acquire pairs with Release in `set_state`: a fault is there when its state is seen.
-        match self.state.load(Ordering::Acquire) {
-            0 => State::Boot,
-            1 => State::Run,
-            2 => State::Drain,
-            3 => State::Done,
-            4 => State::Failed,
-            6 => State::Restarting,
-            _ => State::Aborted,
-        }
+        State::of(self.state.load(Ordering::Acquire))
     }
 
-    pub(crate) fn set_state(&self, state: State) {
+    /// Where the node is in its life, with its history. Nothing if its loop has lost its processor just while it wrote that.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        self.standing.get()
+    }
+
+    /// The node's own loop only.
+    pub(crate) fn set_state(&self, state: State, now_ns: u64) {
+        self.change_standing(|standing| {
+            if state != standing.state {
+                standing.state = state;
+                standing.since_ns = now_ns;
+                standing.changes += 1;
+            }
+        });
         // Release pairs with Acquire in `state`.
         self.state.store(state as u32, Ordering::Release);
+    }
+
+    /// Changes what the outside sees of the node's life. The node's own loop only.
+    pub(crate) fn change_standing(&self, change: impl FnOnce(&mut Standing)) {
+        // Nobody else writes, so what is read is whole.
+        let mut standing = self.standing.get().unwrap_or_default();
+        change(&mut standing);
+        self.standing.set(standing);
     }
 
     /// What went wrong, in words.
@@ -180,6 +264,13 @@ pub struct Wiring {
     pub batch: usize,
     /// What a panic comes to, for a stage; where there is none, it is the end of the line.
     pub life: Option<Life>,
+}
+
+impl Wiring {
+    /// Says where the node is in its life, from now on.
+    pub(crate) fn set_state(&self, state: State) {
+        self.counters.set_state(state, self.clock.stamp());
+    }
 }
 
 /// What one turn of a node came to.
@@ -306,6 +397,12 @@ pub trait Node: Send {
     fn restart(&mut self) -> bool {
         false
     }
+
+    /// Takes nothing from outside until it is resumed, or its line drains. Only sources act on it.
+    fn pause(&mut self) {}
+
+    /// Goes on after a pause.
+    fn resume(&mut self) {}
 
     /// When it next has something to do by itself, in nanoseconds of the line's clock.
     fn next_due_ns(&self) -> Option<u64> {

@@ -38,6 +38,7 @@ pub fn source_node(mut ingress: Box<dyn Ingress>, mut wiring: Wiring) -> Box<dyn
         timer: None,
         draining: false,
         ended: false,
+        paused: false,
     })
 }
 
@@ -50,6 +51,7 @@ struct Source {
     draining: bool,
     /// Whether that was all, and what waits for room on a hop is still to leave.
     ended: bool,
+    paused: bool,
 }
 
 impl Source {
@@ -59,7 +61,7 @@ impl Source {
         self.housekeep(io);
         self.leave_in_hand();
         self.wiring.outputs.close(cause);
-        self.wiring.counters.set_state(state);
+        self.wiring.set_state(state);
     }
 }
 
@@ -74,6 +76,13 @@ impl Source {
         Progress {
             work: usize::from(settled),
             held_back: !settled,
+        }
+    }
+
+    /// Ends a pause, if there is one.
+    fn go_on(&mut self) {
+        if core::mem::take(&mut self.paused) {
+            self.hold.until_ns = self.wiring.clock.stamp();
         }
     }
 
@@ -97,7 +106,7 @@ impl Node for Source {
 
     fn open(&mut self, io: &mut Driver) -> Result<(), IoError> {
         self.ingress.open(io)?;
-        self.wiring.counters.set_state(State::Run);
+        self.wiring.set_state(State::Run);
         Ok(())
     }
 
@@ -106,6 +115,9 @@ impl Node for Source {
     }
 
     fn turn(&mut self, turn: &mut Turn<'_>) -> Progress {
+        if self.paused {
+            return Progress::IDLE;
+        }
         let result = catch_unwind(AssertUnwindSafe(|| {
             let settled = self.wiring.outputs.settle();
             if self.ended {
@@ -162,7 +174,7 @@ impl Node for Source {
     }
 
     fn has_input(&mut self) -> bool {
-        self.ingress.has_input()
+        !self.paused && self.ingress.has_input()
     }
 
     fn refresh(&mut self) {
@@ -176,13 +188,32 @@ impl Node for Source {
     fn drain(&mut self) {
         if !self.is_over() {
             self.draining = true;
-            self.wiring.counters.set_state(State::Drain);
+            self.go_on();
+            self.wiring.set_state(State::Drain);
+        }
+    }
+
+    fn pause(&mut self) {
+        // A drain cannot be taken back, and one that waits for a pause to end would not end.
+        if !self.paused && !self.draining && !self.is_over() {
+            self.paused = true;
+            self.hold.now = false;
+            // What is due meanwhile was ready, and waits from now on.
+            self.hold.since_ns.get_or_insert(self.wiring.clock.stamp());
+            self.wiring.set_state(State::Paused);
+        }
+    }
+
+    fn resume(&mut self) {
+        if self.paused {
+            self.go_on();
+            self.wiring.set_state(State::Run);
         }
     }
 
     fn next_due_ns(&self) -> Option<u64> {
-        // What is due while the source is held back needs room, not time.
-        if self.hold.now {
+        // What is due while the source is held back needs room, not time; and nothing while it is paused.
+        if self.hold.now || self.paused {
             return None;
         }
         self.ingress.next_due_ns()
@@ -211,7 +242,7 @@ impl Node for Source {
             self.leave_in_hand();
         }));
         self.wiring.outputs.close(Cause::Failed);
-        self.wiring.counters.set_state(State::Failed);
+        self.wiring.set_state(State::Failed);
     }
 
     fn abort(&mut self, io: &mut Driver, cause: Cause) {

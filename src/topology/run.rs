@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::base::limits::{GIVE_UP_GRACE_NS, STALL_NS};
 use crate::budget::{Budget, Evidence, HopEvidence, LoopEvidence};
 use crate::clock::Clock;
-use crate::control::{Command, Control};
+use crate::control::{Command, Complaints, Control, Requests};
 use crate::host::{self, Host, MemoryReport, Pinned};
 use crate::io::Waker;
 use crate::reactor::LoopCounters;
@@ -103,8 +103,10 @@ pub(super) struct Loop {
     pub(super) pinned: Option<Pinned>,
     pub(super) thread: Option<std::thread::JoinHandle<()>>,
     pub(super) over: bool,
-    /// The last turn that was seen, and when.
-    pub(super) beat: (u64, u64),
+    /// What its nodes are asked to do.
+    pub(super) requests: Arc<Requests>,
+    /// What it complains of.
+    pub(super) complaints: Complaints,
     /// Where the log of its long segments is left at the end.
     pub(super) shelf: Shelf<LoopEvidence>,
 }
@@ -253,18 +255,11 @@ impl Running {
     }
 
     /// The nodes of loops that have made no turn for seconds.
-    fn stalled(&mut self) -> Vec<String> {
+    fn stalled(&self) -> Vec<String> {
         let now_ns = self.clock.stamp();
-        let mut stalled = Vec::new();
-        for one in self.loops.iter_mut().filter(|one| !one.over) {
-            let turns = one.counters.turns.get();
-            if turns != one.beat.0 || one.beat.1 == 0 {
-                one.beat = (turns, now_ns);
-            } else if now_ns.saturating_sub(one.beat.1) > STALL_NS {
-                stalled.extend(current_node(one));
-            }
-        }
-        stalled
+        let hangs = |one: &&Loop| !one.over && one.age_ns(now_ns, self.began_ns) > STALL_NS;
+        let stalled = self.loops.iter().filter(hangs);
+        stalled.filter_map(Loop::current_node).collect()
     }
 
     /// What went wrong so far, in words: the node, then what.
@@ -379,14 +374,14 @@ impl Running {
                     .loops
                     .iter()
                     .filter(|one| !one.over)
-                    .flat_map(current_node)
+                    .filter_map(Loop::current_node)
                     .collect();
             }
             let stuck_with = |node: &str| {
                 let hangs = self.loops.iter().filter(|one| !one.over);
                 let mut with =
                     hangs.filter(|one| one.planned.nodes.iter().any(|name| name == node));
-                with.find_map(current_node)
+                with.find_map(Loop::current_node)
             };
             report.left = left(&self.hops, &self.nodes, stuck_with);
         }
@@ -519,9 +514,4 @@ impl Running {
             sources().count(),
         )
     }
-}
-/// The node that has had the turn since the loop was last seen.
-fn current_node(one: &Loop) -> Option<String> {
-    let at = one.counters.current.get().checked_sub(1)?;
-    one.planned.nodes.get(at as usize).cloned()
 }

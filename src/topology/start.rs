@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use crate::base::limits::OPEN_DEADLINE_NS;
 use crate::clock::Clock;
-use crate::control::{Command, Control};
+use crate::control::{Command, Control, Requests, complaints};
 use crate::host::memory::{self, MemoryError};
 use crate::host::{self, Host, MemoryReport, MemoryWish, Pin, Pinned};
 use crate::io::{Driver, IoError, Waker};
-use crate::reactor::{LoopCounters, OpenError, Reactor};
+use crate::reactor::{LoopCounters, Notices, OpenError, Reactor};
 use crate::stage::hop::Doorbell;
 use crate::stage::log::{LoopLog, Notes, Shelf};
 use crate::wait::{Sleeper, Strategy, announce};
@@ -225,6 +225,18 @@ impl Line {
                 ears.push(ear);
                 log = told;
             }
+            let (requests, (voice, complaints)) = (Arc::<Requests>::default(), complaints());
+            // Here too the offering side of a shared ring is the first hop's.
+            let hops = planned
+                .at
+                .iter()
+                .flat_map(|node| &node_views[*node].outputs);
+            let hops = hops.filter(|hop| hop_views[**hop].shares.is_none());
+            let hops = hops.map(|hop| (*hop as u16, hop_views[*hop].offers.clone()));
+            let its_nodes = planned.at.iter();
+            let its_nodes =
+                its_nodes.map(|node| (*node as u16, node_views[*node].counters.clone()));
+            let notices = Notices::new(voice, hops, its_nodes);
             let reactor = Reactor::new(
                 nodes,
                 driver,
@@ -235,7 +247,8 @@ impl Line {
                 counters.clone(),
             )
             .ordered(planned.order.clone())
-            .logged(log);
+            .logged(log)
+            .heard(requests.clone(), notices);
             let (pin, core) = (pin, planned.core);
             let thread_name = planned.name.clone();
             let (opened, ended) = (opened_tx.clone(), ended_tx.clone());
@@ -258,7 +271,8 @@ impl Line {
                 pinned: None,
                 thread,
                 over: false,
-                beat: (0, 0),
+                requests,
+                complaints,
                 shelf,
             });
         }

@@ -10,7 +10,7 @@ use crate::base::{Cause, Discard};
 use crate::stage::handler::Handler;
 use crate::stage::hop::HopRx;
 use crate::stage::life::Verdict;
-use crate::stage::node::{Progress, State, Turn};
+use crate::stage::node::{Progress, Standing, State, Turn};
 use crate::stage::quarantine::{During, FrameCopy, Panicked, said};
 
 use super::Consumer;
@@ -76,6 +76,9 @@ impl<H: Handler> Consumer<H> {
             return self.failed(words);
         }
         self.leave_in_hand(now_ns);
+        let quarantined = self.wiring.counters.life.quarantined.get();
+        let kept = |standing: &mut Standing| standing.quarantined = quarantined;
+        self.wiring.counters.change_standing(kept);
         if during == During::Drain {
             // It has said its last, as far as it could: there is nothing left to make another one for.
             self.leave_held();
@@ -94,7 +97,7 @@ impl<H: Handler> Consumer<H> {
                 due_ns: now_ns.saturating_add(wait_ns),
                 since_ns: now_ns,
             });
-            self.wiring.counters.set_state(State::Restarting);
+            self.wiring.set_state(State::Restarting);
         }
     }
 
@@ -151,7 +154,9 @@ impl<H: Handler> Consumer<H> {
         match catch_unwind(AssertUnwindSafe(|| self.handler.remake())) {
             Ok(Ok(())) => {
                 self.wiring.counters.life.restarts.add(1);
-                self.wiring.counters.set_state(State::Run);
+                let restarted = |standing: &mut Standing| standing.restarts += 1;
+                self.wiring.counters.change_standing(restarted);
+                self.wiring.set_state(State::Run);
             }
             Ok(Err(why)) => self.judge(&why, During::Start),
             Err(what) => {
@@ -185,7 +190,7 @@ impl<H: Handler> Consumer<H> {
             rx.close(Cause::Failed);
         }
         self.wiring.outputs.close(Cause::Failed);
-        self.wiring.counters.set_state(State::Failed);
+        self.wiring.set_state(State::Failed);
         self.absent = Some(Absent::Failed(Discard::StageFailed));
     }
 

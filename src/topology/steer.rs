@@ -1,0 +1,166 @@
+//! What a running line can be asked for, and what it complains of.
+//!
+//! Invariant: asking never waits for a loop; what was asked is done with the loop's next housekeeping, and its effect is seen
+//! in the line's [`health`](super::health).
+
+use crate::base::units::Span;
+use crate::base::{Reason, limits};
+use crate::control::{Complaint, Full, Request, What};
+use crate::stage::Role;
+
+use super::report::is_over;
+use super::run::Running;
+
+/// Why a running line cannot do what it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SteerError {
+    /// The line has no such node.
+    #[error("no node is called \"{asked}\"; the line's sources are {sources}")]
+    NoSuchNode {
+        /// What was asked for.
+        asked: String,
+        /// The names that would have been right.
+        sources: String,
+    },
+    /// The node is not a source: what is in front of it would fill up. Pause the sources that feed it.
+    #[error("\"{node}\" is a {role} and cannot pause by itself; pause what feeds it: {sources}")]
+    NotASource {
+        /// The node.
+        node: String,
+        /// What it is.
+        role: &'static str,
+        /// The line's sources.
+        sources: String,
+    },
+    /// The node has ended.
+    #[error("\"{node}\" has ended already ({state})")]
+    Ended {
+        /// The node.
+        node: String,
+        /// How it ended.
+        state: &'static str,
+    },
+    /// The loop has not taken what it was asked before.
+    #[error(
+        "\"{node}\" was asked {} times already and its loop has not looked: see whether it hangs (Running::health)",
+        limits::REQUESTS_DEPTH
+    )]
+    Full {
+        /// The node.
+        node: String,
+    },
+}
+
+impl Running {
+    /// Asks a source to take nothing more: its messages stay where they are, in the socket's buffer (which the kernel lets
+    /// overflow, and counts), in the file, or with their schedule, which is then late. Done within a few milliseconds, as soon
+    /// as the loop looks up; its state is then `paused`. Pausing twice is pausing once, and a drain ends a pause.
+    ///
+    /// # Errors
+    /// No such node, one that is no source, one that has ended, or a loop that does not look at what it is asked.
+    pub fn pause(&self, source: &str) -> Result<(), SteerError> {
+        self.ask(source, Request::Pause)
+    }
+
+    /// Asks a paused source to go on. One that is not paused goes on anyway.
+    ///
+    /// # Errors
+    /// As [`Running::pause`].
+    pub fn resume(&self, source: &str) -> Result<(), SteerError> {
+        self.ask(source, Request::Resume)
+    }
+
+    fn ask(&self, name: &str, request: fn(u16) -> Request) -> Result<(), SteerError> {
+        let found = self
+            .nodes
+            .iter()
+            .enumerate()
+            .find(|(_, node)| node.name == name);
+        let place = found.and_then(|(at, node)| Some((node, self.place_of(at)?)));
+        let Some((node, (on, at))) = place else {
+            return Err(SteerError::NoSuchNode {
+                asked: name.to_owned(),
+                sources: self.source_names(),
+            });
+        };
+        if node.role != Role::Source {
+            return Err(SteerError::NotASource {
+                node: name.to_owned(),
+                role: node.role.name(),
+                sources: self.source_names(),
+            });
+        }
+        if is_over(node) {
+            return Err(SteerError::Ended {
+                node: name.to_owned(),
+                state: node.counters.state().name(),
+            });
+        }
+        let asked = self.loops[on].requests.ask(request(at as u16));
+        asked.map_err(|Full| SteerError::Full {
+            node: name.to_owned(),
+        })?;
+        // A waker that fails leaves its loop to the end of its park, which is bounded.
+        let _ = self.wakers[on].wake();
+        Ok(())
+    }
+
+    fn source_names(&self) -> String {
+        let sources = self.nodes.iter().filter(|node| node.role == Role::Source);
+        let names: Vec<String> = sources.map(|node| format!("\"{}\"", node.name)).collect();
+        names.join(", ")
+    }
+
+    /// The loop of a node, and its place there.
+    pub(super) fn place_of(&self, node: usize) -> Option<(usize, usize)> {
+        let on = |(on, at): (usize, Option<usize>)| Some((on, at?));
+        let places = self
+            .loops
+            .iter()
+            .map(|one| one.planned.at.iter().position(|at| *at == node));
+        places.enumerate().find_map(on)
+    }
+
+    /// What the loops complain of since the last call, in words, loop by loop and each in its order: shedding that begins and
+    /// ends, connections that break off, nodes that fail. A loop tells at most
+    /// [`COMPLAINT_BURST`](limits::COMPLAINT_BURST) of a kind at once and then one for each
+    /// [`COMPLAINT_NS`](limits::COMPLAINT_NS); the next one says how many were kept back. All counts are in the report anyway.
+    pub fn complaints(&mut self) -> Vec<String> {
+        let heard = self.loops.iter().map(|one| &one.complaints);
+        let all = heard.flat_map(|heard| std::iter::from_fn(|| heard.take()));
+        all.map(|complaint| self.words(&complaint)).collect()
+    }
+
+    fn words(&self, complaint: &Complaint) -> String {
+        let at = usize::from(complaint.at);
+        let hop = || self.hops.get(at).map_or("a hop", |hop| hop.name.as_str());
+        let node = || {
+            self.nodes
+                .get(at)
+                .map_or("a node", |node| node.name.as_str())
+        };
+        let mut words = match complaint.what {
+            What::SheddingBegan => format!("{} sheds", hop()),
+            What::SheddingEnded { shed, lasted_ns } => {
+                let lasted = Span(lasted_ns);
+                format!("{} sheds no more: {shed} in {lasted}", hop())
+            }
+            What::HungUp { why, times } => {
+                format!("{}: {times} hung up ({})", node(), why.name())
+            }
+            What::Failed => {
+                let fault = self.nodes.get(at).and_then(|node| node.counters.fault());
+                format!(
+                    "{} has failed: {}",
+                    node(),
+                    fault.unwrap_or("without words")
+                )
+            }
+        };
+        if complaint.kept_back > 0 {
+            words += &format!(" (and {} more of the kind before)", complaint.kept_back);
+        }
+        words
+    }
+}
