@@ -38,7 +38,7 @@ mod typed;
 
 pub(crate) use consumer::panic_words;
 pub use consumer::{describe, describe_egress, sink_node, stage_node};
-pub use context::{Context, Emit, Message};
+pub use context::{Context, Emit, Message, Origin};
 pub use egress::{Delivery, Egress, IO_FAULT, Leaving};
 pub use ingress::{Arrival, Decode, Decoded, Feed, InHand, Ingress, SourceContext};
 pub use node::{Descriptor, Node, NodeCounters, Progress, Role, State, Turn, Wiring};
