@@ -143,6 +143,35 @@ impl Emit {
     }
 }
 
+/// Where and when a message entered the line and until when it is worth something: what is left of it once its
+/// frame has gone. See [`Context::origin`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin(Parent);
+
+impl Origin {
+    #[cfg(test)]
+    pub(crate) fn of(envelope: &Envelope) -> Origin {
+        Origin(Parent::of(envelope))
+    }
+
+    /// Its intended time, in nanoseconds of the line's clock.
+    #[inline]
+    #[must_use]
+    pub const fn t_intended_ns(&self) -> u64 {
+        self.0.t_intended_ns
+    }
+
+    /// Its deadline, in nanoseconds of the line's clock, if it has one.
+    #[inline]
+    #[must_use]
+    pub const fn deadline_at_ns(&self) -> Option<u64> {
+        match self.0.deadline_at_ns {
+            0 => None,
+            at_ns => Some(at_ns),
+        }
+    }
+}
+
 /// What a handler may do, beside looking at its frame. Lives one call.
 #[derive(Debug)]
 pub struct Context<'a> {
@@ -267,6 +296,20 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
+    }
+
+    /// Whose message is in hand: what a stage that holds it keeps, for what it emits later.
+    #[inline]
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        Origin(self.parent)
+    }
+
+    /// What is emitted from now on in this call is for the message of that origin: its age and its deadline
+    /// go on with it, however long the stage held it.
+    #[inline]
+    pub fn resume(&mut self, origin: Origin) {
+        self.parent = origin.0;
     }
 
     /// The marks of the frame in hand: whether it begins its message and whether it ends it.

@@ -45,7 +45,7 @@ pub mod tap;
 mod typed;
 
 pub use consumer::{describe, describe_egress, sink_node, stage_node};
-pub use context::{Context, Emit, Message};
+pub use context::{Context, Emit, Message, Origin};
 pub use egress::{Delivery, Egress, IO_FAULT, Leaving};
 pub use handler::Make;
 pub use ingress::{Arrival, Decode, Decoded, Feed, InHand, Ingress, SourceContext};

@@ -12,6 +12,8 @@
 //! | `signal` | [`Top`] | [`Signal`] | says when the book leans to one side |
 //! | `risk` | [`Signal`] | [`Order`] | refuses what is beyond its limits |
 //! | `encode` | [`Order`] | [`Datagrams`] | writes the order as the text that leaves |
+//! | `batch` | [`Datagrams`] | [`Datagrams`] | gathers messages while they have time |
+//! | `debounce` | [`Top`] | [`Top`] | passes on the latest of each symbol, as late as it may |
 //! | `fault` | [`Top`] | [`Top`] | passes on, and misbehaves when told to |
 //! | `forward` | [`Datagrams`] | [`Datagrams`] | passes on |
 //! | `work` | [`Datagrams`] | [`Datagrams`] | passes on, after a time that is known beforehand |
@@ -23,22 +25,28 @@
 //! Invariant: prices and quantities are fixed point, never floats; every store is bounded and
 //! allocated before the first frame; no stage reads a clock but through its context.
 
+pub mod batch;
 pub mod book;
+pub mod debounce;
 pub mod encode;
 pub mod fault;
 pub mod forward;
 pub mod frames;
 pub mod risk;
 pub mod signal;
+mod slack;
 pub mod work;
 
+pub use batch::{Batch, BatchSpec};
 pub use book::{Book, BookSpec};
+pub use debounce::{Debounce, DebounceSpec};
 pub use encode::Encode;
 pub use fault::{Fault, FaultSpec};
 pub use forward::{Forward, Pass};
 pub use frames::{BookState, Order, Side, Signal, Top};
 pub use risk::{KillSwitch, Risk, RiskSpec};
 pub use signal::{Lean, LeanSpec};
+pub use slack::SlackSpec;
 pub use work::{Work, WorkSpec};
 
 use crate::base::units::UnitError;
@@ -55,7 +63,7 @@ const SYMBOLS_DEFAULT: [&str; 2] = ["BTCUSDT", "ETHUSDT"];
 /// use hopline::topology::Registry;
 /// let registry = stages::register(Registry::new());
 /// let kinds: Vec<&str> = registry.kinds().map(|(kind, _)| kind).collect();
-/// assert_eq!(kinds, ["book", "encode", "fault", "forward", "risk", "signal", "work"]);
+/// assert_eq!(kinds, ["batch", "book", "debounce", "encode", "fault", "forward", "risk", "signal", "work"]);
 /// ```
 #[must_use]
 pub fn register(registry: Registry) -> Registry {
@@ -81,6 +89,13 @@ pub fn register_with(registry: Registry, switch: &KillSwitch) -> Registry {
             Ok(Fault::new(FaultSpec::from_params(params)?))
         })
         .stage("forward", |_| Ok(Forward::<Datagrams>::new()))
+        .stage("batch", |params| {
+            Ok(Batch::<Datagrams>::new(BatchSpec::from_params(params)?))
+        })
+        .stage("debounce", |params| {
+            let spec = DebounceSpec::from_params(params)?;
+            Ok(Debounce::<Top>::new(spec, |top| u64::from(top.symbol)))
+        })
         .stage("work", |params| {
             Ok(Work::new(WorkSpec::from_params(params)?))
         })

@@ -92,6 +92,7 @@ fn settings_of_kinds() -> Vec<(String, Vec<String>)> {
         ("symbols", "BTCUSDT"),
         ("socket", "echo"),
         ("takes", "1us"),
+        ("budget", "1ms"),
     ];
     let all = [&[("decode", "datagram")], needed].concat();
     let of_datagram = ["decode", "max_bytes"];
