@@ -101,10 +101,21 @@ pub(super) struct Loop {
     pub(super) pinned: Option<Pinned>,
     pub(super) thread: Option<std::thread::JoinHandle<()>>,
     pub(super) over: bool,
-    /// The last turn that was seen, and when.
+    /// Turns when that number was last seen to rise, and when.
     pub(super) beat: (u64, u64),
     /// Where the log of its long segments is left at the end.
     pub(super) shelf: Shelf<LoopEvidence>,
+}
+
+impl Loop {
+    /// For how long it has made no turn, as far as somebody looked.
+    fn silent_ns(&mut self, now_ns: u64) -> u64 {
+        let turns = self.counters.turns.get();
+        if turns != self.beat.0 || self.beat.1 == 0 || self.over {
+            self.beat = (turns, now_ns);
+        }
+        now_ns.saturating_sub(self.beat.1)
+    }
 }
 
 /// A line at work.
@@ -251,10 +262,7 @@ impl Running {
         let now_ns = self.clock.stamp();
         let mut stalled = Vec::new();
         for one in self.loops.iter_mut().filter(|one| !one.over) {
-            let turns = one.counters.turns.get();
-            if turns != one.beat.0 || one.beat.1 == 0 {
-                one.beat = (turns, now_ns);
-            } else if now_ns.saturating_sub(one.beat.1) > STALL_NS {
+            if one.silent_ns(now_ns) > STALL_NS {
                 stalled.extend(current_node(one));
             }
         }
@@ -463,14 +471,18 @@ impl Running {
         let now_ns = self.clock.stamp();
         let placement = self
             .loops
-            .iter()
+            .iter_mut()
             .map(|one| {
-                LoopReport::new(
-                    one.planned.clone(),
-                    one.pinned.as_ref(),
-                    &one.counters,
-                    self.began_ns,
-                )
+                let silent_ns = one.silent_ns(now_ns);
+                LoopReport {
+                    silent_ns,
+                    ..LoopReport::new(
+                        one.planned.clone(),
+                        one.pinned.as_ref(),
+                        &one.counters,
+                        self.began_ns,
+                    )
+                }
             })
             .collect();
         Parts {

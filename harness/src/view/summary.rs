@@ -2,9 +2,11 @@
 
 use hopline::base::limits::{DEPTH_MAX, FRAGMENTS_MAX};
 use hopline::base::units::Span;
+use hopline::budget::culprit::Cause;
 use hopline::host::Wish;
 use hopline::topology::Report;
 
+use super::around;
 use super::rows::{self, Detail, Since};
 use super::text::{Paint, Tone, bytes, grouped, limit, rate, seconds, share, wrap};
 use crate::report::RunReport;
@@ -48,8 +50,8 @@ pub(crate) fn lines(run: &RunReport, next: &[String], width: usize, paint: Paint
         rows::hops(report, run.clean.as_ref(), since, Detail::Full),
         rows::stages(report, since, Detail::Full),
         rows::sources(&report.ledger.sources),
-        rows::senders(&run.senders),
-        rows::listeners(run),
+        around::senders(&run.senders),
+        around::listeners(run),
         rows::threads(report),
     ];
     for table in tables {
@@ -66,6 +68,11 @@ pub(crate) fn lines(run: &RunReport, next: &[String], width: usize, paint: Paint
     jitter(&mut lines, run);
     clean(&mut lines, run);
     ledger(&mut lines, report);
+    if let Some(culprit) = report.culprit() {
+        let lost = culprit.lost > 0 || matches!(culprit.cause, Cause::Hangs | Cause::Drain);
+        let tone = if lost { Tone::Bad } else { Tone::Warn };
+        lines.add("culprit:", &culprit.why, tone);
+    }
     drain(&mut lines, report);
     for fault in &report.faults {
         lines.add("fault:", fault, Tone::Bad);
@@ -334,7 +341,7 @@ fn slowest(report: &Report) -> Option<String> {
         .iter()
         .filter(|hop| hop.sojourn_ns.count > 0)
         .max_by_key(|hop| hop.sojourn_ns.p99)?;
-    let consumer = hop.name.rsplit("->").next().unwrap_or_default();
+    let (_, consumer) = hop.ends();
     let what = if hop.wait_ns.p99 > hop.service_ns.p99 {
         format!("mostly waiting for {consumer} to get its turn")
     } else {
