@@ -18,7 +18,7 @@ use hopline::clock::Clock;
 use hopline::host::Host;
 use hopline::io::{Driver, VirtualNet};
 use hopline::stage::tap::Tap;
-use hopline::topology::{CleanReport, Inline, Plan, PlannedThread, Report, Running, Stop};
+use hopline::topology::{CleanReport, Inline, Plan, PlannedThread, Report, Running, Stop, Window};
 
 use crate::case::Ready;
 use crate::cli::CleanArg;
@@ -332,6 +332,8 @@ impl Watch {
     /// Watches the line to its end.
     fn run(mut self, mut running: Running) -> Watched {
         let mut screen = Screen::begin(self.json);
+        // The screen's own: whoever else reads a report takes no peak away from it.
+        let window = running.window();
         // Senders end by themselves at the given time; what they sent must still be taken in.
         let fed = Arc::new(AtomicBool::new(false));
         let (asked, all_in) = (self.signalled.clone(), fed.clone());
@@ -368,7 +370,7 @@ impl Watch {
                 said = running.faults().count();
             }
             let progress = self.progress(running);
-            screen.look(running, progress);
+            screen.look(running, window, progress);
         });
         let cause = match cause {
             "signal" if !self.signalled.load(Ordering::Relaxed) => match self.most_ns {
@@ -388,7 +390,7 @@ impl Watch {
             draining: true,
             ..self.progress(&running)
         };
-        screen.last(&mut running, progress);
+        screen.last(&mut running, window, progress);
         running.drain(cause);
         let (clean, (report, evidence)) = (running.clean(), running.end_noted(cause));
         drop(screen);
@@ -470,28 +472,36 @@ impl Screen {
         matches!(self, Screen::Lines(_))
     }
 
-    fn look(&mut self, running: &mut Running, progress: Progress) {
+    fn look(&mut self, running: &mut Running, window: Option<Window>, progress: Progress) {
         let now = Duration::from_nanos(progress.elapsed_ns);
         match self {
             Screen::Live(live, drawn) if now.saturating_sub(*drawn) >= FRAME => {
                 *drawn = now;
-                live.draw(running.report(), running.clean(), progress);
+                live.draw(seen(running, window), running.clean(), progress);
             }
             Screen::Lines(said) if now.saturating_sub(*said) >= STATUS => {
                 *said += STATUS;
-                out::say(status(&running.report(), progress));
+                out::say(status(&seen(running, window), progress));
             }
             _ => {}
         }
     }
 
     /// A word that the drain begins, so that one that takes long is seen to be one.
-    fn last(&mut self, running: &mut Running, progress: Progress) {
+    fn last(&mut self, running: &mut Running, window: Option<Window>, progress: Progress) {
         match self {
-            Screen::Live(live, _) => live.draw(running.report(), running.clean(), progress),
+            Screen::Live(live, _) => live.draw(seen(running, window), running.clean(), progress),
             Screen::Lines(_) => out::say(format_args!("{}: draining", running.name())),
             Screen::Silent => {}
         }
+    }
+}
+
+/// What the line did since that window was last read.
+fn seen(running: &mut Running, window: Option<Window>) -> Report {
+    match window {
+        Some(window) => running.report_since(window),
+        None => running.report(),
     }
 }
 

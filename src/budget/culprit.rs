@@ -134,9 +134,9 @@ struct NodeFigures {
 pub struct LoopTimes<'a> {
     /// The nodes on it.
     pub nodes: &'a [String],
-    /// Turns so far.
-    pub turns: u64,
-    /// The node that has the turn.
+    /// Nanoseconds for which it has made no turn.
+    pub silent_ns: u64,
+    /// The node that has the turn; none while it sleeps.
     pub current: Option<&'a str>,
     /// Where the loop's own time went.
     pub own: RegimeReport,
@@ -145,7 +145,7 @@ pub struct LoopTimes<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct LoopFigures {
     nodes: Vec<usize>,
-    turns: u64,
+    silent_ns: u64,
     current: Option<usize>,
     own_ns: u64,
     idle_ns: u64,
@@ -202,7 +202,7 @@ impl Figures {
         };
         let of_loop = |one: LoopTimes<'_>| LoopFigures {
             nodes: one.nodes.iter().filter_map(|name| node(name)).collect(),
-            turns: one.turns,
+            silent_ns: one.silent_ns,
             current: one.current.and_then(node),
             own_ns: total(&one.own),
             idle_ns: one.own.idle,
@@ -256,7 +256,6 @@ impl Figures {
             node.dropped = node.dropped.saturating_sub(then.dropped);
         }
         for (one, then) in now.loops.iter_mut().zip(&before.loops) {
-            one.turns = one.turns.saturating_sub(then.turns);
             one.own_ns = one.own_ns.saturating_sub(then.own_ns);
             one.idle_ns = one.idle_ns.saturating_sub(then.idle_ns);
         }
@@ -296,7 +295,7 @@ impl Figures {
         let stuck = |node: &usize| self.nodes[*node].state == "stuck";
         let hangs = |one: &LoopFigures| {
             let stuck = one.nodes.iter().copied().find(stuck);
-            let silent = self.span_ns >= HANG_NS && one.turns == 0;
+            let silent = one.silent_ns >= HANG_NS;
             let node = stuck.or(one.current.filter(|_| silent))?;
             Some((node, self.fullest(&one.nodes)?))
         };

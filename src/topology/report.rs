@@ -95,6 +95,8 @@ pub struct LoopReport {
     pub turns: u64,
     /// The node that had the turn when this was read; none between turns.
     pub current: Option<String>,
+    /// Nanoseconds for which the loop had made no turn by then, as far as somebody looked: a loop that sleeps makes none either.
+    pub silent_ns: u64,
     /// Longest turn that did work, without the idle time before it, in nanoseconds.
     pub turn_ns_max: u64,
     /// The node that took the most of it.
@@ -126,6 +128,7 @@ impl LoopReport {
             note: pinned.and_then(|pinned| pinned.note.clone()),
             turns: counters.turns.get(),
             current,
+            silent_ns: 0,
             turn_ns_max: counters.turn_ns_max.get(),
             turn_max_node,
             turn_max_at_ns: counters.turn_max_at_ns.get().saturating_sub(began_ns),
@@ -550,7 +553,7 @@ fn figures(
 ) -> Figures {
     let loops = loops.iter().map(|one| LoopTimes {
         nodes: &one.planned.nodes,
-        turns: one.turns,
+        silent_ns: one.silent_ns,
         current: one.current.as_deref(),
         own: one.regimes_ns,
     });

@@ -467,12 +467,19 @@ impl Running {
             .loops
             .iter()
             .map(|one| {
-                LoopReport::new(
-                    one.planned.clone(),
-                    one.pinned.as_ref(),
-                    &one.counters,
-                    self.began_ns,
-                )
+                let silent_ns = match one.over {
+                    true => 0,
+                    false => one.age_ns(now_ns, self.began_ns),
+                };
+                LoopReport {
+                    silent_ns,
+                    ..LoopReport::new(
+                        one.planned.clone(),
+                        one.pinned.as_ref(),
+                        &one.counters,
+                        self.began_ns,
+                    )
+                }
             })
             .collect();
         Parts {

@@ -25,6 +25,10 @@ use super::text::{Paint, Tone, grouped, seconds, wrap};
 /// Time between two frames.
 pub(crate) const FRAME: Duration = Duration::from_millis(200);
 
+/// How long a culprit stays in sight after a frame that had it, in nanoseconds: bursts come and go between frames, and people
+/// read slower than that.
+const IN_SIGHT_NS: u64 = 1_500_000_000;
+
 /// Columns of the progress bar.
 const BAR: usize = 24;
 
@@ -74,6 +78,8 @@ pub(crate) struct Live {
     size: (u16, u16),
     drawn: u16,
     last: Option<Report>,
+    /// The culprit of the last frame that had one, and when that was.
+    culprit: Option<(String, u64)>,
 }
 
 impl Live {
@@ -88,15 +94,22 @@ impl Live {
             size: (0, 0),
             drawn: 0,
             last: None,
+            culprit: None,
         }
     }
 
     /// Draws a frame over the last one.
     pub(crate) fn draw(&mut self, report: Report, clean: Option<CleanReport>, progress: Progress) {
         let size = crossterm::terminal::size().unwrap_or((80, 24));
+        if let Some(culprit) = report.culprit() {
+            self.culprit = Some((culprit.why.clone(), progress.elapsed_ns));
+        }
+        let in_sight = |at: u64| progress.elapsed_ns.saturating_sub(at) <= IN_SIGHT_NS;
+        self.culprit = self.culprit.take().filter(|(_, at)| in_sight(*at));
         let lines = frame(
             Seen {
                 report: &report,
+                culprit: self.culprit.as_ref().map(|(why, _)| why.as_str()),
                 clean: clean.as_ref(),
                 last: self.last.as_ref(),
             },
@@ -162,6 +175,8 @@ impl Drop for Live {
 #[derive(Clone, Copy, Debug)]
 struct Seen<'a> {
     report: &'a Report,
+    /// Who is to blame, in words.
+    culprit: Option<&'a str>,
     clean: Option<&'a CleanReport>,
     /// The report of the last frame.
     last: Option<&'a Report>,
@@ -171,6 +186,7 @@ struct Seen<'a> {
 fn frame(seen: Seen<'_>, progress: Progress, size: (usize, usize), paint: Paint) -> Vec<String> {
     let Seen {
         report,
+        culprit,
         clean,
         last,
     } = seen;
@@ -180,7 +196,8 @@ fn frame(seen: Seen<'_>, progress: Progress, size: (usize, usize), paint: Paint)
         before: last,
         span_ns: report.line.elapsed_ns.saturating_sub(before_ns),
     };
-    let mut lines = vec![head(report, progress, width, paint), String::new()];
+    let mut lines = vec![head(report, progress, width, paint)];
+    lines.extend(blamed(culprit, width, paint));
     lines.extend(rows::hops(report, clean, since, Detail::Live).lines(width, paint));
     let doubts = clean.map_or_else(Vec::new, |clean| doubts(clean, width, paint));
     let stages = rows::stages(report, since, Detail::Live).lines(width, paint);
@@ -251,6 +268,17 @@ fn loss(report: &Report, paint: Paint) -> String {
     paint.paint(&text, Tone::Warn)
 }
 
+/// Who is to blame, in the place of the empty line below the head, so that nothing moves when that changes.
+fn blamed(culprit: Option<&str>, width: usize, paint: Paint) -> Vec<String> {
+    let Some(why) = culprit else {
+        return vec![String::new()];
+    };
+    let lines = wrap(&format!("culprit: {why}"), width.saturating_sub(2)).into_iter();
+    lines
+        .map(|line| format!("  {}", paint.paint(&line, Tone::Bad)))
+        .collect()
+}
+
 /// What the clean figures leave out.
 fn doubts(clean: &CleanReport, width: usize, paint: Paint) -> Vec<String> {
     let text = super::clean::doubts(clean).unwrap_or_default();
@@ -271,7 +299,7 @@ pub(crate) fn status(report: &Report, progress: Progress) -> String {
         _ => hopline::base::units::Span(ns).to_string(),
     };
     format!(
-        "{}: {}{}, {} messages, end to end p50 {} p99 {} max {}, shed {}",
+        "{}: {}{}, {} messages, end to end p50 {} p99 {} max {}, shed {}{}",
         report.line.name,
         seconds(progress.elapsed_ns),
         of.unwrap_or_default(),
@@ -279,7 +307,11 @@ pub(crate) fn status(report: &Report, progress: Progress) -> String {
         span(whole.p50),
         span(whole.p99),
         span(whole.max),
-        grouped(report.ledger.shed)
+        grouped(report.ledger.shed),
+        report
+            .culprit()
+            .map(|culprit| format!("; culprit: {}", culprit.why))
+            .unwrap_or_default()
     )
 }
 
@@ -300,6 +332,7 @@ mod tests {
     fn seen(report: &Report) -> Seen<'_> {
         Seen {
             report,
+            culprit: report.culprit().map(|culprit| culprit.why.as_str()),
             clean: None,
             last: None,
         }

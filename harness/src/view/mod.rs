@@ -2,6 +2,7 @@
 //!
 //! Invariant: drawing takes values and gives lines of text; only `live` touches the terminal.
 
+mod around;
 mod clean;
 pub(crate) mod live;
 pub(crate) mod plan;

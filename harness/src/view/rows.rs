@@ -5,16 +5,15 @@ use std::collections::BTreeMap;
 use hopline::base::units::Span;
 use hopline::budget::Quantile;
 use hopline::budget::report::{
-    BudgetReport, ByReason, HopReport, Percentiles, RegimeReport, SourceReport, StageReport,
+    BudgetReport, ByReason, HopReport, OUTSIDE, Percentiles, RegimeReport, SourceReport,
+    StageReport,
 };
 use hopline::topology::clean::CleanSpan;
 use hopline::topology::{CleanReport, Report};
 
 use super::clean::{clean_cell, clean_cells};
 use super::table::{Cell, Table, numbers, words};
-use super::text::{Tone, bytes, grouped, limit, rate, seconds, share};
-use crate::report::RunReport;
-use crate::sender::SenderReport;
+use super::text::{Tone, grouped, limit, rate, seconds, share};
 
 /// How much of a hop is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +39,7 @@ fn percentile_cells(spans: &Percentiles, tone: Tone) -> [Cell; 5] {
 }
 
 /// A count, or nothing where it is zero.
-fn unless_zero(count: u64, tone: Tone) -> Cell {
+pub(super) fn unless_zero(count: u64, tone: Tone) -> Cell {
     match count {
         0 => Cell::default(),
         count => Cell::new(grouped(count), tone),
@@ -126,6 +125,18 @@ pub(crate) fn hops(
         } else {
             numbers("deepest").may_go(5)
         },
+        if live {
+            numbers("peak").may_go(6)
+        } else {
+            numbers("")
+        },
+        if live {
+            numbers("oldest").may_go(7)
+        } else {
+            numbers("")
+        },
+        // Only where something is: a line that keeps up has no such column.
+        numbers("full"),
         words("when full").may_go(9),
         numbers("p50"),
         numbers("p90").may_go(2),
@@ -142,17 +153,33 @@ pub(crate) fn hops(
     let none = CleanSpan::default();
     for (at, hop) in report.hops.iter().enumerate() {
         let shed: u64 = hop.shed.values().sum();
-        let depth = if live {
-            grouped(hop.in_flight)
+        let of_slots = |frames: u64| format!("{}/{}", grouped(frames), grouped(hop.depth as u64));
+        let [depth, peak, oldest] = if live {
+            let oldest = Span(hop.age_window_max_ns).to_string();
+            let now = grouped(hop.depth_now);
+            [now, of_slots(hop.depth_window_max), oldest].map(Cell::from)
         } else {
-            format!("{}/{}", grouped(hop.depth_max), grouped(hop.depth as u64))
+            [
+                of_slots(hop.depth_max).into(),
+                Cell::default(),
+                Cell::default(),
+            ]
+        };
+        let then = since.before.and_then(|before| before.hops.get(at));
+        let full_ns = hop.full_ns - then.map_or(0, |then| then.full_ns.min(hop.full_ns));
+        let full = match full_ns {
+            0 => Cell::default(),
+            full_ns => Cell::new(share(full_ns.min(since.span_ns), since.span_ns), Tone::Warn),
         };
         let delivered = |report: &Report, at: usize| report.hops.get(at).map(|hop| hop.delivered);
         let head = vec![
             Cell::new(&*hop.name, Tone::Strong),
             grouped(hop.delivered).into(),
             since.per_s(at, hop.delivered, delivered).into(),
-            depth.into(),
+            depth,
+            peak,
+            oldest,
+            full,
             Cell::new(hop.when_full, Tone::Dim),
         ];
         let mut limits = limits(hop.budget.as_ref(), &hop.over_budget, shed);
@@ -271,7 +298,7 @@ fn end_to_end(table: &mut Table, report: &Report, clean: Option<&CleanReport>, d
     let whole = &report.end_to_end;
     let head = |name: &str, tone: Tone, count: u64| {
         let mut cells = vec![Cell::new(name, tone), Cell::from(grouped(count))];
-        cells.resize(5, Cell::default());
+        cells.resize(8, Cell::default());
         cells
     };
     for (name, source) in &report.ledger.sources {
@@ -390,6 +417,18 @@ fn state(stage: &StageReport) -> Cell {
     Cell::new(stage.state, tone)
 }
 
+/// Who held a stage back and for how much of its thread's time, the longest first; nothing where nobody did.
+fn held_back_by(stage: &StageReport, thread_ns: u64) -> Option<String> {
+    let mut by: Vec<(&String, &u64)> = stage.held_back_by_ns.iter().collect();
+    by.sort_by_key(|(name, span_ns)| (std::cmp::Reverse(**span_ns), *name));
+    let parts = by.iter().map(|(name, span_ns)| match name.as_str() {
+        OUTSIDE => format!("the outside {}", share(**span_ns, thread_ns)),
+        name => format!("{name} {}", share(**span_ns, thread_ns)),
+    });
+    let text = parts.collect::<Vec<_>>().join(", ");
+    (!text.is_empty()).then(|| format!("held back by {text}"))
+}
+
 /// Node by node: what went in and out, and where its thread's time went.
 pub(crate) fn stages(report: &Report, since: Since<'_>, detail: Detail) -> Table {
     let live = detail == Detail::Live;
@@ -455,8 +494,8 @@ pub(crate) fn stages(report: &Report, since: Since<'_>, detail: Detail) -> Table
                 Tone::Warn,
             );
         }
-        if let Some(hop) = &stage.held_back_by {
-            table.remark(format!("held back most by {hop}"), Tone::Dim);
+        if let Some(text) = held_back_by(stage, whole) {
+            table.remark(text, Tone::Dim);
         }
     }
     table
@@ -528,113 +567,6 @@ pub(crate) fn sources(sources: &BTreeMap<String, SourceReport>) -> Table {
                 Span(source.skew_ns_max)
             );
             table.remark(text, Tone::Dim);
-        }
-    }
-    table
-}
-
-/// What listened where the line sends to: what came, beside what the sink says that it sent.
-pub(crate) fn listeners(run: &RunReport) -> Table {
-    let mut table = Table::new(vec![
-        words("listener for"),
-        words("address"),
-        numbers("sent"),
-        numbers("received"),
-        numbers("bytes"),
-    ]);
-    for listener in &run.listeners {
-        let mut stages = run.report.stages.iter();
-        let sink = stages.find(|stage| stage.name == listener.sink);
-        let sent = sink.map_or(0, |stage| stage.forwarded);
-        let tone = if listener.received < sent {
-            Tone::Bad
-        } else {
-            Tone::Plain
-        };
-        table.row(vec![
-            Cell::new(&*listener.sink, Tone::Strong),
-            Cell::new(&*listener.address, Tone::Dim),
-            grouped(sent).into(),
-            Cell::new(grouped(listener.received), tone),
-            bytes(listener.bytes).into(),
-        ]);
-    }
-    table
-}
-
-/// The share of the rate asked for below which a sender has not kept it.
-const RATE_KEPT: f64 = 0.99;
-
-/// What fed the line, and how well it kept its own times.
-pub(crate) fn senders(senders: &[SenderReport]) -> Table {
-    let mut table = Table::new(vec![
-        words("sender to"),
-        words("address").may_go(4),
-        words("content").may_go(3),
-        numbers("core").may_go(2),
-        numbers("sent"),
-        numbers("unsent"),
-        numbers("missed"),
-        numbers("late p50").may_go(1),
-        numbers("late p99"),
-        numbers("late max"),
-        numbers("returned"),
-        numbers("rtt p50"),
-        numbers("rtt p99"),
-        numbers("rtt max"),
-    ]);
-    for sender in senders {
-        let span = |spans: &Percentiles, ns: u64| match spans.count {
-            0 => Cell::new("-", Tone::Dim),
-            _ => Span(ns).to_string().into(),
-        };
-        let mut cells = vec![
-            Cell::new(&*sender.source, Tone::Strong),
-            Cell::new(&*sender.to, Tone::Dim),
-            Cell::new(&*sender.content, Tone::Dim),
-            match sender.core {
-                Some(core) => core.to_string().into(),
-                None => Cell::new("any", Tone::Dim),
-            },
-            grouped(sender.sent).into(),
-            unless_zero(sender.unsent, Tone::Bad),
-            unless_zero(sender.missed, Tone::Bad),
-            span(&sender.late_ns, sender.late_ns.p50),
-            span(&sender.late_ns, sender.late_ns.p99),
-            span(&sender.late_ns, sender.late_ns.max),
-        ];
-        if let (Some(returned), Some(away)) = (sender.returned, &sender.round_trip_ns) {
-            let tone = if returned < sender.sent {
-                Tone::Bad
-            } else {
-                Tone::Plain
-            };
-            cells.push(Cell::new(grouped(returned), tone));
-            cells.push(span(away, away.p50));
-            cells.push(span(away, away.p99));
-            cells.push(span(away, away.max));
-        }
-        table.row(cells);
-        if sender.achieved_per_s < RATE_KEPT * sender.offered_per_s {
-            let text = format!(
-                "it fell behind: {}/s were due, and {}/s left",
-                grouped(sender.offered_per_s as u64),
-                grouped(sender.achieved_per_s as u64)
-            );
-            table.remark(text, Tone::Bad);
-        }
-        if sender.kernel_dropped > 0 {
-            let text = format!(
-                "the kernel dropped {} that came back, before the sender took them",
-                grouped(sender.kernel_dropped)
-            );
-            table.remark(text, Tone::Warn);
-        }
-        for (why, count) in &sender.skipped {
-            table.remark(format!("not sent: {why} {}", grouped(*count)), Tone::Warn);
-        }
-        if let Some(fault) = &sender.fault {
-            table.remark(fault.clone(), Tone::Bad);
         }
     }
     table

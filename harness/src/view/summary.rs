@@ -2,10 +2,12 @@
 
 use hopline::base::limits::{DEPTH_MAX, FRAGMENTS_MAX};
 use hopline::base::units::Span;
+use hopline::budget::culprit::Cause;
 use hopline::budget::report::{StageReport, ends};
 use hopline::host::Wish;
 use hopline::topology::Report;
 
+use super::around;
 use super::rows::{self, Detail, Since};
 use super::text::{Paint, Tone, bytes, grouped, limit, rate, seconds, share, wrap};
 use crate::report::RunReport;
@@ -49,8 +51,8 @@ pub(crate) fn lines(run: &RunReport, next: &[String], width: usize, paint: Paint
         rows::hops(report, run.clean.as_ref(), since, Detail::Full),
         rows::stages(report, since, Detail::Full),
         rows::sources(&report.ledger.sources),
-        rows::senders(&run.senders),
-        rows::listeners(run),
+        around::senders(&run.senders),
+        around::listeners(run),
         rows::threads(report),
     ];
     for table in tables {
@@ -67,6 +69,11 @@ pub(crate) fn lines(run: &RunReport, next: &[String], width: usize, paint: Paint
     jitter(&mut lines, run);
     clean(&mut lines, run);
     ledger(&mut lines, report);
+    if let Some(culprit) = report.culprit() {
+        let lost = culprit.lost > 0 || matches!(culprit.cause, Cause::Hangs | Cause::Drain);
+        let tone = if lost { Tone::Bad } else { Tone::Warn };
+        lines.add("culprit:", &culprit.why, tone);
+    }
     drain(&mut lines, report);
     panics(&mut lines, report);
     for fault in &report.faults {

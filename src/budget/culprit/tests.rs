@@ -81,7 +81,7 @@ impl Made {
     /// These nodes share a thread; all others have one to themselves.
     fn thread(mut self, nodes: &[&str]) -> Made {
         let names = nodes.iter().map(|name| (*name).to_owned()).collect();
-        self.threads.push((names, 1_000, None));
+        self.threads.push((names, 0, None));
         self
     }
 
@@ -92,17 +92,17 @@ impl Made {
                 .iter()
                 .any(|(nodes, ..)| nodes.contains(&stage.name))
             {
-                threads.push((vec![stage.name.clone()], 1_000, None));
+                threads.push((vec![stage.name.clone()], 0, None));
             }
         }
-        let loops = threads.iter().map(|(nodes, turns, current)| {
+        let loops = threads.iter().map(|(nodes, silent_ns, current)| {
             let of = |name: &String| {
                 let stage = self.stages.iter().find(|stage| stage.name == *name);
                 total(&stage.unwrap().regimes_ns)
             };
             LoopTimes {
                 nodes,
-                turns: *turns,
+                silent_ns: *silent_ns,
                 current: current.as_deref(),
                 own: RegimeReport {
                     idle: SECOND_NS.saturating_sub(nodes.iter().map(of).sum()),
@@ -392,23 +392,23 @@ fn one_that_does_not_return_is_to_blame_before_all_others() {
     let mut line = chain().thread(&["out"]);
     line.stages[3].regimes_ns = RegimeReport::default();
     line.hops[2].depth_now = 9;
-    line.threads[0] = (vec!["out".to_owned()], 0, Some("out".to_owned()));
+    line.threads[0] = (vec!["out".to_owned()], HANG_NS, Some("out".to_owned()));
     assert_eq!(line.blamed(), is("out", Cause::Hangs));
     assert!(
         line.why().contains("9 frames wait on b->out"),
         "{}",
         line.why()
     );
-    let soon = line.figures().since(&Figures::default(), HANG_NS - 1);
-    assert_ne!(
-        soon.culprit().map(|culprit| culprit.cause),
-        Some(Cause::Hangs)
-    );
+    line.threads[0].1 = HANG_NS - 1;
+    assert_ne!(line.blamed(), is("out", Cause::Hangs), "not for so long");
+    line.threads[0] = (line.threads[0].0.clone(), 2 * HANG_NS, None);
+    assert_ne!(line.blamed(), is("out", Cause::Hangs), "it sleeps");
+    line.threads[0].2 = Some("out".to_owned());
     line.hops[2].depth_now = 0;
     assert_eq!(line.blamed(), is("b", Cause::Busy), "nobody waits for it");
     // A neighbour of one that hangs has frames that wait, too.
     let mut fused = chain().thread(&["a", "b"]);
-    fused.threads[0].1 = 0;
+    fused.threads[0].1 = HANG_NS;
     fused.threads[0].2 = Some("b".to_owned());
     fused.hops[1].depth_now = 0;
     assert_eq!(fused.blamed(), is("b", Cause::Hangs));

@@ -271,6 +271,7 @@ mod tests {
             end_to_end: None,
             wire: None,
             source: 0,
+            batch: 32,
             life: Life::new(policy).map(|(life, _)| life),
         };
         let mut node: Box<dyn Node> = stage_node(PanicsAtOne, Box::new(|| Ok(PanicsAtOne)), wiring);
