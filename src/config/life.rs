@@ -37,7 +37,8 @@ pub(super) fn on_panic(role: Role, params: &mut Params) -> Result<OnPanic, Probl
             !matches!(policy, OnPanic::Restart { .. }),
         ),
     ];
-    for (key, _) in given.iter().filter(|(key, idle)| *idle && params.has(key)) {
+    let is_idle = |(key, idle): &&(&str, bool)| *idle && params.has(key);
+    if let Some((key, _)) = given.iter().find(is_idle) {
         let what = format!(
             "\"{key}\" has no effect where on_panic = \"{}\"",
             policy.name()
@@ -70,16 +71,8 @@ pub(super) fn on_panic(role: Role, params: &mut Params) -> Result<OnPanic, Probl
         // A first wait beyond the usual longest one is meant as it is.
         *after_max_ns = given_after_max.unwrap_or((*after_max_ns).max(*after_ns));
     }
-    policy.check().map_err(|(what, help)| {
-        let key = if what.contains("window") {
-            PANICS_WITHIN
-        } else if what.contains("longest") {
-            RESTART_AFTER_MAX
-        } else {
-            RESTART_AFTER
-        };
-        params.problem(key, what, help)
-    })?;
+    let checked = policy.check();
+    checked.map_err(|wrong| params.problem(wrong.setting, wrong.what, wrong.help))?;
     Ok(policy)
 }
 

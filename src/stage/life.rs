@@ -67,6 +67,17 @@ pub enum OnPanic {
     },
 }
 
+/// A number of a policy that is out of its bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutOfBounds {
+    /// Which one, as `line.toml` names it.
+    pub setting: &'static str,
+    /// What is wrong.
+    pub what: String,
+    /// What to write instead.
+    pub help: String,
+}
+
 impl OnPanic {
     /// To go on without the frame, with the default limit.
     pub const SKIP: OnPanic = OnPanic::Skip {
@@ -132,40 +143,42 @@ impl OnPanic {
     /// Whether its numbers are within their bounds.
     ///
     /// # Errors
-    /// What is wrong, and what to write instead.
-    pub fn check(self) -> Result<(), (String, String)> {
+    /// The first that is not.
+    pub fn check(self) -> Result<(), OutOfBounds> {
         let Some((most, within_ns)) = self.limit() else {
             return Ok(());
         };
         if !(1..=PANICS_MAX).contains(&most) {
-            return Err((
-                format!("a limit of {most} panics is out of bounds"),
-                format!("write a number from 1 to {PANICS_MAX}, or on_panic = \"stop\" for none"),
-            ));
+            return Err(OutOfBounds {
+                setting: "panics_max",
+                what: format!("a limit of {most} panics is out of bounds"),
+                help: format!(
+                    "write a number from 1 to {PANICS_MAX}, or on_panic = \"stop\" for none"
+                ),
+            });
         }
-        let span = |what: &str, ns: u64, least: u64, longest: u64| {
+        let span = |setting, what: &str, ns: u64, least: u64, longest: u64| {
             if (least..=longest).contains(&ns) {
                 return Ok(());
             }
-            Err((
-                format!("{what} of {} is out of bounds", Span(ns)),
-                format!("write a span from {} to {}", Span(least), Span(longest)),
-            ))
+            Err(OutOfBounds {
+                setting,
+                what: format!("{what} of {} is out of bounds", Span(ns)),
+                help: format!("write a span from {} to {}", Span(least), Span(longest)),
+            })
         };
-        span(
-            "a window",
-            within_ns,
-            PANIC_WINDOW_NS_MIN,
-            PANIC_WINDOW_NS_MAX,
-        )?;
+        let (least, longest) = (PANIC_WINDOW_NS_MIN, PANIC_WINDOW_NS_MAX);
+        span("panics_within", "a window", within_ns, least, longest)?;
         if let OnPanic::Restart {
             after_ns,
             after_max_ns,
             ..
         } = self
         {
-            span("a back-off", after_ns, RESTART_NS_MIN, RESTART_NS_MAX)?;
-            span("a longest back-off", after_max_ns, after_ns, RESTART_NS_MAX)?;
+            let (least, longest) = (RESTART_NS_MIN, RESTART_NS_MAX);
+            span("restart_after", "a back-off", after_ns, least, longest)?;
+            let what = "a longest back-off";
+            span("restart_after_max", what, after_max_ns, after_ns, longest)?;
         }
         Ok(())
     }
@@ -283,7 +296,10 @@ mod tests {
         // The first is past exactly when the window has gone by.
         assert_eq!(life.verdict(1_000_010), Verdict::GoOn);
         assert_eq!(life.verdict(1_000_011), Verdict::Stop);
-        assert!(life.limit_words().contains("\"skip\" allows 2 within 1ms"));
+        assert!(
+            life.limit_words()
+                .contains("\"skip\" allows 2 within 1.00ms")
+        );
     }
 
     #[test]
@@ -319,7 +335,7 @@ mod tests {
         assert!(
             skip(0, PANIC_WINDOW_NS_MIN)
                 .unwrap_err()
-                .1
+                .help
                 .contains("from 1")
         );
         assert!(skip(PANICS_MAX + 1, PANIC_WINDOW_NS_MIN).is_err());
@@ -335,9 +351,10 @@ mod tests {
         };
         assert_eq!(restart(RESTART_NS_MIN, RESTART_NS_MAX), Ok(()));
         assert!(restart(RESTART_NS_MIN - 1, RESTART_NS_MAX).is_err());
-        let (what, help) = restart(20_000_000, 10_000_000).unwrap_err();
-        assert_eq!(what, "a longest back-off of 10ms is out of bounds");
-        assert!(help.starts_with("write a span from 20ms to "));
+        let wrong = restart(20_000_000, 10_000_000).unwrap_err();
+        assert_eq!(wrong.setting, "restart_after_max");
+        assert_eq!(wrong.what, "a longest back-off of 10.0ms is out of bounds");
+        assert!(wrong.help.starts_with("write a span from 20.0ms to "));
         for policy in OnPanic::ALL {
             assert_eq!(policy.check(), Ok(()));
             assert_eq!(OnPanic::parse(policy.name()), Some(policy));

@@ -44,7 +44,7 @@ pub use context::{Context, Emit, Message};
 pub use egress::{Delivery, Egress, IO_FAULT, Leaving};
 pub use handler::Make;
 pub use ingress::{Arrival, Decode, Decoded, Feed, InHand, Ingress, SourceContext};
-pub use life::OnPanic;
+pub use life::{OnPanic, OutOfBounds};
 pub use node::{Descriptor, Node, NodeCounters, Progress, Role, State, Turn, Wiring};
 pub use outcome::{Disposal, Outcome};
 pub use port::{Out, Port};

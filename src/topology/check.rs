@@ -1,5 +1,7 @@
 //! Finds all that is wrong with a draft, and turns a right one into a line.
 
+mod policies;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ use crate::stage::log::{Notes, Room};
 use crate::stage::tap::Desk;
 use crate::stage::{Descriptor, OnPanic, Role};
 
-use super::draft::{Builder, Draft, DraftNode, DraftOnPanic, Hop, HopPlaces, Placement};
+use super::draft::{Builder, Draft, DraftNode, Hop, HopPlaces, Placement};
 use super::fan;
 use super::part::Part;
 use super::problem::{Place, Problem, Problems, all, closest, list};
@@ -250,32 +252,6 @@ impl Check {
                 on_panic: OnPanic::Stop,
             });
             self.places.push(place);
-        }
-    }
-
-    fn take_policies(&mut self, policies: Vec<DraftOnPanic>) {
-        for given in policies {
-            let place = given.place.as_ref();
-            let Some(at) = self.find(&given.node) else {
-                self.unknown_node("on_panic", &given.node, place);
-                continue;
-            };
-            let role = self.nodes[at].descriptor.role;
-            if role != Role::Stage && given.policy != OnPanic::Stop {
-                let (name, role) = (&given.node, role.name());
-                let what =
-                    format!("\"{name}\" is a {role}, and a {role} that panics stops the line");
-                let help = "only a stage has another on_panic: leave it out here";
-                self.problem(place, what, help);
-                continue;
-            }
-            if let Err((what, help)) = given.policy.check() {
-                self.problem(place, format!("\"{}\": {what}", given.node), help);
-                continue;
-            }
-            let node = &mut self.nodes[at];
-            node.on_panic = given.policy;
-            node.descriptor.memory_bytes += given.policy.memory_bytes();
         }
     }
 

@@ -8,7 +8,7 @@ use hopline::topology::{Inline, Report, Running};
 use hopline::wait::Strategy;
 
 use crate::numbers::Counting;
-use crate::{MS, Wrong, closed, good, inline, odd, on_threads, stage};
+use crate::{MS, Wrong, closed, good, inline, is_about, odd, on_threads, stage};
 
 /// A stage that is away for a minute after its first panic.
 const LONG: OnPanic = OnPanic::Restart {
@@ -36,7 +36,8 @@ fn a_drain_does_not_wait_for_a_back_off_and_what_is_queued_goes_to_the_new_insta
         let report = until_away(&mut running);
         assert!(report.is_good() && !running.has_failed());
         // What comes meanwhile waits, as it does for any slow consumer.
-        while running.report().hops[0].in_flight < 64 {
+        let held_back = |report: &Report| stage(report, "in").held_back_by.is_some();
+        while !held_back(&running.report()) {
             assert!(!running.wait(Duration::from_millis(1)), "it is over");
         }
         let drain = running.drain("signal");
@@ -69,7 +70,8 @@ fn on_virtual_time_a_drain_ends_a_back_off_in_the_turn_that_sees_it() {
         .0;
     good(&report);
     let odd = stage(&report, "odd");
-    assert_eq!((odd.restarts, odd.away_ns), (1, 20 * MS));
+    assert_eq!(odd.restarts, 1);
+    is_about(odd.away_ns, 20 * MS);
     assert!(report.drain.is_some_and(|drain| drain.elapsed_ns < MS));
 }
 
@@ -128,10 +130,8 @@ fn a_back_off_beyond_the_end_of_the_sources_and_the_drains_deadline_is_no_stall(
         report.drain.as_ref().map(|drain| drain.cause),
         Some("finished")
     );
-    assert_eq!(
-        (stage(&report, "odd").away_ns, report.hops[1].delivered),
-        (60_000 * MS, 9)
-    );
+    is_about(stage(&report, "odd").away_ns, 60_000 * MS);
+    assert_eq!(report.hops[1].delivered, 9);
     // With nothing left to take there is nothing to wait for either.
     let (line, _) = odd(Counting::new(10, MS), Wrong::At(&[9]), LONG);
     let report = inline(line);

@@ -201,3 +201,107 @@ impl<H: Handler> Consumer<H> {
         }
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::base::NoWhy;
+    use crate::budget::{HopCounters, Regime, Regimes};
+    use crate::clock::Clock;
+    use crate::frame::View;
+    use crate::hist;
+    use crate::io::{Driver, Virtual};
+    use crate::overload::WhenFull;
+    use crate::ring::hop;
+    use crate::stage::context::Outputs;
+    use crate::stage::hop::{HopTx, Parent};
+    use crate::stage::life::Life;
+    use crate::stage::log::LoopLog;
+    use crate::stage::{Context, Node, NodeCounters, OnPanic, Outcome, Stage, Wiring, stage_node};
+
+    #[hopline::frame(schema = 904, version = 1, name = "word")]
+    struct Word {
+        word: u64,
+    }
+
+    struct PanicsAtOne;
+
+    impl Stage for PanicsAtOne {
+        type In = Word;
+        type Why = NoWhy;
+
+        fn on_frame(&mut self, word: View<'_, Word>, _cx: &mut Context<'_>) -> Outcome<NoWhy> {
+            assert!(word.word() != 1, "planted");
+            Outcome::held()
+        }
+    }
+
+    #[test]
+    fn one_that_is_away_keeps_no_loop_awake_and_may_be_called_back() {
+        let (clock, _time) = Clock::virtual_at(1_000);
+        let (producer, consumer) = hop::frames(8).unwrap();
+        let hop_counters = Arc::new(HopCounters::default());
+        let (recorder, _observer) = hist::pair([&[][..], &[], &[]]).unwrap();
+        let (name, bells) = (Arc::from("words"), Vec::new());
+        let when_full = WhenFull::Reject;
+        let mut tx = HopTx::new(name, producer, when_full, hop_counters.clone(), &[], bells);
+        let (name, bells) = (Arc::from("words"), Vec::new());
+        let rx = HopRx::new(name, consumer, hop_counters, recorder, bells);
+        let policy = OnPanic::Restart {
+            most: 5,
+            within_ns: 1_000_000_000,
+            after_ns: 500_000_000,
+            after_max_ns: 500_000_000,
+        };
+        let counters = Arc::new(NodeCounters::default());
+        let wiring = Wiring {
+            name: "stage".into(),
+            inputs: vec![rx],
+            outputs: Outputs::default(),
+            counters: counters.clone(),
+            clock: clock.clone(),
+            bell: None,
+            end_to_end: None,
+            wire: None,
+            source: 0,
+            life: Life::new(policy).map(|(life, _)| life),
+        };
+        let mut node: Box<dyn Node> = stage_node(PanicsAtOne, Box::new(|| Ok(PanicsAtOne)), wiring);
+        let mut io = Driver::from(Virtual::new());
+        node.open(&mut io).unwrap();
+        let (regimes, mut log) = (Regimes::default(), LoopLog::off());
+        let mut turn = |node: &mut Box<dyn Node>| {
+            node.turn(&mut Turn {
+                io: &mut io,
+                mark_ns: clock.now_ns(),
+                idle: &regimes,
+                rest_ns: 0,
+                clock: &clock,
+                log: &mut log,
+            })
+        };
+        for word in [1, 2, 3] {
+            tx.emit(&Word { word }, &Parent::default(), 1_000).unwrap();
+        }
+        assert!(node.has_input() && !node.restart(), "it is there");
+        assert_eq!(turn(&mut node).work, 1);
+        assert_eq!(counters.state(), State::Restarting);
+        assert_eq!(turn(&mut node), Progress::IDLE);
+        assert!(!node.has_input(), "what waits needs time, not a turn");
+        let due_ns = node.next_due_ns().unwrap();
+        assert!((500_001_000..500_002_000).contains(&due_ns), "{due_ns}");
+        assert!(node.restart());
+        assert_eq!(turn(&mut node).work, 1, "it is made anew");
+        assert_eq!(
+            (counters.state(), counters.life.restarts.get()),
+            (State::Run, 1)
+        );
+        assert!(node.has_input() && node.next_due_ns().is_none() && !node.restart());
+        assert_eq!(turn(&mut node).work, 2);
+        let taken = counters.stage.held.get();
+        assert_eq!((taken, counters.stage.panicked.get()), (2, 1));
+        assert_eq!(counters.regimes.get(Regime::HeldBack), 0);
+    }
+}
