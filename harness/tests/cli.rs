@@ -537,6 +537,27 @@ fn a_stage_that_misbehaves_ends_3_and_is_named() {
 }
 
 #[test]
+fn a_stage_that_is_made_anew_ends_0_and_its_panics_have_a_line() {
+    let settings =
+        "panic_at = 100\non_panic = \"restart\"\npanics_max = 1024\nrestart_after = \"1ms\"";
+    let case = Case::new(settings, "");
+    let output = case.hopline("run", &["--for", "1s", "--virtual"]);
+    ends(&output, 0);
+    let text = out(&output);
+    assert!(text.contains("panics:   fault: "), "{text}");
+    assert!(text.contains("the first: planted at frame 100"), "{text}");
+    assert!(text.contains(" lost to panics"), "{text}");
+    let output = case.hopline("run", &["--for", "1s", "--virtual", "--json"]);
+    let report = json(&output);
+    let first = &report["quarantine"][0];
+    assert_eq!(
+        (&first["node"], &first["during"]),
+        (&"fault".into(), &"frame".into())
+    );
+    assert_eq!(first["frame"]["hop"], "book->fault");
+}
+
+#[test]
 fn a_stage_that_never_returns_is_named_and_nothing_hangs() {
     let case = Case::new("hang_at = 100", "");
     let output = case.hopline("run", &["--for", "60s", "--json"]);

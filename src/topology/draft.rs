@@ -487,7 +487,7 @@ impl Builder {
     /// use hopline::stage::OnPanic;
     /// # let mut line = Line::builder("mine");
     /// # line.source("btc", synthetic("BTCUSDT", 1e3).decode(Binance::new(&["BTCUSDT"])));
-    /// # let spec = BookSpec { levels: 5, symbols: Symbols::new(&["BTCUSDT"]).unwrap() };
+    /// # let spec = BookSpec { levels: 5, takes_ns: 0, symbols: Symbols::new(&["BTCUSDT"]).unwrap() };
     /// line.stage("book", move || Book::new(&spec));
     /// line.on_panic("book", OnPanic::RESTART);
     /// # line.sink("out", blackhole());

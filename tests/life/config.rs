@@ -139,12 +139,12 @@ fn what_is_wrong_is_told_with_its_place() {
         (
             "on_panic = \"restart\"\nrestart_after = \"1us\"",
             1,
-            "a back-off of 1us is out of bounds",
+            "a back-off of 1.00us is out of bounds",
         ),
         (
             "on_panic = \"restart\"\nrestart_after = \"2s\"\nrestart_after_max = \"1s\"",
             2,
-            "a longest back-off of 1s is out of bounds\n  help: write a span from 2s to 1min",
+            "a longest back-off of 1.00s is out of bounds\n  help: write a span from 2.00s to 60.0s",
         ),
     ] {
         let said = said(more);

@@ -465,7 +465,7 @@ pub(crate) mod tests {
             frame: None,
         });
         let text = lines(&run, &[], 200, Paint(false)).join("\n");
-        let told = "panics:   book: 3 panics, made anew 2 times, away for 30ms in all; 2 in the report's quarantine, \
+        let told = "panics:   book: 3 panics, made anew 2 times, away for 30.0ms in all; 2 in the report's quarantine, \
                     no room for 1; the first: an index is out of bounds";
         assert!(text.contains(told), "{text}");
         assert!(text.contains("3 lost to panics"), "{text}");
