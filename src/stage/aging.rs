@@ -52,7 +52,7 @@ impl Aging {
     pub(crate) fn too_late(&mut self, envelope: &Envelope, now_ns: u64) -> Option<Discard> {
         if self.policy.deadline_ns > 0 && envelope.deadline_ns > 0 {
             let deadline_at_ns = envelope.t_offer_ns + u64::from(envelope.deadline_ns);
-            if late::is_late(now_ns, self.service.mean_ns(), deadline_at_ns) {
+            if late::is_late(now_ns, self.service.likely_ns(), deadline_at_ns) {
                 return Some(Discard::Late);
             }
         }
