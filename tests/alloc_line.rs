@@ -5,8 +5,12 @@ use std::time::Duration;
 use hopline::adapter::{Binance, blackhole, synthetic, udp_to};
 use hopline::feed::Symbols;
 use hopline::host::Pin;
-use hopline::stages::{Book, BookSpec, Encode, KillSwitch, Lean, LeanSpec, Risk, RiskSpec};
-use hopline::topology::{Hop, Line, Placement, p99};
+use hopline::reactor::Schedule;
+use hopline::stages::{
+    Batch, BatchSpec, Book, BookSpec, Debounce, DebounceSpec, Encode, KillSwitch, Lean, LeanSpec,
+    Risk, RiskSpec, SlackSpec, Top,
+};
+use hopline::topology::{Hop, Line, Placement, Sharing, p99};
 use hopline::wait::Strategy;
 
 #[path = "common/counting.rs"]
@@ -61,8 +65,22 @@ fn allocations(notes: Notes) -> u64 {
     // Nobody listens there: a refused datagram must not allocate either.
     line.sink("orders", udp_to("127.0.0.1:9"));
     line.sink("log", blackhole());
+    let slack = SlackSpec {
+        budget_ns: 300_000,
+        rest_ns: 10_000,
+    };
+    let latest = DebounceSpec { slack, keys: 2 };
+    line.stage("latest", move || {
+        Debounce::<Top>::new(latest, |top| u64::from(top.symbol))
+    });
+    let gathers = BatchSpec { slack, most: 8 };
+    line.stage("gathers", move || Batch::<Top>::new(gathers));
+    line.sink("tops", blackhole());
     line.connect(symbols, "book", Hop::depth(4096).budget(p99("100us")));
     line.connect("book", "signal", Hop::depth(4096));
+    line.connect("book", "latest", Hop::depth(4096));
+    line.connect("latest", "gathers", Hop::depth(4096));
+    line.connect("gathers", "tops", Hop::depth(4096));
     line.connect("book.log", "log", Hop::depth(4096));
     line.connect("signal", "risk", Hop::depth(64));
     line.connect("risk", "encode", Hop::depth(64));
@@ -71,6 +89,15 @@ fn allocations(notes: Notes) -> u64 {
         pin: Pin::Off,
         wait: Some(Strategy::PARK),
         threads_max: Some(2),
+        // No two of them alike, so that each schedule has its turn.
+        sharing: Sharing {
+            schedule: Some(match notes {
+                Notes::Nothing => Schedule::RoundRobin,
+                Notes::Kept => Schedule::Edf,
+                Notes::Told => Schedule::Priority,
+            }),
+            ..Sharing::default()
+        },
         ..Placement::default()
     });
     let mut line = line.build().expect("a right line");

@@ -1,7 +1,8 @@
 //! Where a line is placed on machines of all kinds: few cores, quotas, other people's cores.
 
 use hopline::host::{Host, Pin};
-use hopline::topology::{Hop, Line, Placement, Plan, ThreadSpec};
+use hopline::reactor::Schedule;
+use hopline::topology::{Hop, Line, Placement, Plan, Sharing, ThreadSpec, p99};
 use hopline::wait::{Rung, Strategy};
 
 #[path = "common/numbers.rs"]
@@ -71,6 +72,53 @@ fn six_threads() -> Placement {
         threads: NAMES.iter().map(thread).collect(),
         ..wish(Strategy::Spin)
     }
+}
+
+#[test]
+fn the_plan_says_who_has_the_next_turn_and_what_is_owed_to_nobody() {
+    let shared = |schedule, batch| Placement {
+        sharing: Sharing {
+            schedule: Some(schedule),
+            batch: Some(batch),
+            guard_turns: None,
+        },
+        ..wish(Strategy::Spin)
+    };
+    let ranked = shared(Schedule::Priority, 8)
+        .priority("f", 0)
+        .priority("b", 7);
+    let ranked = plan(ranked, &[2], None);
+    let thread = &ranked.threads[0];
+    assert_eq!((thread.schedule, thread.batch), ("priority", 8));
+    assert_eq!(thread.nodes, ["a", "c", "e", "f", "b", "d"]);
+    let usual = &plan(wish(Strategy::Spin), &[2], None).threads[0];
+    assert_eq!((usual.schedule, usual.batch), ("round_robin", 32));
+    assert_eq!(usual.nodes, NAMES);
+
+    let said = |budgets: [bool; 3]| {
+        let mut line = Line::builder("owed");
+        for (pair, owed) in NAMES.chunks(2).zip(budgets) {
+            line.source(pair[0], Counting::new(1, 0));
+            line.sink(pair[1], Collect::default());
+            let hop = Hop::depth(4096);
+            let hop = if owed { hop.budget(p99("1ms")) } else { hop };
+            line.connect(pair[0], pair[1], hop);
+        }
+        line.placement(shared(Schedule::Edf, 8));
+        let plan = line.build().unwrap().plan(&host(&[2], None)).unwrap();
+        let notes = plan.notes.into_iter();
+        notes
+            .filter(|note| note.contains("owed"))
+            .collect::<Vec<_>>()
+    };
+    assert!(said([true; 3]).is_empty() && said([false; 3]).is_empty());
+    assert_eq!(
+        said([true, false, false]),
+        [
+            "thread \"loop-0\" goes by what is due first, and nothing is owed on c->d and on 1 other hop: frames \
+          without a deadline are due there as soon as they are offered"
+        ]
+    );
 }
 
 #[test]

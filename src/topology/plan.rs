@@ -15,7 +15,7 @@ use crate::wait::Strategy;
 use super::check::{Line, LineHop};
 use super::fan;
 use super::problem::{Problem, Problems, list};
-use super::sharing::Sharing;
+use super::sharing::{self, Sharing};
 
 /// Bytes that a thread maps when it starts, used or not: its stack, which is 2 MiB in Rust, and its
 /// heap, for which glibc reserves 64 MiB on 64 bits.
@@ -42,8 +42,7 @@ pub struct PlannedThread {
     pub schedule: &'static str,
     /// Most frames that a node takes from one input in a turn.
     pub batch: usize,
-    /// The nodes on it, in the order of their turns; where that is not fixed, sources first and then, under
-    /// `priority`, by their importance.
+    /// The nodes on it, in the order of their turns; under `priority` sources first, then by importance.
     pub nodes: Vec<String>,
     #[serde(skip)]
     pub(crate) at: Vec<usize>,
@@ -334,6 +333,7 @@ impl Line {
             }
             threads.push(thread);
         }
+        notes.extend(sharing::unowed(self, &threads));
         let mut plan = Plan::with(self, threads);
         plan.notes = notes;
         plan.foresee(self);

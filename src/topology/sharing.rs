@@ -10,6 +10,7 @@ use crate::stage::Role;
 
 use super::check::{Line, LineNode};
 use super::draft::{Placement, ThreadSpec};
+use super::plan::PlannedThread;
 use super::problem::{Place, Problem, closest};
 
 /// How the nodes of a thread share its turns. What is not given is as the line says, else as by default.
@@ -135,6 +136,29 @@ impl Placement {
             _ => self.sharing,
         }
     }
+}
+
+/// Hops on which nothing is owed, of threads that go by what is: their frames are due as soon as they are there.
+pub(super) fn unowed(line: &Line, threads: &[PlannedThread]) -> Vec<String> {
+    let by_due = threads
+        .iter()
+        .filter(|thread| thread.order.schedule == Schedule::Edf);
+    let notes = by_due.filter_map(|thread| {
+        let hops = line.hops.iter().filter(|hop| thread.at.contains(&hop.to));
+        let (owed, unowed): (Vec<_>, Vec<_>) = hops.partition(|hop| hop.hop.budget.is_some());
+        let name = &unowed.first().filter(|_| !owed.is_empty())?.name;
+        let others = match unowed.len() {
+            1 => String::new(),
+            2 => " and on 1 other hop".to_owned(),
+            more => format!(" and on {} other hops", more - 1),
+        };
+        let thread = &thread.name;
+        Some(format!(
+            "thread \"{thread}\" goes by what is due first, and nothing is owed on {name}{others}: frames \
+             without a deadline are due there as soon as they are offered"
+        ))
+    });
+    notes.collect()
 }
 
 /// All that is wrong with how nodes share threads.

@@ -1,6 +1,8 @@
 //! The plan of a line as tables.
 
+use hopline::base::limits::BATCH_FRAMES;
 use hopline::host::Wish;
+use hopline::reactor::Schedule;
 use hopline::topology::Plan;
 
 use super::table::{Cell, Table, numbers, words};
@@ -26,6 +28,11 @@ pub(crate) fn lines(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
         ]);
         threads.remark(format!("runs {}", thread.nodes.join(", ")), Tone::Dim);
         threads.remark(format!("idle: {}", thread.ladder), Tone::Dim);
+        if thread.schedule != Schedule::default().name() || thread.batch != BATCH_FRAMES {
+            let (schedule, batch) = (thread.schedule, thread.batch);
+            let turns = format!("turns: {schedule}, of up to {batch} frames");
+            threads.remark(turns, Tone::Dim);
+        }
     }
     let mut hops = Table::new(vec![
         words("hop"),
