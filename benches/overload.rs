@@ -4,6 +4,7 @@
 //! cargo bench --bench overload                                  # all of it, some ten minutes
 //! cargo bench --bench overload -- --out FOLDER                  # and tables, JSON lines and plots into a folder
 //! cargo bench --bench overload -- --policy deadline --load 10   # only these; both may be given again
+//! cargo bench --bench overload -- --whole-surges                # surges of 5 s each 20 s, and not of 0.5 s each 2 s
 //! cargo bench --bench overload -- --quick                       # to see that it runs
 //! ```
 //!
@@ -22,10 +23,12 @@ use hopline::feed::shape::{BURST_DEFAULT, INTENSITY_DEFAULT};
 use hopline::topology::Registry;
 use hopline::{adapter, stages};
 use hopline_harness::overload::figures::passages;
-use hopline_harness::overload::line::{CONTROL_HOP, HOP};
+use hopline_harness::overload::line::{CONTROL_HOP, HOP, IOT_HOPS};
 use hopline_harness::overload::plot::{Curve, Plot, Scale};
 use hopline_harness::overload::table::{self, Fall, Row};
-use hopline_harness::overload::{BUDGET_NS, Bench, Figures, GOODPUT, Load, Policy, Recovery};
+use hopline_harness::overload::{
+    BUDGET_NS, Bench, Course, Figures, GOODPUT, Load, Policy, Ran, Window,
+};
 
 /// What can stand in the hop's table, with those that are only shown beside first.
 const POLICIES: [Policy; 3] = [
@@ -33,16 +36,19 @@ const POLICIES: [Policy; 3] = [
         name: "block",
         settings: "when_full = \"block\"",
         is_judged: false,
+        is_for_any: true,
     },
     Policy {
         name: "drop_newest",
         settings: "when_full = \"drop_newest\"",
         is_judged: false,
+        is_for_any: true,
     },
     Policy {
         name: "reject",
         settings: "when_full = \"reject\"",
         is_judged: false,
+        is_for_any: true,
     },
 ];
 
@@ -57,6 +63,13 @@ const FALL: (f64, f64) = (10.0, 0.8);
 
 const SEED: u64 = 42;
 
+/// What the surges are, in capacities: as the case's files have them.
+const SURGE: f64 = 10.0;
+const BETWEEN_SURGES: f64 = 0.5;
+
+/// Runs of which the best is the capacity: what the host takes away is not the line's.
+const CAPACITY_RUNS: usize = 3;
+
 /// A guess at the capacity, in messages a second, to saturate the line with: ten times what it can be.
 const SATURATING_PER_S: f64 = 900_000.0;
 
@@ -65,18 +78,22 @@ struct Times {
     warmup_ns: u64,
     measured_ns: u64,
     gaps: Duration,
+    /// By what the times of the surges are divided, unless they are asked for whole.
+    surges_by: u64,
 }
 
 const FULL: Times = Times {
     warmup_ns: 200_000_000,
     measured_ns: 3_000_000_000,
     gaps: Duration::from_secs(2),
+    surges_by: 10,
 };
 
 const QUICK: Times = Times {
     warmup_ns: 20_000_000,
     measured_ns: 150_000_000,
     gaps: Duration::from_millis(50),
+    surges_by: 100,
 };
 
 /// What the command line asked for.
@@ -84,18 +101,20 @@ struct Asked {
     times: &'static Times,
     policies: Vec<Policy>,
     overloads: Vec<f64>,
+    surges_by: u64,
     out: Option<PathBuf>,
 }
 
 fn asked(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
     let (mut times, mut policies, mut overloads, mut out) = (&QUICK, Vec::new(), Vec::new(), None);
-    let mut is_quick = false;
+    let (mut is_quick, mut whole_surges) = (false, false);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} has no value"));
         match word.as_str() {
             // Cargo says it; without it this is `cargo test --benches`, and once around is enough.
             "--bench" => times = &FULL,
             "--quick" => is_quick = true,
+            "--whole-surges" => whole_surges = true,
             "--out" => out = Some(PathBuf::from(value()?)),
             "--policy" => {
                 let name = value()?;
@@ -112,7 +131,7 @@ fn asked(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
             }
             _ => {
                 return Err(format!(
-                    "there is no flag {word}: --quick, --out, --policy, --load"
+                    "there is no flag {word}: --quick, --out, --policy, --load, --whole-surges"
                 ));
             }
         }
@@ -130,6 +149,7 @@ fn asked(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
         times,
         policies,
         overloads,
+        surges_by: if whole_surges { 1 } else { times.surges_by },
         out,
     })
 }
@@ -196,6 +216,7 @@ fn measure(asked: &Asked) -> Result<(), Box<dyn Error>> {
         )?;
     }
     falls(&bench, asked, capacity_per_s, &mut found)?;
+    surges(&bench, asked, &mut found)?;
     host(&bench, asked, &mut found)?;
     let tables = [
         table::rows(&found.rows),
@@ -217,8 +238,11 @@ fn capacity(bench: &Bench, asked: &Asked, found: &mut Found) -> Result<f64, Box<
         arrivals: Arrivals::Constant,
         seed: SEED,
     };
-    let ran = bench.run(&block, &load, asked.times.measured_ns)?;
-    let capacity_per_s = Figures::of(&ran, HOP, 1.0).delivered_per_s;
+    let mut capacity_per_s = 0.0_f64;
+    for _ in 0..CAPACITY_RUNS {
+        let ran = bench.run(&block, &load, asked.times.measured_ns)?;
+        capacity_per_s = capacity_per_s.max(Figures::of(&ran, &[HOP], 1.0).delivered_per_s);
+    }
     if capacity_per_s < 1_000.0 {
         return Err(format!(
             "the line did {capacity_per_s:.0} messages a second: the machine is not free"
@@ -265,13 +289,13 @@ fn rows(
     let measured_ns = asked.times.measured_ns;
     let control = || -> Result<Figures, Box<dyn Error>> {
         let ran = bench.control(&load, measured_ns)?;
-        Ok(Figures::of(&ran, CONTROL_HOP, capacity_per_s))
+        Ok(Figures::of(&ran, &[CONTROL_HOP], capacity_per_s))
     };
     let before = control()?;
     let mut under = Vec::new();
     for policy in &asked.policies {
         let ran = bench.run(policy, &load, measured_ns)?;
-        under.push((policy, Figures::of(&ran, HOP, capacity_per_s)));
+        under.push((policy, Figures::of(&ran, &[HOP], capacity_per_s)));
     }
     let after = control()?;
     let over = before.over + after.over;
@@ -313,6 +337,7 @@ fn falls(
     let (from, to) = FALL;
     let measured_ns = asked.times.measured_ns;
     let fell_ns = asked.times.warmup_ns + measured_ns / 4;
+    let course = |ran: &Ran| Course::of(passages(ran, &[HOP]));
     for policy in &asked.policies {
         let quiet = Load {
             rate_per_s: to * capacity_per_s,
@@ -320,7 +345,7 @@ fn falls(
             seed: SEED,
         };
         let quiet = bench.run(policy, &quiet, measured_ns / 2)?;
-        let reference_ns = Figures::of(&quiet, HOP, capacity_per_s).spans_ns.p99;
+        let usual_ns = course(&quiet).usual_p99_ns(quiet.window);
         let falling = Load {
             rate_per_s: 0.0,
             arrivals: Arrivals::Steps {
@@ -332,21 +357,63 @@ fn falls(
             seed: SEED,
         };
         let ran = bench.run(policy, &falling, measured_ns)?;
-        let began_ns = ran.evidence.began_ns;
-        let recovery = Recovery::of(
-            passages(&ran, HOP),
-            began_ns + fell_ns,
-            ran.window.to_ns,
-            reference_ns,
-        );
+        let fell_ns = ran.evidence.began_ns + fell_ns;
         let fall = Fall {
             policy: policy.name.to_owned(),
             is_judged: policy.is_judged,
             load: from,
             to,
-            recovery,
+            recovery: course(&ran).recovery(fell_ns, ran.until_ns, usual_ns),
         };
         found.json.push(table::json("fall", &fall)?);
+        found.falls.push(fall);
+    }
+    Ok(())
+}
+
+/// Telemetry that comes in surges: the second of them under each policy, and what follows it.
+fn surges(bench: &Bench, asked: &Asked, found: &mut Found) -> Result<(), Box<dyn Error>> {
+    let saturated = bench.surges(Some(&POLICIES[0]), asked.surges_by)?;
+    let capacity_per_s = Figures::of(&saturated, &IOT_HOPS, 1.0)
+        .delivered_per_s
+        .max(1.0);
+    let control = bench.surges(None, asked.surges_by)?;
+    let control = Figures::of(&control, &IOT_HOPS, capacity_per_s);
+    found.say(&format!(
+        "surges: the store does {} readings a second; control {:.2} % over budget",
+        table::count(capacity_per_s as u64),
+        100.0 * control.over_share()
+    ));
+    found.json.push(table::json("control", &control)?);
+    for policy in asked.policies.iter().filter(|policy| policy.is_for_any) {
+        let ran = bench.surges(Some(policy), asked.surges_by)?;
+        let figures = Figures::of(&ran, &IOT_HOPS, capacity_per_s);
+        let course = Course::of(passages(&ran, &IOT_HOPS));
+        let (surge_ns, fell_ns) = (ran.window.to_ns - ran.window.from_ns, ran.window.to_ns);
+        let between = Window {
+            from_ns: ran.window.from_ns - surge_ns,
+            to_ns: ran.window.from_ns,
+        };
+        let usual_ns = course.usual_p99_ns(between);
+        let fall = Fall {
+            policy: format!("{} (surges)", policy.name),
+            is_judged: policy.is_judged,
+            load: SURGE,
+            to: BETWEEN_SURGES,
+            recovery: course.recovery(fell_ns, ran.until_ns, usual_ns),
+        };
+        let row = Row {
+            policy: policy.name.to_owned(),
+            is_judged: policy.is_judged,
+            load: SURGE,
+            arrivals: "surges".to_owned(),
+            misses: figures.misses(control.over_share(), true),
+            control_share: control.over_share(),
+            figures,
+        };
+        found.json.push(table::json("load", &row)?);
+        found.json.push(table::json("fall", &fall)?);
+        found.rows.push(row);
         found.falls.push(fall);
     }
     Ok(())
@@ -356,7 +423,10 @@ fn write(folder: &Path, found: &Found, capacity_per_s: f64) -> Result<(), Box<dy
     std::fs::create_dir_all(folder)?;
     std::fs::write(folder.join("overload.md"), &found.text)?;
     std::fs::write(folder.join("overload.jsonl"), found.json.join("\n") + "\n")?;
-    let about = format!("Poisson arrivals; the line does {capacity_per_s:.0} messages a second");
+    let about = format!(
+        "Poisson arrivals; the line does {} messages a second",
+        table::count(capacity_per_s as u64)
+    );
     let curves = |value: fn(&Figures) -> f64| -> Vec<Curve> {
         let mut curves: Vec<Curve> = Vec::new();
         for row in found.rows.iter().filter(|row| row.arrivals == "poisson") {

@@ -41,7 +41,7 @@ struct BuiltIn {
     budget: &'static str,
 }
 
-const BUILT_IN: [BuiltIn; 3] = [
+const BUILT_IN: [BuiltIn; 5] = [
     BuiltIn {
         name: DEMONSTRATION,
         about: "two market feeds to orders: decode, book, signal, risk, encode, UDP out",
@@ -62,6 +62,20 @@ const BUILT_IN: [BuiltIn; 3] = [
         line: include_str!("../cases/diamond/line.toml"),
         load: include_str!("../cases/diamond/load.toml"),
         budget: include_str!("../cases/diamond/budget.toml"),
+    },
+    BuiltIn {
+        name: "overload",
+        about: "the market line with a book that takes 10 us, offered ten times what it can do",
+        line: include_str!("../cases/overload/line.toml"),
+        load: include_str!("../cases/overload/load.toml"),
+        budget: include_str!("../cases/overload/budget.toml"),
+    },
+    BuiltIn {
+        name: "overload-iot",
+        about: "telemetry that comes at ten times what the line can do for 5 s in every 20",
+        line: include_str!("../cases/overload-iot/line.toml"),
+        load: include_str!("../cases/overload-iot/load.toml"),
+        budget: include_str!("../cases/overload-iot/budget.toml"),
     },
 ];
 
@@ -624,7 +638,7 @@ mod tests {
             ("tick-to-trad", "did you mean tick-to-trade?"),
             (
                 "nothing-like-it",
-                "built in are tick-to-trade, udp-echo or diamond",
+                "built in are tick-to-trade, udp-echo, diamond, overload or overload-iot",
             ),
             (path, "has no line.toml"),
             (file.to_str().unwrap(), "is a file"),

@@ -249,7 +249,13 @@ fn help_and_version_are_good_and_a_wrong_word_is_not() {
 fn built_in_cases_are_listed_and_right() {
     let output = run(&["cases"]);
     ends(&output, 0);
-    for name in ["tick-to-trade", "udp-echo", "diamond"] {
+    for name in [
+        "tick-to-trade",
+        "udp-echo",
+        "diamond",
+        "overload",
+        "overload-iot",
+    ] {
         assert!(out(&output).contains(name));
         ends(&run(&["check", name]), 0);
     }

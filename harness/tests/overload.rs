@@ -135,7 +135,7 @@ fn logged(file: &Path) -> Kinds {
 /// What the ledger says is lost of each kind on the hop.
 fn lost(report: &Report, policy: &Policy) -> BTreeMap<String, u64> {
     let mut lost: BTreeMap<String, u64> = BTreeMap::new();
-    for hop in report.hops.iter().filter(|one| is_of(&one.name, HOP)) {
+    for hop in report.hops.iter().filter(|one| is_of(&one.name, &[HOP])) {
         for (kind, reasons) in &hop.shed_by_kind {
             *lost.entry(kind.clone()).or_default() += reasons.values().sum::<u64>();
         }
@@ -174,7 +174,7 @@ fn run(capture: &Path, log: &Path, policy: &Policy) -> Report {
     let files = CaseFiles {
         line: SourceText::new(
             "line.toml",
-            &with_settings(&line, HOP, policy.settings).unwrap(),
+            with_settings(&line, HOP, policy.settings).unwrap(),
         ),
         load: None,
         budget: None,

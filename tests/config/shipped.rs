@@ -25,7 +25,13 @@ fn read(path: &Path) -> String {
 
 #[test]
 fn the_cases_are_good() {
-    for name in ["tick-to-trade", "udp-echo", "diamond", "overload"] {
+    for name in [
+        "tick-to-trade",
+        "udp-echo",
+        "diamond",
+        "overload",
+        "overload-iot",
+    ] {
         let text = |file: &str| {
             let path = project().join("harness/cases").join(name).join(file);
             SourceText::from_bytes(file, read(&path).into_bytes()).unwrap()

@@ -101,9 +101,9 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Of the hop of that name and its classes; `capacity_per_s` is what the line can do.
+    /// Of these hops and their classes; `capacity_per_s` is what the line can do.
     #[must_use]
-    pub fn of(ran: &Ran, hop: &str, capacity_per_s: f64) -> Figures {
+    pub fn of(ran: &Ran, hops: &[&str], capacity_per_s: f64) -> Figures {
         let mut figures = Figures {
             due_per_s: ran.due as f64 / ran.window.seconds(),
             received: ran
@@ -115,13 +115,13 @@ impl Figures {
                 .sum(),
             ..Figures::default()
         };
-        for hop in ran.report.hops.iter().filter(|one| is_of(&one.name, hop)) {
+        for hop in ran.report.hops.iter().filter(|one| is_of(&one.name, hops)) {
             figures.offered += hop.offered;
             figures.accepted += hop.accepted;
             add(&mut figures.shed, &hop.shed);
             add(&mut figures.discarded, &hop.discarded);
         }
-        figures.count(passages(ran, hop), ran.window);
+        figures.count(passages(ran, hops), ran.window);
         figures.delivered_per_s = figures.delivered as f64 / ran.window.seconds();
         figures.goodput = figures.delivered_per_s / capacity_per_s;
         figures
@@ -163,14 +163,11 @@ impl Figures {
     }
 }
 
-/// The messages of a hop and its classes.
-pub fn passages<'a>(ran: &'a Ran, hop: &'a str) -> impl Iterator<Item = &'a Passage> {
-    let hops = ran
-        .evidence
-        .hops
-        .iter()
-        .filter(move |one| is_of(&one.name, hop));
-    hops.flat_map(|hop| &hop.passages)
+/// The messages of these hops and their classes.
+pub fn passages<'a>(ran: &'a Ran, hops: &'a [&str]) -> impl Iterator<Item = &'a Passage> {
+    let rows = ran.evidence.hops.iter();
+    rows.filter(|one| is_of(&one.name, hops))
+        .flat_map(|hop| &hop.passages)
 }
 
 fn add(sum: &mut BTreeMap<String, u64>, more: &BTreeMap<String, u64>) {

@@ -27,6 +27,20 @@ pub const CONTROL_HOP: &str = "in->out";
 const LINE: &str = include_str!("../../cases/overload/line.toml");
 const LOAD: &str = include_str!("../../cases/overload/load.toml");
 
+const IOT_LINE: &str = include_str!("../../cases/overload-iot/line.toml");
+const IOT_LOAD: &str = include_str!("../../cases/overload-iot/load.toml");
+
+/// The overloaded hops of the case with surges: one table gives both.
+const IOT_TABLE: &str = "surge->store";
+
+/// What its report's hops have in common.
+pub const IOT_HOPS: [&str; 2] = ["steady->store", "surge->store"];
+
+/// Its surges, as its load.toml has them: messages, how long one is and from one to the next, in nanoseconds.
+const SURGE_MESSAGES: u64 = 950_000;
+const SURGE_NS: u64 = 5_000_000_000;
+const SURGES_APART_NS: u64 = 20_000_000_000;
+
 /// The same source on a core of its own, and nothing behind it that takes time.
 const CONTROL: &str = r#"
 [line]
@@ -63,6 +77,12 @@ name = "market"
 run = ["out"]
 "#;
 
+/// What a control run is called.
+const CONTROL_NAME: &str = "control";
+
+/// Messages a second of the case with surges, on average, both sources together.
+const IOT_MEAN_PER_S: f64 = 57_000.0;
+
 /// How long a run goes on after its last measured message was due: nothing of the window is cut off by the drain.
 const AFTER: Duration = Duration::from_millis(20);
 
@@ -85,6 +105,8 @@ pub struct Policy {
     pub settings: &'static str,
     /// Whether it is to keep the budget; the others are shown beside it.
     pub is_judged: bool,
+    /// Whether it needs no kinds and no keys, so that it also suits messages that are bytes without a meaning.
+    pub is_for_any: bool,
 }
 
 /// Why nothing could be measured.
@@ -134,8 +156,8 @@ pub enum OverloadError {
     Cores(Vec<usize>),
 }
 
-/// The text of a line with `settings` in the table of the hop `from->to`, in place of its own; its depth stays unless they
-/// name one. `None` if there is no such hop.
+/// The text of a line with `settings` in the table that the hop `from->to` comes from, in place of its own; its depth stays
+/// unless they name one. `None` if there is no such hop.
 ///
 /// ```
 /// use hopline_harness::overload::line::with_settings;
@@ -147,10 +169,14 @@ pub enum OverloadError {
 pub fn with_settings(line: &str, hop: &str, settings: &str) -> Option<String> {
     let (from, to) = hop.split_once("->")?;
     let lines: Vec<&str> = line.lines().collect();
-    let is_value = |text: &str, key: &str, value: &str| {
+    let names = |text: &str, key: &str, value: &str| {
         let given = text.split_once('=').filter(|(name, _)| name.trim() == key);
-        given.is_some_and(|(_, given)| {
-            given.split('#').next().unwrap_or("").trim() == format!("\"{value}\"")
+        let given = given.map_or("", |(_, given)| given.split('#').next().unwrap_or(""));
+        let mut words = given.split(['[', ',', ']']).map(str::trim);
+        words.any(|word| {
+            word.strip_prefix('"')
+                .and_then(|word| word.strip_suffix('"'))
+                == Some(value)
         })
     };
     let ends = |at: usize| {
@@ -160,7 +186,7 @@ pub fn with_settings(line: &str, hop: &str, settings: &str) -> Option<String> {
     };
     let begins = (0..lines.len()).find(|&at| {
         let table = &lines[at..ends(at)];
-        let has = |key, value| table.iter().any(|text| is_value(text, key, value));
+        let has = |key, value| table.iter().any(|text| names(text, key, value));
         lines[at].trim() == "[[hop]]" && has("from", from) && has("to", to)
     })?;
     let keys = ["from", "to", "depth"];
@@ -204,6 +230,8 @@ pub struct Ran {
     pub evidence: Evidence,
     /// What is measured of it, on the line's clock.
     pub window: Window,
+    /// When the run was told to end, on the line's clock.
+    pub until_ns: u64,
     /// Messages that were due within the window.
     pub due: u64,
 }
@@ -259,14 +287,9 @@ impl Bench {
         load: &Load,
         measured_ns: u64,
     ) -> Result<Ran, OverloadError> {
-        let Some(line) = with_settings(LINE, HOP, policy.settings) else {
-            let problem = Problem::new(
-                format!("the case has no hop {HOP}"),
-                "it is part of the program",
-            );
-            return Err(problem.into());
-        };
-        self.run_text(policy.name, &line, load, measured_ns, LINE_RATE_MAX)
+        let line = under(LINE, HOP, policy)?;
+        let case = self.case(policy.name, &line, load)?;
+        self.run_case(policy.name, &case, self.span(measured_ns), LINE_RATE_MAX)
     }
 
     /// Sends the same load to a line that does nothing.
@@ -274,63 +297,131 @@ impl Bench {
     /// # Errors
     /// See [`OverloadError`].
     pub fn control(&self, load: &Load, measured_ns: u64) -> Result<Ran, OverloadError> {
-        self.run_text("control", CONTROL, load, measured_ns, load.rate_per_s)
+        let case = self.case(CONTROL_NAME, CONTROL, load)?;
+        self.run_case(CONTROL_NAME, &case, self.span(measured_ns), load.rate_per_s)
     }
 
-    fn run_text(
-        &self,
-        policy: &str,
-        line: &str,
-        load: &Load,
-        measured_ns: u64,
-        rate_max: f64,
-    ) -> Result<Ran, OverloadError> {
-        let refused = |problems| OverloadError::Policy {
-            policy: policy.to_owned(),
-            problems,
+    /// Runs the case with surges, of which the second is measured, all times divided by `divisor`. Without a policy it is the
+    /// same load with a store that takes no time.
+    ///
+    /// # Errors
+    /// See [`OverloadError`].
+    pub fn surges(&self, policy: Option<&Policy>, divisor: u64) -> Result<Ran, OverloadError> {
+        let divisor = divisor.max(1);
+        let (name, line) = match policy {
+            Some(policy) => (policy.name, under(IOT_LINE, IOT_TABLE, policy)?),
+            None => (
+                CONTROL_NAME,
+                IOT_LINE
+                    .replace("\"50us\"", "\"0ns\"")
+                    .replace("drop_newest", "block"),
+            ),
         };
-        let files = CaseFiles {
-            line: SourceText::new("line.toml", line),
-            load: Some(SourceText::new("load.toml", LOAD)),
-            budget: None,
+        let whole = format!("{SURGE_MESSAGES}/{}s", SURGE_NS / 1_000_000_000);
+        let short = format!("{}/{}ns", SURGE_MESSAGES / divisor, SURGE_NS / divisor);
+        let case = parse(name, &line, &IOT_LOAD.replace(&whole, &short))?;
+        let from_ns = SURGES_APART_NS / divisor;
+        let surge_ns = SURGE_NS / divisor;
+        let span = Measured {
+            from_ns,
+            to_ns: from_ns + surge_ns,
+            // As long again, in which it recovers.
+            after_ns: surge_ns,
         };
-        let mut case = Case::parse(policy, files).map_err(refused)?;
+        let rate_max = policy.map_or(IOT_MEAN_PER_S * 2.0, |_| LINE_RATE_MAX);
+        self.run_case(name, &case, span, rate_max)
+    }
+
+    fn span(&self, measured_ns: u64) -> Measured {
+        Measured {
+            from_ns: self.warmup_ns,
+            to_ns: self.warmup_ns + measured_ns,
+            after_ns: 0,
+        }
+    }
+
+    fn case(&self, policy: &str, line: &str, load: &Load) -> Result<Case, OverloadError> {
+        let mut case = parse(policy, line, LOAD)?;
         case.change_load(&LoadChange {
             rate_per_s: (!load.arrivals.has_own_rate()).then_some(load.rate_per_s),
             shape: Some(Shape::Of(load.arrivals)),
             seed: Some(load.seed),
             ..LoadChange::default()
         })?;
-        let feed = case.load().and_then(|load| load.feed("in"));
-        let schedule = feed.map(|feed| feed.schedule(None)).transpose()?;
-        let due_before = |at_ns| schedule.clone().map_or(0, |due| due.count_before(at_ns));
+        Ok(case)
+    }
+
+    fn run_case(
+        &self,
+        policy: &str,
+        case: &Case,
+        span: Measured,
+        rate_max: f64,
+    ) -> Result<Ran, OverloadError> {
+        let mut due = 0;
+        for feed in case.load().iter().flat_map(|load| &load.feeds) {
+            let schedule = feed.schedule(None)?;
+            due += schedule.clone().count_before(span.to_ns) - schedule.count_before(span.from_ns);
+        }
         let draft = case.draft(&self.registry, &Overrides::default());
-        let mut line = draft.and_then(|draft| draft.check()).map_err(refused)?;
-        let whole = Duration::from_nanos(self.warmup_ns + measured_ns) + AFTER;
+        let line = draft.and_then(|draft| draft.check());
+        let mut line = line.map_err(|problems| refused(policy, problems))?;
+        let whole = Duration::from_nanos(span.to_ns + span.after_ns) + AFTER;
         let room = whole.as_secs_f64() * rate_max * ROOM_FACTOR + ROOM_MORE;
         if room > ROOM_MAX {
-            let what = format!(
-                "{} of such a load are more messages than can be noted",
-                Span(measured_ns)
-            );
+            let span = Span(whole.as_nanos() as u64);
+            let what = format!("{span} of such a load are more messages than can be noted");
             return Err(Problem::new(what, "measure for a shorter time").into());
         }
         line.note_passages(room as usize);
         let mut running = line.start()?;
         let cause = running.watch(&Stop::after(whole), |_| {});
         let (report, evidence) = running.end_noted(cause);
-        let from_ns = evidence.began_ns + self.warmup_ns;
+        let began_ns = evidence.began_ns;
         let ran = Ran {
-            due: due_before(self.warmup_ns + measured_ns) - due_before(self.warmup_ns),
+            due,
             window: Window {
-                from_ns,
-                to_ns: from_ns + measured_ns,
+                from_ns: began_ns + span.from_ns,
+                to_ns: began_ns + span.to_ns,
             },
+            until_ns: began_ns + span.to_ns + span.after_ns,
             report,
             evidence,
         };
         ran.checked(policy)
     }
+}
+
+/// What of a run is measured, from its start.
+struct Measured {
+    from_ns: u64,
+    to_ns: u64,
+    /// How long the run goes on after it.
+    after_ns: u64,
+}
+
+fn refused(policy: &str, problems: Problems) -> OverloadError {
+    OverloadError::Policy {
+        policy: policy.to_owned(),
+        problems,
+    }
+}
+
+/// The line with the policy's settings in the table of that hop.
+fn under(line: &str, hop: &str, policy: &Policy) -> Result<String, OverloadError> {
+    with_settings(line, hop, policy.settings).ok_or_else(|| {
+        let what = format!("the case has no hop {hop}");
+        Problem::new(what, "it is part of the program").into()
+    })
+}
+
+fn parse(policy: &str, line: &str, load: &str) -> Result<Case, OverloadError> {
+    let files = CaseFiles {
+        line: SourceText::new("line.toml", line),
+        load: Some(SourceText::new("load.toml", load)),
+        budget: None,
+    };
+    Case::parse(policy, files).map_err(|problems| refused(policy, problems))
 }
 
 impl Ran {
@@ -354,11 +445,13 @@ impl Ran {
     }
 }
 
-/// Whether a hop of a report is the hop of that name, or one of its classes (`from->to#class`).
+/// Whether a row of a report is of one of these hops, or of a class of one (`from->to#class`).
 #[must_use]
-pub fn is_of(name: &str, hop: &str) -> bool {
-    name.strip_prefix(hop)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('#'))
+pub fn is_of(row: &str, hops: &[&str]) -> bool {
+    let rest = |hop: &&str| row.strip_prefix(*hop);
+    hops.iter()
+        .filter_map(rest)
+        .any(|rest| rest.is_empty() || rest.starts_with('#'))
 }
 
 #[cfg(test)]
@@ -383,8 +476,31 @@ mod tests {
     }
 
     #[test]
+    fn the_surges_are_as_the_case_has_them() {
+        let whole = format!("bursts={SURGE_MESSAGES}/{}s", SURGE_NS / 1_000_000_000);
+        assert!(IOT_LOAD.contains(&whole));
+        let case = parse("iot", IOT_LINE, IOT_LOAD).unwrap();
+        let rate_per_s = case.load().unwrap().feed("surge").unwrap().rate_per_s;
+        assert_eq!(
+            SURGE_MESSAGES as f64 / rate_per_s * 1e9,
+            SURGES_APART_NS as f64
+        );
+        let mean: f64 = case
+            .load()
+            .unwrap()
+            .feeds
+            .iter()
+            .map(|feed| feed.rate_per_s)
+            .sum();
+        assert_eq!(mean, IOT_MEAN_PER_S);
+        assert!(IOT_LINE.contains("takes = \"50us\""));
+        let text = with_settings(IOT_LINE, IOT_TABLE, "when_full = \"reject\"").unwrap();
+        assert!(text.contains("to = \"store\"\ndepth = 1024") && !text.contains("drop_newest"));
+    }
+
+    #[test]
     fn a_class_of_a_hop_is_of_the_hop() {
-        assert!(is_of("in->book", HOP) && is_of("in->book#trade", HOP));
-        assert!(!is_of("in->books", HOP) && !is_of("book->signal", HOP));
+        assert!(is_of("in->book", &[HOP]) && is_of("in->book#trade", &[HOP]));
+        assert!(!is_of("in->books", &[HOP]) && !is_of("book->signal", &[HOP]));
     }
 }

@@ -22,7 +22,7 @@ pub mod table;
 
 pub use figures::{Figures, Window};
 pub use line::{Bench, Load, OverloadError, Policy, Ran};
-pub use recovery::Recovery;
+pub use recovery::{Course, Recovery};
 
 /// The span that admitted messages may take from their due time, in nanoseconds: a queue of some fifty messages of 10 us.
 pub const BUDGET_NS: u64 = 500_000;

@@ -27,9 +27,9 @@ const COLOURS: usize = 10;
 
 const STYLE: &str = "\
 :root{--ink:#1b2330;--dim:#586374;--grid:#dde2e9;--limit:#b91c2b;\
---c0:#b91c2b;--c1:#c2570c;--c2:#8a6a00;--c3:#17702f;--c4:#0a6a77;--c5:#0b62c4;--c6:#5b4bc4;--c7:#8a1266;--c8:#586374;--c9:#3d6b1f}\
-@media(prefers-color-scheme:dark){:root{--ink:#e4e9f0;--dim:#9aa7b8;--grid:#35404e;--limit:#ff7a80;\
---c0:#ff8b8f;--c1:#ff9d57;--c2:#f2bd55;--c3:#6fdd8b;--c4:#66d3e0;--c5:#6db3ff;--c6:#a79bff;--c7:#f58fd3;--c8:#aab6c6;--c9:#b5d96a}}\
+--c0:#586374;--c1:#c2570c;--c2:#8a6a00;--c3:#0b62c4;--c4:#17702f;--c5:#8a1266;--c6:#0a6a77;--c7:#5b4bc4;--c8:#3d6b1f;--c9:#7a4a2b}\
+@media(prefers-color-scheme:dark){:root{--ink:#e4e9f0;--dim:#9aa7b8;--grid:#2b3542;--limit:#ff7a80;\
+--c0:#aab6c6;--c1:#ff9d57;--c2:#f2bd55;--c3:#6db3ff;--c4:#6fdd8b;--c5:#f58fd3;--c6:#66d3e0;--c7:#a79bff;--c8:#b5d96a;--c9:#d9a686}}\
 text{font:13px system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans','DejaVu Sans',sans-serif;fill:var(--ink)}\
 .title{font-size:16px;font-weight:650}.dim{fill:var(--dim)}.grid{stroke:var(--grid);stroke-width:1}\
 .curve{fill:none;stroke-width:2.2;stroke-linejoin:round}.hair{stroke-width:1;opacity:.55}\
@@ -201,12 +201,14 @@ impl Plot {
                 out,
                 "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>"
             );
+            // A step is a decade: what stands behind its point are zeros.
+            let name = self.told(*step).replace(".00", "").replace(".0", "");
             text(
                 out,
                 LEFT - 8.0,
                 y + 4.5,
                 "class=\"dim\" text-anchor=\"end\"",
-                &self.told(*step),
+                &name,
             );
         }
         let mut last = f64::NEG_INFINITY;

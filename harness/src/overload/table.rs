@@ -48,7 +48,8 @@ fn percent(share: f64) -> String {
 }
 
 /// A count with its thousands set apart.
-fn count(number: u64) -> String {
+#[must_use]
+pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
