@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use hopline::adapter::{Binance, blackhole, synthetic, udp_to};
+use hopline::budget::report::ByReason;
 use hopline::feed::Symbols;
 use hopline::host::Pin;
+use hopline::overload::{Policy, WhenFull};
 use hopline::reactor::Schedule;
 use hopline::stages::{
     Batch, BatchSpec, Book, BookSpec, Debounce, DebounceSpec, Encode, KillSwitch, Lean, LeanSpec,
     Risk, RiskSpec, SlackSpec, Top,
 };
-use hopline::topology::{Hop, Line, Placement, Sharing, p99};
+use hopline::topology::{Hop, Line, Placement, Running, Sharing, p99};
 use hopline::wait::Strategy;
 
 #[path = "common/counting.rs"]
@@ -40,6 +42,93 @@ fn no_loop_allocates_after_its_start() {
     for notes in [Notes::Nothing, Notes::Kept, Notes::Told] {
         assert_eq!(allocations(notes), 0, "{notes:?}");
     }
+    for (policy, reason) in policies() {
+        assert_eq!(allocations_of_sheds(policy, reason), 0, "{policy}");
+    }
+}
+
+/// Each policy that sheds, and a reason that it gives.
+fn policies() -> [(Policy, &'static str); 9] {
+    let plain = Policy::of(WhenFull::DropNewest);
+    let with = |change: fn(&mut Policy)| {
+        let mut policy = plain;
+        change(&mut policy);
+        policy
+    };
+    [
+        (plain, "full"),
+        (Policy::of(WhenFull::Reject), "rejected"),
+        (Policy::of(WhenFull::DropOldest), "oldest"),
+        (Policy::of(WhenFull::Conflate), "conflated"),
+        (with(|policy| policy.deadline_ns = 400_000), "hopeless"),
+        (with(|policy| policy.codel_target_ns = 80_000), "stale"),
+        (
+            with(|policy| (policy.sample, policy.sample_above) = (10, 10)),
+            "sampled",
+        ),
+        (
+            with(|policy| (policy.rate_per_s, policy.burst) = (1_000, 1)),
+            "rate_limited",
+        ),
+        (
+            with(|policy| (policy.degrade_high_ns, policy.degrade_low_ns) = (300_000, 100_000)),
+            "degraded",
+        ),
+    ]
+}
+
+/// How often the loops allocate of a line that gets several times what it can do, under that policy, which is only given while it
+/// runs; and it does shed for that reason.
+fn allocations_of_sheds(policy: Policy, reason: &str) -> u64 {
+    let table = Symbols::new(&["BTCUSDT"]).expect("a symbol");
+    let spec = BookSpec {
+        levels: 5,
+        takes_ns: 20_000,
+        symbols: table,
+    };
+    let mut line = Line::builder("overloaded");
+    let feed = synthetic("BTCUSDT", 400_000.0).seed(1);
+    line.source("btc", feed.decode(Binance::new(&["BTCUSDT"]).or("BTCUSDT")));
+    line.stage("book", move || Book::new(&spec));
+    line.sink("tops", blackhole());
+    // Built for what needs a table.
+    line.connect("btc", "book", Hop::depth(512).when_full(WhenFull::Conflate));
+    line.connect("book", "tops", Hop::depth(4096));
+    line.placement(Placement {
+        pin: Pin::Off,
+        wait: Some(Strategy::PARK),
+        threads_max: Some(2),
+        ..Placement::default()
+    });
+    let mut running = line
+        .build()
+        .expect("a right line")
+        .start()
+        .expect("it starts");
+    running.wait(Duration::from_millis(20));
+    let gone = |running: &mut Running| {
+        let hop = &running.report().hops[0];
+        let count = |by: &ByReason| by.get(reason).copied().unwrap_or(0);
+        count(&hop.shed) + count(&hop.discarded)
+    };
+    let allocations = counted_elsewhere(|| {
+        running
+            .set_policy("btc->book", policy)
+            .expect("it was built for that");
+        // Until it has shed, however slow this machine is.
+        while gone(&mut running) == 0 {
+            running.wait(Duration::from_millis(10));
+        }
+        running.wait(Duration::from_millis(50));
+    });
+    let report = running.end("duration");
+    assert!(
+        report.ledger.closed,
+        "{policy}: {:?}",
+        report.ledger.breaches
+    );
+    assert_eq!(report.hops[0].policy, policy.to_string());
+    allocations
 }
 
 /// How often the loops of a market line allocate in half a second and more.
