@@ -31,10 +31,16 @@ use hopline_harness::overload::{
 };
 
 /// What can stand in the hop's table, with those that are only shown beside first.
-const POLICIES: [Policy; 3] = [
+const POLICIES: [Policy; 10] = [
     Policy {
         name: "block",
         settings: "when_full = \"block\"",
+        is_judged: false,
+        is_for_any: true,
+    },
+    Policy {
+        name: "reject",
+        settings: "when_full = \"reject\"",
         is_judged: false,
         is_for_any: true,
     },
@@ -45,9 +51,45 @@ const POLICIES: [Policy; 3] = [
         is_for_any: true,
     },
     Policy {
-        name: "reject",
-        settings: "when_full = \"reject\"",
+        name: "drop_oldest",
+        settings: "when_full = \"drop_oldest\"",
         is_judged: false,
+        is_for_any: true,
+    },
+    Policy {
+        name: "conflate",
+        settings: "when_full = \"conflate\"\ndepth = 16",
+        is_judged: false,
+        is_for_any: false,
+    },
+    Policy {
+        name: "sample",
+        settings: "when_full = \"drop_newest\"\ndepth = 64\nsample = 10\nsample_above = 25",
+        is_judged: false,
+        is_for_any: true,
+    },
+    Policy {
+        name: "rate",
+        settings: "when_full = \"drop_newest\"\nrate = \"70k/s\"\nburst = 16",
+        is_judged: false,
+        is_for_any: true,
+    },
+    Policy {
+        name: "degrade",
+        settings: "when_full = \"drop_newest\"\ndegrade_high = \"200us\"\ndegrade_low = \"100us\"",
+        is_judged: false,
+        is_for_any: true,
+    },
+    Policy {
+        name: "deadline",
+        settings: "when_full = \"drop_newest\"\ndeadline = \"350us\"",
+        is_judged: true,
+        is_for_any: true,
+    },
+    Policy {
+        name: "codel",
+        settings: "when_full = \"drop_newest\"\ncodel = \"80us\"",
+        is_judged: true,
         is_for_any: true,
     },
 ];
