@@ -14,6 +14,8 @@ mod policies;
 mod shares;
 #[path = "config/shipped.rs"]
 mod shipped;
+#[path = "config/threads.rs"]
+mod threads;
 #[path = "config/wrong.rs"]
 mod wrong;
 
