@@ -10,6 +10,8 @@ mod load;
 mod mutations;
 #[path = "config/shares.rs"]
 mod shares;
+#[path = "config/sharing.rs"]
+mod sharing;
 #[path = "config/shipped.rs"]
 mod shipped;
 #[path = "config/wrong.rs"]
