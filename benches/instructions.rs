@@ -23,8 +23,9 @@ use hopline::clock::{Clock, VirtualTime};
 use hopline::feed::decimal::{Price, Qty};
 use hopline::feed::market::BookTicker;
 use hopline::hist::{self, Observer, Recorder};
+use hopline::overload::{Policy, WhenFull};
 use hopline::ring::{hop, spsc};
-use hopline::stage::{TypedEnds, TypedRx, TypedTx, typed};
+use hopline::stage::{TypedEnds, TypedRx, TypedTx, typed, typed_under};
 
 /// Operations of a row: enough that the loop around them is all but nothing, within the depth.
 const TIMES: usize = 1024;
@@ -191,6 +192,11 @@ fn typed_emit(mut hop: Typed) -> Typed {
 #[library_benchmark(config = at_most(246_000))]
 #[bench::book_ticker(tickers())]
 fn typed_take_finish(mut hop: Typed) -> Typed {
+    take_all(&mut hop);
+    hop
+}
+
+fn take_all(hop: &mut Typed) {
     for _ in 0..TIMES {
         planted();
         black_box(
@@ -199,6 +205,44 @@ fn typed_take_finish(mut hop: Typed) -> Typed {
                 .is_some(),
         );
     }
+}
+
+/// With a deadline that all of them meet: what a policy costs that has nothing to do.
+fn no_tickers_in_time() -> Typed {
+    let (clock, time) = Clock::virtual_at(1_000);
+    let policy = Policy {
+        deadline_ns: 500_000,
+        ..Policy::of(WhenFull::Block)
+    };
+    let ends = typed_under("typed", DEPTH, policy, &clock);
+    let (tx, rx, ends) = ends.expect("a depth within the limits");
+    (tx, rx, ends, time)
+}
+
+/// One after the other, as on a line that keeps up.
+fn pass_all(hop: &mut Typed) {
+    let ticker = BookTicker {
+        symbol: 8,
+        ..BookTicker::default()
+    };
+    for _ in 0..TIMES {
+        planted();
+        let _ = black_box(hop.0.emit(black_box(&ticker), 1));
+        black_box(hop.1.take(|ticker| ticker.ask().0).is_some());
+    }
+}
+
+#[library_benchmark(config = at_most(338_000))]
+#[bench::book_ticker(no_tickers())]
+fn typed_pass(mut hop: Typed) -> Typed {
+    pass_all(&mut hop);
+    hop
+}
+
+#[library_benchmark(config = at_most(338_000))]
+#[bench::book_ticker(no_tickers_in_time())]
+fn typed_pass_in_time(mut hop: Typed) -> Typed {
+    pass_all(&mut hop);
     hop
 }
 
@@ -238,6 +282,8 @@ library_benchmark_group!(
         hop_peek_advance,
         typed_emit,
         typed_take_finish,
+        typed_pass,
+        typed_pass_in_time,
         record,
         stamp
     ]

@@ -140,8 +140,9 @@ fn run(cores: [usize; 2], cell: Cell, span: Duration) -> Seen {
     let began = running.elapsed();
     let_run(&mut running, span);
     let took_s = (running.elapsed() - began).as_secs_f64();
-    let report = running.report();
-    running.end("duration");
+    let after = running.report();
+    // All that was recorded is handed over at the end.
+    let report = running.end("duration");
     let worst = |kind: &str| {
         let hops = report.hops.iter().filter(|hop| hop.name.starts_with(kind));
         let spans: Vec<_> = hops.map(|hop| &hop.sojourn_ns).collect();
@@ -155,7 +156,7 @@ fn run(cores: [usize; 2], cell: Cell, span: Duration) -> Seen {
         let hops = report.hops.iter().filter(|hop| hop.name.starts_with(kind));
         hops.map(|hop| hop.delivered).sum()
     };
-    let per_s = |kind: &str| (delivered(&report, kind) - delivered(&before, kind)) as f64 / took_s;
+    let per_s = |kind: &str| (delivered(&after, kind) - delivered(&before, kind)) as f64 / took_s;
     Seen {
         light_ns: worst("to-light"),
         heavy_ns: worst("to-heavy"),

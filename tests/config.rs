@@ -12,10 +12,10 @@ mod mutations;
 mod policies;
 #[path = "config/shares.rs"]
 mod shares;
+#[path = "config/sharing.rs"]
+mod sharing;
 #[path = "config/shipped.rs"]
 mod shipped;
-#[path = "config/threads.rs"]
-mod threads;
 #[path = "config/wrong.rs"]
 mod wrong;
 

@@ -4,11 +4,12 @@
 //! refuses gives the reason.
 //!
 //! The backlog is known from above: what was offered since the consumer's head was last seen counts as if nothing had been
-//! taken. Only where that refuses a message is the head looked at, which takes a cache line from the consumer.
+//! taken. Only where that refuses a message, and once in a while, is the consumer looked at, which takes cache lines from it.
 //!
 //! Invariant: knows the ring's fill and the stamp that it is given, and neither waits nor counts.
 
 use crate::base::Shed;
+use crate::budget::HopCounters;
 use crate::overload::{
     Bucket, BucketParams, Ladder, LadderParams, Policy, Rung, Sample, SampleParams, Watermark,
     WatermarkParams, WhenFull, late,
@@ -22,6 +23,9 @@ const SAMPLE_SEED: u64 = 1;
 /// Of so many messages one is taken on the ladder's rung of sampling, where the policy does not say: it bears ten times what
 /// the consumer can do.
 const SAMPLE_ONE_IN: u32 = 10;
+
+/// Most messages that are taken without a look at the consumer.
+const UNLOOKED: usize = 64;
 
 /// Windows of calm before a rung is left: DAGOR's window of a millisecond, and all rungs are left within 100 ms.
 const DWELL: u32 = 20;
@@ -46,8 +50,12 @@ pub(crate) struct Admission {
     held_since_ns: Option<u64>,
     /// Whether it has been for longer than the policy lets it.
     expired: bool,
+    /// Whether nothing but its age can refuse a message.
+    by_age: bool,
     /// Most frames that may be on the ring.
     backlog: usize,
+    /// What a message takes at the consumer, as last seen, in nanoseconds; 0 if nobody knows yet.
+    service_ns: u64,
     /// The last stamp that it was given.
     now_ns: u64,
 }
@@ -67,7 +75,9 @@ impl Admission {
             reached: None,
             held_since_ns: None,
             expired: false,
+            by_age: false,
             backlog: 0,
+            service_ns: 0,
             now_ns: 0,
         };
         admission.set_policy(policy);
@@ -128,7 +138,32 @@ impl Admission {
         if policy.block_timeout_ns == 0 {
             self.expired = false;
         }
+        self.by_age = policy.deadline_ns > 0
+            && !policy.conflates()
+            && self.bucket.is_none()
+            && self.sample.is_none()
+            && self.ladder.is_none();
         self.policy = policy;
+    }
+
+    /// Whether a message of one frame is in time and nothing else is asked, as far as that is known without a look at the
+    /// consumer. It counts as taken then.
+    #[inline(always)]
+    pub(crate) fn is_calm(&mut self, t_intended_ns: u64, own_at_ns: u64, now_ns: u64) -> bool {
+        let backlog = self.backlog + 1;
+        let done_ns = now_ns.saturating_add(backlog as u64 * self.service_ns);
+        let in_time = done_ns <= t_intended_ns.saturating_add(self.policy.deadline_ns);
+        let calm = self.by_age && in_time && own_at_ns == 0 && backlog < UNLOOKED;
+        if calm {
+            self.backlog = backlog;
+        }
+        calm
+    }
+
+    /// Looks at what is on the ring and what a message takes.
+    fn look(&mut self, ring: &mut TxRing, counters: &HopCounters) {
+        self.backlog = ring.backlog();
+        self.service_ns = counters.rx.interval_ns.get();
     }
 
     /// Whether a producer that is held back may go on: there is room, below its marks, or it has waited for long enough.
@@ -172,12 +207,17 @@ impl Admission {
 
     /// Whether what waits is to wait on though there is room, so that newer ones take its place: the queue is longer than it
     /// should be.
-    pub(crate) fn keeps_waiting(&mut self, ring: &mut TxRing, service_ns: u64) -> bool {
+    pub(crate) fn keeps_waiting(&mut self, ring: &mut TxRing, counters: &HopCounters) -> bool {
         if !self.is_degraded() {
             return false;
         }
-        self.backlog = ring.backlog();
-        self.backlog as u64 * service_ns >= self.policy.degrade_low_ns.max(service_ns)
+        self.look(ring, counters);
+        self.wait_ns() >= self.policy.degrade_low_ns.max(self.service_ns)
+    }
+
+    /// How long a message would wait that is put on the ring now, in nanoseconds.
+    fn wait_ns(&self) -> u64 {
+        (self.backlog as u64).saturating_mul(self.service_ns)
     }
 
     /// The rung that was reached since the last call.
@@ -186,13 +226,13 @@ impl Admission {
     }
 
     /// Takes a message to the ladder: why that rung refuses it, if it does.
-    fn refused_by_ladder(&mut self, ring: &mut TxRing, service_ns: u64) -> Option<Shed> {
-        let ladder = self.ladder.as_mut()?;
-        let mut wait_ns = (self.backlog as u64).saturating_mul(service_ns);
-        if wait_ns >= self.policy.degrade_low_ns {
-            self.backlog = ring.backlog();
-            wait_ns = (self.backlog as u64).saturating_mul(service_ns);
+    fn refused_by_ladder(&mut self, ring: &mut TxRing, counters: &HopCounters) -> Option<Shed> {
+        let low_ns = self.policy.degrade_low_ns;
+        if self.ladder.is_some() && self.wait_ns() >= low_ns {
+            self.look(ring, counters);
         }
+        let wait_ns = self.wait_ns();
+        let ladder = self.ladder.as_mut()?;
         if let Some(change) = ladder.saw(self.now_ns, wait_ns) {
             self.reached = Some(change.to);
         }
@@ -205,30 +245,37 @@ impl Admission {
         }
     }
 
-    /// Why the policy refuses a message of so many frames, if it does. `deadline_at_ns` is when it is worthless, 0 if never;
-    /// `service_ns` is what one message takes, 0 if nobody knows yet.
+    /// Why the policy refuses a message, if it does.
     pub(crate) fn refusal(
         &mut self,
+        message: &Offered,
         ring: &mut TxRing,
-        frames: usize,
-        deadline_at_ns: u64,
-        service_ns: u64,
-        now_ns: u64,
+        counters: &HopCounters,
     ) -> Option<Shed> {
+        let now_ns = message.now_ns;
         self.now_ns = now_ns;
         if self.bucket.as_mut().is_some_and(|one| !one.admit(now_ns)) {
             return Some(Shed::RateLimited);
         }
-        let is_hopeless = |backlog| {
-            deadline_at_ns > 0 && late::is_hopeless(backlog, service_ns, now_ns, deadline_at_ns)
-        };
-        if self.policy.deadline_ns > 0 && is_hopeless(self.backlog) {
-            self.backlog = ring.backlog();
-            if is_hopeless(self.backlog) {
-                return Some(Shed::Hopeless);
+        if self.backlog >= UNLOOKED {
+            self.look(ring, counters);
+        }
+        if self.policy.deadline_ns > 0 {
+            let hops_ns = message
+                .t_intended_ns
+                .saturating_add(self.policy.deadline_ns);
+            let at_ns = match message.own_at_ns {
+                0 => hops_ns,
+                own_ns => own_ns.min(hops_ns),
+            };
+            if late::is_hopeless(self.backlog, self.service_ns, now_ns, at_ns) {
+                self.look(ring, counters);
+                if late::is_hopeless(self.backlog, self.service_ns, now_ns, at_ns) {
+                    return Some(Shed::Hopeless);
+                }
             }
         }
-        if let Some(why) = self.refused_by_ladder(ring, service_ns) {
+        if let Some(why) = self.refused_by_ladder(ring, counters) {
             return Some(why);
         }
         if let Some(sample) = &mut self.sample {
@@ -239,7 +286,20 @@ impl Admission {
                 return Some(Shed::Sampled);
             }
         }
-        self.backlog = self.backlog.saturating_add(frames);
+        self.backlog = self.backlog.saturating_add(message.frames);
         None
     }
+}
+
+/// A message that is offered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offered {
+    /// Frames of it.
+    pub(crate) frames: usize,
+    /// Its intended time.
+    pub(crate) t_intended_ns: u64,
+    /// When it is worthless by a deadline of its own; 0 if it has none.
+    pub(crate) own_at_ns: u64,
+    /// When it is offered.
+    pub(crate) now_ns: u64,
 }

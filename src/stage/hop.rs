@@ -266,7 +266,11 @@ impl HopTx {
         t_offer_ns: u64,
     ) -> Result<(), Shed> {
         self.counters.tx.offered.add(1);
-        if self.judged {
+        if self.judged
+            && !self
+                .admission
+                .is_calm(parent.t_intended_ns, parent.deadline_at_ns, t_offer_ns)
+        {
             return self.emit_judged(frame, parent, t_offer_ns);
         }
         self.put(frame, parent, t_offer_ns)
@@ -308,10 +312,7 @@ impl HopTx {
         } else {
             let judged = match self.judged {
                 false => None,
-                true => {
-                    let parent = self.dated(parent);
-                    self.judge(frames, &parent, t_offer_ns)
-                }
+                true => self.judge(frames, parent, t_offer_ns),
             };
             judged.or_else(|| self.refusal(frames))
         };
@@ -332,8 +333,6 @@ impl HopTx {
         if at >= frames {
             return;
         }
-        let dated = self.judged.then(|| self.dated(parent));
-        let parent = dated.as_ref().unwrap_or(parent);
         self.ring.write_ahead(at, frames, |payload| {
             let len = write_frame(frame, payload);
             parent.envelope(F::SCHEMA, len, Flags::fragment(at, frames), t_offer_ns)

@@ -55,7 +55,7 @@ pub use outcome::{Disposal, Outcome};
 pub use port::{Out, Port};
 pub(crate) use quarantine::panic_words;
 pub use source::{describe_ingress, source_node};
-pub use typed::{TypedEnds, TypedRx, TypedTx, typed};
+pub use typed::{TypedEnds, TypedRx, TypedTx, typed, typed_under};
 
 use crate::base::Reason;
 use crate::frame::Input;

@@ -31,7 +31,7 @@ use crate::budget::HopCounters;
 use crate::clock::Clock;
 use crate::frame::{Frame, FrameError, Input, View};
 use crate::hist::{self, Observer};
-use crate::overload::WhenFull;
+use crate::overload::{Policy, WhenFull};
 use crate::ring::{DepthError, hop};
 
 use super::hop::{HopRx, HopTx, Parent};
@@ -54,6 +54,36 @@ pub fn typed<F: Frame>(
     depth: usize,
     clock: &Clock,
 ) -> Result<(TypedTx<F>, TypedRx<F>, TypedEnds), DepthError> {
+    typed_under(name, depth, Policy::of(WhenFull::Reject), clock)
+}
+
+/// The same under a policy. One that blocks holds nobody back here: ask [`TypedTx::has_room`]. What conflates or overflows has
+/// neither table nor other hop here, and drops.
+///
+/// ```
+/// use hopline::clock::Clock;
+/// use hopline::overload::{Policy, WhenFull};
+/// use hopline::stage::typed_under;
+/// # #[hopline::frame(schema = 904, version = 1, name = "quote")]
+/// # pub struct Quote { bid: i64 }
+/// let (clock, time) = Clock::virtual_at(1_000_000);
+/// let policy = Policy { deadline_ns: 500_000, ..Policy::of(WhenFull::DropNewest) };
+/// let (mut tx, mut rx, ends) = typed_under::<Quote>("quotes", 64, policy, &clock)?;
+/// tx.emit(&Quote { bid: 7 }, clock.stamp()).unwrap();
+/// time.advance_by(600_000);
+/// assert!(rx.take(|_| ()).is_none());
+/// assert_eq!(ends.counters.rx.discarded.iter().map(|count| count.get()).sum::<u64>(), 1);
+/// # Ok::<(), hopline::ring::DepthError>(())
+/// ```
+///
+/// # Errors
+/// If `depth` is no power of two within the limits.
+pub fn typed_under<F: Frame>(
+    name: &str,
+    depth: usize,
+    policy: Policy,
+    clock: &Clock,
+) -> Result<(TypedTx<F>, TypedRx<F>, TypedEnds), DepthError> {
     let (producer, consumer) = hop::frames(depth)?;
     let counters = Arc::new(HopCounters::default());
     let (recorder, observer) =
@@ -63,7 +93,7 @@ pub fn typed<F: Frame>(
         hop: HopTx::new(
             name.clone(),
             producer,
-            WhenFull::Reject,
+            policy,
             counters.clone(),
             F::KINDS,
             Vec::new(),
@@ -72,7 +102,7 @@ pub fn typed<F: Frame>(
         kind: PhantomData,
     };
     let rx = TypedRx {
-        hop: HopRx::new(name, consumer, counters.clone(), recorder, Vec::new()),
+        hop: HopRx::new(name, consumer, counters.clone(), recorder, Vec::new()).aging(policy),
         clock: clock.clone(),
         kind: PhantomData,
     };
@@ -140,10 +170,17 @@ impl<F: Frame> TypedRx<F> {
         &mut self,
         handler: impl FnOnce(View<'_, F>) -> T,
     ) -> Option<Result<T, FrameError>> {
-        let frame = self.hop.ring.peek()?;
-        let envelope = *frame.envelope();
+        let mut frame = self.hop.ring.peek()?;
+        let mut envelope = *frame.envelope();
         // After the pop: a plain read of the counter could be speculated to before it.
         let t_dequeue_ns = self.clock.stamp_after();
+        if self.hop.judged {
+            while let Some(why) = self.hop.aging.too_late(&envelope, t_dequeue_ns) {
+                self.hop.discard(&envelope, why);
+                frame = self.hop.ring.peek()?;
+                envelope = *frame.envelope();
+            }
+        }
         match F::view(envelope.kind, frame.payload()) {
             Ok(view) => {
                 let result = handler(view);

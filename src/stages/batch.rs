@@ -4,7 +4,7 @@
 //!
 //! | setting | default | means |
 //! |---|---|---|
-//! | `budget` | needed | by when a message has to be out of the line, after its intended time (`"500us"`), unless it has a deadline of its own |
+//! | `budget` | needed | when a message is due, after its intended time (`"500us"`), unless it has a deadline of its own |
 //! | `rest` | `"5us"` | what the rest of the way takes: the batch leaves so much before the first of it is due |
 //! | `most` | 64 | messages of a full batch, which leaves at once; 1 to 512 |
 //!

@@ -4,7 +4,7 @@
 //!
 //! | setting | default | means |
 //! |---|---|---|
-//! | `budget` | needed | by when a frame has to be out of the line, after its intended time (`"500us"`), unless it has a deadline of its own |
+//! | `budget` | needed | when a frame is due, after its intended time (`"500us"`), unless it has a deadline of its own |
 //! | `rest` | `"5us"` | what the rest of the way takes: what is kept leaves so much before the first of it is due |
 //! | `keys` | 64 | keys that are kept at once; one more lets all go at once; 1 to 255 |
 //!

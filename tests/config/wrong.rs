@@ -6,7 +6,7 @@ use hopline::host::Host;
 use crate::{LINE, build, files, said};
 
 /// What is said of [`LINE`] with `from` replaced by `to`.
-pub(crate) fn said_with(from: &str, to: &str) -> String {
+fn said_with(from: &str, to: &str) -> String {
     assert!(LINE.contains(from), "{from}");
     said(
         files(&LINE.replacen(from, to, 1), None, None),
@@ -80,6 +80,58 @@ fn what_is_no_case_at_all_is_told_briefly() {
 }
 
 #[test]
+fn steps_of_a_ladder_that_has_none_are_told() {
+    for (given, expected) in [
+        (
+            "spin_turns = 5",
+            "line.toml:2:1: \"spin_turns\" has no effect without a wait beside it\n  \
+             help: write wait = \"yield\" or wait = \"park\", or remove it",
+        ),
+        (
+            "spin_turns = 5\nwait = \"spin\"",
+            "line.toml:2:1: \"spin_turns\" has no effect where wait = \"spin\"\n  \
+             help: write wait = \"yield\" or wait = \"park\", or remove it",
+        ),
+        (
+            "park_max = \"1ms\"\nwait = \"yield\"",
+            "line.toml:2:1: \"park_max\" has no effect where wait = \"yield\"\n  \
+             help: write wait = \"park\", or remove it",
+        ),
+        (
+            "park_max = \"1s\"\nwait = \"park\"",
+            "line.toml:2:1: a sleep of up to 1.00s is out of bounds\n  \
+             help: write a span from 10.0us to 50.0ms",
+        ),
+        (
+            "wait = \"park\"\nspin_turns = 5\nspin_for = \"50us\"",
+            "line.toml:4:1: \"spin_for\" and \"spin_turns\" bound the same step\n  \
+             help: write spin_for for a time or spin_turns for a number of turns, not both",
+        ),
+        (
+            "wait = \"yield\"\nspin_for = \"2s\"",
+            "line.toml:3:1: a step of 2.00s is out of bounds\n  \
+             help: write a span of up to 1.00s",
+        ),
+        (
+            "yield_for = \"50us\"\nwait = \"yield\"",
+            "line.toml:2:1: \"yield_for\" has no effect where wait = \"yield\"\n  \
+             help: write wait = \"park\", or remove it",
+        ),
+        (
+            "wait = \"park\"\nyield_for = 50",
+            "line.toml:3:1: \"yield_for\" is a whole number\n  \
+             help: write a span with its unit, such as \"20us\"",
+        ),
+        (
+            "wait = \"park\"\n[memory]\nlock = \"yes\"",
+            "line.toml:4:1: \"lock\" does not know the word \"yes\"\n  help: write \"off\", \"prefer\" or \"require\"",
+        ),
+    ] {
+        assert_eq!(said_with("name = \"mine\"", given), expected, "{given}");
+    }
+}
+
+#[test]
 fn unknown_keys_are_told_with_the_one_that_was_meant() {
     for (from, to, expected) in [
         (
@@ -90,9 +142,7 @@ fn unknown_keys_are_told_with_the_one_that_was_meant() {
         (
             "depth = 1024",
             "colour = 1024",
-            "line.toml:28:1: unknown key \"colour\"\n  help: known here: from, to, after, depth, when_full, \
-             then, block_timeout, deadline, codel, codel_interval, degrade_high, \
-             degrade_low, sample, sample_above, high, low, most_keys, rank, rate, burst, protected, overflow_to",
+            "line.toml:28:1: unknown key \"colour\"\n  help: known here: from, to, after, depth, when_full",
         ),
         (
             "name = \"mine\"",
@@ -226,8 +276,8 @@ fn wrong_types_and_units_are_told() {
         ),
         (
             "when_full = \"drop_newest\"",
-            "when_full = \"drop_newset\"",
-            "line.toml:37:1: \"when_full\" does not know the word \"drop_newset\"\n  \
+            "when_full = \"drop_oldest\"",
+            "line.toml:37:1: \"when_full\" does not know the word \"drop_oldest\"\n  \
              help: did you mean \"drop_newest\"?",
         ),
         (
@@ -589,7 +639,6 @@ fn changes_that_cannot_be_are_told() {
         hop: hop.into(),
         depth,
         when_full: None,
-        settings: Vec::new(),
         given: String::new(),
     };
     let overrides = Overrides {

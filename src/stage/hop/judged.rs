@@ -14,6 +14,7 @@ use std::sync::Arc;
 use crate::base::{Discard, Flags, Shed};
 use crate::frame::{Frame, KindInfo};
 use crate::overload::Policy;
+use crate::stage::admission::Offered;
 use crate::stage::conflate::{Conflation, Key, Put};
 use crate::stage::orders::{Orders, PolicyCell};
 
@@ -86,15 +87,14 @@ impl HopTx {
         parent: &Parent,
         t_offer_ns: u64,
     ) -> Result<(), Shed> {
-        let parent = self.dated(parent);
-        if let Some(why) = self.judge(1, &parent, t_offer_ns) {
+        if let Some(why) = self.judge(1, parent, t_offer_ns) {
             self.shed(F::SCHEMA, why, t_offer_ns);
             return Err(why);
         }
         if F::KEYED && self.must_wait() {
-            return self.wait(frame, &parent, t_offer_ns);
+            return self.wait(frame, parent, t_offer_ns);
         }
-        self.put(frame, &parent, t_offer_ns)
+        self.put(frame, parent, t_offer_ns)
     }
 
     /// Why the policy refuses a message that is offered at that time, if it does.
@@ -104,29 +104,19 @@ impl HopTx {
         parent: &Parent,
         t_offer_ns: u64,
     ) -> Option<Shed> {
-        let service_ns = self.counters.rx.interval_ns.get();
-        let deadline_at_ns = parent.deadline_at_ns;
-        let admission = &mut self.admission;
-        let ring = &mut self.ring;
-        let refused = admission.refusal(ring, frames, deadline_at_ns, service_ns, t_offer_ns);
-        if let Some(rung) = admission.take_reached() {
+        let message = Offered {
+            frames,
+            t_intended_ns: parent.t_intended_ns,
+            own_at_ns: parent.deadline_at_ns,
+            now_ns: t_offer_ns,
+        };
+        let refused = self
+            .admission
+            .refusal(&message, &mut self.ring, &self.counters);
+        if let Some(rung) = self.admission.take_reached() {
             self.counters.reached(rung.index());
         }
         refused
-    }
-
-    /// The parent of a message with this hop's deadline.
-    pub(super) fn dated(&self, parent: &Parent) -> Parent {
-        let mut parent = *parent;
-        let deadline_ns = self.admission.policy().deadline_ns;
-        if deadline_ns > 0 {
-            let at_ns = parent.t_intended_ns.saturating_add(deadline_ns);
-            parent.deadline_at_ns = match parent.deadline_at_ns {
-                0 => at_ns,
-                earlier => earlier.min(at_ns),
-            };
-        }
-        parent
     }
 
     /// Whether a message with a key is to wait in the table.
@@ -139,8 +129,7 @@ impl HopTx {
 
     /// Whether what waits is to wait on though there is room.
     fn keeps_waiting(&mut self) -> bool {
-        let service_ns = self.counters.rx.interval_ns.get();
-        self.admission.keeps_waiting(&mut self.ring, service_ns)
+        self.admission.keeps_waiting(&mut self.ring, &self.counters)
     }
 
     /// Has a message wait for room.
@@ -182,8 +171,7 @@ impl HopTx {
                 self.counters.shed(kind_at(self.kinds, kind), Shed::Closed);
                 continue;
             }
-            let service_ns = self.counters.rx.interval_ns.get();
-            let keeps = self.admission.keeps_waiting(&mut self.ring, service_ns);
+            let keeps = self.admission.keeps_waiting(&mut self.ring, &self.counters);
             if keeps || !self.ring.has_room(1) {
                 break;
             }

@@ -173,7 +173,9 @@ impl HopRx {
         self.counters.rx.delivered.add(1);
         if self.judged {
             let interval_ns = self.aging.took(envelope.t_offer_ns, service_ns, t_done_ns);
-            self.counters.rx.interval_ns.set(interval_ns);
+            if let Some(interval_ns) = interval_ns {
+                self.counters.rx.interval_ns.set(interval_ns);
+            }
         }
         if self.log.is_on() {
             let (wait_ns, _) = saturate_ns(sojourn_ns - service_ns);

@@ -1,9 +1,14 @@
-//! What is wrong with how loops rest and who of a loop has the next turn.
+//! What is said of schedules, batches, guards and priorities that are wrong or have no effect.
 
 use hopline::config::Overrides;
 
-use crate::wrong::said_with;
-use crate::{LINE, build, files};
+use crate::{LINE, build, files, said as said_of};
+
+/// What is said of [`LINE`] with `from` replaced by `to`.
+fn said_with(from: &str, to: &str) -> String {
+    let line = LINE.replacen(from, to, 1);
+    said_of(files(&line, None, None), &Overrides::default())
+}
 
 #[test]
 fn schedules_that_cannot_be_and_keys_beside_the_wrong_one_are_told() {
@@ -59,7 +64,7 @@ fn schedules_that_cannot_be_and_keys_beside_the_wrong_one_are_told() {
     );
     let source = "symbol = \"BTCUSDT\"";
     let line = LINE.replacen(source, &format!("{source}\npriority = 1"), 1);
-    let told = crate::said(files(&line, None, None), &Overrides::default());
+    let told = said_of(files(&line, None, None), &Overrides::default());
     assert!(
         told.starts_with("line.toml:10:1: unknown key \"priority\"\n"),
         "{told}"
@@ -85,57 +90,5 @@ fn schedules_that_cannot_be_and_keys_beside_the_wrong_one_are_told() {
         ),
     ] {
         with(head, thread, stage).unwrap();
-    }
-}
-
-#[test]
-fn steps_of_a_ladder_that_has_none_are_told() {
-    for (given, expected) in [
-        (
-            "spin_turns = 5",
-            "line.toml:2:1: \"spin_turns\" has no effect without a wait beside it\n  \
-             help: write wait = \"yield\" or wait = \"park\", or remove it",
-        ),
-        (
-            "spin_turns = 5\nwait = \"spin\"",
-            "line.toml:2:1: \"spin_turns\" has no effect where wait = \"spin\"\n  \
-             help: write wait = \"yield\" or wait = \"park\", or remove it",
-        ),
-        (
-            "park_max = \"1ms\"\nwait = \"yield\"",
-            "line.toml:2:1: \"park_max\" has no effect where wait = \"yield\"\n  \
-             help: write wait = \"park\", or remove it",
-        ),
-        (
-            "park_max = \"1s\"\nwait = \"park\"",
-            "line.toml:2:1: a sleep of up to 1.00s is out of bounds\n  \
-             help: write a span from 10.0us to 50.0ms",
-        ),
-        (
-            "wait = \"park\"\nspin_turns = 5\nspin_for = \"50us\"",
-            "line.toml:4:1: \"spin_for\" and \"spin_turns\" bound the same step\n  \
-             help: write spin_for for a time or spin_turns for a number of turns, not both",
-        ),
-        (
-            "wait = \"yield\"\nspin_for = \"2s\"",
-            "line.toml:3:1: a step of 2.00s is out of bounds\n  \
-             help: write a span of up to 1.00s",
-        ),
-        (
-            "yield_for = \"50us\"\nwait = \"yield\"",
-            "line.toml:2:1: \"yield_for\" has no effect where wait = \"yield\"\n  \
-             help: write wait = \"park\", or remove it",
-        ),
-        (
-            "wait = \"park\"\nyield_for = 50",
-            "line.toml:3:1: \"yield_for\" is a whole number\n  \
-             help: write a span with its unit, such as \"20us\"",
-        ),
-        (
-            "wait = \"park\"\n[memory]\nlock = \"yes\"",
-            "line.toml:4:1: \"lock\" does not know the word \"yes\"\n  help: write \"off\", \"prefer\" or \"require\"",
-        ),
-    ] {
-        assert_eq!(said_with("name = \"mine\"", given), expected, "{given}");
     }
 }
