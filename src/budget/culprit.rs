@@ -303,8 +303,10 @@ impl Figures {
         let (node, hop) = hanging.max_by_key(|(_, hop)| self.hops[*hop].waiting)?;
         let waiting = self.hops[hop].waiting;
         let why = format!(
-            "{} does not return from its turn; {waiting} frames wait on {}",
-            self.nodes[node].name, self.hops[hop].name
+            "{} does not return from its turn; {} frames wait on {}",
+            self.nodes[node].name,
+            grouped(waiting),
+            self.hops[hop].name
         );
         Some(self.blame(node, Some(hop), Cause::Hangs, why))
     }
@@ -313,8 +315,10 @@ impl Figures {
     fn held_up(&self) -> Option<Culprit> {
         let (hop, messages, node) = *self.left.iter().max_by_key(|(_, messages, _)| messages)?;
         let why = format!(
-            "the drain was given up: {} held up {messages} messages on {}",
-            self.nodes[node].name, self.hops[hop].name
+            "the drain was given up: {} held up {} messages on {}",
+            self.nodes[node].name,
+            grouped(messages),
+            self.hops[hop].name
         );
         Some(self.blame(node, Some(hop), Cause::Drain, why))
     }
@@ -367,7 +371,11 @@ impl Figures {
         let stopped =
             |(node, _): &&(usize, Option<usize>)| STOPPED.contains(&self.nodes[*node].state);
         if let Some((node, hop)) = way.iter().rev().find(stopped) {
-            let why = format!("{} is {}", self.lead(*node, *hop), self.nodes[*node].state);
+            let why = format!(
+                "{}; its state is {}",
+                self.lead(*node, *hop),
+                self.nodes[*node].state
+            );
             return Some(self.blame(*node, *hop, Cause::Stopped, why));
         }
         // Of equals the last: the others wait for it.
@@ -467,14 +475,18 @@ impl Figures {
         let name = &self.nodes[node].name;
         let Some(hop) = hop.map(|hop| &self.hops[hop]) else {
             let dropped = self.nodes[node].dropped;
-            return format!("{name} was too slow for {dropped} messages that the kernel dropped");
+            let dropped = grouped(dropped);
+            return format!(
+                "{name} came too late for {dropped} messages, which the kernel dropped"
+            );
         };
         let full = share(hop.full_ns, self.span_ns);
         match (hop.lost, self.nodes.get(hop.from)) {
             (0, Some(from)) => format!("{name} holds back {} for {full} of the time", from.name),
-            (0, None) => format!("{} is at full for {full} of the time", hop.name),
+            (0, None) => format!("{} was full for {full} of the time", hop.name),
             (lost, _) => format!(
-                "{name} was too slow for {lost} messages that {} lost, at full for {full} of the time",
+                "{name} was too slow for {} messages that {} lost, full for {full} of the time",
+                grouped(lost),
                 hop.name
             ),
         }
@@ -496,6 +508,15 @@ impl Figures {
             outside_ns: figures.outside_ns,
             thread_ns: self.thread_ns(node),
         }
+    }
+}
+
+/// A whole number in groups of three: `1,234,567`.
+fn grouped(number: u64) -> String {
+    let (rest, last) = (number / 1_000, number % 1_000);
+    match rest {
+        0 => last.to_string(),
+        _ => format!("{},{last:03}", grouped(rest)),
     }
 }
 

@@ -406,6 +406,34 @@ mod tests {
     }
 
     #[test]
+    fn a_culprit_stands_below_the_head_and_a_full_hop_has_its_share() {
+        let mut report = a_run().report;
+        let quiet = frame(seen(&report), PROGRESS, (119, 40), Paint(false));
+        assert!(
+            quiet[1].is_empty() && !quiet[2].contains("full"),
+            "{quiet:?}"
+        );
+        report.hops[0].full_ns = report.line.elapsed_ns / 4;
+        let why = "book holds back btc for 25 % of the time; it works 98 % of its own, and that is all that it can do";
+        let blames = Seen {
+            culprit: Some(why),
+            ..seen(&report)
+        };
+        for width in [79, 119] {
+            let lines = frame(blames, PROGRESS, (width, 40), Paint(false));
+            assert!(lines[1].starts_with("  culprit: book holds back btc"));
+            assert!(lines.iter().all(|line| line.chars().count() <= width));
+            let text = lines.join("\n");
+            let title = text.lines().find(|line| line.contains(" hop "));
+            assert!(title.is_some_and(|title| title.contains("full")), "{text}");
+            let hop = text.lines().find(|line| line.contains("btc->book"));
+            assert!(hop.is_some_and(|hop| hop.contains("25%")), "{text}");
+        }
+        let coloured = frame(blames, PROGRESS, (119, 40), Paint(true));
+        assert!(coloured[1].contains("\x1b[1;31m"), "{coloured:?}");
+    }
+
+    #[test]
     fn a_low_window_loses_the_stages_first() {
         let report = a_run().report;
         let low = frame(seen(&report), PROGRESS, (100, 14), Paint(false)).join("\n");

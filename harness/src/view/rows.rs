@@ -155,9 +155,12 @@ pub(crate) fn hops(
         let shed: u64 = hop.shed.values().sum();
         let of_slots = |frames: u64| format!("{}/{}", grouped(frames), grouped(hop.depth as u64));
         let [depth, peak, oldest] = if live {
-            let oldest = Span(hop.age_window_max_ns).to_string();
+            let oldest = match hop.age_window_max_ns {
+                0 => String::new(),
+                age_ns => Span(age_ns).to_string(),
+            };
             let now = grouped(hop.depth_now);
-            [now, of_slots(hop.depth_window_max), oldest].map(Cell::from)
+            [now, grouped(hop.depth_window_max), oldest].map(Cell::from)
         } else {
             [
                 of_slots(hop.depth_max).into(),

@@ -485,6 +485,28 @@ pub(crate) mod tests {
         let text = lines(&run, &[], 100, Paint(false)).join("\n");
         assert!(text.contains("ledger:   OPEN"), "{text}");
         assert!(text.contains("btc->book: 3 messages lost"), "{text}");
+        assert!(!text.contains("culprit:"));
+        run.report.culprit = Some(hopline::budget::Culprit {
+            node: "book".to_owned(),
+            hop: Some("btc->book".to_owned()),
+            cause: Cause::Busy,
+            why: "book was too slow for 3 messages".to_owned(),
+            span_ns: 1,
+            full_ns: 1,
+            lost: 3,
+            waiting: 0,
+            busy_ns: 1,
+            outside_ns: 0,
+            thread_ns: 1,
+        });
+        let by = &mut run.report.stages[0].held_back_by_ns;
+        by.insert("btc->book".to_owned(), 1_000);
+        let text = lines(&run, &[], 100, Paint(false)).join("\n");
+        assert!(
+            text.contains("culprit:  book was too slow for 3 messages"),
+            "{text}"
+        );
+        assert!(text.contains("held back by btc->book"), "{text}");
         let hints = hints(&run, "hopline", "mine", false).join("\n");
         assert!(hints.contains("--hop 'btc->book:depth=16384'"), "{hints}");
     }

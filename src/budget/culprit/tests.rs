@@ -260,7 +260,7 @@ fn a_hop_that_sheds_blames_its_consumer_and_goes_no_further_than_that_is_held_ba
     assert_eq!(line.blamed(), is("a", Cause::Busy));
     assert_eq!(
         line.why(),
-        "a was too slow for 4000 messages that in->a lost, at full for 70 % of the time; it works 99 % of its own"
+        "a was too slow for 4,000 messages that in->a lost, full for 70 % of the time; it works 99 % of its own"
     );
     let behind = Made::default()
         .node("in", 5)
@@ -382,7 +382,7 @@ fn what_the_kernel_dropped_is_the_sources_unless_it_was_held_back() {
     };
     let source = line(0).figures().dropped("in", 12).culprit().unwrap();
     assert_eq!((source.node.as_str(), source.hop), ("in", None));
-    assert!(source.why.contains("12 messages that the kernel dropped"));
+    assert!(source.why.contains("12 messages, which the kernel dropped"));
     let behind = line(80).figures().dropped("in", 12).culprit().unwrap();
     assert_eq!(behind.node, "a");
 }
@@ -421,7 +421,7 @@ fn one_that_is_paused_or_failed_is_to_blame_for_what_waits() {
         let line = chain().state("b", state);
         assert_eq!(line.blamed(), is("b", Cause::Stopped));
         assert!(
-            line.why().ends_with(&format!("is {state}")),
+            line.why().ends_with(&format!("; its state is {state}")),
             "{}",
             line.why()
         );
@@ -465,6 +465,26 @@ fn of_the_time_since_an_earlier_look_only_that_counts() {
     // A difference that forgets what went before would blame the one of yesterday.
     let forgets = later.figures().culprit().unwrap();
     assert_ne!(forgets.node, now.node);
+}
+
+#[test]
+fn numbers_and_shares_are_as_people_read_them() {
+    for (number, text) in [
+        (0, "0"),
+        (999, "999"),
+        (1_000, "1,000"),
+        (12_003_045, "12,003,045"),
+    ] {
+        assert_eq!(grouped(number), text);
+    }
+    for (part, text) in [
+        (0, "0 %"),
+        (4, "under 1 %"),
+        (126, "13 %"),
+        (2_000, "100 %"),
+    ] {
+        assert_eq!(share(part, 1_000), text);
+    }
 }
 
 #[test]
