@@ -184,7 +184,8 @@ impl Plot {
             for ((x, y), (load, value)) in places.iter().zip(&curve.points) {
                 let _ = writeln!(
                     out,
-                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.2\" style=\"fill:var(--c{colour})\"><title>{} at {load}x: {}</title></circle>",
+                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.2\" style=\"fill:var(--c{colour})\">\
+                     <title>{} at {load}x: {}</title></circle>",
                     escape(&curve.name),
                     self.told(*value)
                 );

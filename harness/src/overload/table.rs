@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::figures::Figures;
 use super::recovery::Recovery;
-use super::{BUDGET_NS, RECOVERY_NS};
+use super::{BUDGET_NS, CONTROL_SHARE_MAX, RECOVERY_NS};
 
 /// A policy under a load.
 #[derive(Clone, Debug, Serialize)]
@@ -78,12 +78,14 @@ fn lost(figures: &Figures) -> String {
 #[must_use]
 pub fn rows(rows: &[Row]) -> String {
     let mut out = String::from(
-        "| load | arrivals | policy | due/s | admitted | shed or discarded | goodput | p50 | p99 | p99.9 | max | over budget | control | sender late p99 | bar |\n\
+        "| load | arrivals | policy | due/s | admitted | shed or discarded | goodput | p50 | p99 | p99.9 | max \
+         | over budget | control | sender late p99 | bar |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
         let figures = &row.figures;
         let bar = match (row.misses.is_empty(), row.is_judged) {
+            _ if row.control_share > CONTROL_SHARE_MAX => "not judged: the host".to_owned(),
             (true, _) => "holds".to_owned(),
             (false, true) => format!("**fails**: {}", row.misses.join(", ")),
             (false, false) => format!("fails: {}", row.misses.join(", ")),
@@ -129,6 +131,8 @@ pub fn falls(falls: &[Fall]) -> String {
             took_ns.is_some_and(|took| took <= RECOVERY_NS),
             fall.is_judged,
         ) {
+            // What is over the budget without overload is the host's doing, and nothing to come back to.
+            _ if reference_ns > BUDGET_NS => "not judged: the host",
             (true, _) => "holds",
             (false, true) => "**fails**",
             (false, false) => "fails",
@@ -149,12 +153,14 @@ pub fn falls(falls: &[Fall]) -> String {
 #[must_use]
 pub fn bars() -> String {
     format!(
-        "A bar holds where goodput is at least {:.0} % of the capacity, no more than {:.0} % and the control's share take longer than {}, and a fall \
-         is over within {}.",
+        "A bar holds where goodput is at least {:.0} % of the capacity, no more than {:.0} % and the control's share take \
+         longer than {}, and a fall is over within {}. Nothing is judged where the control's share is over {:.0} %, or the p99 \
+         without overload over the budget.",
         super::GOODPUT * 100.0,
         super::OVER_SHARE * 100.0,
         Span(BUDGET_NS),
-        Span(RECOVERY_NS)
+        Span(RECOVERY_NS),
+        CONTROL_SHARE_MAX * 100.0
     )
 }
 
@@ -210,6 +216,8 @@ mod tests {
         );
         row.misses.clear();
         assert!(rows(std::slice::from_ref(&row)).ends_with("| holds |\n"));
+        row.control_share = 0.06;
+        assert!(rows(std::slice::from_ref(&row)).ends_with("| not judged: the host |\n"));
         let line = json("load", &row).unwrap();
         assert!(
             line.starts_with(r#"{"kind":"load","policy":"deadline""#),
@@ -228,6 +236,8 @@ mod tests {
         };
         assert!(falls(std::slice::from_ref(&fall)).ends_with("| not in the run | fails |\n"));
         fall.recovery.took_ns = Some(RECOVERY_NS);
-        assert!(falls(&[fall]).ends_with("| 100ms | holds |\n"));
+        assert!(falls(std::slice::from_ref(&fall)).ends_with("| 100ms | holds |\n"));
+        fall.recovery.reference_ns = BUDGET_NS + 1;
+        assert!(falls(&[fall]).ends_with("| not judged: the host |\n"));
     }
 }
