@@ -93,6 +93,10 @@ reasons! {
         Overflowed = "overflowed",
         /// The ring was full for longer than a producer may be held back.
         BlockTimeout = "block_timeout",
+        /// The consumer was too slow for a broadcast and was cut off.
+        Disconnected = "disconnected",
+        /// Its key was being moved to another hop, and what was queued of it had to be taken first.
+        Moving = "moving",
         /// The stage emitted more frames for one input than it declares; room for them was never
         /// secured.
         Undeclared = "undeclared_emission",

@@ -384,6 +384,7 @@ impl Case {
             to: name.to_owned(),
             hop: Hop::depth(DEPTH_DEFAULT).when_full(WhenFull::Block),
             ring: None,
+            together: None,
             places: HopPlaces::default(),
         });
         Ok(())

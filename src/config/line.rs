@@ -7,6 +7,7 @@ use crate::base::limits::{
 };
 use crate::base::units::Span;
 use crate::host::{MemoryWish, PINNABLE_CORES, Pin, Wish};
+use crate::overload::Slow;
 use crate::reactor::Schedule;
 use crate::stage::{OnPanic, Role};
 use crate::topology::draft::{Class, DraftHop, HopPlaces};
@@ -17,6 +18,7 @@ use crate::topology::{
 use crate::wait::{Rung, Strategy};
 
 use super::document::{Lists, Table};
+use super::fan;
 use super::life;
 use super::policy;
 use super::sharing;
@@ -86,12 +88,14 @@ impl LineSpec {
         }
         for mut table in document.take_tables("hop", problems) {
             let after = table.take_lists("after", AFTER_EXAMPLE, problems);
+            let slow = fan::take_slow(&mut table, problems);
             let classes = table.take_tables("class", problems);
             let classes = classes
                 .into_iter()
                 .map(|one| one.into_params(&[], problems));
             let classes = classes.collect();
-            line.hop(table.into_params(&[], problems), after, classes, problems);
+            let params = table.into_params(&[], problems);
+            line.hop(params, after, slow, classes, problems);
         }
         for table in document.take_tables("thread", problems) {
             line.thread(table.into_params(&[], problems), problems);
@@ -207,6 +211,7 @@ impl LineSpec {
         &mut self,
         mut params: Params,
         after: Option<Lists>,
+        slow: Vec<(String, Slow)>,
         classes: Vec<Params>,
         problems: &mut Problems,
     ) {
@@ -219,7 +224,12 @@ impl LineSpec {
         let to = noted(to(&mut params), problems);
         // Taken out before; asked for so that the key is known.
         let _ = params.texts("after");
-        let mut hop = Hop::default();
+        let _ = params.texts("slow");
+        let mut hop = Hop {
+            slow,
+            ..Hop::default()
+        };
+        fan::read(&mut params, &mut hop, problems);
         depth(&mut params, &mut hop, problems);
         policy::read(&mut params, &mut hop, problems);
         problems.0.extend(params.unknown().0);
@@ -255,17 +265,8 @@ impl LineSpec {
         }
         for from in from {
             for (hop, places) in &hops {
-                // No two rings begin at the same hop, so its place is the ring's number.
-                let ring = (to.len() > 1).then_some(self.hops.len());
-                for to in &to {
-                    self.hops.push(DraftHop {
-                        from: from.clone(),
-                        to: to.clone(),
-                        hop: hop.clone(),
-                        ring,
-                        places: places.clone(),
-                    });
-                }
+                let hops = crate::topology::fan::spread(&from, &to, hop, places, self.hops.len());
+                self.hops.extend(hops);
             }
         }
     }

@@ -20,6 +20,7 @@
 
 mod case;
 mod document;
+mod fan;
 mod life;
 mod line;
 mod load;

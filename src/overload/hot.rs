@@ -200,6 +200,12 @@ impl Hot {
         &self.hot[..self.hot_len]
     }
 
+    /// When the present window began, in nanoseconds of whatever clock it is given: another value means that one has ended.
+    #[must_use]
+    pub const fn since_ns(&self) -> u64 {
+        self.since_ns
+    }
+
     /// The parameters.
     #[must_use]
     pub const fn params(&self) -> HotParams {

@@ -160,6 +160,11 @@ impl Admission {
         calm
     }
 
+    /// Leaves no message out, whatever the policy asks for.
+    pub(crate) fn look_at_each(&mut self) {
+        self.by_age = false;
+    }
+
     /// Looks at what is on the ring and what a message takes.
     fn look(&mut self, ring: &mut TxRing, counters: &HopCounters) {
         self.backlog = ring.backlog();

@@ -6,120 +6,12 @@ use crate::base::{Cause, Envelope, Flags, Shed};
 use crate::clock::Clock;
 use crate::frame::{Carries, Frame};
 
-use super::hop::{HopTx, Parent};
+use super::hop::Parent;
 use super::node::NodeCounters;
 use super::outcome::Disposal;
+pub use super::outputs::Outputs;
+use super::outputs::Tried;
 use super::port::Out;
-
-/// A node's outputs: for each port the hops that leave by it.
-#[derive(Debug, Default)]
-pub struct Outputs {
-    ports: Vec<Vec<HopTx>>,
-    /// Whether a hop has a table in which messages wait for room.
-    waits: bool,
-    /// The hop that had no room when it was last asked, by its place, and the time up to which that is counted.
-    full: Option<(usize, u64)>,
-}
-
-impl Outputs {
-    /// Outputs with these hops for each port, in the order of the stage's ports.
-    #[must_use]
-    pub fn new(ports: Vec<Vec<HopTx>>) -> Outputs {
-        let waits = ports.iter().flatten().any(HopTx::has_table);
-        Outputs {
-            ports,
-            waits,
-            full: None,
-        }
-    }
-
-    /// Puts what waits for room on its hop, as far as there is room: whether nothing waits any more.
-    #[inline]
-    pub(crate) fn settle(&mut self) -> bool {
-        !self.waits || self.settle_all()
-    }
-
-    #[inline(never)]
-    fn settle_all(&mut self) -> bool {
-        let hops = self.ports.iter_mut().flatten();
-        hops.fold(true, |settled, hop| hop.settle() & settled)
-    }
-
-    /// Has each hop that leaves the node do as its policy says now.
-    pub(crate) fn refresh(&mut self) {
-        self.ports.iter_mut().flatten().for_each(HopTx::refresh);
-    }
-
-    /// The first hop that has no room for `frames`, by its place among the hops that leave the node; of a
-    /// ring with several consumers the hop of the one that holds it back.
-    #[inline]
-    pub(crate) fn without_room(&mut self, frames: usize) -> Option<usize> {
-        let mut at = 0;
-        for hop in self.ports.iter_mut().flatten() {
-            if !hop.has_room(frames) {
-                return Some(at + hop.held_by());
-            }
-            at += hop.consumers();
-        }
-        None
-    }
-
-    /// The hop at `place` has no room at `now_ns`; before this turn, which began at `mark_ns`, it was not asked or had some,
-    /// unless this was said in the turn before. Counts the time since, whatever else the loop did meanwhile.
-    #[cold]
-    pub(crate) fn found_full(&mut self, place: usize, mark_ns: u64, now_ns: u64) {
-        self.full.get_or_insert((place, mark_ns));
-        self.found_room(now_ns);
-        self.full = Some((place, now_ns));
-        let mut at = 0;
-        for hop in self.ports.iter_mut().flatten() {
-            at += hop.consumers();
-            if place < at {
-                return hop.held_back(now_ns);
-            }
-        }
-    }
-
-    /// There is room at `now_ns` where there was none.
-    #[cold]
-    pub(crate) fn found_room(&mut self, now_ns: u64) {
-        let Some((place, since_ns)) = self.full.take() else {
-            return;
-        };
-        let mut at = 0;
-        for hop in self.ports.iter().flatten() {
-            if place < at + hop.consumers() {
-                return hop.was_full(place - at, now_ns.saturating_sub(since_ns));
-            }
-            at += hop.consumers();
-        }
-    }
-
-    #[inline]
-    fn is_connected(&self, port: usize) -> bool {
-        self.ports.get(port).is_some_and(|hops| !hops.is_empty())
-    }
-
-    #[inline]
-    pub(crate) fn ring_bells(&mut self) {
-        for hop in self.ports.iter_mut().flatten() {
-            hop.ring_bell();
-        }
-    }
-
-    /// Why nobody reads any more what leaves by that port.
-    #[cold]
-    fn closed(&self, port: usize) -> Option<Cause> {
-        let hops = self.ports.get(port)?;
-        hops.iter().rev().find_map(HopTx::closed)
-    }
-
-    pub(crate) fn close(&mut self, cause: Cause) {
-        for hop in self.ports.iter_mut().flatten() {
-            hop.close(cause);
-        }
-    }
-}
 
 /// What became of an emission on the hops of its port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,31 +230,24 @@ impl<'a> Context<'a> {
             return Emit::Unconnected;
         }
         let t_offer_ns = self.t_offer_ns();
-        let hops = &mut self.outputs.ports[out.at];
-        let mut result = None;
-        let mut sent = false;
-        let mut overflowed = 0_u32;
-        for (at, hop) in hops.iter_mut().enumerate() {
-            if !hop.takes(F::SCHEMA) {
-                continue;
-            }
-            match hop.emit(frame, &self.parent, t_offer_ns) {
-                Ok(()) => sent = true,
-                Err(why) => {
-                    overflowed |= u32::from(why == Shed::Overflowed) << at;
-                    result = Some(why);
-                }
+        let port = &mut self.outputs.ports[out.at];
+        let mut tried = Tried::default();
+        for (at, hop) in port.hops.iter_mut().enumerate() {
+            if hop.takes(F::SCHEMA) {
+                tried.note(at, hop.emit(frame, &self.parent, t_offer_ns));
             }
         }
-        if overflowed != 0 {
-            for hop in hops.iter_mut().filter(|hop| hop.spills(overflowed)) {
-                match hop.emit(frame, &self.parent, t_offer_ns) {
-                    Ok(()) => sent = true,
-                    Err(why) => result = Some(why),
-                }
+        if port.is_divided() {
+            port.emit_to_one(frame, &self.parent, t_offer_ns, &mut tried);
+        }
+        if tried.overflowed != 0 {
+            let overflowed = tried.overflowed;
+            for hop in port.hops.iter_mut().filter(|hop| hop.spills(overflowed)) {
+                tried.note(0, hop.emit(frame, &self.parent, t_offer_ns));
             }
         }
-        self.note(out.at, sent, result)
+        let Tried { sent, shed, .. } = tried;
+        self.note(out.at, sent, shed)
     }
 
     #[inline]
@@ -384,12 +269,14 @@ impl<'a> Context<'a> {
     }
 
     /// Begins a message of `frames` fragments of which the first is of kind `kind`. Each hop of
-    /// the port takes all of them or none, and counts one message.
+    /// the port takes all of them or none, and counts one message. Where the port's messages are divided by key, it is the key of
+    /// the first fragment that counts.
     ///
     /// The message becomes visible with [`Message::send`]; dropping it before takes it back.
     pub fn message<I>(&mut self, out: Out<I>, kind: u16, frames: usize) -> Message<'_, 'a, I> {
         let t_offer_ns = self.t_offer_ns();
-        if let Some(hops) = self.outputs.ports.get_mut(out.at) {
+        if let Some(port) = self.outputs.ports.get_mut(out.at) {
+            let hops = &mut port.hops;
             let mut overflowed = 0_u32;
             for (at, hop) in hops.iter_mut().enumerate() {
                 if hop.takes(kind) {
@@ -405,6 +292,7 @@ impl<'a> Context<'a> {
             cx: self,
             out,
             kind,
+            frames,
             at: 0,
             t_offer_ns,
             ended: false,
@@ -458,6 +346,7 @@ pub struct Message<'c, 'a, I> {
     cx: &'c mut Context<'a>,
     out: Out<I>,
     kind: u16,
+    frames: usize,
     at: usize,
     t_offer_ns: u64,
     ended: bool,
@@ -470,8 +359,13 @@ impl<I> Message<'_, '_, I> {
     where
         I: Carries<F>,
     {
-        if let Some(hops) = self.cx.outputs.ports.get_mut(self.out.at) {
-            for hop in hops {
+        if let Some(port) = self.cx.outputs.ports.get_mut(self.out.at) {
+            if self.at == 0 && port.is_divided() {
+                let key = F::KEYED.then(|| frame.key());
+                let parent = &self.cx.parent;
+                port.begin_on_one(self.kind, self.frames, key, parent, self.t_offer_ns);
+            }
+            for hop in &mut port.hops {
                 hop.write(self.at, frame, &self.cx.parent, self.t_offer_ns);
             }
         }
@@ -489,8 +383,8 @@ impl<I> Message<'_, '_, I> {
             return Emit::Unconnected;
         }
         let (mut sent, mut shed) = (false, None);
-        if let Some(hops) = self.cx.outputs.ports.get_mut(self.out.at) {
-            for hop in hops {
+        if let Some(port) = self.cx.outputs.ports.get_mut(self.out.at) {
+            for hop in &mut port.hops {
                 let open = hop.is_open() && written > 0;
                 match hop.end(self.kind, written) {
                     Ok(()) => sent |= open,

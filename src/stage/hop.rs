@@ -14,6 +14,7 @@ use super::conflate::Conflation;
 use super::orders::Orders;
 use super::ring::TxRing;
 
+mod divided;
 mod judged;
 mod rx;
 
@@ -124,6 +125,9 @@ pub struct HopTx {
     table: Option<Box<Conflation>>,
     /// Where other policies come.
     orders: Option<Orders>,
+    /// Whether its consumer is cut off once it has held the producer back for too long, and whether it was.
+    disconnects: bool,
+    cut: bool,
     /// When the last message was offered, in nanoseconds of the line's clock; 0 before the first.
     offered_at_ns: u64,
     /// When the message in the making was offered.
@@ -157,6 +161,8 @@ impl HopTx {
             only: None,
             spill_of: 0,
             orders: None,
+            disconnects: false,
+            cut: false,
             judged: policy.is_judged_at_offer(),
             admission: Box::new(Admission::new(policy, depth)),
             table: None,
@@ -227,6 +233,7 @@ impl HopTx {
         }
         let expired = self.admission.is_expired();
         match self.admission.policy().when_full_now(expired) {
+            _ if expired && self.disconnects => Shed::Disconnected,
             WhenFull::Block => Shed::Undeclared,
             WhenFull::Reject => Shed::Rejected,
             WhenFull::Overflow => Shed::Overflowed,
@@ -239,6 +246,9 @@ impl HopTx {
     #[cold]
     fn shed(&mut self, kind: u16, why: Shed, t_offer_ns: u64) {
         self.counters.shed(kind_at(self.kinds, kind), why);
+        if why == Shed::Disconnected {
+            self.disconnect();
+        }
         if matches!(
             why,
             Shed::Full | Shed::Rejected | Shed::Overflowed | Shed::BlockTimeout
@@ -312,6 +322,7 @@ impl HopTx {
         } else {
             let judged = match self.judged {
                 false => None,
+                true if self.cut => Some(Shed::Disconnected),
                 true => self.judge(frames, parent, t_offer_ns),
             };
             judged.or_else(|| self.refusal(frames))
@@ -391,16 +402,21 @@ impl HopTx {
     /// Says that nothing more comes, and why. What waits for room until now does not get it any more.
     pub fn close(&mut self, cause: Cause) {
         self.settle();
+        self.forget_waiting(Shed::Closed);
+        self.ring.close(cause);
+        self.wake_consumers();
+    }
+
+    /// What waits for room does not get it any more.
+    fn forget_waiting(&mut self, why: Shed) {
         if let Some(table) = &mut self.table {
             while let Some((envelope, _)) = table.oldest() {
                 let kind = envelope.kind;
                 table.pop();
-                self.counters.shed(kind_at(self.kinds, kind), Shed::Closed);
+                self.counters.shed(kind_at(self.kinds, kind), why);
             }
             self.counters.tx.waiting.set(0);
         }
-        self.ring.close(cause);
-        self.wake_consumers();
     }
 }
 

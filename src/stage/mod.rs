@@ -34,6 +34,7 @@ pub mod log;
 pub mod node;
 pub mod orders;
 pub mod outcome;
+pub(crate) mod outputs;
 mod paces;
 pub mod port;
 pub mod quarantine;
@@ -41,6 +42,7 @@ pub mod ring;
 mod sheds;
 mod short;
 mod source;
+pub mod split;
 pub mod tap;
 mod typed;
 

@@ -51,6 +51,8 @@ pub(crate) struct LineHop {
     pub(crate) policy: Arc<PolicyCell>,
     /// Hops with the same number share one ring.
     pub(crate) ring: Option<usize>,
+    /// Hops with the same number come of one list of consumers.
+    pub(crate) together: Option<usize>,
     /// The consumers of the same ring that its consumer follows.
     pub(crate) after: Vec<usize>,
     /// Where taps of its consumer are attached.
@@ -279,9 +281,8 @@ impl Check {
     fn take_hops(&mut self, hops: Vec<super::draft::DraftHop>) -> Vec<LineHop> {
         let mut taken: Vec<LineHop> = Vec::new();
         let mut taken_places: Vec<HopPlaces> = Vec::new();
-        for problem in fan::wrong(&hops) {
-            self.problems.push(problem);
-        }
+        self.problems.0.extend(fan::wrong(&hops));
+        self.problems.0.extend(fan::wrong_spread(&hops));
         for draft in hops {
             let places = &draft.places;
             let place = places.hop.as_ref();
@@ -345,6 +346,7 @@ impl Check {
                 only: None,
                 spill_of: 0,
                 ring: draft.ring,
+                together: draft.together,
                 after,
                 desk: Arc::default(),
             });
@@ -353,9 +355,11 @@ impl Check {
             let what = format!("{} hops are more than a line may have", taken.len());
             self.problem(None, what, format!("split it: at most {HOPS_MAX}"));
         }
-        for problem in classes::divide(&mut taken, &taken_places) {
-            self.problems.push(problem);
-        }
+        let problems = classes::divide(&mut taken, &taken_places);
+        self.problems.0.extend(problems);
+        self.problems
+            .0
+            .extend(fan::wrong_keys(&taken, &taken_places));
         taken
     }
 

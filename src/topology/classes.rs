@@ -156,7 +156,7 @@ fn spill(hops: &mut [LineHop], at: usize, places: Option<&HopPlaces>, problems: 
     let same_port = |other: &LineHop| other.from == hop.from && other.port == hop.port;
     let found = hops
         .iter()
-        .position(|other| same_port(other) && other.to_name == to && other.ring.is_none());
+        .position(|other| same_port(other) && other.to_name == to && other.together.is_none());
     match found {
         Some(spill) if spill != at && hops[spill].hop.overflow_to.is_none() => {
             let hops_of_port = hops.iter().enumerate();

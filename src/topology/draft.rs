@@ -3,11 +3,12 @@
 use crate::base::limits::{CONFLATE_KEYS_DEFAULT, DEPTH_DEFAULT, DRAIN_DEADLINE_NS};
 use crate::budget::{Budget, BudgetError, Quantile};
 use crate::host::{MemoryWish, Pin};
-use crate::overload::{Policy, WhenFull};
+use crate::overload::{Policy, Slow, Split, WhenFull};
 use crate::stage::{OnPanic, Stage};
 use crate::wait::Strategy;
 
 use super::check::Line;
+use super::fan;
 use super::part::{IntoSink, IntoSource, Part, SinkPart, SourcePart, StagePart};
 use super::problem::{Place, Problem, Problems};
 use super::sharing::{Priority, Sharing};
@@ -55,6 +56,8 @@ pub struct DraftHop {
     pub hop: Hop,
     /// Hops with the same number share one ring: it has several consumers. A ring of its own without.
     pub ring: Option<usize>,
+    /// Hops with the same number come of one list of consumers, whether they share a ring or not. None where there is one.
+    pub together: Option<usize>,
     /// Where it and its keys stand.
     pub places: HopPlaces,
 }
@@ -117,6 +120,14 @@ pub struct Hop {
     pub budget: Option<Budget>,
     /// Of several consumers those that wait for others, with the others.
     pub after: Vec<(String, Vec<String>)>,
+    /// How messages are divided among several consumers; all of them get all without.
+    pub split: Option<Split>,
+    /// Whether hot keys move to the last one of them.
+    pub isolate: bool,
+    /// Of several consumers of all messages those that have a ring of their own, since they may be slow.
+    pub slow: Vec<(String, Slow)>,
+    /// Whether the consumer is cut off where it has held the producer back for the policy's `block_timeout_ns`.
+    pub(crate) disconnects: bool,
     pub(crate) budget_error: Option<BudgetError>,
 }
 
@@ -139,6 +150,10 @@ impl Hop {
             class: None,
             budget: None,
             after: Vec::new(),
+            split: None,
+            isolate: false,
+            slow: Vec::new(),
+            disconnects: false,
             budget_error: None,
         }
     }
@@ -206,6 +221,45 @@ impl Hop {
     #[must_use]
     pub fn after(mut self, consumer: &str, others: impl Names) -> Hop {
         self.after.push((consumer.to_owned(), others.names()));
+        self
+    }
+
+    /// The same with its messages divided among its consumers: each has a ring of its own, and each message goes to one of them.
+    /// For a hop that leads to several nodes.
+    ///
+    /// ```
+    /// # use hopline::topology::Hop;
+    /// use hopline::overload::Split;
+    /// let hop = Hop::depth(256).split(Split::ByKey).isolate();
+    /// assert!(hop.isolate);
+    /// ```
+    #[must_use]
+    pub fn split(mut self, split: Split) -> Hop {
+        self.split = Some(split);
+        self
+    }
+
+    /// The same with hot keys moved to the last consumer, which gets nothing else, where messages are
+    /// [divided](Hop::split) by key.
+    #[must_use]
+    pub fn isolate(mut self) -> Hop {
+        self.isolate = true;
+        self
+    }
+
+    /// The same with what happens if `consumer` is slower than the others: for a hop that leads to several nodes, of which each
+    /// gets all messages. [`Slow::Disconnect`] needs a policy with a `block_timeout_ns`, which is then for those that are
+    /// disconnected alone.
+    ///
+    /// ```
+    /// # use hopline::topology::Hop;
+    /// use hopline::overload::Slow;
+    /// let hop = Hop::depth(1024).slow("monitor", Slow::Tap);
+    /// assert_eq!(hop.slow.len(), 1);
+    /// ```
+    #[must_use]
+    pub fn slow(mut self, consumer: &str, slow: Slow) -> Hop {
+        self.slow.push((consumer.to_owned(), slow));
         self
     }
 
@@ -458,21 +512,13 @@ impl Builder {
     ///
     /// Several names in `to` share that ring: it is written once, each of them gets every message, the
     /// slowest holds the producer back, and [`Hop::after`] says who waits for whom. Each of them is a hop
-    /// of its own in plan, budget and report, such as `quotes->book` and `quotes->log`.
+    /// of its own in plan, budget and report, such as `quotes->book` and `quotes->log`. With [`Hop::split`] each has a ring of its
+    /// own, and each message goes to one of them; with [`Hop::slow`] some have.
     pub fn connect(&mut self, from: impl Names, to: impl Names, hop: Hop) -> &mut Builder {
         let to = to.names();
         for from in from.names() {
-            // No two rings begin at the same hop, so its place is the ring's number.
-            let ring = (to.len() > 1).then_some(self.0.hops.len());
-            for to in &to {
-                self.0.hops.push(DraftHop {
-                    from: from.clone(),
-                    to: to.clone(),
-                    hop: hop.clone(),
-                    ring,
-                    places: HopPlaces::default(),
-                });
-            }
+            let hops = fan::spread(&from, &to, &hop, &HopPlaces::default(), self.0.hops.len());
+            self.0.hops.extend(hops);
         }
         self
     }

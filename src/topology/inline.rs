@@ -82,6 +82,7 @@ impl Line {
         let Wired {
             nodes,
             mut hop_views,
+            splits,
             mut node_views,
             ..
         } = wire(self, &clock, |_, _| None)?;
@@ -203,6 +204,7 @@ impl Line {
                 .collect(),
             hops: &hop_views,
             nodes: &node_views,
+            splits: &splits,
             objective: objective.as_ref(),
             quarantine: &quarantine,
             drain: Some(drain),

@@ -20,6 +20,7 @@ use crate::stage::{Role, State};
 
 use super::panics::{Panics, Quarantined};
 use super::plan::PlannedThread;
+use super::split::{SplitReport, SplitView};
 use super::window::{Seen, Window, Windows};
 use super::wire::{Collected, HopView, NodeView};
 
@@ -39,6 +40,8 @@ pub struct Report {
     pub placement: Vec<LoopReport>,
     /// Every hop.
     pub hops: Vec<HopReport>,
+    /// The hops among which messages are divided, each group by itself.
+    pub splits: Vec<SplitReport>,
     /// Every node.
     pub stages: Vec<StageReport>,
     /// From the intended time to the end of the sinks' handlers.
@@ -571,6 +574,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) placement: Vec<LoopReport>,
     pub(crate) hops: &'a [HopView],
     pub(crate) nodes: &'a [NodeView],
+    pub(crate) splits: &'a [SplitView],
     pub(crate) objective: Option<&'a Budget>,
     pub(crate) quarantine: &'a [Quarantined],
     pub(crate) drain: Option<DrainReport>,
@@ -625,6 +629,7 @@ impl Parts<'_> {
             schema: SCHEMA,
             culprit: figures.culprit(),
             line: self.line,
+            splits: self.splits.iter().map(SplitView::report).collect(),
             host: self.host.clone(),
             placement: self.placement,
             end_to_end: end_to_end_report(self.hops, self.nodes, self.objective),

@@ -182,6 +182,7 @@ impl Line {
         let Wired {
             nodes,
             mut hop_views,
+            splits,
             node_views,
             ring_spans,
         } = wire(self, &clock, bell)?;
@@ -287,6 +288,7 @@ impl Line {
             control,
             loops,
             hops: hop_views,
+            splits,
             nodes: node_views,
             windows,
             objective,

@@ -24,6 +24,7 @@ use super::check::{Line, LineHop};
 use super::fan;
 use super::panics::Panics;
 use super::problem::{Problem, Problems};
+use super::split::{Leaving, SplitView};
 
 /// The histograms of one recorder as the outside collects them.
 pub(crate) struct Collected<const N: usize> {
@@ -210,6 +211,8 @@ pub(crate) struct Wired {
     pub(crate) nodes: Vec<Box<dyn Node>>,
     pub(crate) hop_views: Vec<HopView>,
     pub(crate) node_views: Vec<NodeView>,
+    /// The hops among which messages are divided.
+    pub(crate) splits: Vec<SplitView>,
     /// Where the rings lie.
     pub(crate) ring_spans: Vec<std::ops::Range<usize>>,
 }
@@ -231,10 +234,14 @@ pub(crate) fn wire(
     } = line;
     debug_assert!(nodes.len() <= NODES_MAX && hops.len() <= HOPS_MAX);
     let mut inputs: Vec<Vec<HopRx>> = nodes.iter().map(|_| Vec::new()).collect();
-    let mut outputs: Vec<Vec<Vec<HopTx>>> = nodes
+    let mut outputs: Vec<Vec<Leaving>> = nodes
         .iter()
-        .map(|node| node.descriptor.ports.iter().map(|_| Vec::new()).collect())
+        .map(|node| {
+            let ports = node.descriptor.ports.iter();
+            ports.map(|_| Leaving::default()).collect()
+        })
         .collect();
+    let mut splits: Vec<SplitView> = Vec::new();
     let mut arriving: Vec<Vec<usize>> = nodes.iter().map(|_| Vec::new()).collect();
     let mut leaving: Vec<Vec<(usize, usize)>> = nodes.iter().map(|_| Vec::new()).collect();
     let mut hop_views: Vec<Option<HopView>> = hops.iter().map(|_| None).collect();
@@ -253,14 +260,19 @@ pub(crate) fn wire(
         let kinds = first.kinds;
         let mut tx = HopTx::new(name, tx, policy, offers.clone(), kinds, bells)
             .ordered(first.policy.clone())
-            .spilling(first.spill_of);
-        if let Some(only) = &first.only {
+            .spilling(first.spill_of)
+            .disconnecting(first.hop.disconnects);
+        let port = &mut outputs[first.from][first.port];
+        if first.hop.split.is_some() {
+            tx = tx.carrying(&[]);
+            port.divide(first, ring[0], &mut splits);
+        } else if let Some(only) = &first.only {
             tx = tx.carrying(only);
         }
         if first.has_table() {
             tx = tx.conflating(first.hop.most_keys);
         }
-        outputs[first.from][first.port].push(tx);
+        port.hops.push(tx);
         for (place, (at, rx)) in ring.iter().copied().zip(readers).enumerate() {
             let hop = &hops[at];
             let is_first = at == ring[0];
@@ -337,6 +349,7 @@ pub(crate) fn wire(
         nodes: Vec::new(),
         hop_views,
         node_views: Vec::new(),
+        splits,
         ring_spans,
     };
     let mut sources = 0u16;
@@ -383,7 +396,7 @@ pub(crate) fn wire(
         wired.nodes.push(node.part.into_node(Wiring {
             name: node.name.as_str().into(),
             inputs,
-            outputs: Outputs::new(outputs),
+            outputs: Outputs::of(outputs.into_iter().map(Leaving::into_port).collect()),
             counters,
             clock: clock.clone(),
             bell: own_bell,

@@ -432,6 +432,7 @@ fn echo(kind: &str, settings: &[Setting]) -> Line {
         to: "out".to_owned(),
         hop: Hop::depth(64),
         ring: None,
+        together: None,
         places: HopPlaces::default(),
     });
     draft.check().unwrap()

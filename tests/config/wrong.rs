@@ -142,7 +142,9 @@ fn unknown_keys_are_told_with_the_one_that_was_meant() {
         (
             "depth = 1024",
             "colour = 1024",
-            "line.toml:28:1: unknown key \"colour\"\n  help: known here: from, to, after, depth, when_full",
+            "line.toml:28:1: unknown key \"colour\"\n  help: known here: from, to, after, depth, when_full, \
+             then, block_timeout, deadline, codel, codel_interval, degrade_high, \
+             degrade_low, sample, sample_above, high, low, most_keys, rank, rate, burst, protected, overflow_to",
         ),
         (
             "name = \"mine\"",
@@ -276,8 +278,8 @@ fn wrong_types_and_units_are_told() {
         ),
         (
             "when_full = \"drop_newest\"",
-            "when_full = \"drop_oldest\"",
-            "line.toml:37:1: \"when_full\" does not know the word \"drop_oldest\"\n  \
+            "when_full = \"drop_newset\"",
+            "line.toml:37:1: \"when_full\" does not know the word \"drop_newset\"\n  \
              help: did you mean \"drop_newest\"?",
         ),
         (
@@ -639,6 +641,7 @@ fn changes_that_cannot_be_are_told() {
         hop: hop.into(),
         depth,
         when_full: None,
+        settings: Vec::new(),
         given: String::new(),
     };
     let overrides = Overrides {

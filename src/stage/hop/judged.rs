@@ -50,6 +50,7 @@ impl HopTx {
         self.when_full = policy.when_full;
         self.judged = policy.is_judged_at_offer();
         self.admission.set_policy(policy);
+        self.keep_cut();
     }
 
     /// Whether messages that begin with a frame of that kind are offered to it.
@@ -87,6 +88,10 @@ impl HopTx {
         parent: &Parent,
         t_offer_ns: u64,
     ) -> Result<(), Shed> {
+        if self.cut {
+            self.shed(F::SCHEMA, Shed::Disconnected, t_offer_ns);
+            return Err(Shed::Disconnected);
+        }
         if let Some(why) = self.judge(1, parent, t_offer_ns) {
             self.shed(F::SCHEMA, why, t_offer_ns);
             return Err(why);
