@@ -15,6 +15,8 @@ mod outlet;
 mod parts;
 #[path = "ledger/plan.rs"]
 mod plan;
+#[path = "ledger/policies.rs"]
+mod policies;
 #[path = "ledger/shrink.rs"]
 mod shrink;
 
@@ -23,15 +25,15 @@ use std::sync::Arc;
 use hopline::base::primitive::{AtomicU64, Ordering};
 use hopline::budget::report::{ByReason, HopReport, StageReport};
 use hopline::io::{Driver, FaultPlan, Faulty, VirtualNet};
-use hopline::overload::WhenFull;
+use hopline::overload::{Policy, WhenFull};
 use hopline::stage::Emit;
-use hopline::topology::{Builder, Hop, Inline, Line, Report};
+use hopline::topology::{Builder, Hop, Inline, Line, Placement, Report};
 
 use account::{Account, Made, Seen, Shared};
 use oracle::differences;
 use outlet::Outlet;
 use parts::{Feeder, Worker, lock};
-use plan::{NodePlan, OnPanic, Plan, RingPlan, StagePlan};
+use plan::{CLASSES, NodePlan, Plan, RingPlan, StagePlan};
 
 /// Lines where nothing else is said: a second or two without optimisation.
 const CASES_DEFAULT: u64 = 400;
@@ -57,9 +59,7 @@ fn add_stage(
     shared: &Shared,
 ) {
     let (plan, shared) = (stage.clone(), shared.clone());
-    match stage.on_panic {
-        OnPanic::Stop => {}
-    }
+    line.on_panic(name, stage.on_panic);
     match stage.habits.emit_max {
         1 => line.stage(name, move || Worker::<1>::new(at, seed, &plan, &shared)),
         3 => line.stage(name, move || Worker::<3>::new(at, seed, &plan, &shared)),
@@ -68,7 +68,14 @@ fn add_stage(
 }
 
 fn add_ring(line: &mut Builder, plan: &Plan, ring: &RingPlan) {
-    let mut hop = Hop::depth(ring.depth).when_full(ring.policy);
+    let mut hop = Hop::depth(ring.depth).policy(ring.policy);
+    (hop.most_keys, hop.rank) = (ring.most_keys, ring.rank);
+    if let Some(to) = ring.overflow_to {
+        hop = hop.overflow_to(&oracle::name(plan, to));
+    }
+    if let Some((name, kinds)) = ring.class.map(|class| CLASSES[class]) {
+        hop = hop.class(name, kinds);
+    }
     let names = |nodes: &[usize]| -> Vec<String> {
         nodes.iter().map(|node| oracle::name(plan, *node)).collect()
     };
@@ -101,6 +108,15 @@ fn build(plan: &Plan, shared: &Shared) -> Line {
     for ring in &plan.rings {
         add_ring(&mut line, plan, ring);
     }
+    let mut placement = Placement {
+        sharing: plan.sharing,
+        ..Placement::default()
+    };
+    // Whatever comes last is the most important.
+    for at in 0..plan.nodes.len() {
+        placement = placement.priority(&oracle::name(plan, at), (plan.nodes.len() - at) as u8);
+    }
+    line.placement(placement);
     line.drain_within_ns(plan.drain_ns);
     line.build()
         .unwrap_or_else(|problems| panic!("{plan:#?}\nis no line: {problems}"))
@@ -220,7 +236,7 @@ fn every_message_of_random_lines_is_in_the_ledger_once() {
 }
 
 /// What the seeds have to come to, or what is asserted of it holds of nothing.
-const PLACES: [(&str, Has); 22] = [
+const PLACES: [(&str, Has); 44] = [
     ("a message shed by drop_newest", |ran| ran.has_shed("full")),
     ("a message refused", |ran| ran.has_shed("rejected")),
     ("a message longer than its ring", |ran| {
@@ -276,6 +292,93 @@ const PLACES: [(&str, Has); 22] = [
             .iter()
             .any(|node| node.rejected.contains_key("refused"))
     }),
+    ("a message whose newer one took its place", |ran| {
+        ran.has_shed("conflated")
+    }),
+    ("a message of those that are sampled out", |ran| {
+        ran.has_shed("sampled")
+    }),
+    ("a message over a rate", |ran| ran.has_shed("rate_limited")),
+    ("a message that would be late", |ran| {
+        ran.has_shed("hopeless")
+    }),
+    ("a message that is not protected", |ran| {
+        ran.has_shed("degraded")
+    }),
+    ("a message refused on the last rung", |ran| {
+        ran.has_shed("refused")
+    }),
+    ("a message passed on to another hop", |ran| {
+        ran.has_shed("overflowed")
+    }),
+    ("a message that had no room for too long", |ran| {
+        ran.has_shed("block_timeout")
+    }),
+    ("a message that was late", |ran| ran.has_discarded("late")),
+    ("a message that was stale", |ran| ran.has_discarded("stale")),
+    ("a message that was the oldest", |ran| {
+        ran.has_discarded("oldest")
+    }),
+    ("a shared ring whose consumers drop by age", |ran| {
+        let mut hops = ran.report.hops.iter();
+        hops.any(|hop| hop.shares.is_some() && hop.discarded.contains_key("late"))
+    }),
+    ("a shared ring that conflates", |ran| {
+        let mut hops = ran.report.hops.iter();
+        hops.any(|hop| hop.shares.is_some() && hop.shed.contains_key("conflated"))
+    }),
+    ("a shared ring that passes on", |ran| {
+        let mut hops = ran.report.hops.iter();
+        hops.any(|hop| hop.shares.is_some() && hop.shed.contains_key("overflowed"))
+    }),
+    ("a class that delivers and another that sheds", |ran| {
+        let is = |hop: &HopReport, class: &str| hop.name.ends_with(class);
+        let mut hops = ran.report.hops.iter();
+        hops.any(|hop| is(hop, "#urgent") && hop.delivered > 0)
+            && ran
+                .report
+                .hops
+                .iter()
+                .any(|hop| is(hop, "#rest") && !hop.shed.is_empty())
+    }),
+    ("a hop that came down the whole ladder", |ran| {
+        let mut hops = ran.report.hops.iter();
+        hops.any(|hop| hop.rungs.contains_key("none"))
+    }),
+    ("a hop with two soft limits that acted", |ran| {
+        let soft = ["sampled", "rate_limited", "hopeless", "refused", "degraded"];
+        let mut hops = ran.report.hops.iter();
+        hops.any(|hop| {
+            soft.iter()
+                .filter(|why| hop.shed.contains_key(**why))
+                .count()
+                >= 2
+        })
+    }),
+    ("a stage that went on after a panic", |ran| {
+        ran.has_survived("skip")
+    }),
+    ("a stage that was made anew", |ran| {
+        ran.has_survived("restart")
+    }),
+    ("a stage that panicked too often", |ran| {
+        let mut nodes = ran.report.stages.iter();
+        nodes.any(|node| node.on_panic != "stop" && node.state == "failed")
+    }),
+    ("a key whose last one had to come", |ran| {
+        ran.report
+            .drain
+            .as_ref()
+            .is_some_and(|drain| drain.complete)
+            && ran.report.hops.iter().any(|hop| {
+                hop.discarded.is_empty()
+                    && hop.shed.len() == 1
+                    && hop.shed.contains_key("conflated")
+            })
+    }),
+    ("a good run that was shed from by a soft limit", |ran| {
+        ran.report.is_good() && ran.has_shed("rate_limited")
+    }),
     ("a run that finished", |ran| ran.cause() == "finished"),
     ("a run that was told to end", |ran| ran.cause() == "signal"),
     ("a run whose time was over", |ran| ran.cause() == "duration"),
@@ -285,7 +388,10 @@ const PLACES: [(&str, Has); 22] = [
 impl Ran {
     /// Whether it is known of each message what became of it on each ring.
     fn is_foretold(&self) -> bool {
-        lock(&self.shared).rings.iter().all(|ring| ring.maybe == 0)
+        lock(&self.shared)
+            .rings
+            .iter()
+            .all(account::Ring::is_foretold)
     }
 
     fn has_shed(&self, why: &str) -> bool {
@@ -305,6 +411,11 @@ impl Ran {
     fn has_rejected(&self, why: &str) -> bool {
         let mut sources = self.report.ledger.sources.values();
         sources.any(|source| source.rejected.contains_key(why))
+    }
+
+    fn has_survived(&self, on_panic: &str) -> bool {
+        let mut nodes = self.report.stages.iter();
+        nodes.any(|node| node.on_panic == on_panic && node.panics > 0 && node.state == "done")
     }
 
     fn has_failed(&self, role: &str) -> bool {
@@ -506,7 +617,11 @@ fn come(emitted: &[usize], frames: &[(u64, usize, usize)]) -> Vec<String> {
         to: vec![1],
         after: Vec::new(),
         depth: 8,
-        policy: WhenFull::DropNewest,
+        policy: Policy::of(WhenFull::DropNewest),
+        overflow_to: None,
+        most_keys: 1,
+        rank: 0,
+        class: None,
     }];
     let shared = Account::shared(&Arc::new(plan));
     let mut account = lock(&shared);
@@ -519,6 +634,7 @@ fn come(emitted: &[usize], frames: &[(u64, usize, usize)]) -> Vec<String> {
             parts: *parts,
             kind: "token",
             alien_at: None,
+            key: None,
         };
         account.emitted(made, Emit::Sent);
     }
