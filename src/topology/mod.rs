@@ -41,4 +41,4 @@ pub use registry::Registry;
 pub use report::{DrainReport, LoopReport, Report};
 pub use run::{Running, Stop};
 pub use start::StartError;
-pub use steer::SteerError;
+pub use steer::{Heard, SteerError};
