@@ -11,7 +11,9 @@ use hopline::frame::View;
 use hopline::host::Pin;
 use hopline::overload::WhenFull;
 use hopline::stage::{Context, Outcome, Port, Stage, State};
-use hopline::topology::{Builder, Hop, Line, Placement, Report, Running, SteerError, ThreadSpec};
+use hopline::topology::{
+    Builder, Heard, Hop, Line, Placement, Report, Running, SteerError, ThreadSpec,
+};
 use hopline::wait::Strategy;
 
 #[path = "common/numbers.rs"]
@@ -110,11 +112,9 @@ impl Stage for Odd {
 
     fn on_frame(&mut self, number: View<'_, Number>, cx: &mut Context<'_>) -> Outcome<NoWhy> {
         assert!(!self.panics || number.value() < self.at, "planted");
-        if number.value() == self.at {
-            if let Some(waits) = &self.waits {
-                waits.begun.wait();
-                waits.word.wait();
-            }
+        if let Some(waits) = self.waits.as_ref().filter(|_| number.value() == self.at) {
+            waits.begun.wait();
+            waits.word.wait();
         }
         cx.emit(NUMBERS, &number.to_owned());
         Outcome::done()
@@ -319,14 +319,14 @@ fn shedding_and_a_panic_are_complained_of() {
         Strategy::PARK,
     );
     waits.begun.wait();
-    let mut heard = Vec::new();
+    let mut heard: Vec<String> = Vec::new();
     await_true(&mut running, "the shedding", |running| {
-        heard.extend(running.complaints());
+        heard.extend(running.complaints().iter().map(Heard::to_string));
         heard.iter().any(|words| words == "in->odd sheds")
     });
     waits.word.wait();
     await_true(&mut running, "the panic", |running| {
-        heard.extend(running.complaints());
+        heard.extend(running.complaints().iter().map(Heard::to_string));
         heard
             .iter()
             .any(|words| words == "broken has failed: panicked: planted")
@@ -339,7 +339,7 @@ fn shedding_and_a_panic_are_complained_of() {
         health.why_not()
     );
     running.drain("fault");
-    heard.extend(running.complaints());
+    heard.extend(running.complaints().iter().map(Heard::to_string));
     let ended = heard
         .iter()
         .filter(|words| words.starts_with("in->odd sheds no more: "));

@@ -15,6 +15,7 @@ use hopline::base::limits::DEPTH_DEFAULT;
 use hopline::base::primitive::{AtomicBool, Ordering};
 use hopline::budget::Evidence;
 use hopline::clock::Clock;
+use hopline::control::What;
 use hopline::host::Host;
 use hopline::io::{Driver, VirtualNet};
 use hopline::stage::tap::Tap;
@@ -346,6 +347,7 @@ impl Watch {
         let mut taking = Taking::default();
         let mut warmup_ns = 0;
         let mut said = 0;
+        let mut ills = Ills::default();
         let mut listeners = std::mem::take(&mut self.listeners);
         let mut taps = std::mem::take(&mut self.taps);
         let cause = running.watch(&stop, |running| {
@@ -368,6 +370,11 @@ impl Watch {
                     out::say(format_args!("fault: {node}: {fault}"));
                 }
                 said = running.faults().count();
+            }
+            if screen.is_read() {
+                for words in ills.hear(running) {
+                    screen.say(words);
+                }
             }
             let progress = self.progress(running);
             screen.look(running, window, progress);
@@ -444,6 +451,36 @@ impl Taking {
     }
 }
 
+/// What a running line complains of, and whether it was alive when that was last said.
+#[derive(Debug, Default)]
+struct Ills {
+    is_dead: bool,
+    /// Until when nothing is said of that, so that a line on a starved host does not flicker.
+    quiet_until: Duration,
+}
+
+impl Ills {
+    /// What is new of it. Faults are not in it: they have words of their own.
+    fn hear(&mut self, running: &mut Running) -> Vec<String> {
+        let heard = running.complaints().into_iter();
+        let heard = heard.filter(|one| one.complaint.what != What::Failed);
+        let mut news: Vec<String> = heard.map(|one| one.words).collect();
+        let now = running.elapsed();
+        if !running.has_failed() && now >= self.quiet_until {
+            let why_not = running.health().why_not();
+            if self.is_dead == why_not.is_empty() {
+                self.is_dead = !self.is_dead;
+                self.quiet_until = now + STATUS;
+                news.push(match self.is_dead {
+                    true => format!("not alive: {}", why_not.join("; ")),
+                    false => "alive again".to_owned(),
+                });
+            }
+        }
+        news
+    }
+}
+
 /// Where progress is shown.
 enum Screen {
     /// A live view on standard output, and when it was last drawn.
@@ -470,6 +507,20 @@ impl Screen {
 
     fn says_lines(&self) -> bool {
         matches!(self, Screen::Lines(_))
+    }
+
+    /// Whether anybody reads what happens on the way.
+    fn is_read(&self) -> bool {
+        !matches!(self, Screen::Silent)
+    }
+
+    /// Says what has happened: in a line of its own, or below the table.
+    fn say(&mut self, words: String) {
+        match self {
+            Screen::Live(live, _) => live.hear(words),
+            Screen::Lines(_) => out::say(words),
+            Screen::Silent => {}
+        }
     }
 
     fn look(&mut self, running: &mut Running, window: Option<Window>, progress: Progress) {

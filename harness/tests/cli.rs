@@ -577,6 +577,14 @@ fn a_stage_that_never_returns_is_named_and_nothing_hangs() {
     assert_eq!(report["drain"]["cause"], "stalled");
     assert_eq!(report["drain"]["stuck"][0], "fault");
     assert!(err(&output).contains("fault: its handler did not return"));
+    // Who reads along is told long before the end.
+    let output = case.hopline("run", &["--for", "1s"]);
+    ends(&output, 3);
+    let said = err(&output);
+    assert!(
+        said.contains("not alive: ") && said.contains("fault does not return"),
+        "{said}"
+    );
 }
 
 #[test]

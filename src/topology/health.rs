@@ -1,7 +1,7 @@
 //! Whether a running line is alive, and if not, who is to blame.
 //!
 //! A loop stamps its heartbeat with its housekeeping. One whose last beat is older than
-//! [`LIVE_NS`](crate::base::limits::LIVE_NS) hangs, as a rule in a handler, and the node that has the turn is named: queues that
+//! [`LIVE_NS`] hangs, as a rule in a handler, and the node that has the turn is named: queues that
 //! are only watched for their depth look healthy while nobody is there to fill them.
 //!
 //! Invariant: looking costs a loop nothing, and a loop that hangs cannot make the look wait.
@@ -103,7 +103,7 @@ impl Health {
 impl Running {
     /// How the line is just now. Never waits; a few loads for each loop and node.
     ///
-    /// A loop that hangs is seen within [`LIVE_NS`](crate::base::limits::LIVE_NS). So is one whose thread the host keeps from
+    /// A loop that hangs is seen within [`LIVE_NS`]. So is one whose thread the host keeps from
     /// running for as long: the line is then as dead as with a hanging handler.
     pub fn health(&mut self) -> Health {
         // Hears which loops have ended meanwhile.

@@ -51,5 +51,5 @@ pub use run::{Running, Stop};
 pub use sharing::{Priority, Sharing};
 pub use split::{HotKeyReport, SplitReport};
 pub use start::StartError;
-pub use steer::SteerError;
+pub use steer::{Heard, SteerError};
 pub use window::Window;

@@ -3,6 +3,8 @@
 //! Invariant: asking never waits for a loop; what was asked is done with the loop's next housekeeping, and its effect is seen
 //! in the line's [`health`](super::health).
 
+use std::fmt;
+
 use crate::base::units::Span;
 use crate::base::{Reason, limits};
 use crate::control::{Complaint, Full, Request, What};
@@ -50,6 +52,21 @@ pub enum SteerError {
         /// The node.
         node: String,
     },
+}
+
+/// A complaint of a loop, in words that name the hop or node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// What it is about, and when it was seen.
+    pub complaint: Complaint,
+    /// The same in words.
+    pub words: String,
+}
+
+impl fmt::Display for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
 }
 
 impl Running {
@@ -126,10 +143,14 @@ impl Running {
     /// ends, connections that break off, nodes that fail. A loop tells at most
     /// [`COMPLAINT_BURST`](limits::COMPLAINT_BURST) of a kind at once and then one for each
     /// [`COMPLAINT_NS`](limits::COMPLAINT_NS); the next one says how many were kept back. All counts are in the report anyway.
-    pub fn complaints(&mut self) -> Vec<String> {
+    pub fn complaints(&mut self) -> Vec<Heard> {
         let heard = self.loops.iter().map(|one| &one.complaints);
         let all = heard.flat_map(|heard| std::iter::from_fn(|| heard.take()));
-        all.map(|complaint| self.words(&complaint)).collect()
+        let heard = all.map(|complaint| Heard {
+            complaint,
+            words: self.words(&complaint),
+        });
+        heard.collect()
     }
 
     fn words(&self, complaint: &Complaint) -> String {

@@ -7,6 +7,7 @@
 //! Invariant: the cursor is hidden only while [`Live`] lives, and comes back on every way out:
 //! drop, unwinding, and a second signal.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -28,6 +29,9 @@ pub(crate) const FRAME: Duration = Duration::from_millis(200);
 /// How long a culprit stays in sight after a frame that had it, in nanoseconds: bursts come and go between frames, and people
 /// read slower than that.
 const IN_SIGHT_NS: u64 = 1_500_000_000;
+
+/// Complaints that the view keeps: the last few, so that one stays long enough to be read.
+const HEARD: usize = 3;
 
 /// Columns of the progress bar.
 const BAR: usize = 24;
@@ -80,6 +84,8 @@ pub(crate) struct Live {
     last: Option<Report>,
     /// The culprit of the last frame that had one, and when that was.
     culprit: Option<(String, u64)>,
+    /// What was complained of last, oldest first.
+    heard: VecDeque<String>,
 }
 
 impl Live {
@@ -95,7 +101,16 @@ impl Live {
             drawn: 0,
             last: None,
             culprit: None,
+            heard: VecDeque::with_capacity(HEARD),
         }
+    }
+
+    /// Shows these words below the table from now on, until later ones take their place.
+    pub(crate) fn hear(&mut self, words: String) {
+        if self.heard.len() == HEARD {
+            self.heard.pop_front();
+        }
+        self.heard.push_back(words);
     }
 
     /// Draws a frame over the last one.
@@ -112,6 +127,7 @@ impl Live {
                 culprit: self.culprit.as_ref().map(|(why, _)| why.as_str()),
                 clean: clean.as_ref(),
                 last: self.last.as_ref(),
+                heard: self.heard.make_contiguous(),
             },
             progress,
             // Clearing behind a line that fills its last column would take that column away.
@@ -180,6 +196,8 @@ struct Seen<'a> {
     clean: Option<&'a CleanReport>,
     /// The report of the last frame.
     last: Option<&'a Report>,
+    /// What the line complained of.
+    heard: &'a [String],
 }
 
 /// The lines of a frame: at most `size.1 - 1` of them, so that the terminal never scrolls.
@@ -189,6 +207,7 @@ fn frame(seen: Seen<'_>, progress: Progress, size: (usize, usize), paint: Paint)
         culprit,
         clean,
         last,
+        heard,
     } = seen;
     let (width, height) = size;
     let before_ns = last.map_or(0, |last| last.line.elapsed_ns);
@@ -199,7 +218,8 @@ fn frame(seen: Seen<'_>, progress: Progress, size: (usize, usize), paint: Paint)
     let mut lines = vec![head(report, progress, width, paint)];
     lines.extend(blamed(culprit, width, paint));
     lines.extend(rows::hops(report, clean, since, Detail::Live).lines(width, paint));
-    let doubts = clean.map_or_else(Vec::new, |clean| doubts(clean, width, paint));
+    let mut doubts = clean.map_or_else(Vec::new, |clean| doubts(clean, width, paint));
+    doubts.extend(heard.iter().flat_map(|words| warned(words, width, paint)));
     let stages = rows::stages(report, since, Detail::Live).lines(width, paint);
     let most = height.saturating_sub(1).max(1);
     if lines.len() + 1 + stages.len() + doubts.len() < most {
@@ -282,7 +302,11 @@ fn blamed(culprit: Option<&str>, width: usize, paint: Paint) -> Vec<String> {
 /// What the clean figures leave out.
 fn doubts(clean: &CleanReport, width: usize, paint: Paint) -> Vec<String> {
     let text = super::clean::doubts(clean).unwrap_or_default();
-    let lines = wrap(&text, width.saturating_sub(2)).into_iter();
+    warned(&text, width, paint)
+}
+
+fn warned(text: &str, width: usize, paint: Paint) -> Vec<String> {
+    let lines = wrap(text, width.saturating_sub(2)).into_iter();
     lines
         .map(|line| format!("  {}", paint.paint(&line, Tone::Warn)))
         .collect()
@@ -335,6 +359,7 @@ mod tests {
             culprit: report.culprit().map(|culprit| culprit.why.as_str()),
             clean: None,
             last: None,
+            heard: &[],
         }
     }
 
@@ -431,6 +456,32 @@ mod tests {
         }
         let coloured = frame(blames, PROGRESS, (119, 40), Paint(true));
         assert!(coloured[1].contains("\x1b[1;31m"), "{coloured:?}");
+    }
+
+    #[test]
+    fn the_last_complaints_stand_below_the_table_on_any_terminal() {
+        let mut live = Live {
+            paint: Paint(false),
+            size: (0, 0),
+            drawn: 0,
+            last: None,
+            culprit: None,
+            heard: VecDeque::new(),
+        };
+        for at in 0..5 {
+            live.hear(format!("hop-{at} sheds{}", " and sheds".repeat(10)));
+        }
+        let report = a_run().report;
+        let both = Seen {
+            heard: live.heard.make_contiguous(),
+            ..seen(&report)
+        };
+        for (width, height) in [(79, 30), (200, 60)] {
+            let lines = frame(both, PROGRESS, (width, height), Paint(false));
+            assert!(lines.len() < height && lines.iter().all(|line| line.chars().count() <= width));
+            let text = lines.join("\n");
+            assert!(!text.contains("hop-1") && text.contains("hop-2") && text.contains("hop-4"));
+        }
     }
 
     #[test]
