@@ -52,7 +52,10 @@ fn keys_in_order(seen: &[(&str, Seen)]) {
     let mut latest = std::collections::BTreeMap::new();
     for one in all {
         let before = latest.insert(one.key, one.value);
-        assert!(before.is_none_or(|before| before < one.value), "{one:?} after {before:?}");
+        assert!(
+            before.is_none_or(|before| before < one.value),
+            "{one:?} after {before:?}"
+        );
     }
 }
 
@@ -82,7 +85,12 @@ fn each_message_goes_to_one_hop_by_its_key_and_stays_in_order() {
     one.dedup();
     assert_eq!(one.len(), all, "a key is on two hops");
     // Only the chosen one counts an offer.
-    let offered: u64 = report.hops.iter().filter(|hop| hop.name.starts_with("in->")).map(|hop| hop.offered).sum();
+    let offered: u64 = report
+        .hops
+        .iter()
+        .filter(|hop| hop.name.starts_with("in->"))
+        .map(|hop| hop.offered)
+        .sum();
     assert_eq!(offered, Run::MESSAGES);
     let split = &report.splits[0];
     assert_eq!((split.hops.len(), split.split, split.moves), (3, "key", 0));
@@ -91,13 +99,23 @@ fn each_message_goes_to_one_hop_by_its_key_and_stays_in_order() {
 
 #[test]
 fn fragments_go_where_the_key_of_the_first_one_says() {
-    let (report, seen) = run(Run { fragments: true, ..Run::default() }, |line| {
-        line.connect("in", WORKERS, Hop::depth(64).split(Split::ByKey));
-    });
+    let (report, seen) = run(
+        Run {
+            fragments: true,
+            ..Run::default()
+        },
+        |line| {
+            line.connect("in", WORKERS, Hop::depth(64).split(Split::ByKey));
+        },
+    );
     once_and_in_order(&report, &seen, Run::MESSAGES);
     let parts: u64 = seen.iter().map(|(_, seen)| seen.parts).sum();
     assert_eq!(parts, Run::MESSAGES / 2 * (u64::from(PARTS) - 1));
-    let where_is = |key: u64| seen.iter().filter(|(_, seen)| seen.values.iter().any(|one| one.key == key)).count();
+    let where_is = |key: u64| {
+        seen.iter()
+            .filter(|(_, seen)| seen.values.iter().any(|one| one.key == key))
+            .count()
+    };
     assert!((0..Run::KEYS).all(|key| where_is(key) == 1));
 }
 
@@ -144,7 +162,12 @@ fn any_of_holds_back_only_where_none_has_room_and_sheds_by_the_one_whose_turn_it
 
 #[test]
 fn a_hot_key_is_found_and_moved_without_overtaking() {
-    for when_full in [WhenFull::Block, WhenFull::DropNewest, WhenFull::DropOldest, WhenFull::Reject] {
+    for when_full in [
+        WhenFull::Block,
+        WhenFull::DropNewest,
+        WhenFull::DropOldest,
+        WhenFull::Reject,
+    ] {
         // Half of them have one key, which is more than one hop can do.
         let hot = Run {
             hot_key: Some(7),
@@ -167,7 +190,10 @@ fn a_hot_key_is_found_and_moved_without_overtaking() {
         assert!(isolated.values.iter().all(|one| one.key == 7));
         assert_eq!(split.isolated, hop(&report, "in->c").offered);
         assert!(split.isolated > Run::MESSAGES / 4, "{split:?}");
-        let moving: u64 = WORKERS.iter().map(|name| shed(&report, &format!("in->{name}"), "moving")).sum();
+        let moving: u64 = WORKERS
+            .iter()
+            .map(|name| shed(&report, &format!("in->{name}"), "moving"))
+            .sum();
         assert!(moving < Run::MESSAGES / 20, "{moving}");
         assert!(when_full != WhenFull::Block || moving == 0);
     }
@@ -184,7 +210,10 @@ fn without_isolation_a_hot_key_is_told_and_stays() {
     });
     once_and_in_order(&report, &seen, Run::MESSAGES);
     let split = &report.splits[0];
-    assert_eq!((split.hot_keys[0].key, split.isolated, split.moves), (7, 0, 0));
+    assert_eq!(
+        (split.hot_keys[0].key, split.isolated, split.moves),
+        (7, 0, 0)
+    );
 }
 
 #[test]
@@ -239,13 +268,19 @@ fn a_consumer_that_is_too_slow_for_too_long_is_cut_off_and_ends() {
 
 #[test]
 fn classes_are_divided_each_by_itself() {
-    let (report, seen) = run(Run { fragments: true, ..Run::default() }, |line| {
-        let hop = Hop::depth(64);
-        let heads = hop.clone().class("heads", ["head"]).split(Split::ByKey);
-        line.connect("in", WORKERS, heads);
-        let rest = hop.class("rest", [""; 0]).split(Split::AnyOf);
-        line.connect("in", WORKERS, rest);
-    });
+    let (report, seen) = run(
+        Run {
+            fragments: true,
+            ..Run::default()
+        },
+        |line| {
+            let hop = Hop::depth(64);
+            let heads = hop.clone().class("heads", ["head"]).split(Split::ByKey);
+            line.connect("in", WORKERS, heads);
+            let rest = hop.class("rest", [""; 0]).split(Split::AnyOf);
+            line.connect("in", WORKERS, rest);
+        },
+    );
     assert!(report.ledger.closed, "{:?}", report.ledger.breaches);
     let all: u64 = seen.iter().map(|(_, seen)| seen.values.len() as u64).sum();
     assert_eq!(all, Run::MESSAGES);

@@ -265,7 +265,10 @@ impl Group {
         now_ns: u64,
     ) -> Choice {
         let Group {
-            members, turn, keys, ..
+            members,
+            turn,
+            keys,
+            ..
         } = self;
         let to = |at| Choice { at, moving: false };
         let Some(keys) = keys else {
@@ -333,9 +336,7 @@ fn any_of(members: &[usize], turn: &mut usize, hops: &mut [HopTx], frames: usize
         let hop = &mut hops[members[*nth]];
         hop.is_read() && hop.has_room(frames)
     };
-    let nth = fits
-        .or_else(|| around(*turn).find(sheds))
-        .unwrap_or(*turn);
+    let nth = fits.or_else(|| around(*turn).find(sheds)).unwrap_or(*turn);
     *turn = (nth + 1) % count;
     members[nth]
 }
@@ -395,7 +396,7 @@ impl Keys {
             if hops[home].is_past(moved.mark) {
                 moved.way = Way::Isolated;
                 self.counters.moves.add(1);
-            } else if moved.way == Way::Waits && !hops[home].fits(frames) {
+            } else if moved.way == Way::Waits && hops[home].is_crowded(frames) {
                 moved.way = Way::Moves(None);
             }
         }
@@ -405,7 +406,11 @@ impl Keys {
             moved.waits_at(now_ns, &self.counters);
         }
         let moving = matches!(moved.way, Way::Moves(_)) && !hops[home].blocks();
-        let at = if moved.way == Way::Isolated { last } else { home };
+        let at = if moved.way == Way::Isolated {
+            last
+        } else {
+            home
+        };
         if !moving {
             moved.mark = hops[at].put_frames() + frames as u64;
         }
@@ -437,9 +442,8 @@ impl Keys {
             return false;
         }
         let mut moving = self.moved[..self.len].iter();
-        moving.any(|one| {
-            one.home == at && matches!(one.way, Way::Moves(_)) && !hop.is_past(one.mark)
-        })
+        moving
+            .any(|one| one.home == at && matches!(one.way, Way::Moves(_)) && !hop.is_past(one.mark))
     }
 
     /// The producer is held back by that hop.
@@ -520,7 +524,9 @@ mod tests {
             }
             let even = 16_000 / parts;
             assert!(
-                count.iter().all(|one| even * 8 / 10 < *one && *one < even * 12 / 10),
+                count
+                    .iter()
+                    .all(|one| even * 8 / 10 < *one && *one < even * 12 / 10),
                 "{count:?}"
             );
         }

@@ -65,7 +65,11 @@ pub(super) fn wrong_spread(hops: &[DraftHop]) -> Vec<Problem> {
         let same = |other: &&DraftHop| hop.together.is_some() && other.together == hop.together;
         let consumers: Vec<&str> = match hop.together {
             None => vec![&hop.to],
-            Some(_) => hops.iter().filter(same).map(|one| one.to.as_str()).collect(),
+            Some(_) => hops
+                .iter()
+                .filter(same)
+                .map(|one| one.to.as_str())
+                .collect(),
         };
         let place = hop.places.hop.as_ref();
         let mut wrong = |what: String, help: &str| {
@@ -91,8 +95,12 @@ pub(super) fn wrong_spread(hops: &[DraftHop]) -> Vec<Problem> {
                 wrong(what.to_owned(), help);
             }
             if split == Split::AnyOf && given.policy.conflates() {
-                let what = "\"conflate\" keeps the latest of each key, and \"any\" sends a key anywhere";
-                wrong(what.to_owned(), "write split = \"key\", or another when_full");
+                let what =
+                    "\"conflate\" keeps the latest of each key, and \"any\" sends a key anywhere";
+                wrong(
+                    what.to_owned(),
+                    "write split = \"key\", or another when_full",
+                );
             }
         }
         if given.isolate && given.split != Some(Split::ByKey) {
@@ -122,9 +130,13 @@ pub(super) fn wrong_spread(hops: &[DraftHop]) -> Vec<Problem> {
                 *slow != Slow::Hold && (consumer == name || others.contains(name))
             };
             if given.after.iter().any(own) {
-                let what =
-                    format!("\"after\" names \"{name}\", which has a ring of its own: it is {slow}");
-                wrong(what, "only those that share the ring can wait for each other");
+                let what = format!(
+                    "\"after\" names \"{name}\", which has a ring of its own: it is {slow}"
+                );
+                wrong(
+                    what,
+                    "only those that share the ring can wait for each other",
+                );
             }
         }
         let cuts = given.slow.iter().any(|(_, slow)| *slow == Slow::Disconnect);
@@ -149,7 +161,10 @@ pub(super) fn wrong_keys(hops: &[LineHop], places: &[HopPlaces]) -> Vec<Problem>
     for (at, hop) in hops.iter().enumerate() {
         let carried = || hop.only.as_deref().unwrap_or(hop.kinds).iter();
         if hop.hop.split == Some(Split::ByKey) && !carried().any(|kind| kind.keyed) {
-            let what = format!("{} is one part by key, and none of its kinds has a key", hop.name);
+            let what = format!(
+                "{} is one part by key, and none of its kinds has a key",
+                hop.name
+            );
             let help = "write split = \"any\", or give the frame a key: #[hopline::frame(…, key = \"field\")]";
             let place = places.get(at).and_then(|one| one.hop.as_ref());
             problems.push(Problem::new(what, help).at(place));

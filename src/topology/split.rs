@@ -31,9 +31,7 @@ impl Leaving {
         let same = |group: &&mut (Option<usize>, Group)| group.0 == hop.together;
         if let Some((_, group)) = self.groups.iter_mut().find(same) {
             group.add(next);
-            let view = views
-                .iter_mut()
-                .rfind(|view| view.together == hop.together);
+            let view = views.iter_mut().rfind(|view| view.together == hop.together);
             if let Some(view) = view {
                 view.hops.push(hop.name.clone());
             }
