@@ -396,7 +396,7 @@ impl Keys {
             if hops[home].is_past(moved.mark) {
                 moved.way = Way::Isolated;
                 self.counters.moves.add(1);
-            } else if moved.way == Way::Waits && !hops[home].fits(frames) {
+            } else if moved.way == Way::Waits && hops[home].is_crowded(frames) {
                 moved.way = Way::Moves(None);
             }
         }

@@ -56,6 +56,11 @@ impl HopTx {
         self.is_read() && self.ring.has_room(frames) && self.has_room(frames)
     }
 
+    /// Whether a message of `frames` finds no room, or older ones are about to make some.
+    pub(crate) fn is_crowded(&mut self, frames: usize) -> bool {
+        !self.fits(frames) || (self.when_full == WhenFull::DropOldest && self.is_half_full())
+    }
+
     /// Whether half of the ring or more is filled, as far as is known.
     pub(crate) fn is_half_full(&mut self) -> bool {
         2 * self.ring.backlog() >= self.ring.depth()
