@@ -26,6 +26,7 @@ use hopline::base::primitive::{AtomicU64, Ordering};
 use hopline::budget::report::{ByReason, HopReport, StageReport};
 use hopline::io::{Driver, FaultPlan, Faulty, VirtualNet};
 use hopline::overload::{Policy, WhenFull};
+use hopline::reactor::Schedule;
 use hopline::stage::Emit;
 use hopline::topology::{Builder, Hop, Inline, Line, Placement, Report};
 
@@ -114,6 +115,10 @@ fn build(plan: &Plan, shared: &Shared) -> Line {
     };
     // Whatever comes last is the most important.
     for at in 0..plan.nodes.len() {
+        let is_source = matches!(plan.nodes[at], NodePlan::Source(_));
+        if is_source || plan.sharing.schedule() != Schedule::Priority {
+            continue;
+        }
         placement = placement.priority(&oracle::name(plan, at), (plan.nodes.len() - at) as u8);
     }
     line.placement(placement);
@@ -365,17 +370,7 @@ const PLACES: [(&str, Has); 44] = [
         let mut nodes = ran.report.stages.iter();
         nodes.any(|node| node.on_panic != "stop" && node.state == "failed")
     }),
-    ("a key whose last one had to come", |ran| {
-        ran.report
-            .drain
-            .as_ref()
-            .is_some_and(|drain| drain.complete)
-            && ran.report.hops.iter().any(|hop| {
-                hop.discarded.is_empty()
-                    && hop.shed.len() == 1
-                    && hop.shed.contains_key("conflated")
-            })
-    }),
+    ("a key whose last one had to come", Ran::has_kept_the_last),
     ("a good run that was shed from by a soft limit", |ran| {
         ran.report.is_good() && ran.has_shed("rate_limited")
     }),
@@ -411,6 +406,24 @@ impl Ran {
     fn has_rejected(&self, why: &str) -> bool {
         let mut sources = self.report.ledger.sources.values();
         sources.any(|source| source.rejected.contains_key(why))
+    }
+
+    /// Whether a hop conflated of which it is known that the last of each key came.
+    fn has_kept_the_last(&self) -> bool {
+        let complete = self
+            .report
+            .drain
+            .as_ref()
+            .is_some_and(|drain| drain.complete);
+        let kept = |ring: &RingPlan| {
+            let name = oracle::hop_name(&self.plan, ring, ring.to[0]);
+            let mut hops = self.report.hops.iter();
+            let hop = hops.find(|hop| hop.name == name);
+            hop.is_some_and(|hop| {
+                hop.shed.contains_key("conflated") && oracle::keeps_the_last(ring, hop)
+            })
+        };
+        complete && self.plan.rings.iter().any(kept)
     }
 
     fn has_survived(&self, on_panic: &str) -> bool {

@@ -325,6 +325,8 @@ impl Account {
             Emit::Shed(why) => {
                 let may_be = |at: usize, fate: Fate| match fate {
                     Fate::Shed(known) => known == why,
+                    // What is true of every hop was not looked at where it is not known that it was offered.
+                    Fate::Perhaps if matches!(why, Shed::Closed | Shed::Oversize) => true,
                     _ => self.rules(at).sheds.contains(&why),
                 };
                 !accepted && fates.iter().any(|(at, fate)| may_be(*at, *fate))

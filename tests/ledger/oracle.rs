@@ -4,9 +4,11 @@
 
 use hopline::base::Shed;
 use hopline::budget::report::{ByReason, HopReport, SourceReport, StageReport};
+use hopline::overload::WhenFull;
 use hopline::topology::Report;
 
 use crate::account::{Account, Counts, Ring, Tally, count};
+use crate::parts::KEYS;
 use crate::plan::{CLASSES, NodePlan, Plan, RingPlan};
 use crate::policies::rules;
 
@@ -29,7 +31,7 @@ pub(crate) fn from(plan: &Plan, ring: &RingPlan) -> String {
 }
 
 /// The name of a ring's hop to a consumer.
-fn hop_name(plan: &Plan, ring: &RingPlan, to: usize) -> String {
+pub(crate) fn hop_name(plan: &Plan, ring: &RingPlan, to: usize) -> String {
     let class = ring
         .class
         .map_or(String::new(), |class| format!("#{}", CLASSES[class].0));
@@ -65,7 +67,7 @@ pub(crate) fn differences(plan: &Plan, account: &Account, report: &Report) -> Ve
                 complete,
             );
             if complete && !account.nodes[*to].failed {
-                arrived(&mut found, on, place, hop);
+                arrived(&mut found, ring, on, place, hop);
             }
         }
     }
@@ -234,8 +236,18 @@ fn overflowing(found: &mut Found, plan: &Plan, report: &Report, at: usize, hop: 
     );
 }
 
+/// Whether the last message of each key has to come by a hop whose consumer took all that it was given: its table had room for
+/// each key, and nothing but room was wanting.
+pub(crate) fn keeps_the_last(ring: &RingPlan, hop: &HopReport) -> bool {
+    let had_room = ring.most_keys as u64 >= KEYS;
+    let may_be = |why: &String| why == "conflated" || (why == "full" && had_room);
+    ring.policy.when_full == WhenFull::Conflate
+        && hop.discarded.is_empty()
+        && hop.shed.keys().all(may_be)
+}
+
 /// What there is to say of a hop whose consumer took all that it was given.
-fn arrived(found: &mut Found, on: &Ring, place: usize, hop: &HopReport) {
+fn arrived(found: &mut Found, ring: &RingPlan, on: &Ring, place: usize, hop: &HopReport) {
     let reader = &on.readers[place];
     if !hop.discarded.is_empty() {
         return;
@@ -251,8 +263,7 @@ fn arrived(found: &mut Found, on: &Ring, place: usize, hop: &HopReport) {
             );
         }
     }
-    let waits = on.rules.as_ref().is_some_and(|rules| rules.waits);
-    if waits && hop.shed.keys().all(|why| why == "conflated") {
+    if keeps_the_last(ring, hop) {
         for (key, seq) in &on.last_of {
             found.holds(
                 &format!("{}: {seq}, the last of key {key}, did not come", hop.name),

@@ -56,7 +56,7 @@ macro_rules! kind {
 }
 
 /// Keys of the kind that has some.
-const KEYS: u64 = 5;
+pub(crate) const KEYS: u64 = 5;
 
 fn key_of(seq: u64) -> u64 {
     Prng::new(seq).below(KEYS)

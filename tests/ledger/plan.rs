@@ -240,7 +240,7 @@ fn source(prng: &mut Prng) -> SourcePlan {
     let emit_max = [1, 1, 1, 2, 5, PARTS_MAX][prng.below(6) as usize];
     SourcePlan {
         messages: prng.below(MESSAGES_MAX + 1),
-        gap_ns: [0, 0, 50, 1_000, 20_000, 1_500_000][prng.below(6) as usize],
+        gap_ns: [0, 0, 50, 1_000, 20_000, 100_000, 100_000, 1_500_000][prng.below(8) as usize],
         burst: [1, 1, 8, 40][prng.below(4) as usize],
         batch: [1, 1, 4][prng.below(3) as usize],
         habits: habits(prng, emit_max, false),

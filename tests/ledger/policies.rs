@@ -29,7 +29,7 @@ pub(crate) enum NoRoom {
 }
 
 /// Each soft limit is drawn for one hop in so many, so that several come together now and then.
-const SOFT_ONE_IN: u64 = 8;
+const SOFT_ONE_IN: u64 = 5;
 
 fn one_of<T: Copy>(prng: &mut Prng, all: &[T]) -> T {
     all[prng.below(all.len() as u64) as usize]
@@ -86,7 +86,7 @@ pub(crate) fn draw(prng: &mut Prng, spills: bool) -> Policy {
         policy.low = one_of(prng, &[0, 10]);
     }
     if has[5] {
-        policy.degrade_high_ns = one_of(prng, &[1_000, 20_000, 200_000]);
+        policy.degrade_high_ns = one_of(prng, &[1_000, 1_000, 20_000, 200_000]);
         policy.degrade_low_ns = one_of(prng, &[0, policy.degrade_high_ns / 2]);
         policy.protected = prng.below(3) == 0;
     }
