@@ -38,6 +38,8 @@ const WINDOW_NS: u64 = 1_000_000;
 pub(crate) struct Admission {
     policy: Policy,
     depth: usize,
+    /// Most messages that are taken without a look at the consumer: [`UNLOOKED`], and half of a shallow ring.
+    unlooked: usize,
     bucket: Option<Bucket>,
     sample: Option<Sample>,
     watermark: Option<Watermark>,
@@ -67,6 +69,7 @@ impl Admission {
         let mut admission = Admission {
             policy,
             depth,
+            unlooked: UNLOOKED.min(depth / 2).max(1),
             bucket: None,
             sample: None,
             watermark: None,
@@ -153,7 +156,7 @@ impl Admission {
         let backlog = self.backlog + 1;
         let done_ns = now_ns.saturating_add(backlog as u64 * self.service_ns);
         let in_time = done_ns <= t_intended_ns.saturating_add(self.policy.deadline_ns);
-        let calm = self.by_age && in_time && own_at_ns == 0 && backlog < UNLOOKED;
+        let calm = self.by_age && in_time && own_at_ns == 0 && backlog < self.unlooked;
         if calm {
             self.backlog = backlog;
         }
@@ -233,7 +236,7 @@ impl Admission {
     /// Takes a message to the ladder: why that rung refuses it, if it does.
     fn refused_by_ladder(&mut self, ring: &mut TxRing, counters: &HopCounters) -> Option<Shed> {
         let low_ns = self.policy.degrade_low_ns;
-        if self.ladder.is_some() && self.wait_ns() >= low_ns {
+        if self.ladder.is_some() && (self.service_ns == 0 || self.wait_ns() >= low_ns) {
             self.look(ring, counters);
         }
         let wait_ns = self.wait_ns();
@@ -262,7 +265,7 @@ impl Admission {
         if self.bucket.as_mut().is_some_and(|one| !one.admit(now_ns)) {
             return Some(Shed::RateLimited);
         }
-        if self.backlog >= UNLOOKED {
+        if self.backlog >= self.unlooked {
             self.look(ring, counters);
         }
         if self.policy.deadline_ns > 0 {
