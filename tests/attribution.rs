@@ -259,7 +259,7 @@ fn what_a_full_hop_sheds_is_counted_with_the_time_that_it_was_full() {
     assert_eq!((culprit.busy_ns, culprit.thread_ns), (1_600_000, 1_920_000));
     assert_eq!(
         culprit.why,
-        "slow was too slow for 240 messages that in->slow lost, full for 12 % of the time; it works 83 % of its thread's"
+        "slow was too slow for 240 messages that in->slow lost, full for 12 % of the time; it works 83 % of its thread's time"
     );
 }
 

@@ -24,6 +24,9 @@ const LOST_PART: u64 = 100;
 /// core away for tens of milliseconds.
 const HANG_NS: u64 = 100_000_000;
 
+/// From there on a node is busy for most of the time, in millionths.
+const MOST: u64 = 500_000;
+
 /// Reasons to shed or discard that say nothing of a consumer's speed.
 const NOT_SLOW: &[&str] = &[
     "closed",
@@ -122,6 +125,7 @@ struct NodeFigures {
     state: &'static str,
     busy_ns: u64,
     io_ns: u64,
+    chores_ns: u64,
     all_ns: u64,
     /// Held back by the outside.
     outside_ns: u64,
@@ -149,6 +153,7 @@ struct LoopFigures {
     current: Option<usize>,
     own_ns: u64,
     idle_ns: u64,
+    chores_ns: u64,
 }
 
 fn total(regimes: &RegimeReport) -> u64 {
@@ -192,6 +197,7 @@ impl Figures {
             state: stage.state,
             busy_ns: stage.regimes_ns.work + stage.regimes_ns.io,
             io_ns: stage.regimes_ns.io,
+            chores_ns: stage.regimes_ns.housekeeping,
             all_ns: total(&stage.regimes_ns),
             outside_ns: stage
                 .held_back_by_ns
@@ -206,6 +212,7 @@ impl Figures {
             current: one.current.and_then(node),
             own_ns: total(&one.own),
             idle_ns: one.own.idle,
+            chores_ns: one.own.housekeeping,
         };
         Figures {
             span_ns,
@@ -251,6 +258,7 @@ impl Figures {
         for (node, then) in now.nodes.iter_mut().zip(&before.nodes) {
             node.busy_ns = node.busy_ns.saturating_sub(then.busy_ns);
             node.io_ns = node.io_ns.saturating_sub(then.io_ns);
+            node.chores_ns = node.chores_ns.saturating_sub(then.chores_ns);
             node.all_ns = node.all_ns.saturating_sub(then.all_ns);
             node.outside_ns = node.outside_ns.saturating_sub(then.outside_ns);
             node.dropped = node.dropped.saturating_sub(then.dropped);
@@ -258,6 +266,7 @@ impl Figures {
         for (one, then) in now.loops.iter_mut().zip(&before.loops) {
             one.own_ns = one.own_ns.saturating_sub(then.own_ns);
             one.idle_ns = one.idle_ns.saturating_sub(then.idle_ns);
+            one.chores_ns = one.chores_ns.saturating_sub(then.chores_ns);
         }
         now
     }
@@ -392,10 +401,19 @@ impl Figures {
         Some(self.blame_busy(node, hop))
     }
 
-    /// How much of its thread's time a node needs for itself, in millionths.
+    /// How much of its thread's time a node needs for itself, in millionths: work, I/O, what the outside held it back, and its
+    /// part of the chores, which a loop that looks for gaps of the host has a lot of.
     fn own(&self, node: usize) -> u64 {
-        let own_ns = self.nodes[node].busy_ns + self.nodes[node].outside_ns;
-        (u128::from(own_ns) * 1_000_000 / u128::from(self.thread_ns(node).max(1))) as u64
+        let of = |at: &usize| self.nodes[*at].busy_ns + self.nodes[*at].outside_ns;
+        let own_ns = u128::from(of(&node));
+        let mut chores_ns = 0;
+        if let Some(one) = self.loop_of(node) {
+            let chores = |at: &usize| self.nodes[*at].chores_ns;
+            let all_ns: u64 = one.chores_ns + one.nodes.iter().map(chores).sum::<u64>();
+            let busy_ns: u64 = one.nodes.iter().map(of).sum();
+            chores_ns = u128::from(all_ns) * own_ns / u128::from(busy_ns.max(1));
+        }
+        ((own_ns + chores_ns) * 1_000_000 / u128::from(self.thread_ns(node).max(1))) as u64
     }
 
     /// The node off this way that takes more of a thread than `busiest` does of its own, with who waits for it and where.
@@ -442,7 +460,8 @@ impl Figures {
         let lead = self.lead(node, hop);
         if figures.outside_ns > figures.busy_ns {
             let outside = share(figures.outside_ns, thread_ns);
-            let why = format!("{lead}; the outside takes nothing from it for {outside} of its own");
+            let why =
+                format!("{lead}; the outside takes nothing from it for {outside} of its own time");
             return self.blame(node, hop, Cause::Outside, why);
         }
         let does = if figures.io_ns * 2 > figures.busy_ns {
@@ -452,15 +471,19 @@ impl Figures {
         };
         let shares_thread = self.loop_of(node).is_some_and(|one| one.nodes.len() > 1);
         let of = if shares_thread {
-            "of its thread's"
+            "of its thread's time"
         } else {
-            "of its own"
+            "of its own time"
         };
         let mut why = format!(
             "{lead}; it {does} {} {of}",
             share(figures.busy_ns, thread_ns)
         );
-        if (figures.busy_ns + figures.outside_ns) * 2 >= thread_ns {
+        let idle_ns = self.loop_of(node).map_or(0, |one| one.idle_ns);
+        if self.own(node) >= MOST || idle_ns * 2 < thread_ns {
+            if figures.busy_ns * 2 < thread_ns {
+                why += &format!(" and rests for {}", share(idle_ns, thread_ns));
+            }
             return self.blame(node, hop, Cause::Busy, why);
         }
         why += match hop {

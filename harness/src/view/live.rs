@@ -435,7 +435,7 @@ mod tests {
         let mut report = a_run().report;
         let quiet = frame(seen(&report), PROGRESS, (119, 40), Paint(false));
         assert!(
-            quiet[1].is_empty() && !quiet[2].contains("full"),
+            quiet[1].is_empty() && !quiet[2].contains("at full"),
             "{quiet:?}"
         );
         report.hops[0].full_ns = report.line.elapsed_ns / 4;
@@ -450,7 +450,10 @@ mod tests {
             assert!(lines.iter().all(|line| line.chars().count() <= width));
             let text = lines.join("\n");
             let title = text.lines().find(|line| line.contains(" hop "));
-            assert!(title.is_some_and(|title| title.contains("full")), "{text}");
+            assert!(
+                title.is_some_and(|title| title.contains("at full")),
+                "{text}"
+            );
             let hop = text.lines().find(|line| line.contains("btc->book"));
             assert!(hop.is_some_and(|hop| hop.contains("25%")), "{text}");
         }

@@ -111,7 +111,7 @@ pub(crate) fn hops(
     since: Since<'_>,
     detail: Detail,
 ) -> Table {
-    let live = detail == Detail::Live;
+    let (live, is_clean) = (detail == Detail::Live, clean.is_some());
     let mut table = Table::new(vec![
         words("hop"),
         numbers("msgs").may_go(if live { 8 } else { 3 }),
@@ -136,16 +136,17 @@ pub(crate) fn hops(
             numbers("")
         },
         // Only where something is: a line that keeps up has no such column.
-        numbers("full"),
+        numbers("at full"),
         words("when full").may_go(9),
         numbers("p50"),
-        numbers("p90").may_go(2),
+        numbers("p90").may_go(if is_clean { 4 } else { 2 }),
         numbers("p99"),
-        // Beside a clean P99 the raw one further out is worth least.
-        numbers("p99.9").may_go(u8::from(live && clean.is_some())),
-        numbers("max"),
+        // Beside a clean P99 the raw ones further out are worth least.
+        numbers("p99.9").may_go(if is_clean { 3 } else { 0 }),
+        numbers("max").may_go(if live && is_clean { 2 } else { 0 }),
         numbers("clean p99"),
-        numbers("kept"),
+        // Before names are cut.
+        numbers("kept").may_go(1),
         words("budget"),
         numbers("over"),
         numbers("shed"),

@@ -312,6 +312,17 @@ pub(crate) fn hints(run: &RunReport, program: &str, case: &str, is_fed: bool) ->
         let reasons = hop.shed.iter().filter(|(why, _)| *why != "closed");
         let shed: u64 = reasons.map(|(_, count)| count).sum();
         if shed > 0 {
+            let busy = report.culprit().is_some_and(|culprit| {
+                culprit.cause != Cause::Bursts && culprit.hop.as_deref() == Some(&hop.name)
+            });
+            if busy {
+                hints.push(format!(
+                    "{} shed {} messages: a deeper hop would only make them wait; docs/ATTRIBUTION.md",
+                    hop.name,
+                    grouped(shed)
+                ));
+                continue;
+            }
             // A message of the most fragments must fit at all.
             let deeper = (hop.depth * 4).clamp(2 * FRAGMENTS_MAX, DEPTH_MAX);
             hints.push(format!(
@@ -485,6 +496,8 @@ pub(crate) mod tests {
         let text = lines(&run, &[], 100, Paint(false)).join("\n");
         assert!(text.contains("ledger:   OPEN"), "{text}");
         assert!(text.contains("btc->book: 3 messages lost"), "{text}");
+        let hints = hints(&run, "hopline", "mine", false).join("\n");
+        assert!(hints.contains("--hop 'btc->book:depth=16384'"), "{hints}");
         assert!(!text.contains("culprit:"));
         run.report.culprit = Some(hopline::budget::Culprit {
             node: "book".to_owned(),
@@ -507,7 +520,7 @@ pub(crate) mod tests {
             "{text}"
         );
         assert!(text.contains("held back by btc->book"), "{text}");
-        let hints = hints(&run, "hopline", "mine", false).join("\n");
-        assert!(hints.contains("--hop 'btc->book:depth=16384'"), "{hints}");
+        let hints = super::hints(&run, "hopline", "mine", false).join("\n");
+        assert!(hints.contains("a deeper hop would only"), "{hints}");
     }
 }

@@ -150,7 +150,7 @@ fn a_chain_is_followed_to_the_one_that_works() {
     assert_eq!(culprit.hop.as_deref(), Some("a->b"));
     assert_eq!(
         culprit.why,
-        "b holds back a for 73 % of the time; it works 98 % of its own"
+        "b holds back a for 73 % of the time; it works 98 % of its own time"
     );
     assert_eq!(
         (culprit.full_ns, culprit.busy_ns),
@@ -260,7 +260,7 @@ fn a_hop_that_sheds_blames_its_consumer_and_goes_no_further_than_that_is_held_ba
     assert_eq!(line.blamed(), is("a", Cause::Busy));
     assert_eq!(
         line.why(),
-        "a was too slow for 4,000 messages that in->a lost, full for 70 % of the time; it works 99 % of its own"
+        "a was too slow for 4,000 messages that in->a lost, full for 70 % of the time; it works 99 % of its own time"
     );
     let behind = Made::default()
         .node("in", 5)
@@ -282,6 +282,32 @@ fn one_with_time_left_was_hit_by_bursts() {
         line.why()
             .ends_with("so bursts were more than the hop holds")
     );
+}
+
+#[test]
+fn chores_are_the_time_of_whom_they_are_done_for() {
+    let mut line = Made::default()
+        .node("in", 5)
+        .node("a", 49)
+        .sheds("in->a", 80, 40);
+    line.stages[1].regimes_ns.housekeeping = percent(50);
+    assert_eq!(line.blamed(), is("a", Cause::Busy));
+    assert!(
+        line.why()
+            .ends_with("it works 49 % of its own time and rests for 1 %"),
+        "{}",
+        line.why()
+    );
+    // With the chores of its thread it is the busier one.
+    let mut two = Made::default()
+        .node("in", 5)
+        .node("a", 49)
+        .node("b", 60)
+        .hop("in->a", 80)
+        .hop("a->b", 10);
+    assert_eq!(two.blamed(), is("b", Cause::Busy));
+    two.stages[1].regimes_ns.housekeeping = percent(40);
+    assert_eq!(two.blamed(), is("a", Cause::Busy));
 }
 
 #[test]
@@ -347,7 +373,7 @@ fn on_one_thread_the_heaviest_on_the_way_is_to_blame() {
     line.hops[1].full_ns = percent(95);
     assert_eq!(line.blamed(), is("b", Cause::Busy));
     assert!(
-        line.why().ends_with("it works 90 % of its thread's"),
+        line.why().ends_with("it works 90 % of its thread's time"),
         "{}",
         line.why()
     );
@@ -368,7 +394,7 @@ fn the_outside_is_named_where_it_takes_nothing() {
     assert_eq!(line.blamed(), is("out", Cause::Outside));
     assert_eq!(
         line.why(),
-        "out holds back a for 72 % of the time; the outside takes nothing from it for 91 % of its own"
+        "out holds back a for 72 % of the time; the outside takes nothing from it for 91 % of its own time"
     );
 }
 
