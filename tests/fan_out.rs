@@ -1,13 +1,17 @@
 //! A port whose messages are divided among several consumers, and a broadcast with a slow one.
 
+#[path = "fan_out/hang.rs"]
+mod hang;
 #[path = "fan_out/line.rs"]
 mod line;
+#[path = "common/numbers.rs"]
+mod numbers;
 
-use hopline::base::limits::DEPTH_DEFAULT;
 use hopline::budget::report::HopReport;
 use hopline::overload::{Policy, Slow, Split, WhenFull};
 use hopline::topology::{Hop, Report};
 
+use hang::{Broadcast, COUNT};
 use line::{Keyed, PARTS, Run, Seen, run};
 
 const WORKERS: [&str; 3] = ["a", "b", "c"];
@@ -291,5 +295,36 @@ fn classes_are_divided_each_by_itself() {
     };
     assert_eq!(of_class("#heads"), Run::MESSAGES / 2);
     assert_eq!(of_class("#rest"), Run::MESSAGES / 2);
-    const { assert!(DEPTH_DEFAULT > 64) };
+}
+
+#[test]
+fn a_consumer_that_hangs_leaves_the_others_alone_where_it_is_tapped_or_cut_off() {
+    for (slow, reason) in [(Slow::Tap, "full"), (Slow::Disconnect, "disconnected")] {
+        let broadcast = Broadcast::with(slow);
+        // It hangs all the while.
+        broadcast.others_get(COUNT);
+        let report = broadcast.end();
+        assert!(report.ledger.closed, "{:?}", report.ledger.breaches);
+        for name in ["in->good", "in->other"] {
+            let others = hop(&report, name);
+            assert_eq!((others.delivered, others.shed.len()), (COUNT, 0), "{name}");
+        }
+        let hangs = hop(&report, "in->hangs");
+        let lost = shed(&report, "in->hangs", reason);
+        assert!(lost > 0);
+        assert_eq!(hangs.delivered + lost, COUNT, "{hangs:?}");
+    }
+}
+
+#[test]
+fn a_consumer_that_hangs_and_holds_the_others_back_is_named() {
+    let mut broadcast = Broadcast::with(Slow::Hold);
+    let report = broadcast.report_with(|report| report.culprit().is_some());
+    let culprit = report.culprit().expect("it was found");
+    assert_eq!(culprit.node, "hangs", "{}", culprit.why);
+    // No more than what it took and what the ring has room for.
+    assert!(broadcast.most() <= 100 + 256);
+    let report = broadcast.end();
+    assert!(report.ledger.closed, "{:?}", report.ledger.breaches);
+    assert!(report.hops.iter().all(|hop| hop.delivered == COUNT));
 }

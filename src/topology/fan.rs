@@ -160,9 +160,12 @@ pub(super) fn wrong_keys(hops: &[LineHop], places: &[HopPlaces]) -> Vec<Problem>
     let mut problems = Vec::new();
     for (at, hop) in hops.iter().enumerate() {
         let carried = || hop.only.as_deref().unwrap_or(hop.kinds).iter();
-        if hop.hop.split == Some(Split::ByKey) && !carried().any(|kind| kind.keyed) {
+        let is_told = hops[..at]
+            .iter()
+            .any(|other| other.together.is_some() && other.together == hop.together);
+        if hop.hop.split == Some(Split::ByKey) && !is_told && !carried().any(|kind| kind.keyed) {
             let what = format!(
-                "{} is one part by key, and none of its kinds has a key",
+                "{} and those beside it are divided by key, and none of their kinds has one",
                 hop.name
             );
             let help = "write split = \"any\", or give the frame a key: #[hopline::frame(…, key = \"field\")]";

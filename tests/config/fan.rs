@@ -1,7 +1,7 @@
 //! Hops that lead to several nodes, as a file says them.
 
 use hopline::config::{Case, HopSetting, Overrides};
-use hopline::overload::WhenFull;
+use hopline::overload::{Slow, Split, WhenFull};
 use hopline::topology::Draft;
 
 use crate::kinds::registry;
@@ -164,5 +164,99 @@ fn what_is_wrong_with_them_is_told_with_its_place() {
     ] {
         let said = said(files(&fan(hop), None, None), &Overrides::default());
         assert_eq!(said, expected, "{hop}");
+    }
+}
+
+#[test]
+fn a_list_may_be_divided_and_its_slow_ones_set_apart() {
+    let line = fan("to = [\"orders\", \"log\"]\nsplit = \"any\"\n");
+    let given = draft(&line, None, &Overrides::default());
+    for hop in &given.hops[2..] {
+        assert_eq!((hop.ring, hop.hop.split), (None, Some(Split::AnyOf)));
+        assert!(hop.together.is_some());
+    }
+    given
+        .check()
+        .unwrap_or_else(|problems| panic!("{problems}"));
+
+    let line = fan("to = [\"orders\", \"log\"]\nblock_timeout = \"1ms\"\n\
+         slow = { log = \"disconnect\", orders = \"hold\" }\n");
+    let given = draft(&line, None, &Overrides::default());
+    let [.., orders, log] = &given.hops[..] else {
+        panic!("{given:?}")
+    };
+    // One that holds the others back alone shares with nobody.
+    assert_eq!((orders.ring, log.ring), (None, None));
+    let timeouts = [orders, log].map(|hop| hop.hop.policy.block_timeout_ns);
+    assert_eq!(timeouts, [0, 1_000_000]);
+    assert_eq!(log.hop.slow[0], ("log".to_owned(), Slow::Disconnect));
+    given
+        .check()
+        .unwrap_or_else(|problems| panic!("{problems}"));
+}
+
+#[test]
+fn what_is_wrong_with_a_division_is_told_with_what_to_write() {
+    let both = "to = [\"orders\", \"log\"]\n";
+    for (settings, expected) in [
+        (
+            "split = \"key\"",
+            "and none of their kinds has one\n  help: write split = \"any\", or give the frame a key",
+        ),
+        ("split = \"keys\"", "did you mean \"key\"?"),
+        (
+            "split = \"any\"\nafter = { log = \"orders\" }",
+            "\"after\" has no meaning where each message goes to one consumer\n  help: remove after, or split",
+        ),
+        (
+            "split = \"any\"\nslow = { log = \"tap\" }",
+            "\"slow\" has no meaning where each message goes to one consumer",
+        ),
+        (
+            "split = \"any\"\nisolate = true",
+            "\"isolate\" moves hot keys, and these messages are not divided by key\n  help: write split = \"key\"",
+        ),
+        (
+            "split = \"any\"\nwhen_full = \"conflate\"",
+            "\"conflate\" keeps the latest of each key, and \"any\" sends a key anywhere",
+        ),
+        (
+            "slow = { lag = \"tap\" }",
+            "\"slow\" names \"lag\", which this hop does not lead to\n  help: did you mean \"log\"?",
+        ),
+        (
+            "slow = { log = \"drop\" }",
+            "slow: \"log\" is \"drop\"\n  help: write \"hold\", \"tap\" or \"disconnect\"",
+        ),
+        (
+            "slow = { log = \"tap\" }\nafter = { log = \"orders\" }",
+            "\"after\" names \"log\", which has a ring of its own: it is tap",
+        ),
+        (
+            "slow = { log = \"disconnect\" }",
+            "\"disconnect\" needs a time for which a consumer may hold the others back\n  \
+             help: write when_full = \"block\" and block_timeout = \"10ms\"",
+        ),
+    ] {
+        let line = fan(&format!("{both}{settings}\n"));
+        let told = said(files(&line, None, None), &Overrides::default());
+        assert!(told.contains(expected), "{settings}: {told}");
+        assert!(told.starts_with("line.toml:"), "{told}");
+        assert_eq!(told.matches("help:").count(), 1, "{settings}: {told}");
+    }
+    for (settings, expected) in [
+        (
+            "to = \"orders\"\nsplit = \"any\"",
+            "\"split\" is \"any\", and there is one consumer",
+        ),
+        (
+            "to = \"orders\"\nslow = { orders = \"tap\" }",
+            "the only consumer of this hop",
+        ),
+    ] {
+        let end = "to = \"orders\"\nwhen_full = \"drop_newest\"\n";
+        let line = LINE.replace(end, &format!("{settings}\n"));
+        let told = said(files(&line, None, None), &Overrides::default());
+        assert!(told.contains(expected), "{settings}: {told}");
     }
 }
