@@ -367,7 +367,8 @@ impl<'a> Context<'a> {
 
     #[inline]
     fn note(&mut self, port: usize, sent: bool, shed: Option<Shed>) -> Emit {
-        self.offered += 1;
+        // What no hop takes, as of a kind that no class carries, was offered to none.
+        self.offered += u32::from(sent || shed.is_some());
         if sent {
             self.emitted += 1;
             self.counters.stage.emitted.add(1);
