@@ -478,4 +478,39 @@ mod tests {
         sleeper.retract();
         assert_eq!(emit(), (1, false));
     }
+
+    #[hopline::frame(schema = 8, version = 1, key = "of")]
+    struct Latest {
+        of: u64,
+        value: u64,
+    }
+
+    #[test]
+    fn what_waits_for_room_is_passed_by_no_newer_one_of_its_key_under_another_policy() {
+        let counters = Arc::new(HopCounters::default());
+        let (ring, mut rx) = hop::frames(2).unwrap();
+        let policy = Policy::of(WhenFull::Conflate);
+        let (name, bells) = (Arc::from("hop"), Vec::new());
+        let mut tx = HopTx::new(name, ring, policy, counters.clone(), &[], bells).conflating(4);
+        let mut emit = |tx: &mut HopTx, value| {
+            let parent = Parent::default();
+            assert_eq!(tx.emit(&Latest { of: 1, value }, &parent, value), Ok(()));
+        };
+        (1..=3).for_each(|value| emit(&mut tx, value));
+        assert_eq!(counters.tx.waiting.get(), 1);
+        tx.set_policy(Policy::of(WhenFull::DropNewest));
+        // Room for two, of which the one that waits gets the first.
+        let mut came = Vec::new();
+        let mut take = |rx: &mut crate::ring::hop::FrameConsumer| {
+            while let Some(frame) = rx.peek() {
+                came.push(frame.envelope().t_offer_ns);
+                rx.advance();
+            }
+            rx.return_credits();
+        };
+        take(&mut rx);
+        emit(&mut tx, 4);
+        take(&mut rx);
+        assert_eq!((came, counters.tx.waiting.get()), (vec![1, 2, 3, 4], 0));
+    }
 }

@@ -47,7 +47,9 @@ impl HopTx {
     /// Does as `policy` says from now on. What conflates has its [table](HopTx::conflating) since the start.
     pub(crate) fn set_policy(&mut self, policy: Policy) {
         self.when_full = policy.when_full;
-        self.judged = policy.is_judged_at_offer();
+        // What waits still does, and is not to be passed by a newer one of its key.
+        let waits = self.table.as_ref().is_some_and(|one| one.waiting() > 0);
+        self.judged = waits || policy.is_judged_at_offer();
         self.admission.set_policy(policy);
     }
 
@@ -129,12 +131,17 @@ impl HopTx {
         parent
     }
 
-    /// Whether a message with a key is to wait in the table.
+    /// Whether a message with a key is to wait in the table: what waits there already is older, and goes first.
     fn must_wait(&mut self) -> bool {
-        if self.table.is_none() || !self.admission.conflates() || self.ring.is_closed() {
+        let waiting = self.table.as_ref().map(|table| table.waiting());
+        let Some(waiting) = waiting.filter(|_| !self.ring.is_closed()) else {
+            return false;
+        };
+        let conflates = self.admission.conflates();
+        if waiting == 0 && !conflates {
             return false;
         }
-        !self.settle() || !self.ring.has_room(1) || self.keeps_waiting()
+        !self.settle() || (conflates && (!self.ring.has_room(1) || self.keeps_waiting()))
     }
 
     /// Whether what waits is to wait on though there is room.
