@@ -159,6 +159,7 @@ fn spill(hops: &mut [LineHop], at: usize, places: Option<&HopPlaces>, problems: 
         .position(|other| same_port(other) && other.to_name == to && other.ring.is_none());
     match found {
         Some(spill) if spill != at && hops[spill].hop.overflow_to.is_none() => {
+            let ring = hop.ring;
             let hops_of_port = hops.iter().enumerate();
             let before = hops_of_port.filter(|(_, other)| same_port(other));
             // Those that share a ring are one place.
@@ -166,7 +167,8 @@ fn spill(hops: &mut [LineHop], at: usize, places: Option<&HopPlaces>, problems: 
                 let ring = hops[other].ring;
                 ring.is_none() || hops[..other].iter().all(|earlier| earlier.ring != ring)
             };
-            let before = before.take_while(|(other, _)| *other < at);
+            let own = (0..=at).find(|other| hops[*other].ring == ring && ring.is_some());
+            let before = before.take_while(|(other, _)| *other < own.unwrap_or(at));
             let bit = before.filter(|(other, _)| is_first(*other)).count();
             let bit = u32::try_from(bit).unwrap_or(u32::BITS);
             hops[spill].spill_of |= 1_u32.checked_shl(bit).unwrap_or(0);
