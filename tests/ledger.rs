@@ -7,14 +7,20 @@
 
 #[path = "ledger/account.rs"]
 mod account;
+#[path = "ledger/on_ring.rs"]
+mod on_ring;
 #[path = "ledger/oracle.rs"]
 mod oracle;
 #[path = "ledger/outlet.rs"]
 mod outlet;
 #[path = "ledger/parts.rs"]
 mod parts;
+#[path = "ledger/places.rs"]
+mod places;
 #[path = "ledger/plan.rs"]
 mod plan;
+#[path = "ledger/policies.rs"]
+mod policies;
 #[path = "ledger/shrink.rs"]
 mod shrink;
 
@@ -23,15 +29,17 @@ use std::sync::Arc;
 use hopline::base::primitive::{AtomicU64, Ordering};
 use hopline::budget::report::{ByReason, HopReport, StageReport};
 use hopline::io::{Driver, FaultPlan, Faulty, VirtualNet};
-use hopline::overload::WhenFull;
+use hopline::overload::{Policy, WhenFull};
+use hopline::reactor::Schedule;
 use hopline::stage::Emit;
-use hopline::topology::{Builder, Hop, Inline, Line, Report};
+use hopline::topology::{Builder, Hop, Inline, Line, Placement, Report};
 
 use account::{Account, Made, Seen, Shared};
 use oracle::differences;
 use outlet::Outlet;
 use parts::{Feeder, Worker, lock};
-use plan::{NodePlan, OnPanic, Plan, RingPlan, StagePlan};
+use places::{Has, PLACES};
+use plan::{CLASSES, NodePlan, Plan, RingPlan, StagePlan};
 
 /// Lines where nothing else is said: a second or two without optimisation.
 const CASES_DEFAULT: u64 = 400;
@@ -57,9 +65,7 @@ fn add_stage(
     shared: &Shared,
 ) {
     let (plan, shared) = (stage.clone(), shared.clone());
-    match stage.on_panic {
-        OnPanic::Stop => {}
-    }
+    line.on_panic(name, stage.on_panic);
     match stage.habits.emit_max {
         1 => line.stage(name, move || Worker::<1>::new(at, seed, &plan, &shared)),
         3 => line.stage(name, move || Worker::<3>::new(at, seed, &plan, &shared)),
@@ -68,7 +74,14 @@ fn add_stage(
 }
 
 fn add_ring(line: &mut Builder, plan: &Plan, ring: &RingPlan) {
-    let mut hop = Hop::depth(ring.depth).when_full(ring.policy);
+    let mut hop = Hop::depth(ring.depth).policy(ring.policy);
+    (hop.most_keys, hop.rank) = (ring.most_keys, ring.rank);
+    if let Some(to) = ring.overflow_to {
+        hop = hop.overflow_to(&oracle::name(plan, to));
+    }
+    if let Some((name, kinds)) = ring.class.map(|class| CLASSES[class]) {
+        hop = hop.class(name, kinds);
+    }
     let names = |nodes: &[usize]| -> Vec<String> {
         nodes.iter().map(|node| oracle::name(plan, *node)).collect()
     };
@@ -101,6 +114,19 @@ fn build(plan: &Plan, shared: &Shared) -> Line {
     for ring in &plan.rings {
         add_ring(&mut line, plan, ring);
     }
+    let mut placement = Placement {
+        sharing: plan.sharing,
+        ..Placement::default()
+    };
+    // Whatever comes last is the most important.
+    for at in 0..plan.nodes.len() {
+        let is_source = matches!(plan.nodes[at], NodePlan::Source(_));
+        if is_source || plan.sharing.schedule() != Schedule::Priority {
+            continue;
+        }
+        placement = placement.priority(&oracle::name(plan, at), (plan.nodes.len() - at) as u8);
+    }
+    line.placement(placement);
     line.drain_within_ns(plan.drain_ns);
     line.build()
         .unwrap_or_else(|problems| panic!("{plan:#?}\nis no line: {problems}"))
@@ -219,104 +245,6 @@ fn every_message_of_random_lines_is_in_the_ledger_once() {
     });
 }
 
-/// What the seeds have to come to, or what is asserted of it holds of nothing.
-const PLACES: [(&str, Has); 22] = [
-    ("a message shed by drop_newest", |ran| ran.has_shed("full")),
-    ("a message refused", |ran| ran.has_shed("rejected")),
-    ("a message longer than its ring", |ran| {
-        ran.has_shed("oversize")
-    }),
-    ("a message for a node that has failed", |ran| {
-        ran.has_shed("closed")
-    }),
-    ("a message on the ring of a node that failed", |ran| {
-        ran.has_discarded("stage_failed")
-    }),
-    ("a message left at a drain's deadline", |ran| {
-        ran.has_discarded("drain_deadline")
-    }),
-    ("a message with a hole", |ran| {
-        ran.has_discarded("malformed")
-    }),
-    ("a shared ring that shed", |ran| {
-        let mut hops = ran.report.hops.iter();
-        hops.any(|hop| hop.shares.is_some() && !hop.shed.is_empty())
-    }),
-    ("a shared ring that one of its consumers left", |ran| {
-        let mut hops = ran.report.hops.iter();
-        hops.any(|hop| hop.shares.is_some() && hop.discarded.contains_key("stage_failed"))
-    }),
-    ("a stage that failed", |ran| ran.has_failed("stage")),
-    ("a source that failed", |ran| ran.has_failed("source")),
-    ("a sink that failed", |ran| ran.has_failed("sink")),
-    ("a node held back", |ran| {
-        ran.report
-            .stages
-            .iter()
-            .any(|node| node.held_back_by.is_some())
-    }),
-    ("a message held to the end", |ran| {
-        ran.report.stages.iter().any(|node| node.held > 0)
-    }),
-    ("a message that nobody accounted for", |ran| {
-        !ran.report.ledger.closed
-    }),
-    ("a message that its source had in hand at the end", |ran| {
-        ran.has_rejected("line_ended")
-    }),
-    ("a message that its sink lost", |ran| {
-        ran.report
-            .stages
-            .iter()
-            .any(|node| node.rejected.contains_key("lost"))
-    }),
-    ("a datagram that was refused", |ran| {
-        ran.report
-            .stages
-            .iter()
-            .any(|node| node.rejected.contains_key("refused"))
-    }),
-    ("a run that finished", |ran| ran.cause() == "finished"),
-    ("a run that was told to end", |ran| ran.cause() == "signal"),
-    ("a run whose time was over", |ran| ran.cause() == "duration"),
-    ("a run that was good", |ran| ran.report.is_good()),
-];
-
-impl Ran {
-    /// Whether it is known of each message what became of it on each ring.
-    fn is_foretold(&self) -> bool {
-        lock(&self.shared).rings.iter().all(|ring| ring.maybe == 0)
-    }
-
-    fn has_shed(&self, why: &str) -> bool {
-        self.report
-            .hops
-            .iter()
-            .any(|hop| hop.shed.contains_key(why))
-    }
-
-    fn has_discarded(&self, why: &str) -> bool {
-        self.report
-            .hops
-            .iter()
-            .any(|hop| hop.discarded.contains_key(why))
-    }
-
-    fn has_rejected(&self, why: &str) -> bool {
-        let mut sources = self.report.ledger.sources.values();
-        sources.any(|source| source.rejected.contains_key(why))
-    }
-
-    fn has_failed(&self, role: &str) -> bool {
-        let mut nodes = self.report.stages.iter();
-        nodes.any(|node| node.role == role && node.state == "failed")
-    }
-
-    fn cause(&self) -> &'static str {
-        self.report.drain.as_ref().map_or("", |drain| drain.cause)
-    }
-}
-
 /// Seeds within which each of the places is come to.
 const PLACES_WITHIN: u64 = 2_000;
 
@@ -362,9 +290,6 @@ fn node_with(report: &mut Report, is_it: impl Fn(&StageReport) -> bool) -> &mut 
 
 /// Spoils a report.
 type Plant = fn(&mut Report);
-
-/// Whether a run has something.
-type Has = fn(&Ran) -> bool;
 
 /// Faults of a report that its own sums may not show.
 const PLANTED: [(&str, Has, Plant); 12] = [
@@ -506,7 +431,11 @@ fn come(emitted: &[usize], frames: &[(u64, usize, usize)]) -> Vec<String> {
         to: vec![1],
         after: Vec::new(),
         depth: 8,
-        policy: WhenFull::DropNewest,
+        policy: Policy::of(WhenFull::DropNewest),
+        overflow_to: None,
+        most_keys: 1,
+        rank: 0,
+        class: None,
     }];
     let shared = Account::shared(&Arc::new(plan));
     let mut account = lock(&shared);
@@ -519,6 +448,7 @@ fn come(emitted: &[usize], frames: &[(u64, usize, usize)]) -> Vec<String> {
             parts: *parts,
             kind: "token",
             alien_at: None,
+            key: None,
         };
         account.emitted(made, Emit::Sent);
     }

@@ -14,17 +14,16 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
+use hopline::base::Shed;
 use hopline::base::primitive::{AtomicBool, Ordering};
-use hopline::base::{Reason, Shed};
-use hopline::stage::Emit;
+use hopline::stage::{Emit, OnPanic};
 
-use crate::plan::{End, NoRoom, NodePlan, OnPanic, Plan, RingPlan, rules};
+use crate::on_ring::{Fate, Reader, Ring, slack};
+use crate::plan::{End, NodePlan, Plan, RingPlan};
+use crate::policies::{NoRoom, Rules, rules};
 
 /// Calls of handlers after which a run counts as one that does not end.
 const CALLS_MAX: u64 = 500_000;
-
-/// The part of a ring's slots that a consumer gives back at once, one in so many; a smaller ring's one by one.
-const GIVEN_BACK_AT_ONCE: usize = 8;
 
 /// Counts by reason.
 pub(crate) type Counts = BTreeMap<&'static str, u64>;
@@ -45,6 +44,8 @@ pub(crate) struct Made {
     pub(crate) kind: &'static str,
     /// The fragment that is of a kind which stages do not take.
     pub(crate) alien_at: Option<usize>,
+    /// Its key, if it may wait for room and be replaced meanwhile.
+    pub(crate) key: Option<u64>,
 }
 
 /// A frame that came.
@@ -60,62 +61,6 @@ pub(crate) struct Seen {
 impl Seen {
     pub(crate) fn is_last(&self) -> bool {
         self.part + 1 == self.parts
-    }
-}
-
-/// A message on a ring.
-#[derive(Clone, Copy, Debug)]
-struct OnRing {
-    seq: u64,
-    parts: usize,
-    alien_at: Option<usize>,
-    /// Whether it certainly is.
-    sure: bool,
-}
-
-/// One consumer of a ring: a hop.
-#[derive(Debug, Default)]
-pub(crate) struct Reader {
-    pub(crate) node: usize,
-    /// Place in the ring's list of the message that is next.
-    next: usize,
-    /// Fragments of it that came.
-    part: usize,
-    /// Frames whose slots it has given back.
-    freed: usize,
-    pub(crate) delivered: u64,
-    /// Messages that cannot have been handed to it, as they have a fragment that it does not take.
-    pub(crate) malformed: u64,
-    /// The same of messages that may not have been accepted.
-    pub(crate) maybe_malformed: u64,
-    gone: bool,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Ring {
-    pub(crate) offered: u64,
-    pub(crate) accepted: u64,
-    /// Messages of which it is not known whether they were accepted.
-    pub(crate) maybe: u64,
-    pub(crate) shed: Counts,
-    pub(crate) shed_by_kind: BTreeMap<&'static str, Counts>,
-    pub(crate) readers: Vec<Reader>,
-    messages: Vec<OnRing>,
-    written: usize,
-    /// Whether what is on it is known.
-    pub(crate) sure: bool,
-}
-
-impl Ring {
-    fn is_closed(&self) -> bool {
-        self.readers.iter().all(|reader| reader.gone)
-    }
-
-    /// Slots that are free.
-    fn free(&self, depth: usize) -> usize {
-        let there = self.readers.iter().filter(|reader| !reader.gone);
-        let least = there.map(|reader| reader.freed).min();
-        depth - (self.written - least.unwrap_or(self.written))
     }
 }
 
@@ -135,6 +80,9 @@ pub(crate) struct Tally {
     pub(crate) emitted: u64,
     /// Messages that reached the end of a sink, before any was lost.
     pub(crate) sent: u64,
+    /// Panics that came, and instances that follow one.
+    pub(crate) panics: u64,
+    pub(crate) restarts: u64,
     pub(crate) failed: bool,
     pub(crate) flush_failed: bool,
     /// Datagrams that it sent.
@@ -180,7 +128,8 @@ impl Account {
 
     fn new(plan: &Arc<Plan>) -> Account {
         let ring = |ring: &RingPlan| Ring {
-            sure: rules(ring.policy).no_room != NoRoom::Unforetold,
+            sure: rules(&ring.policy).no_room != NoRoom::Unforetold,
+            rules: Some(rules(&ring.policy)),
             readers: ring
                 .to
                 .iter()
@@ -241,42 +190,100 @@ impl Account {
             other => other,
         };
         let plan = self.plan.clone();
-        let rings = plan.rings.iter().enumerate();
-        let rings = rings.filter(|(_, ring)| ring.from == made.from && ring.port == made.port);
-        let mut expected = Emit::Unconnected;
-        let mut open = Vec::new();
-        for (at, ring) in rings {
-            match self.offer(at, ring.depth, made) {
-                Some(Ok(())) => expected = Emit::Sent,
-                Some(Err(why)) if expected != Emit::Sent => expected = Emit::Shed(why),
-                Some(Err(_)) => {}
-                None => open.push(at),
+        let leaves_by = |at: &usize| {
+            let ring = &plan.rings[*at];
+            ring.from == made.from && ring.port == made.port && plan.carries(*at, made.kind)
+        };
+        let rings = (0..plan.rings.len()).filter(leaves_by);
+        let (main, spills): (Vec<_>, Vec<_>) = rings
+            .map(|at| (at, plan.spilling_to(at)))
+            .partition(|(_, of)| of.is_empty());
+        let mut fates: Vec<(usize, Fate)> = Vec::new();
+        for (at, _) in main {
+            fates.push((at, self.offer(at, made)));
+        }
+        for (at, of) in spills {
+            let before = || fates.iter().filter(|(from, _)| of.contains(from));
+            let overflows = |fate: &Fate| *fate == Fate::Shed(Shed::Overflowed);
+            if before().any(|(_, fate)| overflows(fate)) {
+                fates.push((at, self.offer(at, made)));
+            } else if before().any(|(from, fate)| self.may_overflow(*from, *fate)) {
+                self.rings[at].perhaps += 1;
+                self.rings[at].sure = false;
+                self.rings[at].put(made);
+                fates.push((at, Fate::Perhaps));
             }
         }
-        match told {
-            _ if open.is_empty() && expected == told => {}
-            // What no ring has, each of them has shed; and what one has is on the only one that may have it.
-            Emit::Shed(_) if !open.is_empty() && expected != Emit::Sent => {
-                open.iter().for_each(|at| self.was_shed(*at, made));
-            }
-            Emit::Sent if open.len() == 1 && expected != Emit::Sent => {
-                self.was_accepted(open[0], made)
-            }
-            Emit::Sent if !open.is_empty() => {
-                open.iter().for_each(|at| self.rings[*at].sure = false)
-            }
-            _ => self.wrong(format!("{made:?}: expected {expected:?}, told {told:?}")),
-        }
+        self.compare(made, &fates, told);
         if told.is_sent() {
             self.nodes[made.from].emitted += 1;
         }
     }
 
+    fn may_overflow(&self, at: usize, fate: Fate) -> bool {
+        fate == Fate::Open && self.rules(at).sheds.contains(&Shed::Overflowed)
+    }
+
+    fn rules(&self, at: usize) -> &Rules {
+        self.rings[at].rules.as_ref().expect("each has some")
+    }
+
+    /// Holds what the line said of an emission against what was foretold, and learns from it what was not.
+    fn compare(&mut self, made: Made, fates: &[(usize, Fate)], told: Emit) {
+        let is_open = |fate: Fate| matches!(fate, Fate::Open | Fate::Perhaps);
+        let open: Vec<usize> = fates
+            .iter()
+            .filter(|(_, fate)| is_open(*fate))
+            .map(|(at, _)| *at)
+            .collect();
+        let accepted = fates.iter().any(|(_, fate)| *fate == Fate::Accepted);
+        let right = match told {
+            Emit::Sent => accepted || !open.is_empty(),
+            Emit::Shed(why) => {
+                let may_be = |at: usize, fate: Fate| match fate {
+                    Fate::Shed(known) => known == why,
+                    // What is true of every hop was not looked at where it is not known that it was offered.
+                    Fate::Perhaps if matches!(why, Shed::Closed | Shed::Oversize) => true,
+                    _ => self.rules(at).sheds.contains(&why),
+                };
+                !accepted && fates.iter().any(|(at, fate)| may_be(*at, *fate))
+            }
+            Emit::Unconnected => fates.is_empty(),
+            Emit::Closed(_) => false,
+        };
+        if !right {
+            return self.wrong(format!("{made:?}: expected {fates:?}, told {told:?}"));
+        }
+        match told {
+            // What no ring has, each of them has shed; and what one has is on the only one that may have it.
+            Emit::Shed(why) => {
+                let only = fates.len() == 1;
+                open.iter()
+                    .for_each(|at| self.was_shed(*at, made, only.then_some(why)));
+            }
+            Emit::Sent => match open[..] {
+                [at] if !accepted && !self.rules(at).waits && self.rings[at].perhaps == 0 => {
+                    self.was_accepted(at, made);
+                }
+                _ => open.iter().for_each(|at| self.rings[*at].sure = false),
+            },
+            _ => {}
+        }
+    }
+
     /// Puts a message on a ring if there is room: what becomes of it, where that is known.
-    fn offer(&mut self, at: usize, depth: usize, made: Made) -> Option<Result<(), Shed>> {
-        let no_room = rules(self.plan.rings[at].policy).no_room;
+    fn offer(&mut self, at: usize, made: Made) -> Fate {
+        let depth = self.plan.rings[at].depth;
+        let no_room = self.rules(at).no_room;
         let ring = &mut self.rings[at];
         ring.offered += 1;
+        count(&mut ring.offered_by_kind, made.kind, 1);
+        if let Some(key) = made.key {
+            ring.last_of.insert(key, made.seq);
+        }
+        if no_room == NoRoom::Unforetold {
+            return ring.may_have(made);
+        }
         let free = if ring.sure { ring.free(depth) } else { 0 };
         let refused = if ring.is_closed() {
             Shed::Closed
@@ -288,12 +295,12 @@ impl Account {
                 NoRoom::Sheds(why) if made.parts > free => why,
                 NoRoom::Sheds(_) if made.parts + slack(depth) > free => return ring.may_have(made),
                 // Where the producer is held back instead, room was to be secured.
-                NoRoom::Never | NoRoom::Unforetold if made.parts > free => Shed::Undeclared,
+                NoRoom::Never if made.parts > free => Shed::Undeclared,
                 _ => {
                     self.rings[at].maybe += 1;
                     self.rings[at].put(made);
                     self.was_accepted(at, made);
-                    return Some(Ok(()));
+                    return Fate::Accepted;
                 }
             }
         };
@@ -301,33 +308,41 @@ impl Account {
         if refused == Shed::Undeclared {
             self.wrong(format!("{made:?}: no room was secured on ring {at}"));
         }
-        Some(Err(refused))
+        Fate::Shed(refused)
     }
 
     /// The message that was last put on a ring is there.
     fn was_accepted(&mut self, at: usize, made: Made) {
+        let stays = self.rules(at).discards.is_empty();
         let plan = &self.plan.rings[at];
         let ring = &mut self.rings[at];
         ring.maybe -= 1;
         ring.accepted += 1;
         ring.written += made.parts;
         if let Some(last) = ring.messages.last_mut() {
-            last.sure = rules(plan.policy).discards.is_empty();
+            last.sure = stays;
         }
         let to_stage = |node: &usize| matches!(self.plan.nodes[*node], NodePlan::Stage(_));
         // When its consumer throws such a message away cannot be seen here.
         ring.sure &= made.alien_at.is_none() || !plan.to.iter().any(to_stage);
     }
 
-    /// The message that was last put on a ring is not there after all.
-    fn was_shed(&mut self, at: usize, made: Made) {
-        let sheds = rules(self.plan.rings[at].policy).sheds;
+    /// The message that was last put on a ring is not there after all; `told` is why, if that is known.
+    fn was_shed(&mut self, at: usize, made: Made, told: Option<Shed>) {
+        let only = match self.rules(at).sheds[..] {
+            [why] => Some(why),
+            _ => told,
+        };
         let ring = &mut self.rings[at];
-        // Of several reasons it may be any.
-        if let [why] = sheds {
-            ring.maybe -= 1;
-            ring.messages.pop();
-            ring.note_shed(made.kind, *why);
+        ring.messages.pop();
+        if ring.perhaps > 0 {
+            // Whether it was offered at all is not known.
+            return;
+        }
+        ring.maybe -= 1;
+        match only {
+            Some(why) => ring.note_shed(made.kind, why),
+            None => ring.somehow += 1,
         }
     }
 
@@ -343,12 +358,22 @@ impl Account {
             .enumerate()
             .find_map(|(at, (ring, plan))| {
                 let reader = ring.readers.iter().position(|reader| reader.node == node)?;
-                (plan.from == seen.from && plan.port == seen.port).then_some((at, reader))
+                let is_it = plan.from == seen.from && plan.port == seen.port;
+                // Of several classes it is the one that was given the message.
+                let has_it = plan.class.is_none() || ring.message(seen.seq).is_some();
+                (is_it && has_it).then_some((at, reader))
             });
         let Some((at, place)) = found else {
             self.wrong(format!("node {node}: {seen:?} came by no hop of it"));
             return (0, 0);
         };
+        if self.rules(at).waits {
+            if !self.rings[at].takes_out_of_turn(place, seen, takes_any) {
+                self.wrong(format!("node {node}: {seen:?} is out of turn of its key"));
+            }
+            self.nodes[node].in_message = (!seen.is_last()).then_some(here);
+            return (at, place);
+        }
         let shared = self.rings[at].readers.len() > 1;
         let ring = &mut self.rings[at];
         let reader = &mut ring.readers[place];
@@ -383,6 +408,9 @@ impl Account {
             reader.freed += 1;
         }
         if seen.is_last() {
+            if let Some(message) = message {
+                count(&mut reader.by_kind, message.kind, 1);
+            }
             reader.part = 0;
             reader.next += 1;
             if shared {
@@ -486,65 +514,72 @@ impl Account {
         count(&mut self.nodes[node].rejected, why, messages);
     }
 
-    /// A node panics, with the frame in hand if there is one.
-    pub(crate) fn fails(&mut self, node: usize, in_hand: Option<(Seen, (usize, usize))>) {
+    /// A node panics, with the frame in hand if there is one; `ends` says whether in its last words.
+    pub(crate) fn fails(
+        &mut self,
+        node: usize,
+        in_hand: Option<(Seen, (usize, usize))>,
+        ends: bool,
+    ) {
         let on_panic = match &self.plan.nodes[node] {
             NodePlan::Stage(stage) => stage.on_panic,
             _ => OnPanic::Stop,
         };
-        match on_panic {
-            OnPanic::Stop => {
-                // The rest of its message goes with it.
-                if let Some((_, hop)) = in_hand {
-                    self.said(node, hop, Said::Rejected("panicked"), false);
-                }
-                // What it held goes with it as well.
-                let tally = &mut self.nodes[node];
-                let held = core::mem::take(&mut tally.held);
-                if held > 0 {
-                    count(&mut tally.rejected, "panicked", held);
-                }
-                tally.failed = true;
-                let readers = self.rings.iter_mut().flat_map(|ring| &mut ring.readers);
-                readers
-                    .filter(|reader| reader.node == node)
-                    .for_each(|reader| reader.gone = true);
-            }
+        self.nodes[node].panics += 1;
+        let panics = self.nodes[node].panics;
+        // The rest of its message goes with it.
+        if let Some((seen, hop)) = in_hand {
+            self.said(node, hop, Said::Rejected("panicked"), false);
+            self.passes_over(node, seen, hop);
         }
-    }
-}
-
-/// Slots that a consumer may be done with and has not given back yet: it does so for several at a time.
-fn slack(depth: usize) -> usize {
-    (depth / GIVEN_BACK_AT_ONCE).saturating_sub(1)
-}
-
-impl Ring {
-    fn put(&mut self, made: Made) {
-        self.messages.push(OnRing {
-            seq: made.seq,
-            parts: made.parts,
-            alien_at: made.alien_at,
-            sure: false,
-        });
-    }
-
-    /// The message may be on the ring or not.
-    fn may_have(&mut self, made: Made) -> Option<Result<(), Shed>> {
-        self.maybe += 1;
-        self.put(made);
-        None
+        let (goes_on, keeps) = match on_panic {
+            OnPanic::Stop => (false, false),
+            OnPanic::Skip { most, .. } => (panics <= u64::from(most), !ends),
+            OnPanic::Restart { most, .. } => (panics <= u64::from(most), false),
+        };
+        let tally = &mut self.nodes[node];
+        if goes_on && keeps {
+            return;
+        }
+        // What it held goes with it as well.
+        let held = core::mem::take(&mut tally.held);
+        count(&mut tally.rejected, "panicked", held);
+        if goes_on {
+            tally.restarts += u64::from(!ends);
+            return;
+        }
+        tally.failed = true;
+        let readers = self.rings.iter_mut().flat_map(|ring| &mut ring.readers);
+        readers
+            .filter(|reader| reader.node == node)
+            .for_each(|reader| reader.gone = true);
     }
 
-    fn note_shed(&mut self, kind: &'static str, why: Shed) {
-        count(&mut self.shed, why.name(), 1);
-        count(self.shed_by_kind.entry(kind).or_default(), why.name(), 1);
-    }
-
-    /// Whether a hop of it may have such messages that its consumer has not come to yet.
-    pub(crate) fn aliens_left(&self, place: usize) -> u64 {
-        let reader = &self.readers[place];
-        let rest = self.messages.iter().skip(reader.next);
-        rest.filter(|message| message.alien_at.is_some()).count() as u64
+    /// What is left of a message behind that frame is stepped over.
+    fn passes_over(&mut self, node: usize, seen: Seen, (ring, place): (usize, usize)) {
+        if seen.is_last() {
+            return;
+        }
+        self.nodes[node].in_message = None;
+        let is_shared = self.rings[ring].readers.len() > 1;
+        let waits = self.rules(ring).waits;
+        let ring = &mut self.rings[ring];
+        let kind = ring.message(seen.seq).map(|message| message.kind);
+        let reader = &mut ring.readers[place];
+        if let Some(kind) = kind {
+            count(&mut reader.by_kind, kind, 1);
+        }
+        if waits {
+            reader.in_hand = None;
+            reader.done.insert(seen.seq);
+            return;
+        }
+        reader.freed += if is_shared {
+            seen.parts
+        } else {
+            seen.parts - reader.part
+        };
+        reader.part = 0;
+        reader.next += 1;
     }
 }

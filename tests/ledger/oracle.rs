@@ -4,10 +4,14 @@
 
 use hopline::base::Shed;
 use hopline::budget::report::{ByReason, HopReport, SourceReport, StageReport};
+use hopline::overload::WhenFull;
 use hopline::topology::Report;
 
-use crate::account::{Account, Counts, Ring, Tally, count};
-use crate::plan::{NodePlan, Plan, RingPlan, rules};
+use crate::account::{Account, Counts, Tally, count};
+use crate::on_ring::Ring;
+use crate::parts::KEYS;
+use crate::plan::{CLASSES, NodePlan, Plan, RingPlan};
+use crate::policies::rules;
 
 /// A node's name in its line.
 pub(crate) fn name(plan: &Plan, node: usize) -> String {
@@ -27,16 +31,24 @@ pub(crate) fn from(plan: &Plan, ring: &RingPlan) -> String {
     }
 }
 
+/// The name of a ring's hop to a consumer.
+pub(crate) fn hop_name(plan: &Plan, ring: &RingPlan, to: usize) -> String {
+    let class = ring
+        .class
+        .map_or(String::new(), |class| format!("#{}", CLASSES[class].0));
+    format!("{}->{}{class}", from(plan, ring), name(plan, to))
+}
+
 /// All in which the report and the account differ, in words.
 pub(crate) fn differences(plan: &Plan, account: &Account, report: &Report) -> Vec<String> {
     let mut found = Found(account.wrong.clone());
     let complete = report.drain.as_ref().is_some_and(|drain| drain.complete);
     let mut names = 0;
     let (mut shed, mut discarded) = (0, 0);
-    for (ring, on) in plan.rings.iter().zip(&account.rings) {
+    for (at, (ring, on)) in plan.rings.iter().zip(&account.rings).enumerate() {
         shed += on.shed.values().sum::<u64>();
         for (place, to) in ring.to.iter().enumerate() {
-            let hop_name = format!("{}->{}", from(plan, ring), name(plan, *to));
+            let hop_name = hop_name(plan, ring, *to);
             let hop = report.hops.iter().find(|hop| hop.name == hop_name);
             let Some(hop) = hop else {
                 found.0.push(format!("{hop_name} is not in the report"));
@@ -44,6 +56,7 @@ pub(crate) fn differences(plan: &Plan, account: &Account, report: &Report) -> Ve
             };
             names += 1;
             offering(&mut found, ring, on, hop);
+            overflowing(&mut found, plan, report, at, hop);
             discarded += sum(&hop.discarded);
             arriving(
                 &mut found,
@@ -54,10 +67,13 @@ pub(crate) fn differences(plan: &Plan, account: &Account, report: &Report) -> Ve
                 &account.nodes[*to],
                 complete,
             );
+            if complete && !account.nodes[*to].failed {
+                arrived(&mut found, ring, on, place, hop);
+            }
         }
     }
     found.same("hops", report.hops.len(), names);
-    if account.rings.iter().all(|ring| ring.maybe == 0) {
+    if account.rings.iter().all(Ring::is_foretold) {
         found.same("ledger.shed", report.ledger.shed, shed);
     }
     found.same("ledger.discarded", report.ledger.discarded, discarded);
@@ -126,17 +142,30 @@ fn sum(counts: &ByReason) -> u64 {
     counts.values().sum()
 }
 
-/// offered = accepted + shed{reason}, each as it was.
+/// offered = accepted + shed{reason}, each as it was; nothing waits at the end.
 fn offering(found: &mut Found, ring: &RingPlan, on: &Ring, hop: &HopReport) {
     let name = &hop.name;
-    found.same(&format!("{name}: offered"), hop.offered, on.offered);
+    let more = hop.offered.checked_sub(on.offered);
+    found.holds(
+        &format!(
+            "{name}: offered {}, of {} and perhaps {}",
+            hop.offered, on.offered, on.perhaps
+        ),
+        more.is_some_and(|more| more <= on.perhaps),
+    );
+    found.same(&format!("{name}: waiting"), hop.waiting, 0);
     found.holds(
         &format!("{name}: offered is not accepted and shed: {hop:?}"),
         hop.offered == hop.accepted + sum(&hop.shed),
     );
     let by_kind: u64 = hop.shed_by_kind.values().map(sum).sum();
     found.same(&format!("{name}: shed by kind"), by_kind, sum(&hop.shed));
-    if on.maybe == 0 {
+    for (why, shed) in &hop.shed {
+        let counts = hop.shed_by_kind.values();
+        let by_kind: u64 = counts.filter_map(|counts| counts.get(why)).sum();
+        found.same(&format!("{name}: shed {why} by kind"), by_kind, *shed);
+    }
+    if on.is_foretold() {
         found.same(&format!("{name}: accepted"), hop.accepted, on.accepted);
         found.counts(&format!("{name}: shed"), &hop.shed, &on.shed);
         found.same(
@@ -158,16 +187,90 @@ fn offering(found: &mut Found, ring: &RingPlan, on: &Ring, hop: &HopReport) {
             "{name}: accepted {}, of {} and perhaps {}",
             hop.accepted, on.accepted, on.maybe
         ),
-        more.is_some_and(|more| more <= on.maybe),
+        more.is_some_and(|more| more <= on.maybe + on.perhaps),
     );
-    let sheds = rules(ring.policy).sheds;
+    let rules = rules(&ring.policy);
+    let mut reasons: Vec<&str> = rules.sheds.iter().map(|shed| name_of(*shed)).collect();
+    if on.perhaps > 0 {
+        reasons.extend(["closed", "oversize"]);
+    }
     for (why, told) in &hop.shed {
         let known = on.shed.get(why.as_str()).copied().unwrap_or(0);
-        let may_be = sheds.iter().any(|shed| name_of(*shed) == why);
         found.holds(
             &format!("{name}: shed {why} {told}, it was {known}"),
-            *told == known || (may_be && *told > known),
+            *told == known || (reasons.contains(&why.as_str()) && *told > known),
         );
+    }
+    for (why, known) in &on.shed {
+        let told = hop.shed.get(*why).copied().unwrap_or(0);
+        found.holds(
+            &format!("{name}: shed {why} {told}, it was {known}"),
+            told >= *known,
+        );
+    }
+}
+
+/// What a hop gets that takes what others have no room for is what they say that they passed on.
+fn overflowing(found: &mut Found, plan: &Plan, report: &Report, at: usize, hop: &HopReport) {
+    let of = plan.spilling_to(at);
+    if of.is_empty() {
+        return;
+    }
+    let overflowed = |ring: &usize| {
+        let ring = &plan.rings[*ring];
+        let name = hop_name(plan, ring, ring.to[0]);
+        let hop = report.hops.iter().find(|hop| hop.name == name)?;
+        hop.shed.get("overflowed").copied()
+    };
+    let overflowed: Vec<u64> = of.iter().filter_map(overflowed).collect();
+    let (most, least) = (
+        overflowed.iter().sum(),
+        overflowed.iter().max().copied().unwrap_or(0),
+    );
+    // What several have no room for comes once.
+    found.holds(
+        &format!(
+            "{}: offered {}, others passed on {overflowed:?}",
+            hop.name, hop.offered
+        ),
+        (least..=most).contains(&hop.offered),
+    );
+}
+
+/// Whether the last message of each key has to come by a hop whose consumer took all that it was given: its table had room for
+/// each key, and nothing but room was wanting.
+pub(crate) fn keeps_the_last(ring: &RingPlan, hop: &HopReport) -> bool {
+    let had_room = ring.most_keys as u64 >= KEYS;
+    let may_be = |why: &String| why == "conflated" || (why == "full" && had_room);
+    ring.policy.when_full == WhenFull::Conflate
+        && hop.discarded.is_empty()
+        && hop.shed.keys().all(may_be)
+}
+
+/// What there is to say of a hop whose consumer took all that it was given.
+fn arrived(found: &mut Found, ring: &RingPlan, on: &Ring, place: usize, hop: &HopReport) {
+    let reader = &on.readers[place];
+    if !hop.discarded.is_empty() {
+        return;
+    }
+    if on.perhaps == 0 {
+        for (kind, offered) in &on.offered_by_kind {
+            let shed = hop.shed_by_kind.get(*kind).map_or(0, sum);
+            let came = reader.by_kind.get(kind).copied().unwrap_or(0);
+            found.same(
+                &format!("{}: {kind} came or were shed", hop.name),
+                came + shed,
+                *offered,
+            );
+        }
+    }
+    if keeps_the_last(ring, hop) {
+        for (key, seq) in &on.last_of {
+            found.holds(
+                &format!("{}: {seq}, the last of key {key}, did not come", hop.name),
+                reader.done.contains(seq),
+            );
+        }
     }
 }
 
@@ -209,12 +312,12 @@ fn arriving(
     let malformed = hop.discarded.get("malformed").copied().unwrap_or(0);
     let least = reader.malformed;
     let most = least + reader.maybe_malformed + on.aliens_left(place);
-    let ended = complete && !to.failed && on.maybe == 0;
+    let own = rules(&ring.policy).discards;
+    let ended = complete && !to.failed && on.is_foretold() && own.is_empty();
     found.holds(
         &format!("{name}: malformed {malformed}, from {least} to {most}"),
         (if ended { most } else { least }..=most).contains(&malformed),
     );
-    let own = rules(ring.policy).discards;
     let by_policy: u64 = own.iter().filter_map(|why| hop.discarded.get(*why)).sum();
     let rest = hop
         .accepted
@@ -261,7 +364,7 @@ fn consuming(found: &mut Found, node: &StageReport, tally: &Tally) {
 /// What a node consumed is what its hops delivered.
 fn inputs(found: &mut Found, plan: &Plan, report: &Report, at: usize, node: &StageReport) {
     let into = plan.rings.iter().filter(|ring| ring.to.contains(&at));
-    let names = into.map(|ring| format!("{}->{}", from(plan, ring), node.name));
+    let names = into.map(|ring| hop_name(plan, ring, at));
     let delivered = names.filter_map(|name| report.hops.iter().find(|hop| hop.name == name));
     let delivered: u64 = delivered.map(|hop| hop.delivered).sum();
     found.same(
@@ -309,6 +412,19 @@ fn life(found: &mut Found, node: &StageReport, tally: &Tally, complete: bool) {
         (false, false) => node.state == "done" || node.state == "aborted",
     };
     found.holds(&format!("{name}: is {}", node.state), state);
+    if node.role == "stage" {
+        found.same(&format!("{name}: panics"), node.panics, tally.panics);
+        let restarts = node.restarts;
+        found.holds(
+            &format!("{name}: restarts {restarts}, of {}", tally.restarts),
+            restarts == tally.restarts || (!complete && restarts < tally.restarts),
+        );
+        let kept = match node.on_panic {
+            "stop" => 0,
+            _ => tally.panics,
+        };
+        found.same(&format!("{name}: quarantined"), node.quarantined, kept);
+    }
     let has_fault = tally.failed || tally.flush_failed;
     found.same(
         &format!("{name}: has a fault"),
@@ -340,6 +456,8 @@ fn verdict(found: &mut Found, plan: &Plan, account: &Account, report: &Report, c
         .any(|node| node.failed || node.flush_failed);
     found.same("faults", !report.faults.is_empty(), failed);
     found.same("is good", report.is_good(), closed && complete && !failed);
+    let kept: u64 = report.stages.iter().map(|node| node.quarantined).sum();
+    found.same("the quarantine", report.quarantine.len() as u64, kept);
     let Some(drain) = &report.drain else {
         found.0.push("there is no word of how it ended".to_owned());
         return;

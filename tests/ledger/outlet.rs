@@ -115,7 +115,7 @@ impl Egress for Outlet {
         if self.panics_here(false) {
             let mut account = lock(&self.shared);
             let hop = account.took(self.me, seen);
-            account.fails(self.me, Some((seen, hop)));
+            account.fails(self.me, Some((seen, hop)), false);
             drop(account);
             panics();
         }
@@ -154,7 +154,7 @@ impl Egress for Outlet {
             return Some((Delivery::NotNow, 0));
         }
         if self.panics_here(true) {
-            lock(&self.shared).fails(self.me, None);
+            lock(&self.shared).fails(self.me, None, false);
             panics();
         }
         let Some((said, delivery)) = self.fate(io) else {

@@ -18,8 +18,8 @@ const HOLD_NS: u64 = 400_000;
 
 /// What each frame says of itself.
 macro_rules! kind {
-    ($name:ident, $schema:literal, $text:literal) => {
-        #[hopline::frame(schema = $schema, version = 1, name = $text)]
+    ($name:ident, $schema:literal, $text:literal $(, key = $key:literal)?) => {
+        #[hopline::frame(schema = $schema, version = 1, name = $text $(, key = $key)?)]
         #[derive(Clone, Copy, Debug)]
         pub(crate) struct $name {
             seq: u64,
@@ -27,6 +27,7 @@ macro_rules! kind {
             port: u32,
             part: u32,
             parts: u32,
+            key: u64,
         }
 
         impl $name {
@@ -37,6 +38,7 @@ macro_rules! kind {
                     port: made.port as u32,
                     part: part as u32,
                     parts: made.parts as u32,
+                    key: key_of(made.seq),
                 }
             }
 
@@ -53,7 +55,14 @@ macro_rules! kind {
     };
 }
 
-kind!(Token, 910, "token");
+/// Keys of the kind that has some.
+pub(crate) const KEYS: u64 = 5;
+
+fn key_of(seq: u64) -> u64 {
+    Prng::new(seq).below(KEYS)
+}
+
+kind!(Token, 910, "token", key = "key");
 kind!(Mark, 911, "mark");
 kind!(Alien, 912, "alien");
 
@@ -185,6 +194,7 @@ impl Emitter {
             (_, false) => "token",
         };
         let seq = lock(&self.shared).next_seq(self.me, port);
+        let is_frame = parts == 1 && self.prng.below(2) == 0;
         let made = Made {
             from: self.me,
             port,
@@ -192,8 +202,10 @@ impl Emitter {
             parts,
             kind,
             alien_at,
+            // What is a message of fragments, and be it of one, does not wait.
+            key: (is_frame && kind == "token").then(|| key_of(seq)),
         };
-        let told = if parts == 1 && self.prng.below(2) == 0 {
+        let told = if is_frame {
             match kind {
                 "other" => cx.emit(out(port), &Alien::of(&made, 0)),
                 "mark" => cx.emit(out(port), &Mark::of(&made, 0)),
@@ -229,6 +241,7 @@ impl Emitter {
             parts: 2,
             kind: "token",
             alien_at: None,
+            key: None,
         };
         let mut message = cx.message(out(0), Token::SCHEMA, self.habits.emit_max);
         message.push(&Token::of(&made, 0));
@@ -376,7 +389,7 @@ impl Decode for Decoder {
                 emitter.emit(cx);
             }
             let mut account = lock(&emitter.shared);
-            account.fails(me, None);
+            account.fails(me, None, false);
             account.decoded(me, Some("panicked"), 0, 0);
             drop(account);
             if moment == Moment::InMessage {
@@ -419,20 +432,23 @@ impl<const MAX: usize> Worker<MAX> {
         }
     }
 
+    /// Whether it is to panic again, and at which message and where.
+    fn panic_at(&self) -> Option<(u64, Moment)> {
+        let emitter = &self.emitter;
+        let before = lock(&emitter.shared).nodes[emitter.me].panics;
+        let at = emitter.habits.panic_at;
+        at.filter(|_| before < emitter.habits.panics)
+    }
+
     fn moment(&self) -> Option<Moment> {
-        let at = self.emitter.habits.panic_at;
-        at.filter(|(nth, _)| *nth == self.messages)
-            .map(|(_, moment)| moment)
+        let at = self.panic_at().filter(|(nth, _)| *nth == self.messages);
+        at.map(|(_, moment)| moment)
     }
 
     fn panics_at(&self, moment: Moment) {
-        if self
-            .emitter
-            .habits
-            .panic_at
-            .is_some_and(|(_, at)| at == moment)
-        {
-            lock(&self.emitter.shared).fails(self.emitter.me, None);
+        if self.panic_at().is_some_and(|(_, at)| at == moment) {
+            let ends = moment == Moment::Drain;
+            lock(&self.emitter.shared).fails(self.emitter.me, None, ends);
             panics();
         }
     }
@@ -524,7 +540,7 @@ impl<const MAX: usize> Stage for Worker<MAX> {
             if moment == Moment::AfterEmitting {
                 self.emitter.emit(cx);
             }
-            lock(&self.emitter.shared).fails(self.emitter.me, Some((seen, hop)));
+            lock(&self.emitter.shared).fails(self.emitter.me, Some((seen, hop)), false);
             if moment == Moment::InMessage {
                 self.emitter.panic_in_message(cx);
             }

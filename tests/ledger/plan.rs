@@ -3,8 +3,14 @@
 //!
 //! Invariant: the same seed gives the same plan, and every plan is a line that may be built.
 
-use hopline::base::{Prng, Shed};
-use hopline::overload::WhenFull;
+use hopline::base::Prng;
+use hopline::base::limits::{PANIC_WINDOW_NS_MAX, RESTART_NS_MIN};
+use hopline::overload::{Policy, WhenFull};
+use hopline::reactor::Schedule;
+use hopline::stage::OnPanic;
+use hopline::topology::Sharing;
+
+use crate::policies;
 
 /// Most messages of one source: enough that the shallow rings are full many times over.
 const MESSAGES_MAX: u64 = 60;
@@ -13,7 +19,7 @@ const MESSAGES_MAX: u64 = 60;
 const PARTS_MAX: usize = 16;
 
 /// A drain's deadline that passes on no line without a stuck sink.
-const DRAIN_NS_LONG: u64 = 2_000_000_000;
+const DRAIN_NS_LONG: u64 = 20_000_000_000;
 
 /// Frames that a stage emits at most on a port for a frame it takes: each is a type of its own.
 pub(crate) const STAGE_EMITS: [usize; 3] = [1, 3, 8];
@@ -30,6 +36,7 @@ pub(crate) struct Plan {
     pub(crate) end: End,
     pub(crate) drain_ns: u64,
     pub(crate) faults: DriverFaults,
+    pub(crate) sharing: Sharing,
 }
 
 /// What the driver spoils; 0 is never.
@@ -60,53 +67,25 @@ pub(crate) struct RingPlan {
     /// Of the consumers who waits for whom.
     pub(crate) after: Vec<(usize, Vec<usize>)>,
     pub(crate) depth: usize,
-    pub(crate) policy: WhenFull,
+    pub(crate) policy: Policy,
+    /// The node to which it overflows, if it does.
+    pub(crate) overflow_to: Option<usize>,
+    pub(crate) most_keys: usize,
+    pub(crate) rank: u8,
+    /// The first or the second of the two classes of a port's messages to its consumer.
+    pub(crate) class: Option<usize>,
 }
 
-/// What a hop's policy allows, and what of it can be foretold.
-pub(crate) struct Rules {
-    pub(crate) no_room: NoRoom,
-    /// All reasons that the policy knows, beside those of every policy: oversize and closed.
-    pub(crate) sheds: &'static [Shed],
-    /// Reasons for which what was accepted is discarded by the policy itself.
-    pub(crate) discards: &'static [&'static str],
-}
+/// Names of the two classes, and the kinds that each names. The second carries what is left; and so does the first, without it.
+pub(crate) const CLASSES: [(&str, &[&str]); 2] = [("urgent", &["mark"]), ("rest", &[])];
 
-/// What becomes of a message that finds no room.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum NoRoom {
-    /// There is none: room was secured before, and what finds none is a fault of the library.
-    Never,
-    /// It is shed, for this reason.
-    Sheds(Shed),
-    /// That takes more than what is queued and what comes, so that only the sums are held against the ledger.
-    #[allow(dead_code, reason = "for policies that look at more than the ring")]
-    Unforetold,
-}
+/// Kinds that the ports carry.
+const KINDS: [&str; 2] = ["token", "mark"];
 
-/// The policies that are drawn, each with its settings drawn too: a new one is an arm here and one in [`rules`].
-fn policy(prng: &mut Prng) -> WhenFull {
-    match prng.below(5) {
-        0 | 1 => WhenFull::Block,
-        2 => WhenFull::Reject,
-        _ => WhenFull::DropNewest,
-    }
-}
-
-/// What is to be held against the ledger of a hop with this policy.
-pub(crate) fn rules(policy: WhenFull) -> Rules {
-    let hard = |no_room, sheds| Rules {
-        no_room,
-        sheds,
-        discards: &[],
-    };
-    match policy {
-        WhenFull::Block => hard(NoRoom::Never, &[]),
-        WhenFull::Reject => hard(NoRoom::Sheds(Shed::Rejected), &[Shed::Rejected]),
-        WhenFull::DropNewest => hard(NoRoom::Sheds(Shed::Full), &[Shed::Full]),
-        WhenFull::DropOldest | WhenFull::Conflate | WhenFull::Overflow => {
-            unreachable!("no plan has it")
-        }
+impl RingPlan {
+    /// Whether it leaves by the same port.
+    fn is_beside(&self, other: &RingPlan) -> bool {
+        (self.from, self.port) == (other.from, other.port)
     }
 }
 
@@ -156,12 +135,6 @@ pub(crate) struct StagePlan {
     pub(crate) habits: Habits,
 }
 
-/// What a stage's panic leads to: a new policy is an arm here, in the draw, in `build` and in `Account::fails`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum OnPanic {
-    Stop,
-}
-
 /// What a source or a stage does with a message, each now and then: with a chance of one in so many, 0 is never.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Habits {
@@ -188,6 +161,8 @@ pub(crate) struct Habits {
     pub(crate) chatty: u32,
     pub(crate) keeps_at_end: bool,
     pub(crate) panic_at: Option<(u64, Moment)>,
+    /// How often it panics, where its policy lets it.
+    pub(crate) panics: u64,
 }
 
 /// Where in a handler a panic comes.
@@ -249,13 +224,14 @@ fn habits(prng: &mut Prng, emit_max: usize, is_stage: bool) -> Habits {
         habits.keeps_at_end = habits.hold > 0 && prng.below(20) == 0;
         moments.extend([Moment::Timer, Moment::Drain]);
     }
-    if prng.below(20) == 0 {
+    if prng.below(if is_stage { 8 } else { 20 }) == 0 {
         let moment = moments[prng.below(moments.len() as u64) as usize];
         let nth = match moment {
             Moment::Timer | Moment::Drain => 0,
             _ => prng.below(MESSAGES_MAX),
         };
         habits.panic_at = Some((nth, moment));
+        habits.panics = 1 + prng.below(4);
     }
     habits
 }
@@ -264,7 +240,7 @@ fn source(prng: &mut Prng) -> SourcePlan {
     let emit_max = [1, 1, 1, 2, 5, PARTS_MAX][prng.below(6) as usize];
     SourcePlan {
         messages: prng.below(MESSAGES_MAX + 1),
-        gap_ns: [0, 0, 50, 1_000, 20_000, 1_500_000][prng.below(6) as usize],
+        gap_ns: [0, 0, 50, 1_000, 20_000, 100_000, 100_000, 1_500_000][prng.below(8) as usize],
         burst: [1, 1, 8, 40][prng.below(4) as usize],
         batch: [1, 1, 4][prng.below(3) as usize],
         habits: habits(prng, emit_max, false),
@@ -274,9 +250,25 @@ fn source(prng: &mut Prng) -> SourcePlan {
 fn stage(prng: &mut Prng) -> StagePlan {
     let emit_max = STAGE_EMITS[prng.below(STAGE_EMITS.len() as u64) as usize];
     StagePlan {
-        work: [0, 0, 3, 40][prng.below(4) as usize],
-        on_panic: OnPanic::Stop,
+        work: [0, 0, 3, 40, 400][prng.below(5) as usize],
+        on_panic: on_panic(prng),
         habits: habits(prng, emit_max, true),
+    }
+}
+
+/// What its panics come to. Within a window that never ends the times of panics do not matter, only how many there were.
+fn on_panic(prng: &mut Prng) -> OnPanic {
+    let most = 1 + prng.below(4) as u32;
+    let within_ns = PANIC_WINDOW_NS_MAX;
+    match prng.below(3) {
+        0 => OnPanic::Stop,
+        1 => OnPanic::Skip { most, within_ns },
+        _ => OnPanic::Restart {
+            most,
+            within_ns,
+            after_ns: RESTART_NS_MIN,
+            after_max_ns: RESTART_NS_MIN * (1 + prng.below(20)),
+        },
     }
 }
 
@@ -329,6 +321,11 @@ impl Plan {
                 refused_one_in: now_and_then(prng, 40),
                 spurious_one_in: now_and_then(prng, 10),
             },
+            sharing: Sharing {
+                schedule: Some(Schedule::ALL[prng.below(3) as usize]),
+                batch: Some([32, 32, 1, 3][prng.below(4) as usize]),
+                guard_turns: Some([64, 1, 4][prng.below(3) as usize]),
+            },
         };
         if plan.is_stuck() {
             // A line whose sink takes nothing more runs until it is told to end.
@@ -348,6 +345,54 @@ impl Plan {
     /// Whether its drain's deadline may pass.
     pub(crate) fn may_give_up(&self) -> bool {
         self.is_stuck() || self.drain_ns < DRAIN_NS_LONG
+    }
+
+    /// Whether messages that begin with a frame of that kind are offered to a ring, or are once another has no room for them.
+    pub(crate) fn carries(&self, at: usize, kind: &str) -> bool {
+        let ring = &self.rings[at];
+        let Some(class) = ring.class else { return true };
+        let other = |other: &RingPlan| {
+            other.is_beside(ring) && other.to == ring.to && other.class != Some(class)
+        };
+        let has_other = self.rings.iter().any(other);
+        let named = |class: usize| CLASSES[class].1.contains(&kind);
+        let is_left = (class == 1 || !has_other) && KINDS.contains(&kind);
+        named(class) || (is_left && !(has_other && named(1 - class)))
+    }
+
+    /// The rings whose overflow a ring takes, by their places; one that takes some gets nothing else.
+    pub(crate) fn spilling_to(&self, at: usize) -> Vec<usize> {
+        let to = &self.rings[at];
+        let spills = |ring: &RingPlan| {
+            to.to.len() == 1 && ring.is_beside(to) && ring.overflow_to == Some(to.to[0])
+        };
+        (0..self.rings.len())
+            .filter(|at| spills(&self.rings[*at]))
+            .collect()
+    }
+
+    /// Has what overflows to nowhere drop instead.
+    pub(crate) fn plug(&mut self) {
+        for at in 0..self.rings.len() {
+            let (before, rest) = self.rings.split_at_mut(at);
+            let (ring, after) = rest.split_first_mut().expect("it is there");
+            let mut others = before.iter().chain(after.iter());
+            let is_there = others.any(|other| {
+                other.is_beside(ring)
+                    && other.to.len() == 1
+                    && Some(other.to[0]) == ring.overflow_to
+            });
+            if ring.overflow_to.is_some() && !is_there {
+                ring.overflow_to = None;
+                let drops = |when_full: &mut WhenFull| {
+                    if *when_full == WhenFull::Overflow {
+                        *when_full = WhenFull::DropNewest;
+                    }
+                };
+                drops(&mut ring.policy.when_full);
+                drops(&mut ring.policy.then);
+            }
+        }
     }
 
     /// The first node that nothing leads to, or whose first output leads nowhere: a line has none.
@@ -407,7 +452,18 @@ fn rings(prng: &mut Prng, nodes: &[NodePlan], edges: Vec<Edge>) -> Vec<RingPlan>
         let shared = rings.iter_mut().rfind(same);
         match shared {
             Some(ring) if prng.below(3) > 0 => ring.to.push(to),
-            _ => rings.push(ring(prng, from, port, to, nodes[from].max_emit())),
+            _ => rings.push(RingPlan {
+                from,
+                port,
+                to: vec![to],
+                after: Vec::new(),
+                depth: 0,
+                policy: Policy::default(),
+                overflow_to: None,
+                most_keys: [1, 2, 8, 64][prng.below(4) as usize],
+                rank: prng.below(3) as u8,
+                class: None,
+            }),
         }
     }
     for ring in &mut rings {
@@ -419,21 +475,75 @@ fn rings(prng: &mut Prng, nodes: &[NodePlan], edges: Vec<Edge>) -> Vec<RingPlan>
             }
         }
     }
-    rings
+    overflows(prng, &mut rings);
+    for ring in &mut rings {
+        ring.policy = policies::draw(prng, ring.overflow_to.is_some());
+        if !ring.policy.spills() {
+            ring.overflow_to = None;
+        }
+        ring.depth = depth(prng, &ring.policy, nodes[ring.from].max_emit());
+    }
+    classes(prng, nodes, rings)
 }
 
-fn ring(prng: &mut Prng, from: usize, port: usize, to: usize, emit_max: usize) -> RingPlan {
-    let policy = policy(prng);
-    let least = match policy {
+/// Of some ports with several rings one or two get what the others have no room for.
+fn overflows(prng: &mut Prng, rings: &mut [RingPlan]) {
+    for at in 0..rings.len() {
+        let is_target = |ring: &RingPlan, rings: &[RingPlan]| {
+            rings
+                .iter()
+                .any(|other| other.is_beside(ring) && other.overflow_to == Some(ring.to[0]))
+        };
+        let beside = rings
+            .iter()
+            .filter(|other| other.is_beside(&rings[at]))
+            .count();
+        let may = beside > 1 && rings[at].to.len() == 1 && rings[at].overflow_to.is_none();
+        if !may || prng.below(3) > 0 {
+            continue;
+        }
+        let to = rings[at].to[0];
+        for other in (0..rings.len()).filter(|other| *other != at) {
+            let free = rings[other].overflow_to.is_none() && !is_target(&rings[other], rings);
+            if rings[other].is_beside(&rings[at]) && free && prng.below(3) > 0 {
+                rings[other].overflow_to = Some(to);
+            }
+        }
+    }
+}
+
+/// Divides some rings into two classes by their kinds.
+fn classes(prng: &mut Prng, nodes: &[NodePlan], rings: Vec<RingPlan>) -> Vec<RingPlan> {
+    let is_target = |ring: &RingPlan| {
+        rings.iter().any(|other| {
+            other.is_beside(ring) && ring.to.len() == 1 && other.overflow_to == Some(ring.to[0])
+        })
+    };
+    let mut all = Vec::new();
+    for ring in &rings {
+        let may = ring.to.len() == 1 && ring.overflow_to.is_none() && !is_target(ring);
+        if !may || prng.below(6) > 0 {
+            all.push(ring.clone());
+            continue;
+        }
+        let mut first = ring.clone();
+        first.class = Some(0);
+        // What only marks go by has no key.
+        while first.policy.conflates() || first.depth == 0 {
+            first.policy = policies::draw(prng, false);
+            first.depth = depth(prng, &first.policy, nodes[ring.from].max_emit());
+        }
+        let mut second = ring.clone();
+        second.class = Some(1);
+        all.extend([first, second]);
+    }
+    all
+}
+
+fn depth(prng: &mut Prng, policy: &Policy, emit_max: usize) -> usize {
+    let least = match policy.when_full {
         WhenFull::Block => emit_max.next_power_of_two().max(2),
         _ => 2,
     };
-    RingPlan {
-        from,
-        port,
-        to: vec![to],
-        after: Vec::new(),
-        depth: (least << prng.below(6)).min(64),
-        policy,
-    }
+    (least << prng.below(6)).min(64)
 }

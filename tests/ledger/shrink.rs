@@ -2,7 +2,11 @@
 //!
 //! Invariant: every plan that is tried is a line that may be built, so that a failure is the same kind of failure.
 
-use crate::plan::{DriverFaults, End, Habits, NodePlan, OnPanic, Plan, RingPlan, SinkPlan};
+use hopline::overload::Policy;
+use hopline::stage::OnPanic;
+use hopline::topology::Sharing;
+
+use crate::plan::{DriverFaults, End, Habits, NodePlan, Plan, RingPlan, SinkPlan};
 
 /// Most plans that are tried: a second or two.
 const TRIES_MAX: usize = 2_000;
@@ -17,7 +21,8 @@ pub(crate) fn shrink(plan: &Plan, fails: impl Fn(&Plan) -> bool) -> Plan {
         // What was tried at a place may be tried there again: the plan has changed under it.
         while let Some(smaller) = smaller(&small, at) {
             at += 1;
-            let Some(smaller) = smaller else { continue };
+            let Some(mut smaller) = smaller else { continue };
+            smaller.plug();
             tries += 1;
             if tries > TRIES_MAX {
                 return small;
@@ -53,8 +58,10 @@ fn smaller(plan: &Plan, at: usize) -> Option<Option<Plan>> {
         narrow(&mut new.rings[at - 3 * nodes - rings])
     } else if at < 4 * nodes + 2 * rings {
         one_habit_less(&mut new.nodes[at - 3 * nodes - 2 * rings])
+    } else if at < 4 * nodes + 3 * rings {
+        plainer(&mut new.rings[at - 4 * nodes - 2 * rings])
     } else {
-        match at - 4 * nodes - 2 * rings {
+        match at - 4 * nodes - 3 * rings {
             0 => {
                 new.faults = DriverFaults::default();
                 true
@@ -64,6 +71,7 @@ fn smaller(plan: &Plan, at: usize) -> Option<Option<Plan>> {
                 before != End::Finish
             }
             1 => false,
+            2 => core::mem::take(&mut new.sharing) != Sharing::default(),
             _ => return None,
         }
     };
@@ -116,6 +124,10 @@ fn remove(plan: &mut Plan, node: usize) {
             *to = moved(*to);
             others.iter_mut().for_each(|other| *other = moved(*other));
         }
+        // Where that is gone, nothing leads there either.
+        ring.overflow_to = ring
+            .overflow_to
+            .map(|to| if to == node { usize::MAX } else { moved(to) });
     }
     plan.rings.retain(|ring| !ring.to.is_empty());
 }
@@ -160,6 +172,18 @@ fn narrow(ring: &mut RingPlan) -> bool {
     ring.after.clear();
     ring.to.pop();
     true
+}
+
+/// A ring without soft limits, and of one class.
+fn plainer(ring: &mut RingPlan) -> bool {
+    let plain = Policy::of(ring.policy.when_full);
+    let is_plain = ring.policy == plain && ring.rank == 0;
+    ring.policy = plain;
+    ring.rank = 0;
+    if !plain.spills() {
+        ring.overflow_to = None;
+    }
+    !is_plain
 }
 
 /// The first habit that is left is given up.
