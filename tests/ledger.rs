@@ -7,12 +7,16 @@
 
 #[path = "ledger/account.rs"]
 mod account;
+#[path = "ledger/on_ring.rs"]
+mod on_ring;
 #[path = "ledger/oracle.rs"]
 mod oracle;
 #[path = "ledger/outlet.rs"]
 mod outlet;
 #[path = "ledger/parts.rs"]
 mod parts;
+#[path = "ledger/places.rs"]
+mod places;
 #[path = "ledger/plan.rs"]
 mod plan;
 #[path = "ledger/policies.rs"]
@@ -34,6 +38,7 @@ use account::{Account, Made, Seen, Shared};
 use oracle::differences;
 use outlet::Outlet;
 use parts::{Feeder, Worker, lock};
+use places::{Has, PLACES};
 use plan::{CLASSES, NodePlan, Plan, RingPlan, StagePlan};
 
 /// Lines where nothing else is said: a second or two without optimisation.
@@ -240,207 +245,6 @@ fn every_message_of_random_lines_is_in_the_ledger_once() {
     });
 }
 
-/// What the seeds have to come to, or what is asserted of it holds of nothing.
-const PLACES: [(&str, Has); 44] = [
-    ("a message shed by drop_newest", |ran| ran.has_shed("full")),
-    ("a message refused", |ran| ran.has_shed("rejected")),
-    ("a message longer than its ring", |ran| {
-        ran.has_shed("oversize")
-    }),
-    ("a message for a node that has failed", |ran| {
-        ran.has_shed("closed")
-    }),
-    ("a message on the ring of a node that failed", |ran| {
-        ran.has_discarded("stage_failed")
-    }),
-    ("a message left at a drain's deadline", |ran| {
-        ran.has_discarded("drain_deadline")
-    }),
-    ("a message with a hole", |ran| {
-        ran.has_discarded("malformed")
-    }),
-    ("a shared ring that shed", |ran| {
-        let mut hops = ran.report.hops.iter();
-        hops.any(|hop| hop.shares.is_some() && !hop.shed.is_empty())
-    }),
-    ("a shared ring that one of its consumers left", |ran| {
-        let mut hops = ran.report.hops.iter();
-        hops.any(|hop| hop.shares.is_some() && hop.discarded.contains_key("stage_failed"))
-    }),
-    ("a stage that failed", |ran| ran.has_failed("stage")),
-    ("a source that failed", |ran| ran.has_failed("source")),
-    ("a sink that failed", |ran| ran.has_failed("sink")),
-    ("a node held back", |ran| {
-        ran.report
-            .stages
-            .iter()
-            .any(|node| node.held_back_by.is_some())
-    }),
-    ("a message held to the end", |ran| {
-        ran.report.stages.iter().any(|node| node.held > 0)
-    }),
-    ("a message that nobody accounted for", |ran| {
-        !ran.report.ledger.closed
-    }),
-    ("a message that its source had in hand at the end", |ran| {
-        ran.has_rejected("line_ended")
-    }),
-    ("a message that its sink lost", |ran| {
-        ran.report
-            .stages
-            .iter()
-            .any(|node| node.rejected.contains_key("lost"))
-    }),
-    ("a datagram that was refused", |ran| {
-        ran.report
-            .stages
-            .iter()
-            .any(|node| node.rejected.contains_key("refused"))
-    }),
-    ("a message whose newer one took its place", |ran| {
-        ran.has_shed("conflated")
-    }),
-    ("a message of those that are sampled out", |ran| {
-        ran.has_shed("sampled")
-    }),
-    ("a message over a rate", |ran| ran.has_shed("rate_limited")),
-    ("a message that would be late", |ran| {
-        ran.has_shed("hopeless")
-    }),
-    ("a message that is not protected", |ran| {
-        ran.has_shed("degraded")
-    }),
-    ("a message refused on the last rung", |ran| {
-        ran.has_shed("refused")
-    }),
-    ("a message passed on to another hop", |ran| {
-        ran.has_shed("overflowed")
-    }),
-    ("a message that had no room for too long", |ran| {
-        ran.has_shed("block_timeout")
-    }),
-    ("a message that was late", |ran| ran.has_discarded("late")),
-    ("a message that was stale", |ran| ran.has_discarded("stale")),
-    ("a message that was the oldest", |ran| {
-        ran.has_discarded("oldest")
-    }),
-    ("a shared ring whose consumers drop by age", |ran| {
-        let mut hops = ran.report.hops.iter();
-        hops.any(|hop| hop.shares.is_some() && hop.discarded.contains_key("late"))
-    }),
-    ("a shared ring that conflates", |ran| {
-        let mut hops = ran.report.hops.iter();
-        hops.any(|hop| hop.shares.is_some() && hop.shed.contains_key("conflated"))
-    }),
-    ("a shared ring that passes on", |ran| {
-        let mut hops = ran.report.hops.iter();
-        hops.any(|hop| hop.shares.is_some() && hop.shed.contains_key("overflowed"))
-    }),
-    ("a class that delivers and another that sheds", |ran| {
-        let is = |hop: &HopReport, class: &str| hop.name.ends_with(class);
-        let mut hops = ran.report.hops.iter();
-        hops.any(|hop| is(hop, "#urgent") && hop.delivered > 0)
-            && ran
-                .report
-                .hops
-                .iter()
-                .any(|hop| is(hop, "#rest") && !hop.shed.is_empty())
-    }),
-    ("a hop that came down the whole ladder", |ran| {
-        let mut hops = ran.report.hops.iter();
-        hops.any(|hop| hop.rungs.contains_key("none"))
-    }),
-    ("a hop with two soft limits that acted", |ran| {
-        let soft = ["sampled", "rate_limited", "hopeless", "refused", "degraded"];
-        let mut hops = ran.report.hops.iter();
-        hops.any(|hop| {
-            soft.iter()
-                .filter(|why| hop.shed.contains_key(**why))
-                .count()
-                >= 2
-        })
-    }),
-    ("a stage that went on after a panic", |ran| {
-        ran.has_survived("skip")
-    }),
-    ("a stage that was made anew", |ran| {
-        ran.has_survived("restart")
-    }),
-    ("a stage that panicked too often", |ran| {
-        let mut nodes = ran.report.stages.iter();
-        nodes.any(|node| node.on_panic != "stop" && node.state == "failed")
-    }),
-    ("a key whose last one had to come", Ran::has_kept_the_last),
-    ("a good run that was shed from by a soft limit", |ran| {
-        ran.report.is_good() && ran.has_shed("rate_limited")
-    }),
-    ("a run that finished", |ran| ran.cause() == "finished"),
-    ("a run that was told to end", |ran| ran.cause() == "signal"),
-    ("a run whose time was over", |ran| ran.cause() == "duration"),
-    ("a run that was good", |ran| ran.report.is_good()),
-];
-
-impl Ran {
-    /// Whether it is known of each message what became of it on each ring.
-    fn is_foretold(&self) -> bool {
-        lock(&self.shared)
-            .rings
-            .iter()
-            .all(account::Ring::is_foretold)
-    }
-
-    fn has_shed(&self, why: &str) -> bool {
-        self.report
-            .hops
-            .iter()
-            .any(|hop| hop.shed.contains_key(why))
-    }
-
-    fn has_discarded(&self, why: &str) -> bool {
-        self.report
-            .hops
-            .iter()
-            .any(|hop| hop.discarded.contains_key(why))
-    }
-
-    fn has_rejected(&self, why: &str) -> bool {
-        let mut sources = self.report.ledger.sources.values();
-        sources.any(|source| source.rejected.contains_key(why))
-    }
-
-    /// Whether a hop conflated of which it is known that the last of each key came.
-    fn has_kept_the_last(&self) -> bool {
-        let complete = self
-            .report
-            .drain
-            .as_ref()
-            .is_some_and(|drain| drain.complete);
-        let kept = |ring: &RingPlan| {
-            let name = oracle::hop_name(&self.plan, ring, ring.to[0]);
-            let mut hops = self.report.hops.iter();
-            let hop = hops.find(|hop| hop.name == name);
-            hop.is_some_and(|hop| {
-                hop.shed.contains_key("conflated") && oracle::keeps_the_last(ring, hop)
-            })
-        };
-        complete && self.plan.rings.iter().any(kept)
-    }
-
-    fn has_survived(&self, on_panic: &str) -> bool {
-        let mut nodes = self.report.stages.iter();
-        nodes.any(|node| node.on_panic == on_panic && node.panics > 0 && node.state == "done")
-    }
-
-    fn has_failed(&self, role: &str) -> bool {
-        let mut nodes = self.report.stages.iter();
-        nodes.any(|node| node.role == role && node.state == "failed")
-    }
-
-    fn cause(&self) -> &'static str {
-        self.report.drain.as_ref().map_or("", |drain| drain.cause)
-    }
-}
-
 /// Seeds within which each of the places is come to.
 const PLACES_WITHIN: u64 = 2_000;
 
@@ -486,9 +290,6 @@ fn node_with(report: &mut Report, is_it: impl Fn(&StageReport) -> bool) -> &mut 
 
 /// Spoils a report.
 type Plant = fn(&mut Report);
-
-/// Whether a run has something.
-type Has = fn(&Ran) -> bool;
 
 /// Faults of a report that its own sums may not show.
 const PLANTED: [(&str, Has, Plant); 12] = [

@@ -133,6 +133,7 @@ fn key(fields: &Fields, key: Option<&syn::Ident>) -> syn::Result<TokenStream> {
         const KEYED: bool = true;
 
         #[inline]
+        #[allow(clippy::unnecessary_cast, reason = "the field may have any integer type")]
         fn key(&self) -> u64 {
             self.#key as u64
         }

@@ -7,7 +7,8 @@ use hopline::budget::report::{ByReason, HopReport, SourceReport, StageReport};
 use hopline::overload::WhenFull;
 use hopline::topology::Report;
 
-use crate::account::{Account, Counts, Ring, Tally, count};
+use crate::account::{Account, Counts, Tally, count};
+use crate::on_ring::Ring;
 use crate::parts::KEYS;
 use crate::plan::{CLASSES, NodePlan, Plan, RingPlan};
 use crate::policies::rules;
