@@ -505,8 +505,10 @@ mod tests {
 
     #[test]
     fn what_is_told_comes_out_of_its_cell_as_it_went_in() {
-        let mut hot = HotKeys::default();
-        hot.len = 2;
+        let mut hot = HotKeys {
+            len: 2,
+            ..HotKeys::default()
+        };
         hot.keys[1] = ToldKey {
             key: u64::MAX,
             per_mille: 251,
@@ -540,7 +542,7 @@ mod tests {
             for at in 0..1_000_u64 {
                 hot.saw(nth * 10_000_000 + 1, keys[at as usize % keys.len()]);
             }
-            hot.saw((nth + 1) * 10_000_000, 0);
+            hot.saw((nth + 1) * 10_000_000 + 1, 0);
             told.window(&hot);
             told
         };

@@ -1,9 +1,10 @@
 //! A broadcast on threads of which one consumer hangs until it is let go.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
+use hopline::base::primitive::{AtomicBool, AtomicU64, Ordering};
+
+use hopline::clock::Clock;
 use hopline::io::{Driver, IoError};
 use hopline::overload::{Policy, Slow, WhenFull};
 use hopline::stage::{Delivery, Egress, Leaving};
@@ -16,7 +17,7 @@ use crate::numbers::Counting;
 pub(crate) const COUNT: u64 = 20_000;
 
 /// Longest that anything is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE_NS: u64 = 60_000_000_000;
 
 /// Counts, and hangs with its hundredth message until it is let go.
 struct Sink {
@@ -89,23 +90,25 @@ impl Broadcast {
 
     /// Waits until the two that do not hang have seen so many.
     pub(crate) fn others_get(&self, count: u64) {
-        let began = Instant::now();
+        let clock = Clock::os();
+        let until_ns = clock.stamp() + PATIENCE_NS;
         let seen = |at: usize| self.seen[at].load(Ordering::Acquire);
         while seen(0) < count || seen(1) < count {
-            assert!(began.elapsed() < PATIENCE, "{} and {}", seen(0), seen(1));
+            assert!(clock.stamp() < until_ns, "{} and {}", seen(0), seen(1));
             std::thread::yield_now();
         }
     }
 
     /// The line's report when it satisfies `is_it`.
     pub(crate) fn report_with(&mut self, is_it: impl Fn(&Report) -> bool) -> Report {
-        let began = Instant::now();
+        let clock = Clock::os();
+        let until_ns = clock.stamp() + PATIENCE_NS;
         loop {
             let report = self.running.report();
             if is_it(&report) {
                 return report;
             }
-            assert!(began.elapsed() < PATIENCE, "{report:?}");
+            assert!(clock.stamp() < until_ns, "{report:?}");
             std::thread::yield_now();
         }
     }
