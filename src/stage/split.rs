@@ -505,8 +505,10 @@ mod tests {
 
     #[test]
     fn what_is_told_comes_out_of_its_cell_as_it_went_in() {
-        let mut hot = HotKeys::default();
-        hot.len = 2;
+        let mut hot = HotKeys {
+            len: 2,
+            ..HotKeys::default()
+        };
         hot.keys[1] = ToldKey {
             key: u64::MAX,
             per_mille: 251,

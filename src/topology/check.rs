@@ -294,10 +294,10 @@ impl Check {
             if let Err((what, help)) = depth_is_right(draft.hop.depth) {
                 self.problem(depth_place, what, help);
             }
-            if let Some(problem) = classes::wrong_policy(&draft) {
-                if !self.problems.0.contains(&problem) {
-                    self.problems.push(problem);
-                }
+            if let Some(problem) = classes::wrong_policy(&draft)
+                && !self.problems.0.contains(&problem)
+            {
+                self.problems.push(problem);
             }
             let from = self.producer(&draft.from, places.from.as_ref().or(place));
             let to = self.consumer(&draft.to, places.to.as_ref().or(place));
