@@ -180,11 +180,11 @@ pub(super) fn wrong_keys(hops: &[LineHop], places: &[HopPlaces]) -> Vec<Problem>
 pub(super) fn wrong(hops: &[DraftHop]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (at, hop) in hops.iter().enumerate() {
-        // A ring's hops have the same orders: they are looked at with its first one.
-        let is_first = |ring| hops[..at].iter().all(|other| other.ring != Some(ring));
-        let consumers: Vec<&str> = match hop.ring {
-            Some(ring) if is_first(ring) => {
-                let same = hops.iter().filter(|other| other.ring == Some(ring));
+        // The hops of a list have the same orders: they are looked at with its first one.
+        let is_first = |list| hops[..at].iter().all(|other| other.together != Some(list));
+        let consumers: Vec<&str> = match hop.together {
+            Some(list) if is_first(list) => {
+                let same = hops.iter().filter(|other| other.together == Some(list));
                 same.map(|other| other.to.as_str()).collect()
             }
             Some(_) => continue,
