@@ -124,7 +124,11 @@ impl Broadcast {
     /// Lets it go and waits for the end.
     pub(crate) fn end(mut self) -> Report {
         self.let_go.store(true, Ordering::Release);
-        assert!(self.running.wait(PATIENCE), "it ends");
+        assert!(
+            self.running
+                .wait(core::time::Duration::from_nanos(PATIENCE_NS)),
+            "it ends"
+        );
         self.running.end("finished")
     }
 }
