@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hopline::io::{Driver, IoError};
 use hopline::overload::{Policy, Slow, WhenFull};
@@ -15,8 +15,9 @@ use crate::numbers::Counting;
 /// Messages of a run.
 pub(crate) const COUNT: u64 = 20_000;
 
-/// Longest that anything is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the line is left alone between two looks, and most looks for one thing: a minute and more.
+const LOOK: Duration = Duration::from_millis(1);
+const LOOKS_MAX: u32 = 60_000;
 
 /// Counts, and hangs with its hundredth message until it is let go.
 struct Sink {
@@ -88,26 +89,27 @@ impl Broadcast {
     }
 
     /// Waits until the two that do not hang have seen so many.
-    pub(crate) fn others_get(&self, count: u64) {
-        let began = Instant::now();
-        let seen = |at: usize| self.seen[at].load(Ordering::Acquire);
-        while seen(0) < count || seen(1) < count {
-            assert!(began.elapsed() < PATIENCE, "{} and {}", seen(0), seen(1));
-            std::thread::yield_now();
+    pub(crate) fn others_get(&mut self, count: u64) {
+        for _ in 0..LOOKS_MAX {
+            let others = self.seen[..2].iter();
+            if others.map(|one| one.load(Ordering::Acquire)).min() == Some(count) {
+                return;
+            }
+            self.running.wait(LOOK);
         }
+        panic!("{:?}", self.seen);
     }
 
-    /// The line's report when it satisfies `is_it`.
-    pub(crate) fn report_with(&mut self, is_it: impl Fn(&Report) -> bool) -> Report {
-        let began = Instant::now();
-        loop {
+    /// The line's report once it says who is to blame.
+    pub(crate) fn blamed(&mut self) -> Report {
+        for _ in 0..LOOKS_MAX {
             let report = self.running.report();
-            if is_it(&report) {
+            if report.culprit().is_some() {
                 return report;
             }
-            assert!(began.elapsed() < PATIENCE, "{report:?}");
-            std::thread::yield_now();
+            self.running.wait(LOOK);
         }
+        panic!("nobody is to blame");
     }
 
     /// How many those that do not hang have seen at the most.
@@ -121,7 +123,7 @@ impl Broadcast {
     /// Lets it go and waits for the end.
     pub(crate) fn end(mut self) -> Report {
         self.let_go.store(true, Ordering::Release);
-        assert!(self.running.wait(PATIENCE), "it ends");
+        assert!(self.running.wait(LOOK * LOOKS_MAX), "it ends");
         self.running.end("finished")
     }
 }
