@@ -132,6 +132,8 @@ fn key(fields: &Fields, key: Option<&syn::Ident>) -> syn::Result<TokenStream> {
     Ok(quote_spanned! { key.span() =>
         const KEYED: bool = true;
 
+        // A field may be a u64 already.
+        #[allow(clippy::unnecessary_cast)]
         #[inline]
         #[allow(clippy::unnecessary_cast, reason = "the field may have any integer type")]
         fn key(&self) -> u64 {

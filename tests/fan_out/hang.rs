@@ -1,10 +1,9 @@
 //! A broadcast on threads of which one consumer hangs until it is let go.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use hopline::base::primitive::{AtomicBool, AtomicU64, Ordering};
-
-use hopline::clock::Clock;
 use hopline::io::{Driver, IoError};
 use hopline::overload::{Policy, Slow, WhenFull};
 use hopline::stage::{Delivery, Egress, Leaving};
@@ -16,8 +15,9 @@ use crate::numbers::Counting;
 /// Messages of a run.
 pub(crate) const COUNT: u64 = 20_000;
 
-/// Longest that anything is waited for.
-const PATIENCE_NS: u64 = 60_000_000_000;
+/// How long the line is left alone between two looks, and most looks for one thing: a minute and more.
+const LOOK: Duration = Duration::from_millis(1);
+const LOOKS_MAX: u32 = 60_000;
 
 /// Counts, and hangs with its hundredth message until it is let go.
 struct Sink {
@@ -89,28 +89,27 @@ impl Broadcast {
     }
 
     /// Waits until the two that do not hang have seen so many.
-    pub(crate) fn others_get(&self, count: u64) {
-        let clock = Clock::os();
-        let until_ns = clock.stamp() + PATIENCE_NS;
-        let seen = |at: usize| self.seen[at].load(Ordering::Acquire);
-        while seen(0) < count || seen(1) < count {
-            assert!(clock.stamp() < until_ns, "{} and {}", seen(0), seen(1));
-            std::thread::yield_now();
+    pub(crate) fn others_get(&mut self, count: u64) {
+        for _ in 0..LOOKS_MAX {
+            let others = self.seen[..2].iter();
+            if others.map(|one| one.load(Ordering::Acquire)).min() == Some(count) {
+                return;
+            }
+            self.running.wait(LOOK);
         }
+        panic!("{:?}", self.seen);
     }
 
-    /// The line's report when it satisfies `is_it`.
-    pub(crate) fn report_with(&mut self, is_it: impl Fn(&Report) -> bool) -> Report {
-        let clock = Clock::os();
-        let until_ns = clock.stamp() + PATIENCE_NS;
-        loop {
+    /// The line's report once it says who is to blame.
+    pub(crate) fn blamed(&mut self) -> Report {
+        for _ in 0..LOOKS_MAX {
             let report = self.running.report();
-            if is_it(&report) {
+            if report.culprit().is_some() {
                 return report;
             }
-            assert!(clock.stamp() < until_ns, "{report:?}");
-            std::thread::yield_now();
+            self.running.wait(LOOK);
         }
+        panic!("nobody is to blame");
     }
 
     /// How many those that do not hang have seen at the most.
@@ -124,11 +123,7 @@ impl Broadcast {
     /// Lets it go and waits for the end.
     pub(crate) fn end(mut self) -> Report {
         self.let_go.store(true, Ordering::Release);
-        assert!(
-            self.running
-                .wait(core::time::Duration::from_nanos(PATIENCE_NS)),
-            "it ends"
-        );
+        assert!(self.running.wait(LOOK * LOOKS_MAX), "it ends");
         self.running.end("finished")
     }
 }
