@@ -184,6 +184,23 @@ fn a_producer_is_held_back_for_so_long_and_then_gives_way() {
 }
 
 #[test]
+fn a_source_that_has_ended_and_waits_for_room_has_nothing_due() {
+    let begin_ns = 1_000_000_000;
+    let shut_ns = begin_ns..begin_ns + 1_100_000;
+    let (report, seen) = run_shut(&[(1_000_000, 5_000)], 1_000, Some(shut_ns), 4, |line| {
+        let conflate = Hop::depth(4).when_full(WhenFull::Conflate);
+        line.connect("in", "work", conflate);
+    });
+    assert!(report.ledger.closed, "{:?}", report.ledger.breaches);
+    let hop = hop(&report, "in->work");
+    assert!(count(&hop.shed, "conflated") > 0, "{hop:?}");
+    assert!(seen.quotes.len() >= SYMBOLS as usize);
+    // Virtual time moves on at once where nothing is due: four times as many turns where something seems to be.
+    let turns = report.placement[0].turns;
+    assert!(turns < 1_000, "{turns}");
+}
+
+#[test]
 fn the_latest_quote_of_each_symbol_gets_through_and_the_ones_before_it_are_counted() {
     let (report, seen) = run(TEN_TIMES, SERVICE_NS, |line| {
         let rest = Hop::depth(64).when_full(WhenFull::DropNewest);

@@ -212,8 +212,8 @@ impl Node for Source {
     }
 
     fn next_due_ns(&self) -> Option<u64> {
-        // What is due while the source is held back needs room, not time; and nothing while it is paused.
-        if self.hold.now || self.paused {
+        // What is due while the source is held back needs room, not time; and nothing while it is paused or has ended.
+        if self.hold.now || self.paused || self.ended {
             return None;
         }
         self.ingress.next_due_ns()
