@@ -73,7 +73,7 @@ impl Made {
         let stage = stage.unwrap();
         stage
             .held_back_by_ns
-            .insert(super::super::report::OUTSIDE.to_owned(), percent(held));
+            .insert(crate::budget::report::OUTSIDE.to_owned(), percent(held));
         stage.regimes_ns.held_back += percent(held);
         self
     }
