@@ -34,6 +34,7 @@ const NOT_SLOW: &[&str] = &[
     "undeclared_emission",
     "rate_limited",
     "disconnected",
+    "moving",
     "stage_failed",
     "drain_deadline",
     "malformed",
