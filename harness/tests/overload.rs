@@ -86,6 +86,30 @@ const DROP_NEWEST: Policy = Policy {
     whole: &[],
 };
 
+/// A policy for each kind: changes of the book are all needed, of tickers the latest, of trades those that are not old.
+const BY_KIND: Policy = Policy {
+    settings: r#"when_full = "drop_newest"
+
+[[hop.class]]
+name = "changes"
+kinds = ["depthUpdate", "snapshot"]
+when_full = "block"
+
+[[hop.class]]
+name = "tickers"
+kinds = ["bookTicker"]
+when_full = "conflate"
+depth = 16
+
+[[hop.class]]
+name = "trades"
+kinds = ["trade"]
+deadline = "20ms"
+"#,
+    rows: &[("#trades", "trade")],
+    whole: &["depthUpdate", "snapshot"],
+};
+
 /// A message as the log has it: its id, and the one before it where it names one.
 type Line = (u64, Option<u64>);
 
@@ -244,6 +268,17 @@ fn what_is_missing_of_a_capture_is_what_the_ledger_says_kind_by_kind() {
     let log = add_up(&data, &DROP_NEWEST);
     // Whatever comes without room goes, changes of the book as well: that is what a policy for each kind is for.
     assert!(breaks(&log) > 0);
+}
+
+#[test]
+fn a_policy_for_each_kind_keeps_the_chain_of_changes_whole() {
+    let test = "a_policy_for_each_kind_keeps_the_chain_of_changes_whole";
+    let Some(data) = data::data_dir(test) else {
+        return;
+    };
+    let log = add_up(&data, &BY_KIND);
+    assert_eq!(breaks(&log), 0);
+    assert!(log["depthUpdate"].len() > 1_000 && !log["bookTicker"].is_empty());
 }
 
 #[test]
