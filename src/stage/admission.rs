@@ -54,6 +54,8 @@ pub(crate) struct Admission {
     expired: bool,
     /// Whether nothing but its age can refuse a message.
     by_age: bool,
+    /// Whether the producer has ended.
+    ended: bool,
     /// Most frames that may be on the ring.
     backlog: usize,
     /// What a message takes at the consumer, as last seen, in nanoseconds; 0 if nobody knows yet.
@@ -79,6 +81,7 @@ impl Admission {
             held_since_ns: None,
             expired: false,
             by_age: false,
+            ended: false,
             backlog: 0,
             service_ns: 0,
             now_ns: 0,
@@ -216,11 +219,16 @@ impl Admission {
     /// Whether what waits is to wait on though there is room, so that newer ones take its place: the queue is longer than it
     /// should be.
     pub(crate) fn keeps_waiting(&mut self, ring: &mut TxRing, counters: &HopCounters) -> bool {
-        if !self.is_degraded() {
+        if self.ended || !self.is_degraded() {
             return false;
         }
         self.look(ring, counters);
         self.wait_ns() >= self.policy.degrade_low_ns.max(self.service_ns)
+    }
+
+    /// The producer has ended: what waits has nothing newer to wait for.
+    pub(crate) fn nothing_more_comes(&mut self) {
+        self.ended = true;
     }
 
     /// How long a message would wait that is put on the ring now, in nanoseconds.

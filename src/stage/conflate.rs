@@ -11,6 +11,7 @@
 
 use crate::base::Envelope;
 use crate::base::limits::{CONFLATE_KEYS_MAX, PAYLOAD_BYTES};
+use crate::frame::Frame;
 
 /// A message that waits.
 #[derive(Clone, Debug)]
@@ -29,6 +30,14 @@ pub(crate) struct Key {
 }
 
 impl Key {
+    #[inline]
+    pub(crate) fn of<F: Frame>(frame: &F) -> Key {
+        Key {
+            kind: F::SCHEMA,
+            key: frame.key(),
+        }
+    }
+
     /// Spreads keys that differ in a few bits (splitmix64's last steps, Steele et al. 2014).
     #[inline]
     fn hash(self) -> u64 {
@@ -56,7 +65,7 @@ const NONE: u32 = u32::MAX;
 /// Bytes that a table of so many keys takes.
 pub(crate) fn memory_bytes(most_keys: usize) -> usize {
     let most = most_keys.clamp(1, CONFLATE_KEYS_MAX);
-    most * size_of::<Entry>() + (2 * most).next_power_of_two() * size_of::<u32>()
+    (most + 1) * size_of::<Entry>() + (2 * most).next_power_of_two() * size_of::<u32>()
 }
 
 /// The table.
@@ -69,6 +78,8 @@ pub(crate) struct Conflation {
     /// Place of the oldest.
     first: usize,
     waiting: usize,
+    /// A message in the making.
+    spare: Entry,
 }
 
 impl Conflation {
@@ -82,9 +93,10 @@ impl Conflation {
         };
         Conflation {
             index: vec![NONE; (2 * most).next_power_of_two()].into(),
-            entries: vec![empty; most].into(),
+            entries: vec![empty.clone(); most].into(),
             first: 0,
             waiting: 0,
+            spare: empty,
         }
     }
 
@@ -115,6 +127,34 @@ impl Conflation {
         let entry = &mut self.entries[place];
         entry.envelope = write(&mut entry.payload);
         put
+    }
+
+    /// Whether one of that key waits.
+    pub(crate) fn has(&self, key: Key) -> bool {
+        self.index[self.probe(key)] != NONE
+    }
+
+    /// Keeps a message that is not to wait yet, in the place of one that was kept before.
+    pub(crate) fn stash(
+        &mut self,
+        key: Key,
+        write: impl FnOnce(&mut [u8; PAYLOAD_BYTES]) -> Envelope,
+    ) {
+        self.spare.key = key;
+        self.spare.envelope = write(&mut self.spare.payload);
+    }
+
+    /// Has the message that was kept wait.
+    pub(crate) fn put_stashed(&mut self) -> Put {
+        let Entry {
+            key,
+            envelope,
+            payload,
+        } = self.spare.clone();
+        self.put(key, |slot| {
+            *slot = payload;
+            envelope
+        })
     }
 
     /// The oldest.

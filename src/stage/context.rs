@@ -281,12 +281,12 @@ impl<'a> Context<'a> {
             let mut overflowed = 0_u32;
             for (at, hop) in hops.iter_mut().enumerate() {
                 if hop.takes(kind) {
-                    let refused = hop.begin(frames, &self.parent, t_offer_ns);
+                    let refused = hop.begin(kind, frames, &self.parent, t_offer_ns);
                     overflowed |= u32::from(refused == Some(Shed::Overflowed)) << at;
                 }
             }
             for hop in hops.iter_mut().filter(|hop| hop.spills(overflowed)) {
-                hop.begin(frames, &self.parent, t_offer_ns);
+                hop.begin(kind, frames, &self.parent, t_offer_ns);
             }
         }
         Message {

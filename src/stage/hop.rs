@@ -112,6 +112,10 @@ pub struct HopTx {
     open: usize,
     /// Why it has none.
     refused: Option<Shed>,
+    /// Whether that is only known with its first fragment, by its key.
+    defers: bool,
+    /// Whether it is to wait, and lies in the table's spare place until it ends.
+    stashed: bool,
     rang: bool,
     /// What it carries of the port's kinds, by their schemas; all without.
     only: Option<Box<[u16]>>,
@@ -157,6 +161,8 @@ impl HopTx {
             name,
             open: 0,
             refused: None,
+            defers: false,
+            stashed: false,
             rang: true,
             only: None,
             spill_of: 0,
@@ -307,16 +313,18 @@ impl HopTx {
         Ok(())
     }
 
-    /// Begins a message of `frames` fragments: all of them get on the ring, or none. It counts once it ends. Says why it has no
-    /// room, if it has none.
+    /// Begins a message of `frames` fragments of which the first is of that kind: all of them get on the ring, or none. It counts
+    /// once it ends. Says why it has no room, if it has none and that is known without its key.
     pub(crate) fn begin(
         &mut self,
+        kind: u16,
         frames: usize,
         parent: &Parent,
         t_offer_ns: u64,
     ) -> Option<Shed> {
         // A message of nothing is nothing.
         self.open_at_ns = t_offer_ns;
+        (self.defers, self.stashed) = (false, false);
         self.refused = if frames == 0 {
             None
         } else {
@@ -325,7 +333,14 @@ impl HopTx {
                 true if self.cut => Some(Shed::Disconnected),
                 true => self.judge(frames, parent, t_offer_ns),
             };
-            judged.or_else(|| self.refusal(frames))
+            self.defers = self.judged && judged.is_none() && self.asks_for_key(kind, frames);
+            judged.or_else(|| {
+                if self.defers {
+                    None
+                } else {
+                    self.refusal(frames)
+                }
+            })
         };
         self.open = if self.refused.is_none() { frames } else { 0 };
         self.refused
@@ -340,6 +355,9 @@ impl HopTx {
         parent: &Parent,
         t_offer_ns: u64,
     ) {
+        if self.defers && !self.goes_on_ring(frame, parent, t_offer_ns) {
+            return;
+        }
         let frames = self.open;
         if at >= frames {
             return;
@@ -367,6 +385,9 @@ impl HopTx {
         if let Some(why) = refused {
             self.shed(kind, why, self.open_at_ns);
             return Err(why);
+        }
+        if core::mem::take(&mut self.stashed) && written == frames {
+            return self.wait_stashed(kind);
         }
         if written == frames && self.ring.publish(frames).is_ok() {
             self.counters.tx.accepted.add(1);
@@ -401,7 +422,7 @@ impl HopTx {
 
     /// Says that nothing more comes, and why. What waits for room until now does not get it any more.
     pub fn close(&mut self, cause: Cause) {
-        self.settle();
+        self.settle_last();
         self.forget_waiting(Shed::Closed);
         self.ring.close(cause);
         self.wake_consumers();
@@ -527,5 +548,46 @@ mod tests {
         emit(&mut tx, 4);
         take(&mut rx);
         assert_eq!((came, counters.tx.waiting.get()), (vec![1, 2, 3, 4], 0));
+    }
+
+    #[test]
+    fn a_message_in_the_making_waits_behind_an_older_one_of_its_key() {
+        static KINDS: [KindInfo; 1] = [KindInfo::of::<Latest>()];
+        let counters = Arc::new(HopCounters::default());
+        let (ring, mut rx) = hop::frames(2).unwrap();
+        let policy = Policy::of(WhenFull::Conflate);
+        let (name, bells) = (Arc::from("hop"), Vec::new());
+        let mut tx = HopTx::new(name, ring, policy, counters.clone(), &KINDS, bells).conflating(4);
+        let parent = Parent::default();
+        let made = |tx: &mut HopTx, value, frames, written| {
+            tx.begin(Latest::SCHEMA, frames, &parent, value);
+            for at in 0..written {
+                tx.write(at, &Latest { of: 1, value }, &parent, value);
+            }
+            tx.end(Latest::SCHEMA, written)
+        };
+        for value in 1..=4 {
+            assert_eq!(made(&mut tx, value, 1, 1), Ok(()));
+        }
+        assert_eq!(counters.tx.shed[Shed::Conflated.index()].get(), 1);
+        // Taken back: what waits still does.
+        assert_eq!(made(&mut tx, 5, 1, 0), Ok(()));
+        // The first fragment says that it has to wait, and there is no place for two.
+        assert_eq!(made(&mut tx, 6, 2, 2), Err(Shed::Full));
+        let mut came = Vec::new();
+        for _ in 0..2 {
+            while let Some(frame) = rx.peek() {
+                came.push(frame.envelope().t_offer_ns);
+                rx.advance();
+            }
+            rx.return_credits();
+            tx.settle();
+        }
+        assert_eq!(came, [1, 2, 4]);
+        let tx = &counters.tx;
+        assert_eq!(
+            (tx.offered.get(), tx.accepted.get(), tx.waiting.get()),
+            (5, 3, 0)
+        );
     }
 }

@@ -95,11 +95,11 @@ impl PortHops {
                 hop.begin_refused(Shed::Moving, t_offer_ns);
                 continue;
             }
-            let refused = hop.begin(frames, parent, t_offer_ns);
+            let refused = hop.begin(kind, frames, parent, t_offer_ns);
             overflowed |= u32::from(refused == Some(Shed::Overflowed)) << choice.at;
         }
         for hop in hops.iter_mut().filter(|hop| hop.spills(overflowed)) {
-            hop.begin(frames, parent, t_offer_ns);
+            hop.begin(kind, frames, parent, t_offer_ns);
         }
     }
 
@@ -170,6 +170,12 @@ impl Outputs {
     fn settle_all(&mut self) -> bool {
         self.hops_mut()
             .fold(true, |settled, hop| hop.settle() & settled)
+    }
+
+    /// The same for a node that has ended.
+    pub(crate) fn settle_last(&mut self) -> bool {
+        let hops = self.waits.then(|| self.hops_mut()).into_iter().flatten();
+        hops.fold(true, |settled, hop| hop.settle_last() & settled)
     }
 
     /// Has each hop that leaves the node do as its policy says now.

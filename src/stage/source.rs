@@ -67,7 +67,8 @@ impl Source {
 
 impl Source {
     /// Ends once nothing waits for room.
-    fn end_settled(&mut self, settled: bool, turn: &mut Turn<'_>) -> Progress {
+    fn end_settled(&mut self, turn: &mut Turn<'_>) -> Progress {
+        let settled = self.wiring.outputs.settle_last();
         if settled {
             self.over(turn.io, State::Done, Cause::Finished);
         } else {
@@ -119,10 +120,10 @@ impl Node for Source {
             return Progress::IDLE;
         }
         let result = catch_unwind(AssertUnwindSafe(|| {
-            let settled = self.wiring.outputs.settle();
             if self.ended {
-                return self.end_settled(settled, turn);
+                return self.end_settled(turn);
             }
+            let settled = self.wiring.outputs.settle();
             let Wiring {
                 outputs,
                 counters,
@@ -155,8 +156,7 @@ impl Node for Source {
             }
             if feed == Feed::Ended {
                 self.ended = true;
-                let settled = self.wiring.outputs.settle();
-                return self.end_settled(settled, turn);
+                return self.end_settled(turn);
             }
             Progress {
                 work,

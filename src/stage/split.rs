@@ -206,6 +206,14 @@ fn part_of(key: u64, parts: usize) -> usize {
     ((u128::from(x) * parts as u128) >> 64) as usize
 }
 
+/// Bytes that a group takes beside its hops.
+pub(crate) fn memory_bytes(split: Split) -> usize {
+    match split {
+        Split::ByKey => size_of::<Keys>() + size_of::<SplitCounters>(),
+        Split::AnyOf => size_of::<SplitCounters>(),
+    }
+}
+
 impl Group {
     /// Of no hops yet; `isolates` has hot keys move to the last one.
     pub(crate) fn new(

@@ -202,8 +202,8 @@ impl Emitter {
             parts,
             kind,
             alien_at,
-            // What is a message of fragments, and be it of one, does not wait.
-            key: (is_frame && kind == "token").then(|| key_of(seq)),
+            // What is a message of several fragments does not wait.
+            key: (parts == 1 && kind == "token").then(|| key_of(seq)),
         };
         let told = if is_frame {
             match kind {

@@ -57,7 +57,7 @@ impl<H: Handler> Node for Consumer<H> {
             {
                 // What the handler still has to say needs room as any emission does, and what it
                 // has taken leaves before it ends.
-                if !self.has_room() || self.unflushed || !self.wiring.outputs.settle() {
+                if !self.has_room() || self.unflushed || !self.wiring.outputs.settle_last() {
                     progress.held_back = true;
                     return progress;
                 }

@@ -148,28 +148,96 @@ impl HopTx {
         self.admission.keeps_waiting(&mut self.ring, &self.counters)
     }
 
+    /// As [`HopTx::settle`], by a producer that has ended: nothing newer will take the place of what waits, so it goes as soon as
+    /// there is room.
+    pub(crate) fn settle_last(&mut self) -> bool {
+        self.admission.nothing_more_comes();
+        self.settle()
+    }
+
     /// Has a message wait for room.
     fn wait<F: Frame>(&mut self, frame: &F, parent: &Parent, t_offer_ns: u64) -> Result<(), Shed> {
         let Some(table) = &mut self.table else {
             return Err(Shed::Full);
         };
-        let key = Key {
-            kind: F::SCHEMA,
-            key: frame.key(),
-        };
-        let put = table.put(key, |payload| {
+        let put = table.put(Key::of(frame), |payload| {
             let len = write_frame(frame, payload);
             parent.envelope(F::SCHEMA, len, Flags::WHOLE, t_offer_ns)
         });
+        self.note_put(put, F::SCHEMA, t_offer_ns)
+    }
+
+    /// Counts what became of a message that was to wait.
+    fn note_put(&mut self, put: Put, kind: u16, t_offer_ns: u64) -> Result<(), Shed> {
         match put {
-            Put::Waits => self.counters.tx.waiting.set(table.waiting() as u64),
-            Put::Replaced => self.shed(F::SCHEMA, Shed::Conflated, t_offer_ns),
+            Put::Waits => {
+                let waiting = self.table.as_ref().map_or(0, |table| table.waiting());
+                self.counters.tx.waiting.set(waiting as u64);
+            }
+            Put::Replaced => self.shed(kind, Shed::Conflated, t_offer_ns),
             Put::Full => {
-                self.shed(F::SCHEMA, Shed::Full, t_offer_ns);
+                self.shed(kind, Shed::Full, t_offer_ns);
                 return Err(Shed::Full);
             }
         }
         Ok(())
+    }
+
+    /// Whether it takes the key of a message in the making to know what becomes of it: one fragment may have to wait, and
+    /// several are not to pass an older one that does.
+    pub(super) fn asks_for_key(&self, kind: u16, frames: usize) -> bool {
+        let Some(table) = &self.table else {
+            return false;
+        };
+        (table.waiting() > 0 || (frames == 1 && self.admission.conflates()))
+            && self.kinds.iter().any(|one| one.schema == kind && one.keyed)
+    }
+
+    /// Whether a message in the making goes on the ring, by the key of its first fragment. What is to wait is kept until it ends.
+    #[cold]
+    pub(super) fn goes_on_ring<F: Frame>(
+        &mut self,
+        frame: &F,
+        parent: &Parent,
+        t_offer_ns: u64,
+    ) -> bool {
+        self.defers = false;
+        let frames = self.open;
+        let is_one = frames == 1;
+        let waits = F::KEYED
+            && if is_one {
+                self.must_wait()
+            } else {
+                !self.settle()
+            };
+        let why = match &mut self.table {
+            Some(table) if waits && is_one => {
+                table.stash(Key::of(frame), |payload| {
+                    let len = write_frame(frame, payload);
+                    parent.envelope(F::SCHEMA, len, Flags::WHOLE, t_offer_ns)
+                });
+                self.stashed = true;
+                return false;
+            }
+            // A message of several fragments has no place in the table.
+            Some(table) if waits && table.has(Key::of(frame)) => Some(Shed::Full),
+            // What waited may have taken its room.
+            _ => self.refusal(frames),
+        };
+        if why.is_some() {
+            (self.open, self.refused) = (0, why);
+        }
+        why.is_none()
+    }
+
+    /// Has the message that was kept wait for room.
+    #[cold]
+    pub(super) fn wait_stashed(&mut self, kind: u16) -> Result<(), Shed> {
+        let Some(table) = &mut self.table else {
+            return Err(Shed::Full);
+        };
+        let put = table.put_stashed();
+        self.note_put(put, kind, self.open_at_ns)
     }
 
     /// Puts what waits for room on the ring, as far as there is room: whether nothing waits any more.
@@ -202,8 +270,11 @@ impl HopTx {
             self.rang = false;
             table.pop();
         }
-        self.counters.tx.waiting.set(table.waiting() as u64);
-        table.waiting() == 0
+        let waiting = table.waiting();
+        self.counters.tx.waiting.set(waiting as u64);
+        // A node that does nothing else in this turn does not ring.
+        self.ring_bell();
+        waiting == 0
     }
 }
 

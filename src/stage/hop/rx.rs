@@ -197,8 +197,16 @@ impl HopRx {
     #[inline]
     pub(crate) fn step_over(&mut self, envelope: &Envelope) {
         self.tap.offer(&mut self.ring);
-        self.ring.advance(envelope.flags.is_last());
-        if self.judged {
+        self.advance(envelope);
+    }
+
+    /// Steps over the frame in hand. A producer that is judged by what waits learns of it at once, but not within a message: those
+    /// that follow on a shared ring would see a part of it, and wait in it for the rest while this one waits for them.
+    #[inline]
+    fn advance(&mut self, envelope: &Envelope) {
+        let is_last = envelope.flags.is_last();
+        self.ring.advance(is_last);
+        if self.judged && is_last {
             self.ring.return_credits();
         }
     }
@@ -211,10 +219,7 @@ impl HopRx {
         } else {
             self.counters.rx.parts.add(1);
         }
-        self.ring.advance(envelope.flags.is_last());
-        if self.judged {
-            self.ring.return_credits();
-        }
+        self.advance(envelope);
     }
 
     /// When the frame in front is due, in nanoseconds of the line's clock: at its deadline if it has one,
@@ -273,5 +278,50 @@ impl HopRx {
     #[must_use]
     pub fn is_finished(&mut self) -> bool {
         self.ring.is_finished()
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::base::Flags;
+    use crate::hist;
+    use crate::ring::multicast::Graph;
+    use crate::stage::ring::TxRing;
+
+    #[test]
+    fn who_follows_sees_whole_messages_whatever_the_policy_before_it_asks_for() {
+        for policy in ["codel", "plain"] {
+            let mut graph = Graph::new(8);
+            let first = graph.reader();
+            graph.reader_after(&[first]);
+            let (producer, mut readers) = graph.frames().unwrap();
+            let mut tx = TxRing::Many {
+                ring: producer,
+                consumers: 2,
+            };
+            let mut follower = readers.pop().unwrap();
+            let leader = readers.pop().unwrap();
+            let policy = Policy {
+                codel_target_ns: if policy == "codel" { 80_000 } else { 0 },
+                ..Policy::default()
+            };
+            let (recorder, _observer) = hist::pair([&[], &[], &[]]).unwrap();
+            let counters = Arc::new(HopCounters::default());
+            let mut rx =
+                HopRx::new("hop".into(), leader, counters, recorder, Vec::new()).aging(policy);
+            for at in 0..2 {
+                tx.write_ahead(at, 2, |_| Envelope {
+                    flags: Flags::fragment(at, 2),
+                    ..Envelope::default()
+                });
+            }
+            tx.publish(2).unwrap();
+            for expected in [false, true] {
+                let envelope = *rx.ring.peek().unwrap().envelope();
+                rx.step_over(&envelope);
+                assert_eq!(follower.peek().is_some(), expected, "{policy:?}");
+            }
+        }
     }
 }
