@@ -10,7 +10,7 @@ use hopline::base::limits::{LIVE_NS, REQUESTS_DEPTH};
 use hopline::frame::View;
 use hopline::host::Pin;
 use hopline::overload::WhenFull;
-use hopline::stage::{Context, Outcome, Port, Stage, State};
+use hopline::stage::{Context, OnPanic, Outcome, Port, Stage, State};
 use hopline::topology::{
     Builder, Heard, Hop, Line, Placement, Report, Running, SteerError, ThreadSpec,
 };
@@ -291,6 +291,54 @@ fn who_asks_for_the_wrong_thing_is_told_the_right_one() {
         no_source,
         "\"odd\" is a stage and cannot pause by itself; pause what feeds it: \"in\""
     );
+}
+
+#[test]
+fn a_stage_that_is_away_comes_back_when_it_is_asked() {
+    const LONG_NS: u64 = 3_600_000_000_000;
+    let odd = Odd {
+        at: 100,
+        panics: true,
+        waits: None,
+    };
+    let mut line = odd_line(Counting::new(u64::MAX, 100_000), odd, Hop::depth(64));
+    line.on_panic(
+        "odd",
+        OnPanic::Restart {
+            most: 3,
+            within_ns: LONG_NS,
+            after_ns: LONG_NS,
+            after_max_ns: LONG_NS,
+        },
+    );
+    let mut running = started(&mut line, &[&["in", "odd", "out"]], Strategy::PARK);
+    let restarts = |running: &mut Running| {
+        let health = running.health();
+        let odd = health.nodes.iter().find(|one| one.name == "odd");
+        let standing = odd.and_then(|odd| odd.standing)?;
+        (standing.state == State::Restarting).then_some(standing.restarts)
+    };
+    for at in 0..2 {
+        await_true(&mut running, "the panic", |running| {
+            restarts(running) == Some(at)
+        });
+        assert_eq!(running.restart("odd"), Ok(()));
+    }
+    let refused = [
+        (
+            "nope",
+            "no node is called \"nope\"; the line's stages are \"odd\"",
+        ),
+        (
+            "out",
+            "\"out\" is not away after a panic (run): there is nothing to make anew",
+        ),
+    ];
+    for (node, words) in refused {
+        let error = running.restart(node).expect_err("it is not away");
+        assert_eq!(error.to_string(), words);
+    }
+    running.drain("over");
 }
 
 #[test]

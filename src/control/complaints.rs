@@ -13,7 +13,7 @@ use crate::base::limits::{COMPLAINT_BURST, COMPLAINT_NS, COMPLAINTS_DEPTH};
 use crate::base::{Counter, Hangup};
 
 /// Kinds of complaints, each with tokens of its own.
-const KINDS: usize = 4;
+const KINDS: usize = 5;
 
 /// What went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub enum What {
     },
     /// A node ended by a panic; its words are in the node's fault.
     Failed,
+    /// The consumer of a hop held its producer back for too long and was cut off: it gets nothing more.
+    CutOff,
 }
 
 impl What {
@@ -46,6 +48,7 @@ impl What {
             What::SheddingEnded { .. } => 1,
             What::HungUp { .. } => 2,
             What::Failed => 3,
+            What::CutOff => 4,
         }
     }
 }

@@ -13,6 +13,8 @@ pub enum Request {
     Pause(u16),
     /// It goes on.
     Resume(u16),
+    /// A stage that is away after a panic waits no longer for its next instance.
+    Restart(u16),
 }
 
 /// The loop has not yet taken what it was asked before.

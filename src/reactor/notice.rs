@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::base::limits::SHED_QUIET_NS;
-use crate::base::{Counter, Hangup};
+use crate::base::{Counter, Hangup, Reason, Shed};
 use crate::budget::HopCounters;
 use crate::control::{Voice, What};
 use crate::stage::{NodeCounters, State};
@@ -28,6 +28,7 @@ struct Shedding {
     shed: u64,
     /// When the present time of shedding was first and last seen, and what had been shed before it.
     now: Option<(u64, u64, u64)>,
+    cut_off: bool,
 }
 
 #[derive(Debug)]
@@ -51,6 +52,7 @@ impl Notices {
             counters,
             shed: 0,
             now: None,
+            cut_off: false,
         };
         let node = |(at, counters)| Watched {
             at,
@@ -108,6 +110,13 @@ impl Shedding {
             }
             _ => {}
         }
+        if !self.cut_off && shed != self.shed {
+            let cut_off = self.counters.tx.shed[Shed::Disconnected.index()].get();
+            if cut_off > 0 {
+                self.cut_off = true;
+                voice.complain(What::CutOff, self.at, now_ns);
+            }
+        }
         self.shed = shed;
     }
 }
@@ -134,7 +143,6 @@ impl Watched {
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
-    use crate::base::Shed;
     use crate::control::{Complaints, complaints};
 
     /// Two hops, numbered 4 and 5, and a node, 9.
@@ -181,6 +189,19 @@ mod tests {
         assert_eq!(told(&heard), [began, (ended(1, 0), 5, again_ns + 7)]);
         notices.end(again_ns + 9);
         assert_eq!(told(&heard), []);
+    }
+
+    #[test]
+    fn a_consumer_that_is_cut_off_is_told_once() {
+        let (mut notices, heard, hops, _) = noticing();
+        hops[0].shed(0, Shed::Full);
+        notices.look(10);
+        assert_eq!(told(&heard), [(What::SheddingBegan, 4, 10)]);
+        for at_ns in [20, 30] {
+            hops[0].shed(0, Shed::Disconnected);
+            notices.look(at_ns);
+        }
+        assert_eq!(told(&heard), [(What::CutOff, 4, 20)]);
     }
 
     #[test]

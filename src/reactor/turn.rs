@@ -383,13 +383,14 @@ impl Reactor {
                 break;
             };
             asked = true;
-            let (Request::Pause(at) | Request::Resume(at)) = request;
+            let (Request::Pause(at) | Request::Resume(at) | Request::Restart(at)) = request;
             let Some(node) = self.nodes.get_mut(usize::from(at)) else {
                 continue;
             };
             guarded(node.as_mut(), |node| match request {
                 Request::Pause(_) => node.pause(),
                 Request::Resume(_) => node.resume(),
+                Request::Restart(_) => drop(node.restart()),
             });
         }
         asked

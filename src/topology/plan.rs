@@ -66,7 +66,8 @@ pub struct PlannedHop {
     /// The hop that this one shares its ring with, where a ring has several consumers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shares: Option<String>,
-    /// Bytes of the ring, and of the table of what conflates; 0 where it is another hop's.
+    /// Bytes of the ring, of the table of what conflates, and of what divides a list of hops, which lies with its first; 0 where
+    /// it is another hop's.
     pub ring_bytes: usize,
     /// Bytes of its histograms: the loop's two sets and the observer's totals.
     pub hist_bytes: usize,
@@ -133,6 +134,14 @@ impl Plan {
             true => conflate::memory_bytes(hop.hop.most_keys),
             false => 0,
         };
+        // What divides a list of hops lies with the first of them.
+        let split_bytes = |at: usize, hop: &LineHop| {
+            let is_first = line.hops[..at]
+                .iter()
+                .all(|one| one.together != hop.together);
+            let split = hop.hop.split.filter(|_| is_first);
+            split.map_or(0, crate::stage::split::memory_bytes)
+        };
         let hops: Vec<PlannedHop> = line
             .hops
             .iter()
@@ -143,7 +152,9 @@ impl Plan {
                 when_full: line_hop.hop.policy.when_full.name(),
                 policy: line_hop.hop.policy.to_string(),
                 shares: shares(at),
-                ring_bytes: ring_bytes(at, line_hop.hop.depth) + table_bytes(line_hop),
+                ring_bytes: ring_bytes(at, line_hop.hop.depth)
+                    + table_bytes(line_hop)
+                    + split_bytes(at, line_hop),
                 hist_bytes: per_hop_bytes,
                 same_thread: thread_of(line_hop.from) == thread_of(line_hop.to),
                 path: path(&threads, thread_of(line_hop.from), thread_of(line_hop.to)),

@@ -8,22 +8,33 @@ use std::fmt;
 use crate::base::units::Span;
 use crate::base::{Reason, limits};
 use crate::control::{Complaint, Full, Request, What};
-use crate::stage::Role;
+use crate::stage::{Role, State};
 
 use super::report::is_over;
 use super::run::Running;
+use super::wire::NodeView;
 
 /// Why a running line cannot do what it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SteerError {
     /// The line has no such node.
-    #[error("no node is called \"{asked}\"; the line's sources are {sources}")]
+    #[error("no node is called \"{asked}\"; the line's {role}s are {names}")]
     NoSuchNode {
         /// What was asked for.
         asked: String,
+        /// What the nodes are that can do it.
+        role: &'static str,
         /// The names that would have been right.
-        sources: String,
+        names: String,
+    },
+    /// The node is not away after a panic.
+    #[error("\"{node}\" is not away after a panic ({state}): there is nothing to make anew")]
+    NotAway {
+        /// The node.
+        node: String,
+        /// Its state.
+        state: &'static str,
     },
     /// The node is not a source: what is in front of it would fill up. Pause the sources that feed it.
     #[error("\"{node}\" is a {role} and cannot pause by itself; pause what feeds it: {sources}")]
@@ -89,23 +100,12 @@ impl Running {
     }
 
     fn ask(&self, name: &str, request: fn(u16) -> Request) -> Result<(), SteerError> {
-        let found = self
-            .nodes
-            .iter()
-            .enumerate()
-            .find(|(_, node)| node.name == name);
-        let place = found.and_then(|(at, node)| Some((node, self.place_of(at)?)));
-        let Some((node, (on, at))) = place else {
-            return Err(SteerError::NoSuchNode {
-                asked: name.to_owned(),
-                sources: self.source_names(),
-            });
-        };
+        let (node, (on, at)) = self.find(name, Role::Source)?;
         if node.role != Role::Source {
             return Err(SteerError::NotASource {
                 node: name.to_owned(),
                 role: node.role.name(),
-                sources: self.source_names(),
+                sources: self.names(Role::Source),
             });
         }
         if is_over(node) {
@@ -114,7 +114,40 @@ impl Running {
                 state: node.counters.state().name(),
             });
         }
-        let asked = self.loops[on].requests.ask(request(at as u16));
+        self.request(name, on, request(at as u16))
+    }
+
+    /// Asks for the next instance of a stage that is away after a panic (`on_panic = "restart"`) at once, without the rest of its
+    /// back-off. It counts as a restart like any other.
+    ///
+    /// # Errors
+    /// No such node, one that is not away, or a loop that does not look at what it is asked.
+    pub fn restart(&self, stage: &str) -> Result<(), SteerError> {
+        let (node, (on, at)) = self.find(stage, Role::Stage)?;
+        let state = node.counters.state();
+        if state != State::Restarting {
+            return Err(SteerError::NotAway {
+                node: stage.to_owned(),
+                state: state.name(),
+            });
+        }
+        self.request(stage, on, Request::Restart(at as u16))
+    }
+
+    /// A node by its name, its loop and its place there; `role` is what an error lists.
+    fn find(&self, name: &str, role: Role) -> Result<(&NodeView, (usize, usize)), SteerError> {
+        let mut nodes = self.nodes.iter().enumerate();
+        let found = nodes.find(|(_, node)| node.name == name);
+        let place = found.and_then(|(at, node)| Some((node, self.place_of(at)?)));
+        place.ok_or_else(|| SteerError::NoSuchNode {
+            asked: name.to_owned(),
+            role: role.name(),
+            names: self.names(role),
+        })
+    }
+
+    fn request(&self, name: &str, on: usize, request: Request) -> Result<(), SteerError> {
+        let asked = self.loops[on].requests.ask(request);
         asked.map_err(|Full| SteerError::Full {
             node: name.to_owned(),
         })?;
@@ -123,9 +156,9 @@ impl Running {
         Ok(())
     }
 
-    fn source_names(&self) -> String {
-        let sources = self.nodes.iter().filter(|node| node.role == Role::Source);
-        let names: Vec<String> = sources.map(|node| format!("\"{}\"", node.name)).collect();
+    fn names(&self, role: Role) -> String {
+        let nodes = self.nodes.iter().filter(|node| node.role == role);
+        let names: Vec<String> = nodes.map(|node| format!("\"{}\"", node.name)).collect();
         names.join(", ")
     }
 
@@ -167,6 +200,10 @@ impl Running {
                 let lasted = Span(lasted_ns);
                 format!("{} sheds no more: {shed} in {lasted}", hop())
             }
+            What::CutOff => format!(
+                "{}: its consumer held it up for too long and was cut off",
+                hop()
+            ),
             What::HungUp { why, times } => {
                 format!("{}: {times} hung up ({})", node(), why.name())
             }

@@ -74,6 +74,7 @@ pub(crate) fn lines(run: &RunReport, next: &[String], width: usize, paint: Paint
         let tone = if lost { Tone::Bad } else { Tone::Warn };
         lines.add("culprit:", &culprit.why, tone);
     }
+    splits(&mut lines, report);
     drain(&mut lines, report);
     panics(&mut lines, report);
     for fault in &report.faults {
@@ -201,6 +202,30 @@ fn ledger(lines: &mut Lines<'_>, report: &Report) {
 }
 
 /// A line for each stage that panicked and has a policy for that.
+/// What was divided, and the keys that had more than their part of it.
+fn splits(lines: &mut Lines<'_>, report: &Report) {
+    for split in &report.splits {
+        let mut text = format!("by {}: {}", split.split, split.hops.join(", "));
+        let mut tone = Tone::Plain;
+        for (at, hot) in split.hot_keys.iter().enumerate() {
+            let lead = if at == 0 { "; hot keys: " } else { ", " };
+            text += &format!("{lead}{} (up to {:.0} %)", hot.key, 100.0 * hot.share_max);
+            tone = Tone::Warn;
+        }
+        if split.isolate {
+            text += &format!(
+                "; moved {} times, {} messages kept apart",
+                grouped(split.moves),
+                grouped(split.isolated)
+            );
+            if split.stays > 0 {
+                text += &format!(", {} times in vain", grouped(split.stays));
+            }
+        }
+        lines.add("split:", &text, tone);
+    }
+}
+
 fn panics(lines: &mut Lines<'_>, report: &Report) {
     let with_policy = |stage: &&StageReport| stage.panics > 0 && stage.on_panic != "stop";
     for stage in report.stages.iter().filter(with_policy) {
@@ -405,7 +430,7 @@ pub(crate) mod tests {
     use crate::case;
     use crate::cli::Shape;
     use hopline::io::{Driver, Virtual};
-    use hopline::topology::{Inline, Quarantined, Registry};
+    use hopline::topology::{HotKeyReport, Inline, Quarantined, Registry, SplitReport};
 
     /// A short run of the built-in case, without threads.
     pub(crate) fn a_run() -> RunReport {
@@ -480,6 +505,28 @@ pub(crate) mod tests {
                     no room for 1; the first: an index is out of bounds";
         assert!(text.contains(told), "{text}");
         assert!(text.contains("3 lost to panics"), "{text}");
+    }
+
+    #[test]
+    fn a_split_names_its_hops_and_its_hot_keys() {
+        let mut run = a_run();
+        run.report.splits.push(SplitReport {
+            hops: vec!["feed->one".to_owned(), "feed->two".to_owned()],
+            split: "key",
+            isolate: true,
+            hot_keys: vec![HotKeyReport {
+                key: 7,
+                share: 0.0,
+                share_max: 0.42,
+            }],
+            isolated: 1_234,
+            moves: 2,
+            stays: 1,
+        });
+        let text = lines(&run, &[], 200, Paint(false)).join("\n");
+        let told = "split:    by key: feed->one, feed->two; hot keys: 7 (up to 42 %); moved 2 times, 1,234 messages kept apart, \
+                    1 times in vain";
+        assert!(text.contains(told), "{text}");
     }
 
     #[test]
