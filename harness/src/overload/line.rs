@@ -8,7 +8,7 @@ use hopline::base::units::Span;
 use hopline::budget::Evidence;
 use hopline::config::{Case, CaseFiles, LoadChange, Overrides, SourceText};
 use hopline::feed::schedule::ScheduleError;
-use hopline::feed::{Arrivals, Shape};
+use hopline::feed::{Arrivals, Schedule, Shape};
 use hopline::host::{Host, PinError, usable_threads};
 use hopline::topology::report::Report;
 use hopline::topology::{Problem, Problems, Registry, StartError, Stop};
@@ -234,6 +234,8 @@ pub struct Ran {
     pub until_ns: u64,
     /// Messages that were due within the window.
     pub due: u64,
+    /// When messages are due, a feed each, from the run's start.
+    pub schedules: Vec<Schedule>,
 }
 
 /// Runs lines on the threads of this machine.
@@ -358,11 +360,16 @@ impl Bench {
         span: Measured,
         rate_max: f64,
     ) -> Result<Ran, OverloadError> {
-        let mut due = 0;
-        for feed in case.load().iter().flat_map(|load| &load.feeds) {
-            let schedule = feed.schedule(None)?;
-            due += schedule.clone().count_before(span.to_ns) - schedule.count_before(span.from_ns);
-        }
+        let load = case.load();
+        let feeds = load.iter().flat_map(|load| &load.feeds);
+        let schedules: Vec<Schedule> = feeds
+            .map(|feed| feed.schedule(None))
+            .collect::<Result<_, _>>()?;
+        let before = |end_ns| -> u64 {
+            let schedules = schedules.iter().cloned();
+            schedules.map(|one| one.count_before(end_ns)).sum()
+        };
+        let due = before(span.to_ns) - before(span.from_ns);
         let draft = case.draft(&self.registry, &Overrides::default());
         let line = draft.and_then(|draft| draft.check());
         let mut line = line.map_err(|problems| refused(policy, problems))?;
@@ -380,6 +387,7 @@ impl Bench {
         let began_ns = evidence.began_ns;
         let ran = Ran {
             due,
+            schedules,
             window: Window {
                 from_ns: began_ns + span.from_ns,
                 to_ns: began_ns + span.to_ns,

@@ -14,12 +14,14 @@
 //! Invariant: measures through the library's public interface; judges a run by its control of the same minute, never by
 //! another machine's figures.
 
+pub mod attainable;
 pub mod figures;
 pub mod line;
 pub mod plot;
 pub mod recovery;
 pub mod table;
 
+pub use attainable::Server;
 pub use figures::{Figures, Window};
 pub use line::{Bench, Load, OverloadError, Policy, Ran};
 pub use recovery::{Course, Recovery};
@@ -33,7 +35,7 @@ pub const OVER_SHARE: f64 = 0.01;
 /// Most that the control's share may be for a run to be judged: beyond it the host, not the line, decides what is late.
 pub const CONTROL_SHARE_MAX: f64 = 0.05;
 
-/// Least goodput, as a share of the capacity.
+/// Least goodput, as a share of what the load allows of the capacity.
 pub const GOODPUT: f64 = 0.9;
 
 /// Longest time from the fall of the load until the P99 is as without overload, in nanoseconds.

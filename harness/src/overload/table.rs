@@ -78,9 +78,9 @@ fn lost(figures: &Figures) -> String {
 #[must_use]
 pub fn rows(rows: &[Row]) -> String {
     let mut out = String::from(
-        "| load | arrivals | policy | due/s | admitted | shed or discarded | goodput | p50 | p99 | p99.9 | max \
+        "| load | arrivals | policy | due/s | admitted | shed or discarded | goodput | attainable | p50 | p99 | p99.9 | max \
          | over budget | control | sender late p99 | bar |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
         let figures = &row.figures;
@@ -97,7 +97,7 @@ pub fn rows(rows: &[Row]) -> String {
             figures.spans_ns.max,
         ];
         out += &format!(
-            "| {}x | {} | {} | {} | {} | {} | {:.1} % | {} | {} | {} | {} | {bar} |\n",
+            "| {}x | {} | {} | {} | {} | {} | {:.1} % | {:.1} % | {} | {} | {} | {} | {bar} |\n",
             row.load,
             row.arrivals,
             row.policy,
@@ -105,6 +105,7 @@ pub fn rows(rows: &[Row]) -> String {
             count(figures.accepted),
             lost(figures),
             figures.goodput * 100.0,
+            figures.attainable * 100.0,
             spans.map(|span_ns| Span(span_ns).to_string()).join(" | "),
             percent(figures.over_share()),
             percent(row.control_share),
@@ -153,7 +154,7 @@ pub fn falls(falls: &[Fall]) -> String {
 #[must_use]
 pub fn bars() -> String {
     format!(
-        "A bar holds where goodput is at least {:.0} % of the capacity, no more than {:.0} % and the control's share take \
+        "A bar holds where goodput is at least {:.0} % of the attainable (what the load allows within the budget, as it comes), no more than {:.0} % and the control's share take \
          longer than {}, and a fall is over within {}. Nothing is judged where the control's share is over {:.0} %, or the p99 \
          without overload over the budget.",
         super::GOODPUT * 100.0,
@@ -192,6 +193,7 @@ mod tests {
             delivered: 100,
             over: 2,
             goodput: 0.912,
+            attainable: 1.0,
             ..Figures::default()
         };
         let mut row = Row {
@@ -206,7 +208,7 @@ mod tests {
         let text = rows(std::slice::from_ref(&row));
         assert!(
             text.contains(
-                "| 10x | poisson | deadline | 900,000 | 1,234,567 | full 9, late 1,000 | 91.2 % |"
+                "| 10x | poisson | deadline | 900,000 | 1,234,567 | full 9, late 1,000 | 91.2 % | 100.0 % |"
             ),
             "{text}"
         );
