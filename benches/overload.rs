@@ -76,19 +76,19 @@ const POLICIES: [Policy; 10] = [
     },
     Policy {
         name: "degrade",
-        settings: "when_full = \"drop_newest\"\ndegrade_high = \"200us\"\ndegrade_low = \"100us\"\ndeadline = \"425us\"",
+        settings: "when_full = \"drop_newest\"\ndegrade_high = \"200us\"\ndegrade_low = \"100us\"\ndeadline = \"450us\"",
         is_judged: false,
         is_for_any: true,
     },
     Policy {
         name: "deadline",
-        settings: "when_full = \"drop_newest\"\ndeadline = \"425us\"",
+        settings: "when_full = \"drop_newest\"\ndeadline = \"450us\"",
         is_judged: true,
         is_for_any: true,
     },
     Policy {
         name: "codel",
-        settings: "when_full = \"drop_newest\"\ncodel = \"80us\"\ncodel_interval = \"400us\"",
+        settings: "when_full = \"drop_newest\"\ncodel = \"200us\"\ncodel_interval = \"450us\"",
         is_judged: true,
         is_for_any: true,
     },

@@ -8,7 +8,9 @@ use crate::overload::{Codel, CodelParams, Policy, ServiceTime, WhenFull, late};
 /// A ring that is filled by more than this part of its depth is nearly full: one eighth is left.
 const NEARLY_FULL: usize = 8;
 
-/// One message in so many is measured: what a message takes changes over many of them, and a measure costs some 20 instructions.
+/// Messages are measured in runs of so many: what one takes changes over many of them, and a measure costs some 20 instructions.
+/// All of a run count: to measure one in eight alone would measure those that begin a turn, or never one of them, where turns are
+/// of eight or sixteen.
 const MEASURED: u32 = 8;
 
 /// What is stepped over then: a quarter, so that it does not happen at each turn.
@@ -21,13 +23,19 @@ pub(crate) struct Aging {
     codel: Option<Codel>,
     /// Whether nothing but its deadline is asked of a message.
     by_age: bool,
+    /// What the work on a message takes.
     service: ServiceTime,
-    /// What a message likely takes, in nanoseconds.
+    /// From one message to the next, as long as some wait.
+    interval: ServiceTime,
+    /// What the work on a message likely takes, in nanoseconds.
     likely_ns: u64,
     /// When the last message was done with.
     t_done_ns: u64,
-    /// Messages until the next one is measured.
-    unmeasured: u32,
+    /// When the run of messages began that is measured next, moved on by the time in which none waited.
+    began_ns: u64,
+    /// Messages of it so far, and how many it has.
+    taken: u32,
+    run: u32,
 }
 
 impl Aging {
@@ -37,9 +45,12 @@ impl Aging {
             codel: None,
             by_age: false,
             service: ServiceTime::new(),
+            interval: ServiceTime::new(),
             likely_ns: 0,
             t_done_ns: 0,
-            unmeasured: 0,
+            began_ns: 0,
+            taken: 0,
+            run: 1,
         };
         aging.set_policy(policy);
         aging
@@ -94,25 +105,28 @@ impl Aging {
         stale.then_some(Discard::Stale)
     }
 
-    /// Learns from a message that was done with what one takes, and gives the mean in nanoseconds if it did: one in
-    /// [`MEASURED`] is measured. Of one that waited for its turn that is the time since the one before it was done with: other
-    /// stages may have had the core between them.
+    /// Learns from a message that was done with, and at the end of a run gives the mean time from one to the next, in
+    /// nanoseconds: of those that waited for their turn that includes what other stages took of the core between them.
     #[inline]
     pub(crate) fn took(&mut self, t_offer_ns: u64, service_ns: u64, t_done_ns: u64) -> Option<u64> {
         let before_ns = core::mem::replace(&mut self.t_done_ns, t_done_ns);
-        if self.unmeasured > 0 {
-            self.unmeasured -= 1;
+        if t_offer_ns >= before_ns {
+            // It came when nothing waited: until its work began the core was free.
+            let idle_ns = t_done_ns
+                .saturating_sub(service_ns)
+                .saturating_sub(before_ns);
+            self.began_ns += idle_ns;
+        }
+        self.taken += 1;
+        if self.taken < self.run {
             return None;
         }
-        self.unmeasured = MEASURED - 1;
-        let took_ns = if t_offer_ns < before_ns {
-            t_done_ns.saturating_sub(before_ns).max(service_ns)
-        } else {
-            service_ns
-        };
-        self.service.measured(took_ns);
+        let span_ns = t_done_ns.saturating_sub(self.began_ns);
+        self.interval.measured(span_ns / u64::from(self.taken));
+        self.service.measured(service_ns);
         self.likely_ns = self.service.likely_ns();
-        Some(self.service.mean_ns())
+        (self.began_ns, self.taken, self.run) = (t_done_ns, 0, MEASURED);
+        Some(self.interval.mean_ns())
     }
 
     /// Whether it steps over the oldest of a ring that is nearly full.
@@ -133,19 +147,47 @@ impl Aging {
 mod tests {
     use super::*;
 
+    /// Eight messages of 100 ns each and 50 ns between two, the first one done with at `t_ns`: what it then knows.
+    fn eight(aging: &mut Aging, mut t_ns: u64, t_offer_ns: impl Fn(u64) -> u64) -> Option<u64> {
+        let mut known = None;
+        for at in 0..8 {
+            assert_eq!(known, None, "not each is measured");
+            known = aging.took(t_offer_ns(t_ns), 100, t_ns);
+            t_ns += if at == 7 { 0 } else { 150 };
+        }
+        known
+    }
+
     #[test]
-    fn what_a_message_takes_includes_what_others_took_between() {
+    fn the_time_between_messages_counts_where_they_wait_and_does_not_where_the_core_was_free() {
         let mut aging = Aging::new(Policy::default());
-        assert_eq!(aging.took(0, 100, 1_000), Some(100));
-        assert_eq!(aging.took(0, 100, 2_000), None, "not each is measured");
-        // It waited since before the last one was done with, which was 900 ns ago.
+        assert_eq!(
+            aging.took(0, 100, 1_000),
+            Some(100),
+            "the first one at once"
+        );
+        // They have waited since before: 150 ns each, of which the mean of 16 takes over a sixteenth.
+        let mean_ns = eight(&mut aging, 1_150, |_| 500).unwrap();
+        assert_eq!(mean_ns, 100 + 50 / 16);
+        assert_eq!(aging.likely_ns, 100);
+        // Each came when nothing waited.
         let mut aging = Aging::new(Policy::default());
-        aging.t_done_ns = 1_000;
-        assert_eq!(aging.took(500, 100, 1_900), Some(900));
-        // It came later: what was between was idle.
-        let mut aging = Aging::new(Policy::default());
-        aging.t_done_ns = 1_000;
-        assert_eq!(aging.took(1_500, 100, 1_900), Some(100));
+        assert_eq!(aging.took(900, 100, 1_000), Some(100));
+        assert_eq!(eight(&mut aging, 5_000, |t_ns| t_ns - 100), Some(100));
+    }
+
+    #[test]
+    fn turns_of_as_many_messages_as_a_run_are_measured_right() {
+        // Turns of eight, after each of which others have the core for 400 ns: 150 ns a message.
+        for first in 0..8 {
+            let mut aging = Aging::new(Policy::default());
+            let (mut t_ns, mut known) = (1_000, 0);
+            for at in first..first + 8 * 100 {
+                t_ns += 100 + if at % 8 == 0 { 400 } else { 0 };
+                known = aging.took(0, 100, t_ns).unwrap_or(known);
+            }
+            assert!((140..=151).contains(&known), "{first}: {known}");
+        }
     }
 
     #[test]

@@ -154,7 +154,8 @@ pub fn falls(falls: &[Fall]) -> String {
 #[must_use]
 pub fn bars() -> String {
     format!(
-        "A bar holds where goodput is at least {:.0} % of the attainable (what the load allows within the budget, as it comes), no more than {:.0} % and the control's share take \
+        "A bar holds where goodput is at least {:.0} % of the attainable (what the load allows within the budget, as \
+         it comes), no more than {:.0} % and the control's share take \
          longer than {}, and a fall is over within {}. Nothing is judged where the control's share is over {:.0} %, or the p99 \
          without overload over the budget.",
         super::GOODPUT * 100.0,
