@@ -227,7 +227,7 @@ impl Default for LadderParams {
 pub struct RungChange {
     /// The rung that is left.
     pub from: Rung,
-    /// The rung that holds from now on, one beside it.
+    /// The rung that holds from now on: one beside it, or after a time in which nothing came several below.
     pub to: Rung,
     /// When.
     pub at_ns: u64,
@@ -320,25 +320,35 @@ impl Ladder {
     fn end_window(&mut self, now_ns: u64) -> Option<RungChange> {
         // Nothing that came is nothing that waits.
         let pressure = if self.frames == 0 { 0 } else { self.least };
+        let elapsed = now_ns.saturating_sub(self.since_ns) / self.params.window_ns;
         self.since_ns = now_ns;
         self.least = u64::MAX;
         self.frames = 0;
         if pressure > self.params.high {
             self.calm = 0;
+        } else if pressure < self.params.low {
+            self.calm = self.calm.saturating_add(1);
+        } else {
+            self.calm = 0;
+        }
+        // In the windows after it that are over as well, nothing came. A few of them say little: who offers may have had its core
+        // taken by the very consumer that is too slow.
+        let empty = u32::try_from(elapsed.saturating_sub(1)).unwrap_or(u32::MAX);
+        if pressure > self.params.high && empty < self.params.dwell {
             let to = self.rung.harder().filter(|&to| to <= self.params.most)?;
             return Some(self.change(to, now_ns, pressure));
         }
-        self.calm = if pressure < self.params.low {
-            self.calm + 1
-        } else {
-            0
-        };
-        if self.calm < self.params.dwell {
-            return None;
+        self.calm = self.calm.saturating_add(empty);
+        let mut to = self.rung;
+        while self.calm >= self.params.dwell {
+            let Some(milder) = to.milder() else {
+                self.calm = 0;
+                break;
+            };
+            to = milder;
+            self.calm -= self.params.dwell;
         }
-        self.calm = 0;
-        let to = self.rung.milder()?;
-        Some(self.change(to, now_ns, pressure))
+        (to != self.rung).then(|| self.change(to, now_ns, pressure))
     }
 
     fn change(&mut self, to: Rung, at_ns: u64, pressure: u64) -> RungChange {
@@ -374,6 +384,42 @@ mod tests {
             changes.extend(ladder.saw(*now_ns, pressure));
         }
         changes
+    }
+
+    /// Up all rungs from 1 ms on; when it is at the top.
+    fn at_the_top(ladder: &mut Ladder) -> u64 {
+        let mut now_ns = 0;
+        while ladder.rung() != Rung::Refuse {
+            now_ns += 100_000;
+            ladder.saw(now_ns, 10 * ladder.params().high());
+        }
+        now_ns
+    }
+
+    #[test]
+    fn windows_in_which_nothing_came_count_each_for_itself() {
+        let mut ladder = Ladder::new(LadderParams::default());
+        let top_ns = at_the_top(&mut ladder);
+        // The window that pressed, and 79 without a frame: three rungs of 20 windows each.
+        let change = ladder.saw(top_ns + 80_000_000, 0).unwrap();
+        assert_eq!((change.from, change.to), (Rung::Refuse, Rung::Conflate));
+        let change = ladder.turn(top_ns + 101_000_000).unwrap();
+        assert_eq!((change.from, change.to), (Rung::Conflate, Rung::None));
+        // However long it was.
+        at_the_top(&mut ladder);
+        ladder.turn(u64::MAX);
+        assert_eq!(ladder.rung(), Rung::None);
+    }
+
+    #[test]
+    fn a_clump_each_few_windows_presses_as_well() {
+        let mut ladder = Ladder::new(LadderParams::default());
+        for clump in 1..=6 {
+            for _ in 0..100 {
+                ladder.saw(clump * 3_200_000, 1_000_000);
+            }
+        }
+        assert_eq!(ladder.rung(), Rung::Refuse);
     }
 
     #[test]

@@ -14,8 +14,8 @@ pub const NEVER_NS: u64 = u64::MAX;
 /// Whether a frame that would be queued now could not be done by its deadline.
 ///
 /// `backlog` counts the frames that go before it, the one in work among them; each takes `service_ns`, and so does the
-/// frame itself. With an empty backlog and time for one service left a frame is always taken, so that a server whose
-/// service time was measured too high is asked again and corrects it.
+/// frame itself. With an empty backlog a frame whose deadline has not passed is always taken, however long a service was
+/// measured: so a measure that was too high corrects itself.
 ///
 /// ```
 /// use hopline::overload::late::{NEVER_NS, is_hopeless};
@@ -27,9 +27,10 @@ pub const NEVER_NS: u64 = u64::MAX;
 #[inline]
 #[must_use]
 pub const fn is_hopeless(backlog: usize, service_ns: u64, now_ns: u64, deadline_ns: u64) -> bool {
-    let needed_ns = (backlog as u64)
-        .saturating_add(1)
-        .saturating_mul(service_ns);
+    let needed_ns = match backlog {
+        0 => 0,
+        before => (before as u64).saturating_add(1).saturating_mul(service_ns),
+    };
     now_ns.saturating_add(needed_ns) > deadline_ns
 }
 
@@ -106,6 +107,14 @@ impl ServiceTime {
         self.deviation = moved(self.deviation, took.abs_diff(self.mean));
         // Never down to 0, which says that nothing was measured.
         self.mean = moved(self.mean, took).max(1);
+    }
+
+    /// A frame was refused because of what one likely takes, though its deadline had not passed: the longer nothing is measured
+    /// for that reason, the less the old measure says. A sixteenth each time.
+    #[inline]
+    pub fn doubted(&mut self) {
+        self.deviation -= self.deviation >> WEIGHT_SHIFT;
+        self.mean = (self.mean - (self.mean >> WEIGHT_SHIFT)).max(1);
     }
 
     /// The mean in nanoseconds, which many services take each: what [`is_hopeless`] is asked with. 0 before the first

@@ -1,12 +1,14 @@
 //! What the producing end of a hop asks of a message before it looks for room: the soft limits of its policy.
 //!
-//! The order is from what concerns the message alone to what concerns the hop: rate, age, ladder, sample. The first that
-//! refuses gives the reason.
+//! The order is rate, ladder, age, sample; the first that refuses gives the reason. The ladder comes before the age, which would
+//! keep from it most of what it is to see.
 //!
 //! The backlog is known from above: what was offered since the consumer's head was last seen counts as if nothing had been
 //! taken. Only where that refuses a message, and once in a while, is the consumer looked at, which takes cache lines from it.
 //!
 //! Invariant: knows the ring's fill and the stamp that it is given, and neither waits nor counts.
+
+use std::sync::Arc;
 
 use crate::base::Shed;
 use crate::budget::HopCounters;
@@ -58,8 +60,10 @@ pub(crate) struct Admission {
     ended: bool,
     /// Most frames that may be on the ring.
     backlog: usize,
-    /// What a message takes at the consumer, as last seen, in nanoseconds; 0 if nobody knows yet.
+    /// What a frame takes at the slowest consumer, as last seen, in nanoseconds; 0 if nobody knows yet.
     service_ns: u64,
+    /// Most frames that its producer emits at once.
+    emits: usize,
     /// The last stamp that it was given.
     now_ns: u64,
 }
@@ -84,6 +88,7 @@ impl Admission {
             ended: false,
             backlog: 0,
             service_ns: 0,
+            emits: usize::MAX,
             now_ns: 0,
         };
         admission.set_policy(policy);
@@ -171,24 +176,38 @@ impl Admission {
         self.by_age = false;
     }
 
-    /// Looks at what is on the ring and what a message takes.
-    fn look(&mut self, ring: &mut TxRing, counters: &HopCounters) {
-        self.backlog = ring.backlog();
-        self.service_ns = counters.rx.interval_ns.get();
+    /// Its producer emits no more than so many frames at once.
+    pub(crate) fn set_emits(&mut self, frames: usize) {
+        self.emits = frames;
     }
 
-    /// Whether a producer that is held back may go on: there is room, below its marks, or it has waited for long enough.
-    pub(crate) fn has_room(&mut self, ring: &mut TxRing, frames: usize) -> bool {
+    /// Looks at what is on the ring and what a frame takes.
+    fn look(&mut self, ring: &mut TxRing, consumers: &[Arc<HopCounters>]) {
+        self.backlog = ring.backlog();
+        let each = consumers.iter().map(|one| one.rx.interval_ns.get());
+        self.service_ns = each.max().unwrap_or(0);
+    }
+
+    /// Time passes: the rung that the ladder has come to by that.
+    pub(crate) fn turn(&mut self, now_ns: u64) -> Option<Rung> {
+        let change = self.ladder.as_mut()?.turn(now_ns)?;
+        Some(change.to)
+    }
+
+    /// Whether a producer that is held back may go on: there is room for `frames` and what waits before them, below its marks, or
+    /// it has waited for long enough.
+    pub(crate) fn has_room(&mut self, ring: &mut TxRing, frames: usize, waiting: usize) -> bool {
         let paused = match &mut self.watermark {
             None => false,
             Some(watermark) => watermark.is_paused(ring.backlog()),
         };
-        if !paused && ring.has_room(frames) {
+        if !paused && ring.has_room(frames.saturating_add(waiting)) {
             self.expired = false;
             self.held_since_ns = None;
             return true;
         }
-        self.expired
+        // Who asks for more than can come at once may go on without an answer, and asks again for what does: only that ends it.
+        self.expired && frames <= self.emits
     }
 
     /// The producer waits for room.
@@ -218,11 +237,15 @@ impl Admission {
 
     /// Whether what waits is to wait on though there is room, so that newer ones take its place: the queue is longer than it
     /// should be.
-    pub(crate) fn keeps_waiting(&mut self, ring: &mut TxRing, counters: &HopCounters) -> bool {
+    pub(crate) fn keeps_waiting(
+        &mut self,
+        ring: &mut TxRing,
+        consumers: &[Arc<HopCounters>],
+    ) -> bool {
         if self.ended || !self.is_degraded() {
             return false;
         }
-        self.look(ring, counters);
+        self.look(ring, consumers);
         self.wait_ns() >= self.policy.degrade_low_ns.max(self.service_ns)
     }
 
@@ -242,10 +265,14 @@ impl Admission {
     }
 
     /// Takes a message to the ladder: why that rung refuses it, if it does.
-    fn refused_by_ladder(&mut self, ring: &mut TxRing, counters: &HopCounters) -> Option<Shed> {
+    fn refused_by_ladder(
+        &mut self,
+        ring: &mut TxRing,
+        consumers: &[Arc<HopCounters>],
+    ) -> Option<Shed> {
         let low_ns = self.policy.degrade_low_ns;
         if self.ladder.is_some() && (self.service_ns == 0 || self.wait_ns() >= low_ns) {
-            self.look(ring, counters);
+            self.look(ring, consumers);
         }
         let wait_ns = self.wait_ns();
         let ladder = self.ladder.as_mut()?;
@@ -261,12 +288,21 @@ impl Admission {
         }
     }
 
+    /// Whether a message of `frames` could not be done by that time.
+    fn is_hopeless(&self, frames: usize, at_ns: u64) -> bool {
+        let before = match self.backlog {
+            0 => 0,
+            backlog => backlog + frames.saturating_sub(1),
+        };
+        late::is_hopeless(before, self.service_ns, self.now_ns, at_ns)
+    }
+
     /// Why the policy refuses a message, if it does.
     pub(crate) fn refusal(
         &mut self,
         message: &Offered,
         ring: &mut TxRing,
-        counters: &HopCounters,
+        consumers: &[Arc<HopCounters>],
     ) -> Option<Shed> {
         let now_ns = message.now_ns;
         self.now_ns = now_ns;
@@ -274,7 +310,10 @@ impl Admission {
             return Some(Shed::RateLimited);
         }
         if self.backlog >= self.unlooked {
-            self.look(ring, counters);
+            self.look(ring, consumers);
+        }
+        if let Some(why) = self.refused_by_ladder(ring, consumers) {
+            return Some(why);
         }
         if self.policy.deadline_ns > 0 {
             let hops_ns = message
@@ -284,15 +323,12 @@ impl Admission {
                 0 => hops_ns,
                 own_ns => own_ns.min(hops_ns),
             };
-            if late::is_hopeless(self.backlog, self.service_ns, now_ns, at_ns) {
-                self.look(ring, counters);
-                if late::is_hopeless(self.backlog, self.service_ns, now_ns, at_ns) {
+            if self.is_hopeless(message.frames, at_ns) {
+                self.look(ring, consumers);
+                if self.is_hopeless(message.frames, at_ns) {
                     return Some(Shed::Hopeless);
                 }
             }
-        }
-        if let Some(why) = self.refused_by_ladder(ring, counters) {
-            return Some(why);
         }
         if let Some(sample) = &mut self.sample {
             if self.backlog >= sample.params().above() {

@@ -36,6 +36,17 @@ pub(crate) struct Aging {
     /// Messages of it so far, and how many it has.
     taken: u32,
     run: u32,
+    /// Their frames.
+    frames: u32,
+}
+
+/// A message that has become too old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooOld {
+    pub(crate) why: Discard,
+    /// Whether it is so already, and not only by the time that its work will likely take. Where nothing else waits, such a message
+    /// is worked on: that is how a measure that was too high is corrected.
+    pub(crate) is_sure: bool,
 }
 
 impl Aging {
@@ -51,6 +62,7 @@ impl Aging {
             began_ns: 0,
             taken: 0,
             run: 1,
+            frames: 0,
         };
         aging.set_policy(policy);
         aging
@@ -75,7 +87,7 @@ impl Aging {
     ///
     /// The hop's deadline counts from the intended time, a frame's own from its offer.
     #[inline(always)]
-    pub(crate) fn too_late(&mut self, envelope: &Envelope, now_ns: u64) -> Option<Discard> {
+    pub(crate) fn too_late(&mut self, envelope: &Envelope, now_ns: u64) -> Option<TooOld> {
         let hops_ns = envelope
             .t_intended_ns()
             .saturating_add(self.policy.deadline_ns);
@@ -87,14 +99,18 @@ impl Aging {
     }
 
     #[inline(never)]
-    fn judge(&mut self, envelope: &Envelope, now_ns: u64, hops_ns: u64) -> Option<Discard> {
+    fn judge(&mut self, envelope: &Envelope, now_ns: u64, hops_ns: u64) -> Option<TooOld> {
         if self.policy.deadline_ns > 0 {
             let own_ns = match envelope.deadline_ns {
                 0 => late::NEVER_NS,
                 span_ns => envelope.t_offer_ns.saturating_add(u64::from(span_ns)),
             };
-            if late::is_late(now_ns, self.likely_ns, hops_ns.min(own_ns)) {
-                return Some(Discard::Late);
+            let at_ns = hops_ns.min(own_ns);
+            if late::is_late(now_ns, self.likely_ns, at_ns) {
+                return Some(TooOld {
+                    why: Discard::Late,
+                    is_sure: late::is_late(now_ns, 0, at_ns),
+                });
             }
         }
         let waited_ns = now_ns.saturating_sub(envelope.t_offer_ns);
@@ -102,13 +118,29 @@ impl Aging {
             .codel
             .as_mut()
             .is_some_and(|one| one.judge(now_ns, waited_ns));
-        stale.then_some(Discard::Stale)
+        stale.then_some(TooOld {
+            why: Discard::Stale,
+            is_sure: true,
+        })
     }
 
-    /// Learns from a message that was done with, and at the end of a run gives the mean time from one to the next, in
-    /// nanoseconds: of those that waited for their turn that includes what other stages took of the core between them.
+    /// A message was left out that may have been in time.
+    #[cold]
+    pub(crate) fn doubted(&mut self) {
+        self.service.doubted();
+        self.likely_ns = self.service.likely_ns();
+    }
+
+    /// Learns from a message of `frames` that was done with, and at the end of a run gives the mean time from one frame to the
+    /// next, in nanoseconds: of those that waited for their turn that includes what other stages took of the core between them.
     #[inline]
-    pub(crate) fn took(&mut self, t_offer_ns: u64, service_ns: u64, t_done_ns: u64) -> Option<u64> {
+    pub(crate) fn took(
+        &mut self,
+        frames: u32,
+        t_offer_ns: u64,
+        service_ns: u64,
+        t_done_ns: u64,
+    ) -> Option<u64> {
         let before_ns = core::mem::replace(&mut self.t_done_ns, t_done_ns);
         if t_offer_ns >= before_ns {
             // It came when nothing waited: until its work began the core was free.
@@ -118,14 +150,16 @@ impl Aging {
             self.began_ns += idle_ns;
         }
         self.taken += 1;
+        self.frames += frames;
         if self.taken < self.run {
             return None;
         }
         let span_ns = t_done_ns.saturating_sub(self.began_ns);
-        self.interval.measured(span_ns / u64::from(self.taken));
+        self.interval
+            .measured(span_ns / u64::from(self.frames.max(1)));
         self.service.measured(service_ns);
         self.likely_ns = self.service.likely_ns();
-        (self.began_ns, self.taken, self.run) = (t_done_ns, 0, MEASURED);
+        (self.began_ns, self.taken, self.frames, self.run) = (t_done_ns, 0, 0, MEASURED);
         Some(self.interval.mean_ns())
     }
 
@@ -152,7 +186,7 @@ mod tests {
         let mut known = None;
         for at in 0..8 {
             assert_eq!(known, None, "not each is measured");
-            known = aging.took(t_offer_ns(t_ns), 100, t_ns);
+            known = aging.took(1, t_offer_ns(t_ns), 100, t_ns);
             t_ns += if at == 7 { 0 } else { 150 };
         }
         known
@@ -162,7 +196,7 @@ mod tests {
     fn the_time_between_messages_counts_where_they_wait_and_does_not_where_the_core_was_free() {
         let mut aging = Aging::new(Policy::default());
         assert_eq!(
-            aging.took(0, 100, 1_000),
+            aging.took(1, 0, 100, 1_000),
             Some(100),
             "the first one at once"
         );
@@ -172,7 +206,7 @@ mod tests {
         assert_eq!(aging.likely_ns, 100);
         // Each came when nothing waited.
         let mut aging = Aging::new(Policy::default());
-        assert_eq!(aging.took(900, 100, 1_000), Some(100));
+        assert_eq!(aging.took(1, 900, 100, 1_000), Some(100));
         assert_eq!(eight(&mut aging, 5_000, |t_ns| t_ns - 100), Some(100));
     }
 
@@ -184,7 +218,7 @@ mod tests {
             let (mut t_ns, mut known) = (1_000, 0);
             for at in first..first + 8 * 100 {
                 t_ns += 100 + if at % 8 == 0 { 400 } else { 0 };
-                known = aging.took(0, 100, t_ns).unwrap_or(known);
+                known = aging.took(1, 0, 100, t_ns).unwrap_or(known);
             }
             assert!((140..=151).contains(&known), "{first}: {known}");
         }

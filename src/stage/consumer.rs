@@ -210,6 +210,8 @@ impl<H: Handler> Consumer<H> {
         if rx.judged && !self.mid_message {
             rx.skip_oldest();
         }
+        // One that is worked on though it may become too late.
+        let mut spared = false;
         // When the frame before was done with, if this turn took one.
         let mut t_before_ns = None;
         // Where there is room for all that a turn may emit, it need not be asked for each frame.
@@ -266,8 +268,15 @@ impl<H: Handler> Consumer<H> {
             }
             if rx.judged
                 && envelope.flags.is_first()
-                && let Some(why) = rx.aging.too_late(&envelope, t_dequeue_ns)
+                && !core::mem::take(&mut spared)
+                && let Some(old) = rx.aging.too_late(&envelope, t_dequeue_ns)
             {
+                if rx.spares(old) {
+                    // The same one again, without a question.
+                    spared = true;
+                    continue;
+                }
+                let why = old.why;
                 self.mid_message = !envelope.flags.is_last();
                 self.spoilt = Some(why).filter(|_| self.mid_message);
                 rx.discard(&envelope, why);

@@ -105,6 +105,8 @@ pub struct HopTx {
     pub(crate) ring: TxRing,
     when_full: WhenFull,
     counters: Arc<HopCounters>,
+    /// Those of all consumers of its ring.
+    consumers: Box<[Arc<HopCounters>]>,
     kinds: &'static [KindInfo],
     bells: Vec<Doorbell>,
     name: Arc<str>,
@@ -155,6 +157,7 @@ impl HopTx {
         HopTx {
             ring,
             when_full: policy.when_full,
+            consumers: Box::new([counters.clone()]),
             counters,
             kinds,
             bells,
@@ -191,7 +194,10 @@ impl HopTx {
             return true;
         }
         if self.judged {
-            return self.admission.has_room(&mut self.ring, frames) || self.ring.is_closed();
+            // What waits goes before it.
+            let waiting = self.table.as_ref().map_or(0, |table| table.waiting());
+            return self.admission.has_room(&mut self.ring, frames, waiting)
+                || self.ring.is_closed();
         }
         self.ring.has_room(frames) || self.ring.is_closed()
     }

@@ -178,6 +178,11 @@ impl Outputs {
         hops.fold(true, |settled, hop| hop.settle_last() & settled)
     }
 
+    /// Time passes, whether anything is emitted or not.
+    pub(crate) fn housekeep(&mut self, now_ns: u64) {
+        self.hops_mut().for_each(|hop| hop.housekeep(now_ns));
+    }
+
     /// Has each hop that leaves the node do as its policy says now.
     pub(crate) fn refresh(&mut self) {
         self.hops_mut().for_each(HopTx::refresh);

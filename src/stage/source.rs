@@ -220,6 +220,8 @@ impl Node for Source {
     }
 
     fn housekeep(&mut self, io: &mut Driver) {
+        let now_ns = self.wiring.clock.stamp();
+        self.wiring.outputs.housekeep(now_ns);
         self.ingress.housekeep(io, &self.wiring.counters.ingress);
         if let Some(wire) = &mut self.wiring.wire {
             wire.publish_if_asked();

@@ -170,17 +170,13 @@ impl<F: Frame> TypedRx<F> {
         &mut self,
         handler: impl FnOnce(View<'_, F>) -> T,
     ) -> Option<Result<T, FrameError>> {
-        let mut frame = self.hop.ring.peek()?;
-        let mut envelope = *frame.envelope();
+        if self.hop.judged {
+            self.leave_out()?;
+        }
+        let frame = self.hop.ring.peek()?;
+        let envelope = *frame.envelope();
         // After the pop: a plain read of the counter could be speculated to before it.
         let t_dequeue_ns = self.clock.stamp_after();
-        if self.hop.judged {
-            while let Some(why) = self.hop.aging.too_late(&envelope, t_dequeue_ns) {
-                self.hop.discard(&envelope, why);
-                frame = self.hop.ring.peek()?;
-                envelope = *frame.envelope();
-            }
-        }
         match F::view(envelope.kind, frame.payload()) {
             Ok(view) => {
                 let result = handler(view);
@@ -192,6 +188,19 @@ impl<F: Frame> TypedRx<F> {
             Err(error) => {
                 self.hop.discard(&envelope, Discard::Malformed);
                 Some(Err(error))
+            }
+        }
+    }
+
+    /// Steps over those in front that have become too old. `None` if nothing is left.
+    fn leave_out(&mut self) -> Option<()> {
+        self.hop.ring.peek()?;
+        let now_ns = self.clock.stamp_after();
+        loop {
+            let envelope = *self.hop.ring.peek()?.envelope();
+            match self.hop.aging.too_late(&envelope, now_ns) {
+                Some(old) if !self.hop.spares(old) => self.hop.discard(&envelope, old.why),
+                _ => return Some(()),
             }
         }
     }

@@ -272,15 +272,18 @@ pub(crate) fn wire(
         if first.has_table() {
             tx = tx.conflating(first.hop.most_keys);
         }
+        // The first consumer's are those of what is offered.
+        let mut consumers = vec![offers.clone()];
+        consumers.resize_with(ring.len(), Arc::default);
+        tx = tx
+            .serving(consumers.clone())
+            .emitting(nodes[first.from].descriptor.max_emit);
         port.hops.push(tx);
-        for (place, (at, rx)) in ring.iter().copied().zip(readers).enumerate() {
+        for (place, ((at, rx), counters)) in
+            ring.iter().copied().zip(readers).zip(consumers).enumerate()
+        {
             let hop = &hops[at];
             let is_first = at == ring[0];
-            let counters = if is_first {
-                offers.clone()
-            } else {
-                Arc::default()
-            };
             let limits = LimitsOf::new(hop.hop.budget.as_ref());
             let (recorder, observer) =
                 hist::pair(limits.of()).map_err(|error| refused(&hop.name, error))?;

@@ -114,7 +114,9 @@ impl<H: Handler> Node for Consumer<H> {
 
     fn housekeep(&mut self, io: &mut Driver) {
         if !self.over && self.absent.is_none() {
-            self.handler.housekeep(self.wiring.clock.stamp(), io);
+            let now_ns = self.wiring.clock.stamp();
+            self.wiring.outputs.housekeep(now_ns);
+            self.handler.housekeep(now_ns, io);
             self.unflushed |= self.handler.pending();
             self.take_back_lost();
         }

@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use crate::base::{Discard, Flags, Shed};
+use crate::budget::HopCounters;
 use crate::frame::{Frame, KindInfo};
 use crate::overload::Policy;
 use crate::stage::admission::Offered;
@@ -57,6 +58,27 @@ impl HopTx {
             self.admission.look_at_each();
         }
         self.keep_cut();
+    }
+
+    /// The same of a ring with several consumers, whose counters these are.
+    pub(crate) fn serving(mut self, consumers: Vec<Arc<HopCounters>>) -> HopTx {
+        self.consumers = consumers.into();
+        self
+    }
+
+    /// The same of a producer that emits no more than so many frames at once.
+    pub(crate) fn emitting(mut self, frames: usize) -> HopTx {
+        self.admission.set_emits(frames);
+        self
+    }
+
+    /// Time passes: a ladder comes down though nothing is offered.
+    pub(crate) fn housekeep(&mut self, now_ns: u64) {
+        if self.judged
+            && let Some(rung) = self.admission.turn(now_ns)
+        {
+            self.counters.reached(rung.index());
+        }
     }
 
     /// Whether messages that begin with a frame of that kind are offered to it.
@@ -123,7 +145,7 @@ impl HopTx {
         };
         let refused = self
             .admission
-            .refusal(&message, &mut self.ring, &self.counters);
+            .refusal(&message, &mut self.ring, &self.consumers);
         if let Some(rung) = self.admission.take_reached() {
             self.counters.reached(rung.index());
         }
@@ -145,7 +167,8 @@ impl HopTx {
 
     /// Whether what waits is to wait on though there is room.
     fn keeps_waiting(&mut self) -> bool {
-        self.admission.keeps_waiting(&mut self.ring, &self.counters)
+        self.admission
+            .keeps_waiting(&mut self.ring, &self.consumers)
     }
 
     /// As [`HopTx::settle`], by a producer that has ended: nothing newer will take the place of what waits, so it goes as soon as
@@ -255,7 +278,9 @@ impl HopTx {
                 self.counters.shed(kind_at(self.kinds, kind), Shed::Closed);
                 continue;
             }
-            let keeps = self.admission.keeps_waiting(&mut self.ring, &self.counters);
+            let keeps = self
+                .admission
+                .keeps_waiting(&mut self.ring, &self.consumers);
             if keeps || !self.ring.has_room(1) {
                 break;
             }

@@ -10,7 +10,7 @@ use crate::budget::{HopCounters, Passage, Peaks};
 use crate::hist::Recorder;
 use crate::hist::swap::{self, Reader, Writer};
 use crate::overload::Policy;
-use crate::stage::aging::Aging;
+use crate::stage::aging::{Aging, TooOld};
 use crate::stage::log::HopLog;
 use crate::stage::orders::Orders;
 use crate::stage::ring::RxRing;
@@ -57,6 +57,8 @@ pub struct HopRx {
     name: Arc<str>,
     /// Service time of the fragments of the message in hand.
     service_ns: u64,
+    /// Fragments before the last ones of messages that are not recorded yet.
+    fragments: u32,
     /// Of the consumers that follow this one on a shared ring.
     bells: Vec<Doorbell>,
     tap: Inlet,
@@ -98,6 +100,7 @@ impl HopRx {
             recorder,
             name,
             service_ns: 0,
+            fragments: 0,
             bells,
             tap: Inlet::default(),
             log: HopLog::default(),
@@ -153,8 +156,23 @@ impl HopRx {
             let service_ns = self.take_service_ns();
             self.record(envelope, service_ns, t_done_ns);
         } else {
+            self.fragments += 1;
             self.counters.rx.parts.add(1);
         }
+    }
+
+    /// Whether a message in front that is too old by what its work likely takes is worked on nevertheless: nothing else waits. Of
+    /// one of several fragments the next ones count as others.
+    #[cold]
+    pub(crate) fn spares(&mut self, old: TooOld) -> bool {
+        if old.is_sure {
+            return false;
+        }
+        let is_alone = self.ring.ready_ahead(2) < 2;
+        if !is_alone {
+            self.aging.doubted();
+        }
+        is_alone
     }
 
     /// Service time of the fragments before the last of a message, to be recorded with it.
@@ -172,7 +190,10 @@ impl HopRx {
             .record_all([sojourn_ns - service_ns, service_ns, sojourn_ns]);
         self.counters.rx.delivered.add(1);
         if self.judged {
-            let interval_ns = self.aging.took(envelope.t_offer_ns, service_ns, t_done_ns);
+            let frames = 1 + core::mem::take(&mut self.fragments);
+            let interval_ns = self
+                .aging
+                .took(frames, envelope.t_offer_ns, service_ns, t_done_ns);
             if let Some(interval_ns) = interval_ns {
                 self.counters.rx.interval_ns.set(interval_ns);
             }
