@@ -13,6 +13,10 @@ const NEARLY_FULL: usize = 8;
 /// of eight or sixteen.
 const MEASURED: u32 = 8;
 
+/// One frame in the mean of frames, and the part of it that a run counts for: as in [`ServiceTime`].
+const FRAMES_ONE: u64 = 256;
+const WEIGHT_SHIFT: u32 = 4;
+
 /// What is stepped over then: a quarter, so that it does not happen at each turn.
 const STEPPED_OVER: usize = 4;
 
@@ -25,8 +29,11 @@ pub(crate) struct Aging {
     by_age: bool,
     /// What the work on a message takes.
     service: ServiceTime,
-    /// From one message to the next, as long as some wait.
+    /// What a run takes, as long as messages wait.
     interval: ServiceTime,
+    /// Frames of a run, of the last 16 or so, times [`FRAMES_ONE`]. The two means are divided, and not the mean taken of what a
+    /// frame took in each run: a message of many frames would count for little in it.
+    run_frames: u64,
     /// What the work on a message likely takes, in nanoseconds.
     likely_ns: u64,
     /// When the last message was done with.
@@ -57,6 +64,7 @@ impl Aging {
             by_age: false,
             service: ServiceTime::new(),
             interval: ServiceTime::new(),
+            run_frames: 0,
             likely_ns: 0,
             t_done_ns: 0,
             began_ns: 0,
@@ -154,13 +162,19 @@ impl Aging {
         if self.taken < self.run {
             return None;
         }
+        // The first run is one message, and counts as if there had been eight like it.
+        let scale = u64::from(MEASURED / self.run);
         let span_ns = t_done_ns.saturating_sub(self.began_ns);
-        self.interval
-            .measured(span_ns / u64::from(self.frames.max(1)));
+        self.interval.measured(span_ns.saturating_mul(scale));
+        let frames = u64::from(self.frames) * scale * FRAMES_ONE;
+        self.run_frames = match self.run_frames {
+            0 => frames,
+            mean => mean - (mean >> WEIGHT_SHIFT) + (frames >> WEIGHT_SHIFT),
+        };
         self.service.measured(service_ns);
         self.likely_ns = self.service.likely_ns();
         (self.began_ns, self.taken, self.frames, self.run) = (t_done_ns, 0, 0, MEASURED);
-        Some(self.interval.mean_ns())
+        Some(self.interval.mean_ns().saturating_mul(FRAMES_ONE) / self.run_frames.max(1))
     }
 
     /// Whether it steps over the oldest of a ring that is nearly full.
@@ -208,6 +222,20 @@ mod tests {
         let mut aging = Aging::new(Policy::default());
         assert_eq!(aging.took(1, 900, 100, 1_000), Some(100));
         assert_eq!(eight(&mut aging, 5_000, |t_ns| t_ns - 100), Some(100));
+    }
+
+    #[test]
+    fn a_frame_takes_what_all_take_by_their_frames() {
+        // Of eight messages of 100 ns each, now and then one has 21 frames.
+        let mut aging = Aging::new(Policy::default());
+        let (mut t_ns, mut known) = (1_000, 0);
+        for at in 0..8 * 400 {
+            t_ns += 100;
+            let frames = if at % 16 == 3 { 21 } else { 1 };
+            known = aging.took(frames, 0, 100, t_ns).unwrap_or(known);
+        }
+        // 16 messages, 36 frames: 44 ns, where the mean of 100 and 29 would be 64.
+        assert!((40..=49).contains(&known), "{known}");
     }
 
     #[test]
