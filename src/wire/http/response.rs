@@ -199,14 +199,9 @@ impl Responses {
         }
         loop {
             match self.head.take(input) {
+                Progress::TooLong if !self.begins(input) => return Err(ResponseFault::BadLine),
                 Progress::TooLong => return Err(ResponseFault::HeadTooLong),
-                Progress::Wanting if self.head.line == 0 => {
-                    let expected = &b"HTTP/1."[..self.head.bytes.len().min(7)];
-                    if !self.head.bytes.starts_with(expected) {
-                        return Err(ResponseFault::BadLine);
-                    }
-                    return Ok(None);
-                }
+                Progress::Wanting if !self.begins(input) => return Err(ResponseFault::BadLine),
                 Progress::Wanting => return Ok(None),
                 Progress::FirstLine => {
                     let mut parsed = httparse::Response::new(&mut []);
@@ -222,6 +217,14 @@ impl Responses {
                 }
             }
         }
+    }
+
+    /// Whether what has come, with what comes next, begins as a response, so that a peer that speaks
+    /// another protocol is known at once.
+    fn begins(&self, next: &[u8]) -> bool {
+        let come = self.head.bytes.iter().chain(next);
+        come.zip(b"HTTP/1.")
+            .all(|(byte, expected)| byte == expected)
     }
 
     fn parse(&mut self) -> Result<(u16, Version), ResponseFault> {

@@ -99,13 +99,18 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Most bytes of memory that a connection with these limits holds: the input buffer, which has
-    /// a frame and a read and doubles once beyond; fragments, whose buffer doubles as it grows while
-    /// the old one is still there; and the output, with a frame on its way into it.
+    /// Most bytes of memory that a connection with these limits holds, also while a buffer moves to a
+    /// larger place and is there twice.
+    ///
+    /// The input buffer doubles as long as it is less than two reads and three frames (a frame's
+    /// length is reserved again though its bytes may be there), so it comes to twice that at the
+    /// most, and the one before is half of it. Fragments are joined in a buffer that doubles. The
+    /// output closes up at twice its bound, and a frame passes through a buffer on its way there.
     #[must_use]
     pub const fn memory_bytes(self) -> usize {
-        let frame = self.message_bytes_max + HEADER_BYTES_MAX + READ_BYTES;
-        4 * frame + 3 * self.message_bytes_max + 3 * (self.output_bytes_max + CLOSE_BYTES)
+        let frame = self.message_bytes_max + HEADER_BYTES_MAX;
+        let input = 3 * (2 * (READ_BYTES + frame) + frame);
+        input + 3 * self.message_bytes_max + 4 * (self.output_bytes_max + CLOSE_BYTES)
     }
 }
 
@@ -132,8 +137,6 @@ crate::reasons! {
         BadFragment = "bad_fragment",
         /// A close with half a code.
         BadClose = "bad_close",
-        /// Frames behind a close.
-        AfterClose = "after_close",
         /// The connection ended without a close.
         CutOff = "cut_off",
     }
@@ -609,7 +612,6 @@ fn violation(error: &Error) -> Violation {
             ProtocolError::UnexpectedContinueFrame | ProtocolError::ExpectedFragment(_) => {
                 Violation::BadFragment
             }
-            ProtocolError::ReceivedAfterClosing => Violation::AfterClose,
             ProtocolError::ResetWithoutClosingHandshake => Violation::CutOff,
             _ => Violation::BadClose,
         },
