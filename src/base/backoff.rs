@@ -125,7 +125,7 @@ mod tests {
             }
         }
         for (nth, (least, most)) in seen.into_iter().enumerate() {
-            let ceiling = (2 * min_ns << nth).min(max_ns);
+            let ceiling = ((2 * min_ns) << nth).min(max_ns);
             let spread = ceiling - min_ns;
             assert!(least >= min_ns && least <= min_ns + spread / 50, "{nth}");
             assert!(most <= ceiling && most >= ceiling - spread / 50, "{nth}");

@@ -11,9 +11,12 @@
 //! |---|---|---|
 //! | the peer is not there | the dial fails, or takes too long | `refused`, `connect_timeout` |
 //! | it does not speak the protocol | the handshake fails, or takes too long | `handshake_…` |
-//! | the connection is half-open: the peer is gone and nobody said so | pings go out every [`SessionConfig::ping_ns`], and nothing at all comes in for [`SessionConfig::silence_ns`] | `silent` |
-//! | only what comes in still flows | data comes, the answer to a ping does not within [`SessionConfig::pong_ns`] | `no_pong` |
-//! | the peer is well and its feed is not | signs of life come, no data does for [`SessionConfig::stale_ns`]: said once, and after [`SessionConfig::stale_drop_ns`] reason to try another connection | `stale` |
+//! | half-open: the peer is gone and nobody said so | nothing at all comes in, though pings go out | `silent` |
+//! | what goes out is lost, what comes in is not | data comes, the answer to a ping does not | `no_pong` |
+//! | the peer is well and its feed is not | signs of life come, data does not | `stale` |
+//!
+//! Stale data is said once, by [`Step::Stale`], and is a reason to try another connection only after
+//! [`SessionConfig::stale_drop_ns`], if at all.
 //!
 //! Between two tries lies a random time from the whole span between a shortest and a doubling longest
 //! wait, so that a crowd that lost one peer does not come back at once. The span is short again only

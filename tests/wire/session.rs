@@ -198,7 +198,7 @@ fn waits_lie_between_their_bounds_grow_and_differ_by_seed() {
             assert_eq!(session.poll(now_ns), Some(Step::Dial));
             session.lost(Lost::Refused, now_ns);
             let wait_ns = session.next_ns() - now_ns;
-            let most_ns = (2 * S << nth).min(30 * S);
+            let most_ns = ((2 * S) << nth).min(30 * S);
             assert!((S..=most_ns).contains(&wait_ns), "{nth}: {wait_ns}");
             if nth == 3 {
                 firsts.push(wait_ns);

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`request`] | server | requests with bodies of a known length, cut at any byte |
 //! | [`response`] | client | response heads, and bodies in pieces: sized, chunked, until the end |
-//! | [`respond`] | server | responses into a bounded [`Output`](crate::wire::Output) |
+//! | [`mod@respond`] | server | responses into a bounded [`Output`](crate::wire::Output) |
 //!
 //! The grammar of a head is `httparse`'s. What is added here are the bounds, the cuts, the length of
 //! the body (RFC 9112, section 6) and what a fault is answered with. A head is searched for its end
