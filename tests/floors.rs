@@ -90,8 +90,14 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         &["control"],
         "control has the queues that are not hops",
     ),
+    (
+        "data_encoding",
+        &["wire"],
+        "wire knows the handshake that needs it",
+    ),
     ("flate2", &["io"], "io reads compressed files"),
     ("hdrhistogram", &["hist"], "hist counts"),
+    ("httparse", &["wire"], "wire reads HTTP"),
     ("libc", &["host", "io"], "io is the door to the system"),
     ("mio", &["io"], "io is the door to the system"),
     ("quanta", &["clock"], "time comes from clock"),
@@ -104,6 +110,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("socket2", &["io"], "io is the door to the system"),
     ("toml", &["config"], "config reads TOML"),
     ("zerocopy", &["frame", "feed"], "frame has the header"),
+    ("tungstenite", &["wire"], "wire has the WebSocket"),
     (
         "hopline_macros",
         &["frame", "lib.rs"],

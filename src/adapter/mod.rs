@@ -43,7 +43,6 @@
 //! Invariant: nothing here waits, and no message allocates; what the world gets wrong is counted by
 //! its reason or said once, and the line goes on.
 
-mod backoff;
 mod binance;
 mod blackhole;
 mod datagram;

@@ -6,10 +6,10 @@
 //! Invariant: a connection that takes no more, or is not there, holds the hop back; what was taken and did
 //! not leave whole is counted when the connection breaks.
 
-use crate::adapter::backoff::Backoff;
 use crate::adapter::outbox::{NoBegin, Outbox, Pushed};
 use crate::adapter::stream::framing_from_params;
 use crate::adapter::{Trouble, peer, unix_name};
+use crate::base::Backoff;
 use crate::base::Reason;
 use crate::base::limits::{BATCH_FRAMES, MESSAGE_BYTES_MAX, STREAM_MESSAGE_BYTES_DEFAULT};
 use crate::feed::datagram::{Datagram, DatagramPart, Datagrams};

@@ -11,8 +11,8 @@
 use std::collections::VecDeque;
 
 use crate::adapter::Trouble;
-use crate::adapter::backoff::Backoff;
 use crate::adapter::stream::Opens;
+use crate::base::Backoff;
 use crate::base::limits::{BURST_MESSAGES, HALF_CLOSED_NS};
 use crate::base::{Hangup, Reject};
 use crate::budget::IngressCounters;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here knows a ring, a clock or the operating system.
 
+pub mod backoff;
 pub mod envelope;
 pub mod limits;
 pub mod primitive;
@@ -10,6 +11,7 @@ pub mod reason;
 pub mod sequence;
 pub mod units;
 
+pub use backoff::{Backoff, Jitter};
 pub use envelope::{Envelope, Flags};
 pub use primitive::Counter;
 pub use prng::Prng;
