@@ -102,7 +102,17 @@ fn codel_keeps_a_queue_short_that_stands() {
     };
     let (report, _) = under(policy);
     let hop = hop(&report, "in->work");
-    assert!(count(&hop.discarded, "stale") > MESSAGES / 20, "{hop:?}");
+    let stale = count(&hop.discarded, "stale");
+    assert!(stale > MESSAGES / 20, "{hop:?}");
+    // Two kinds share the ring, and each is told by itself.
+    let kinds = hop.discarded_by_kind.values();
+    let by_kind: Vec<u64> = kinds.map(|kind| count(kind, "stale")).collect();
+    assert!(
+        by_kind.len() > 1 && by_kind.iter().all(|kind| *kind > 0),
+        "{hop:?}"
+    );
+    assert_eq!(by_kind.iter().sum::<u64>(), stale);
+    assert!(!hop.discarded_by_kind.contains_key("other"), "{hop:?}");
     assert!(hop.wait_ns.p90 <= 1_010_000, "{hop:?}");
 }
 

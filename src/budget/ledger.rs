@@ -80,6 +80,8 @@ pub struct Delivered {
 
 /// Both sides of a hop.
 #[derive(Debug, Default)]
+    /// The same as `discarded` by the message's kind, as in `shed_by_kind`.
+    pub discarded_by_kind: [[Counter; DISCARDS]; KINDS_PER_HOP_MAX],
 pub struct HopCounters {
     /// Written by the producer's thread.
     pub tx: CachePadded<Offered>,
@@ -110,9 +112,9 @@ impl HopCounters {
         self.tx.shed.iter().map(Counter::get).sum()
     }
 
-    /// Counts a discarded message.
+    /// Counts a discarded message of the kind at `kind_at` in the hop's list of kinds.
     #[inline]
-    pub fn discard(&self, reason: Discard) {
+    pub fn discard(&self, kind_at: usize, reason: Discard) {
         self.rx.discarded[reason.index()].add(1);
     }
 
@@ -124,6 +126,18 @@ impl HopCounters {
     }
 
     /// Why the consumer takes nothing more, once that is so.
+        self.rx.discarded_by_kind[kind_at.min(KINDS_PER_HOP_MAX - 1)][reason.index()].add(1);
+    }
+
+    /// Messages so far that a policy had accepted and gave up: those that were late, stale, or the oldest of a ring that was
+    /// nearly full.
+    #[must_use]
+    pub fn given_up_total(&self) -> u64 {
+        let by_policy = [Discard::Late, Discard::Stale, Discard::Oldest];
+        by_policy
+            .iter()
+            .map(|why| self.rx.discarded[why.index()].get())
+            .sum()
     #[must_use]
     pub fn closed(&self) -> Option<Cause> {
         let at = self.rx.closed.get().checked_sub(1)?;

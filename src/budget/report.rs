@@ -129,6 +129,9 @@ pub struct HopReport {
     pub in_flight: u64,
     /// Messages that will never be delivered, by reason.
     pub discarded: ByReason,
+    /// The same as `discarded` by kind of message, then by reason; of a consumer that left a ring which went on, what it never
+    /// saw is `other`.
+    pub discarded_by_kind: BTreeMap<String, ByReason>,
     /// The rung of the degrade ladder that it is on: `none` where everything is served.
     pub rung: &'static str,
     /// How often it came to each rung, on the way up or down.
@@ -201,8 +204,11 @@ impl HopReport {
 
 /// Nanoseconds by regime.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        let discards = self.discarded_by_kind.values();
+        let discarded_by_kind: u64 = discards.flat_map(BTreeMap::values).sum();
 pub struct RegimeReport {
     /// In a handler.
+            && discarded == discarded_by_kind
     pub work: u64,
     /// In calls that moved bytes.
     pub io: u64,

@@ -54,6 +54,14 @@ pub(crate) fn by_reason(counts: &ByReason) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
+/// Counts by kind and reason: `trade (full 3, closed 1), depth (full 2)`.
+fn by_kind(counts: &BTreeMap<String, ByReason>) -> String {
+    let kinds = counts
+        .iter()
+        .map(|(kind, reasons)| format!("{kind} ({})", by_reason(reasons)));
+    kinds.collect::<Vec<_>>().join(", ")
+}
+
 /// What is owed and how many were over it, a limit a line and the highest first: `p99 20us`, `12`.
 fn limits(
     budget: Option<&BudgetReport>,
@@ -270,16 +278,11 @@ fn hop_remarks(table: &mut Table, hop: &HopReport) {
         table.remark(format!("shares the ring of {first}"), Tone::Dim);
     }
     if !hop.shed.is_empty() && hop.shares.is_none() {
-        let kinds = hop
-            .shed_by_kind
-            .iter()
-            .map(|(kind, reasons)| format!("{kind} ({})", by_reason(reasons)));
-        let kinds: Vec<String> = kinds.collect();
-        table.remark(format!("shed: {}", kinds.join(", ")), Tone::Bad);
+        table.remark(format!("shed: {}", by_kind(&hop.shed_by_kind)), Tone::Bad);
     }
     if !hop.discarded.is_empty() {
         table.remark(
-            format!("discarded: {}", by_reason(&hop.discarded)),
+            format!("discarded: {}", by_kind(&hop.discarded_by_kind)),
             Tone::Warn,
         );
     }
