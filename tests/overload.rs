@@ -305,6 +305,11 @@ fn a_hop_degrades_rung_by_rung_and_serves_everything_again_once_less_comes() {
     }
     assert_eq!(hop.rung, "none", "{hop:?}");
     assert!(hop.rungs["conflate"] >= 2, "up and down: {hop:?}");
+    let on_rungs_ns = hop.rungs_ns.iter().filter(|(rung, _)| *rung != "none");
+    let on_rungs_ns: u64 = on_rungs_ns.map(|(_, span_ns)| span_ns).sum();
+    assert!(hop.rungs_ns.keys().eq(hop.rungs.keys()), "{hop:?}");
+    // It degrades for as long as there is too much, 40 ms, and is back within 100 ms of the end of that.
+    assert!((30_000_000..=150_000_000).contains(&on_rungs_ns), "{hop:?}");
     assert_eq!(hop.waiting, 0);
     // The last hundred of each kind are all there.
     let last = 40_000 + 4_000;

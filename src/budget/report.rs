@@ -136,6 +136,8 @@ pub struct HopReport {
     pub rung: &'static str,
     /// How often it came to each rung, on the way up or down.
     pub rungs: ByReason,
+    /// Nanoseconds on each rung since the first change, up to now.
+    pub rungs_ns: ByReason,
     /// Frames that the consumer is not done with now: where a message is one frame, as many as `in_flight`.
     pub depth_now: u64,
     /// Most frames seen waiting at once.

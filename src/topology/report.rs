@@ -528,7 +528,9 @@ impl Parts<'_> {
     pub(crate) fn report(mut self) -> Report {
         let peaks = self.windows.peaks(self.window);
         let hops = self.hops.iter().zip(peaks);
-        let hops: Vec<HopReport> = hops.map(|(hop, peaks)| hop_report(hop, *peaks)).collect();
+        let hops: Vec<HopReport> = hops
+            .map(|(hop, peaks)| hop_report(hop, *peaks, self.now_ns))
+            .collect();
         let mut stages: Vec<StageReport> = self
             .nodes
             .iter()

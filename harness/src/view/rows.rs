@@ -8,6 +8,7 @@ use hopline::budget::report::{
     BudgetReport, ByReason, HopReport, OUTSIDE, Percentiles, RegimeReport, SourceReport,
     StageReport,
 };
+use hopline::overload::Rung;
 use hopline::topology::clean::CleanSpan;
 use hopline::topology::{CleanReport, Report};
 
@@ -60,6 +61,19 @@ fn by_kind(counts: &BTreeMap<String, ByReason>) -> String {
         .iter()
         .map(|(kind, reasons)| format!("{kind} ({})", by_reason(reasons)));
     kinds.collect::<Vec<_>>().join(", ")
+}
+
+/// The rung of the degrade ladder that a hop is on, and how often and for how long it was on each; nothing where it never left
+/// the ground.
+fn rungs(hop: &HopReport) -> Option<String> {
+    let reached = |rung: &&Rung| **rung != Rung::None && hop.rungs.contains_key(rung.name());
+    let parts = Rung::ALL.iter().filter(reached).map(|rung| {
+        let of = |counts: &ByReason| counts.get(rung.name()).copied().unwrap_or(0);
+        let (times, span) = (grouped(of(&hop.rungs)), Span(of(&hop.rungs_ns)));
+        format!("{rung} {times} times, {span}")
+    });
+    let parts = parts.collect::<Vec<_>>().join("; ");
+    (!parts.is_empty()).then(|| format!("ladder: on {} now; {parts}", hop.rung))
 }
 
 /// What is owed and how many were over it, a limit a line and the highest first: `p99 20us`, `12`.
@@ -244,6 +258,9 @@ fn block(
     let width = head.len();
     let mut head = Some(head);
     let mut shed = Some(shed);
+        if let Some(text) = rungs(hop) {
+            table.remark(text, Tone::Warn);
+        }
     let mut limits = limits.into_iter();
     let mut spans = spans.iter();
     loop {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::base::{Counter, Discard, Reason, Shed};
 use crate::budget::report::{BudgetReport, ByReason, HopReport, by_name, by_reason};
-use crate::budget::{Budget, Of, Peaks};
+use crate::budget::{Budget, HopCounters, Of, Peaks};
 use crate::frame::KindInfo;
 use crate::hist::Totals;
 use crate::overload::Rung;
@@ -31,8 +31,20 @@ fn by_kind<R: Reason, const N: usize>(
     rows.filter(|(_, reasons)| !reasons.is_empty()).collect()
 }
 
-/// What a hop shows.
-pub(super) fn hop_report(hop: &HopView, peaks: Peaks) -> HopReport {
+/// How long it has been on each rung, up to now.
+fn rungs_ns(offers: &HopCounters, now_ns: u64) -> ByReason {
+    let tx = &offers.tx;
+    let mut spans_ns = by_name(&Rung::ALL.map(Rung::name), &tx.rungs_ns);
+    let since_ns = tx.rung_since_ns.get();
+    if since_ns > 0 && now_ns > since_ns {
+        let present = spans_ns.entry(rung_name(tx.rung.get()).to_owned());
+        *present.or_default() += now_ns - since_ns;
+    }
+    spans_ns
+}
+
+/// What a hop shows at `now_ns` of the line's clock.
+pub(super) fn hop_report(hop: &HopView, peaks: Peaks, now_ns: u64) -> HopReport {
     let counters = &hop.counters;
     let offers = &hop.offers;
     let arrivals = hop.arrivals();
@@ -75,6 +87,7 @@ pub(super) fn hop_report(hop: &HopView, peaks: Peaks) -> HopReport {
         discarded_by_kind,
         rung: rung_name(offers.tx.rung.get()),
         rungs: by_name(&Rung::ALL.map(Rung::name), &offers.tx.rungs),
+        rungs_ns: rungs_ns(offers, now_ns),
         depth_now: hop.backlog.seen.depth_frames,
         depth_max: counters.rx.depth_max.get(),
         depth_window_max: peaks.depth_frames,
