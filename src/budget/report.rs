@@ -192,25 +192,31 @@ impl HopReport {
         }
     }
 
+    /// Messages lost, shed and discarded alike: what a budget without loss is broken by.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.shed.values().chain(self.discarded.values()).sum()
+    }
+
     /// Whether offered = accepted + shed + waiting and accepted = delivered + in flight + discarded.
     #[must_use]
     pub fn adds_up(&self) -> bool {
         let shed: u64 = self.shed.values().sum();
         let by_kind: u64 = self.shed_by_kind.values().flat_map(BTreeMap::values).sum();
         let discarded: u64 = self.discarded.values().sum();
+        let discards = self.discarded_by_kind.values();
+        let discarded_by_kind: u64 = discards.flat_map(BTreeMap::values).sum();
         self.offered == self.accepted + shed + self.waiting
             && shed == by_kind
+            && discarded == discarded_by_kind
             && self.accepted == self.delivered + self.in_flight + discarded
     }
 }
 
 /// Nanoseconds by regime.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-        let discards = self.discarded_by_kind.values();
-        let discarded_by_kind: u64 = discards.flat_map(BTreeMap::values).sum();
 pub struct RegimeReport {
     /// In a handler.
-            && discarded == discarded_by_kind
     pub work: u64,
     /// In calls that moved bytes.
     pub io: u64,

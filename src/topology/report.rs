@@ -463,7 +463,7 @@ pub(crate) fn ledger_report(
     }
     let mut losses = Vec::new();
     for hop in hops {
-        let lost = hop.shed.values().chain(hop.discarded.values()).sum::<u64>();
+        let lost = hop.lost();
         if lost > 0 && hop.budget.as_ref().is_some_and(|budget| budget.lossless) {
             losses.push(format!(
                 "{}: {lost} messages lost on a hop that must lose none",

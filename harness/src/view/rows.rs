@@ -80,7 +80,7 @@ fn rungs(hop: &HopReport) -> Option<String> {
 fn limits(
     budget: Option<&BudgetReport>,
     over: &BTreeMap<&'static str, u64>,
-    shed: u64,
+    lost: u64,
 ) -> Vec<[Cell; 2]> {
     let Some(budget) = budget else {
         return Vec::new();
@@ -105,8 +105,8 @@ fn limits(
         })
         .collect();
     if budget.lossless {
-        let tone = if shed == 0 { Tone::Dim } else { Tone::Bad };
-        lines.push(["no loss".into(), Cell::new(grouped(shed), tone)]);
+        let tone = if lost == 0 { Tone::Dim } else { Tone::Bad };
+        lines.push(["no loss".into(), Cell::new(grouped(lost), tone)]);
     }
     lines
 }
@@ -175,7 +175,6 @@ pub(crate) fn hops(
     ]);
     let none = CleanSpan::default();
     for (at, hop) in report.hops.iter().enumerate() {
-        let shed: u64 = hop.shed.values().sum();
         let of_slots = |frames: u64| format!("{}/{}", grouped(frames), grouped(hop.depth as u64));
         let [depth, peak, oldest] = if live {
             let oldest = match hop.age_window_max_ns {
@@ -208,8 +207,11 @@ pub(crate) fn hops(
             full,
             Cell::new(hop.when_full, Tone::Dim),
         ];
-        let mut limits = limits(hop.budget.as_ref(), &hop.over_budget, shed);
+        let mut limits = limits(hop.budget.as_ref(), &hop.over_budget, hop.lost());
         if live {
+            // Of one line that which is broken for certain.
+            let is_lossy = hop.lost() > 0 && hop.budget.as_ref().is_some_and(|one| one.lossless);
+            limits.rotate_right(usize::from(is_lossy));
             limits.truncate(1);
         }
         let clean = clean.map(|clean| clean.hops.get(&hop.name).unwrap_or(&none));

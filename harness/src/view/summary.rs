@@ -332,6 +332,9 @@ pub(crate) mod tests {
     use super::super::hints::hints;
     use hopline::topology::{HotKeyReport, Inline, Quarantined, Registry, SplitReport};
 
+    use std::collections::BTreeMap;
+
+    use hopline::budget::report::{BudgetReport, ByReason};
     /// A short run of the built-in case, without threads.
     pub(crate) fn a_run() -> RunReport {
         let registry = hopline::stages::register(hopline::adapter::register(Registry::new()));
@@ -433,6 +436,47 @@ pub(crate) mod tests {
     fn an_open_ledger_and_a_shedding_hop_are_named() {
         let mut run = a_run();
         assert!(
+    #[test]
+    fn a_hop_without_loss_counts_what_it_discards_and_its_ladder_is_told() {
+        let mut run = a_run();
+        let hop = &mut run.report.hops[0];
+        let trade = |why: &str, count| {
+            BTreeMap::from([(
+                "trade".to_owned(),
+                ByReason::from([(why.to_owned(), count)]),
+            )])
+        };
+        hop.budget = Some(BudgetReport {
+            lossless: true,
+            ..BudgetReport::default()
+        });
+        hop.shed.insert("full".to_owned(), 983);
+        hop.shed_by_kind = trade("full", 983);
+        hop.discarded.insert("stale".to_owned(), 878_124);
+        hop.discarded_by_kind = trade("stale", 878_124);
+        hop.rung = "sample";
+        hop.rungs = ByReason::from([("conflate".to_owned(), 3), ("sample".to_owned(), 2)]);
+        hop.rungs_ns = ByReason::from([
+            ("conflate".to_owned(), 5_000_000),
+            ("sample".to_owned(), 40_000),
+        ]);
+        let since = Since {
+            before: None,
+            span_ns: run.report.line.elapsed_ns,
+        };
+        for detail in [Detail::Live, Detail::Full] {
+            let table = rows::hops(&run.report, None, since, detail);
+            let text = table.lines(200, Paint(false)).join("\n");
+            let row = text.lines().find(|line| line.contains("no loss"));
+            let row = row.unwrap_or_else(|| panic!("{text}"));
+            assert!(row.contains("879,107"), "{row}");
+            let ladder = "ladder: on sample now; conflate 3 times, 5.00ms; sample 2 times, 40.0us";
+            assert!(text.contains(ladder), "{text}");
+            let full = text.contains("discarded: trade (stale 878,124)");
+            assert_eq!(full, detail == Detail::Full, "{text}");
+        }
+    }
+
             lines(&run, &[], 100, Paint(false))
                 .join("\n")
                 .contains("closed; every")
