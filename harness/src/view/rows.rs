@@ -76,11 +76,13 @@ fn rungs(hop: &HopReport) -> Option<String> {
     (!parts.is_empty()).then(|| format!("ladder: on {} now; {parts}", hop.rung))
 }
 
-/// What is owed and how many were over it, a limit a line and the highest first: `p99 20us`, `12`.
+/// What is owed and how many were over it, a limit a line and the highest first: `p99 20us`, `12`. Where nothing came by there
+/// is nothing that could have been over.
 fn limits(
     budget: Option<&BudgetReport>,
     over: &BTreeMap<&'static str, u64>,
     lost: u64,
+    has_any: bool,
 ) -> Vec<[Cell; 2]> {
     let Some(budget) = budget else {
         return Vec::new();
@@ -101,7 +103,12 @@ fn limits(
             let limit_ns = budget.limits_ns.get(name)?;
             let shown = name.replace('_', ".");
             let text = format!("{span}{shown} {}", limit(*limit_ns));
-            Some([text.into(), count(over.get(name).copied().unwrap_or(0))])
+            let over = over.get(name).copied().unwrap_or(0);
+            let over = match has_any {
+                true => count(over),
+                false => Cell::new("-", Tone::Dim),
+            };
+            Some([text.into(), over])
         })
         .collect();
     if budget.lossless {
@@ -207,7 +214,8 @@ pub(crate) fn hops(
             full,
             Cell::new(hop.when_full, Tone::Dim),
         ];
-        let mut limits = limits(hop.budget.as_ref(), &hop.over_budget, hop.lost());
+        let has_any = hop.sojourn_ns.count > 0;
+        let mut limits = limits(hop.budget.as_ref(), &hop.over_budget, hop.lost(), has_any);
         if live {
             // Of one line that which is broken for certain.
             let is_lossy = hop.lost() > 0 && hop.budget.as_ref().is_some_and(|one| one.lossless);
@@ -237,6 +245,9 @@ pub(crate) fn hops(
             limits,
             unless_zero(hop.shed_once(), Tone::Bad),
         );
+        if let Some(text) = rungs(hop) {
+            table.remark(text, Tone::Warn);
+        }
         if !live {
             hop_remarks(&mut table, hop);
         }
@@ -260,9 +271,6 @@ fn block(
     let width = head.len();
     let mut head = Some(head);
     let mut shed = Some(shed);
-        if let Some(text) = rungs(hop) {
-            table.remark(text, Tone::Warn);
-        }
     let mut limits = limits.into_iter();
     let mut spans = spans.iter();
     loop {
@@ -320,6 +328,16 @@ fn hop_remarks(table: &mut Table, hop: &HopReport) {
     }
 }
 
+/// What is said of a run of which no message came out.
+pub(super) const NOTHING_REACHED: &str = "nothing reached the end";
+
+/// Whether messages came in and none of them left through a sink.
+pub(super) fn reached_nothing(report: &Report) -> bool {
+    let mut sources = report.ledger.sources.values();
+    let mut sinks = report.stages.iter().filter(|stage| stage.role == "sink");
+    sources.any(|source| source.received > 0) && sinks.all(|sink| sink.forwarded == 0)
+}
+
 fn end_to_end(table: &mut Table, report: &Report, clean: Option<&CleanReport>, detail: Detail) {
     let whole = &report.end_to_end;
     let head = |name: &str, tone: Tone, count: u64| {
@@ -341,11 +359,15 @@ fn end_to_end(table: &mut Table, report: &Report, clean: Option<&CleanReport>, d
             }
         }
     }
-    let limits = limits(whole.budget.as_ref(), &whole.over_budget, 0);
+    let has_any = whole.sojourn_ns.count > 0;
+    let limits = limits(whole.budget.as_ref(), &whole.over_budget, 0, has_any);
     let clean = clean_cells(clean.map(|clean| &clean.end_to_end));
     let spans = [("", &whole.sojourn_ns, clean)];
     let first = head("end to end", Tone::Strong, whole.sojourn_ns.count);
     block(table, first, &spans, limits, Cell::default());
+    if detail == Detail::Full && reached_nothing(report) {
+        table.remark(NOTHING_REACHED.to_owned(), Tone::Bad);
+    }
     if detail == Detail::Full && whole.sinks.len() > 1 {
         for (name, sink) in &whole.sinks {
             let first = head(&format!("  to {name}"), Tone::Dim, sink.count);

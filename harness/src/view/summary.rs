@@ -316,6 +316,10 @@ fn verdict(run: &RunReport) -> String {
         "{}: counts over budget are raw, a run on this machine judges nothing",
         run.report.verdict
     );
+    if rows::reached_nothing(&run.report) {
+        // Before anything else, or none over budget looks like all within.
+        text = format!("{}: {}", rows::NOTHING_REACHED, text);
+    }
     if run.warmup_ns > 0 {
         let warmup = Span(run.warmup_ns);
         text += &format!("; the first {warmup} are not in the percentiles");
@@ -325,16 +329,16 @@ fn verdict(run: &RunReport) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use super::super::hints::hints;
     use super::*;
     use crate::case;
     use crate::cli::Shape;
-    use hopline::io::{Driver, Virtual};
-    use super::super::hints::hints;
-    use hopline::topology::{HotKeyReport, Inline, Quarantined, Registry, SplitReport};
-
     use std::collections::BTreeMap;
 
-    use hopline::budget::report::{BudgetReport, ByReason};
+    use hopline::budget::report::{BudgetReport, ByReason, Percentiles};
+    use hopline::io::{Driver, Virtual};
+    use hopline::topology::{HotKeyReport, Inline, Quarantined, Registry, SplitReport};
+
     /// A short run of the built-in case, without threads.
     pub(crate) fn a_run() -> RunReport {
         let registry = hopline::stages::register(hopline::adapter::register(Registry::new()));
@@ -433,9 +437,29 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_open_ledger_and_a_shedding_hop_are_named() {
+    fn a_run_of_which_nothing_came_out_does_not_look_like_a_kept_budget() {
         let mut run = a_run();
+        let text = |run: &RunReport| lines(run, &[], 200, Paint(false)).join("\n");
+        assert!(!text(&run).contains(rows::NOTHING_REACHED));
+        let whole = &mut run.report.end_to_end;
+        assert!(whole.budget.is_some(), "the case has an objective");
+        whole.sojourn_ns = Percentiles::default();
+        whole.over_budget.clear();
+        for stage in &mut run.report.stages {
+            stage.forwarded = 0;
+        }
+        let text = text(&run);
         assert!(
+            text.contains("verdict:  nothing reached the end: unjudged"),
+            "{text}"
+        );
+        let row = text
+            .lines()
+            .find(|line| line.contains("end to end") && line.contains("p99"));
+        let row = row.expect("a row of the whole");
+        assert!(row.trim_end().ends_with('-'), "{row:?}");
+    }
+
     #[test]
     fn a_hop_without_loss_counts_what_it_discards_and_its_ladder_is_told() {
         let mut run = a_run();
@@ -477,6 +501,10 @@ pub(crate) mod tests {
         }
     }
 
+    #[test]
+    fn an_open_ledger_and_a_shedding_hop_are_named() {
+        let mut run = a_run();
+        assert!(
             lines(&run, &[], 100, Paint(false))
                 .join("\n")
                 .contains("closed; every")
