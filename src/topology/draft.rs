@@ -63,6 +63,15 @@ pub struct DraftHop {
 }
 
 impl DraftHop {
+    /// Whether its consumer is a tap, for which nobody waits: one of several that has a ring of its own for that.
+    #[must_use]
+    pub fn is_tap(&self) -> bool {
+        let mut slow = self.hop.slow.iter();
+        self.together.is_some()
+            && self.hop.split.is_none()
+            && slow.any(|(name, slow)| *name == self.to && *slow == Slow::Tap)
+    }
+
     /// The name that reports and budgets use: `from->to`, and `from->to#class` for one of several classes.
     #[must_use]
     pub fn name(&self) -> String {
