@@ -201,6 +201,9 @@ impl Overrides {
                         keep_tap(&mut hop.hop.policy, &before);
                     }
                 }
+                if setting.when_full.is_some() || !setting.settings.is_empty() {
+                    hop.places.policy_by = Some(setting.words());
+                }
                 // Of several settings the one that sets the depth is to blame.
                 if setting.depth.is_some() || hop.places.changed_by.is_none() {
                     hop.places.changed_by = Some(setting.words());

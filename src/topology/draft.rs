@@ -100,6 +100,8 @@ pub struct HopPlaces {
     /// What changed depth or policy for a run, in words, such as `--hop btc->book:depth=16`: then
     /// that is to blame for both, and no place in a file.
     pub changed_by: Option<String>,
+    /// The last that changed the policy for a run, in the same words.
+    pub policy_by: Option<String>,
 }
 
 /// A ring's depth, policy and budget.
