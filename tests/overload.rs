@@ -102,7 +102,17 @@ fn codel_keeps_a_queue_short_that_stands() {
     };
     let (report, _) = under(policy);
     let hop = hop(&report, "in->work");
-    assert!(count(&hop.discarded, "stale") > MESSAGES / 20, "{hop:?}");
+    let stale = count(&hop.discarded, "stale");
+    assert!(stale > MESSAGES / 20, "{hop:?}");
+    // Two kinds share the ring, and each is told by itself.
+    let kinds = hop.discarded_by_kind.values();
+    let by_kind: Vec<u64> = kinds.map(|kind| count(kind, "stale")).collect();
+    assert!(
+        by_kind.len() > 1 && by_kind.iter().all(|kind| *kind > 0),
+        "{hop:?}"
+    );
+    assert_eq!(by_kind.iter().sum::<u64>(), stale);
+    assert!(!hop.discarded_by_kind.contains_key("other"), "{hop:?}");
     assert!(hop.wait_ns.p90 <= 1_010_000, "{hop:?}");
 }
 
@@ -295,6 +305,11 @@ fn a_hop_degrades_rung_by_rung_and_serves_everything_again_once_less_comes() {
     }
     assert_eq!(hop.rung, "none", "{hop:?}");
     assert!(hop.rungs["conflate"] >= 2, "up and down: {hop:?}");
+    let on_rungs_ns = hop.rungs_ns.iter().filter(|(rung, _)| *rung != "none");
+    let on_rungs_ns: u64 = on_rungs_ns.map(|(_, span_ns)| span_ns).sum();
+    assert!(hop.rungs_ns.keys().eq(hop.rungs.keys()), "{hop:?}");
+    // It degrades for as long as there is too much, 40 ms, and is back within 100 ms of the end of that.
+    assert!((30_000_000..=150_000_000).contains(&on_rungs_ns), "{hop:?}");
     assert_eq!(hop.waiting, 0);
     // The last hundred of each kind are all there.
     let last = 40_000 + 4_000;

@@ -30,8 +30,8 @@ use crate::listener::{ListenerReport, Listeners};
 use crate::report::RunReport;
 use crate::sender::{GeneratorGaps, SenderReport, Senders, Span};
 use crate::view::live::{FRAME, Live, Progress, status};
-use crate::view::summary;
 use crate::view::text::Paint;
+use crate::view::{hints, summary};
 use crate::{cli, out, signals};
 
 /// How long the line may take to read what senders have sent, after they have stopped.
@@ -275,7 +275,7 @@ fn print(run: &RunReport, options: &Options, is_fed: bool) -> Result<Exit, Failu
         }
         return Ok(exit);
     }
-    let hints = summary::hints(run, &cli::program(), &options.case, is_fed);
+    let hints = hints::hints(run, &cli::program(), &options.case, is_fed);
     let lines = summary::lines(run, &hints, out::columns(), Paint(out::has_colour()));
     out::print(&(lines.join("\n") + "\n"))?;
     Ok(exit)

@@ -372,6 +372,8 @@ fn the_report_has_every_key_that_it_promises() {
         "delivered",
         "in_flight",
         "discarded",
+        "discarded_by_kind",
+        "rungs_ns",
         "depth_now",
         "depth_max",
         "depth_window_max",

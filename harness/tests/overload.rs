@@ -73,16 +73,12 @@ wait = "yield"
 /// What may stand in the hop's table, and what it promises.
 struct Policy {
     settings: &'static str,
-    /// Rows of the hop that hold messages of one kind: a row's name behind the hop's own, and its kind. What such a row
-    /// discards is of that kind; a row that is not named here must discard nothing.
-    rows: &'static [(&'static str, &'static str)],
     /// Kinds of which nothing may be missing.
     whole: &'static [&'static str],
 }
 
 const DROP_NEWEST: Policy = Policy {
     settings: "when_full = \"drop_newest\"",
-    rows: &[],
     whole: &[],
 };
 
@@ -106,7 +102,6 @@ name = "trades"
 kinds = ["trade"]
 deadline = "20ms"
 "#,
-    rows: &[("#trades", "trade")],
     whole: &["depthUpdate", "snapshot"],
 };
 
@@ -157,19 +152,12 @@ fn logged(file: &Path) -> Kinds {
 }
 
 /// What the ledger says is lost of each kind on the hop.
-fn lost(report: &Report, policy: &Policy) -> BTreeMap<String, u64> {
+fn lost(report: &Report) -> BTreeMap<String, u64> {
     let mut lost: BTreeMap<String, u64> = BTreeMap::new();
     for hop in report.hops.iter().filter(|one| is_of(&one.name, &[HOP])) {
-        for (kind, reasons) in &hop.shed_by_kind {
+        let by_kind = hop.shed_by_kind.iter().chain(&hop.discarded_by_kind);
+        for (kind, reasons) in by_kind {
             *lost.entry(kind.clone()).or_default() += reasons.values().sum::<u64>();
-        }
-        let discarded: u64 = hop.discarded.values().sum();
-        if discarded > 0 {
-            let row = hop.name.strip_prefix(HOP).unwrap();
-            let kind = policy.rows.iter().find(|(name, _)| *name == row);
-            let (_, kind) =
-                kind.unwrap_or_else(|| panic!("{} discards {:?}", hop.name, hop.discarded));
-            *lost.entry((*kind).to_owned()).or_default() += discarded;
         }
     }
     lost
@@ -228,7 +216,7 @@ fn add_up(data: &Path, policy: &Policy) -> Kinds {
     assert!(report.ledger.closed, "{:?}", report.ledger.breaches);
     assert!(report.faults.is_empty(), "{:?}", report.faults);
     let (all, log) = (captured(&capture), logged(&log));
-    let lost = lost(&report, policy);
+    let lost = lost(&report);
     let none = Vec::new();
     for (kind, all) in &all {
         let left = log.get(kind).unwrap_or(&none);

@@ -14,6 +14,7 @@
 
 use serde::Serialize;
 
+use super::losses::{Losses, LostTo};
 use super::report::{HopReport, RegimeReport, StageReport};
 
 /// A hop that was at full for less than one part in so many of the time has lost nothing worth a name: 1 % of a budget that is
@@ -26,20 +27,6 @@ const HANG_NS: u64 = 100_000_000;
 
 /// From there on a node is busy for most of the time, in millionths.
 const MOST: u64 = 500_000;
-
-/// Reasons to shed or discard that say nothing of a consumer's speed.
-const NOT_SLOW: &[&str] = &[
-    "closed",
-    "oversize",
-    "undeclared_emission",
-    "rate_limited",
-    "disconnected",
-    "moving",
-    "stage_failed",
-    "drain_deadline",
-    "malformed",
-    "aborted",
-];
 
 /// States of a node that takes nothing for the time being, or never again.
 const STOPPED: &[&str] = &["paused", "restarting", "failed"];
@@ -114,10 +101,38 @@ struct HopFigures {
     from: usize,
     to: usize,
     full_ns: u64,
-    lost: u64,
+    /// Messages lost.
+    losses: Losses,
     waiting: u64,
     /// Whether its producer waits while it is at full.
     holds: bool,
+}
+
+impl HopFigures {
+    /// Messages lost because nobody took them in time.
+    fn lost(&self) -> u64 {
+        self.losses.to_slowness()
+    }
+
+    /// What most of them were lost to, in words; nothing where the time at full says it.
+    fn lost_to(&self) -> String {
+        let Some(worst) = self.losses.worst() else {
+            return String::new();
+        };
+        let words = match worst {
+            LostTo::Room => "for want of room",
+            LostTo::Newer => "to newer ones of their keys",
+            LostTo::Age => "for their age",
+            LostTo::Ladder => "on the degrade ladder",
+            LostTo::Sample => "as not the ones in so many that are taken",
+            LostTo::Rate | LostTo::Other => "for another reason",
+        };
+        match self.losses.to(worst) < self.lost() {
+            true => format!(", most {words}"),
+            false if worst == LostTo::Room && self.full_ns > 0 => String::new(),
+            false => format!(" {words}"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -161,12 +176,6 @@ fn total(regimes: &RegimeReport) -> u64 {
     regimes.work + regimes.io + regimes.held_back + regimes.housekeeping + regimes.idle
 }
 
-/// Messages lost for reasons that a slow consumer has.
-fn slow<'a>(counts: impl Iterator<Item = (&'a String, &'a u64)>) -> u64 {
-    let of_slow = counts.filter(|(why, _)| !NOT_SLOW.contains(&why.as_str()));
-    of_slow.map(|(_, count)| count).sum()
-}
-
 impl Figures {
     /// The figures of these hops, nodes and loops over `span_ns` nanoseconds.
     #[must_use]
@@ -184,11 +193,7 @@ impl Figures {
                 from: node(from).unwrap_or(usize::MAX),
                 to: node(to).unwrap_or(usize::MAX),
                 full_ns: hop.full_ns,
-                // What a shared ring sheds counts with its first hop; of the others only what they discard.
-                lost: match hop.shares {
-                    None => slow(hop.shed.iter()),
-                    Some(_) => 0,
-                } + slow(hop.discarded.iter()),
+                losses: hop.losses(),
                 waiting: hop.depth_now,
                 holds: hop.when_full.starts_with("block"),
             }
@@ -254,7 +259,7 @@ impl Figures {
         };
         for (hop, then) in now.hops.iter_mut().zip(&before.hops) {
             hop.full_ns = hop.full_ns.saturating_sub(then.full_ns);
-            hop.lost = hop.lost.saturating_sub(then.lost);
+            hop.losses = hop.losses.since(&then.losses);
         }
         for (node, then) in now.nodes.iter_mut().zip(&before.nodes) {
             node.busy_ns = node.busy_ns.saturating_sub(then.busy_ns);
@@ -352,11 +357,14 @@ impl Figures {
     fn slowest(&self) -> Option<Culprit> {
         let lost = |hop: &usize| {
             let hop = &self.hops[*hop];
-            hop.to < self.nodes.len() && (hop.lost > 0 || self.matters(hop.full_ns))
+            hop.to < self.nodes.len() && (hop.lost() > 0 || self.matters(hop.full_ns))
         };
-        let first = (0..self.hops.len())
-            .filter(lost)
-            .max_by_key(|hop| (self.hops[*hop].full_ns, self.hops[*hop].lost));
+        let first = (0..self.hops.len()).filter(lost).max_by_key(|hop| {
+            // A moment at full says less than what was lost.
+            let full_ns = self.hops[*hop].full_ns;
+            let full_ns = if self.matters(full_ns) { full_ns } else { 0 };
+            (full_ns, self.hops[*hop].lost())
+        });
         let mut way = Vec::new();
         let mut next = match first {
             Some(hop) => Some(hop),
@@ -487,8 +495,15 @@ impl Figures {
             }
             return self.blame(node, hop, Cause::Busy, why);
         }
-        why += match hop {
-            Some(_) => ", so bursts were more than the hop holds",
+        why += match hop.map(|hop| self.hops[hop].losses.worst()) {
+            Some(None | Some(LostTo::Room | LostTo::Newer)) => {
+                ", so bursts were more than the hop holds"
+            }
+            Some(Some(LostTo::Ladder)) => ", so the ladder let less through than it can do",
+            Some(Some(LostTo::Sample)) => ", so what was sampled is less than it can do",
+            Some(Some(LostTo::Age | LostTo::Rate | LostTo::Other)) => {
+                ", so in bursts they waited for longer than they may"
+            }
             None => ", so bursts were more than its socket holds",
         };
         self.blame(node, hop, Cause::Bursts, why)
@@ -505,14 +520,21 @@ impl Figures {
             );
         };
         let full = share(hop.full_ns, self.span_ns);
-        match (hop.lost, self.nodes.get(hop.from)) {
+        match (hop.lost(), self.nodes.get(hop.from)) {
             (0, Some(from)) => format!("{name} holds back {} for {full} of the time", from.name),
             (0, None) => format!("{} was full for {full} of the time", hop.name),
-            (lost, _) => format!(
-                "{name} was too slow for {} messages that {} lost, full for {full} of the time",
-                grouped(lost),
-                hop.name
-            ),
+            (lost, _) => {
+                let to = hop.lost_to();
+                let lost = grouped(lost);
+                let mut lead = format!(
+                    "{name} was too slow for {lost} messages that {} lost{to}",
+                    hop.name
+                );
+                if hop.full_ns > 0 && hop.losses.to(LostTo::Room) > 0 {
+                    lead += &format!(", full for {full} of the time");
+                }
+                lead
+            }
         }
     }
 
@@ -526,7 +548,7 @@ impl Figures {
             why,
             span_ns: self.span_ns,
             full_ns: at.map_or(0, |hop| hop.full_ns),
-            lost: at.map_or(figures.dropped, |hop| hop.lost),
+            lost: at.map_or(figures.dropped, |hop| hop.lost()),
             waiting: at.map_or(0, |hop| hop.waiting),
             busy_ns: figures.busy_ns,
             outside_ns: figures.outside_ns,

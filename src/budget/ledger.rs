@@ -50,6 +50,10 @@ pub struct Offered {
     /// A producer that waits counts from when it found no room until it found some. One that sheds counts at each shed
     /// message the time since the offer before it: between two offers room only grows, so the ring was full all the while.
     pub full_ns: [Counter; READERS_MAX],
+    /// Nanoseconds on each rung that was left; what came before the first change counts for none.
+    pub rungs_ns: [Counter; RUNGS],
+    /// When the present rung was reached, in nanoseconds of the line's clock; 0 before the first change.
+    pub rung_since_ns: Counter,
 }
 
 /// What the consuming side of a hop counts.
@@ -76,6 +80,8 @@ pub struct Delivered {
     pub rest: Counter,
     /// Why the consumer takes nothing more, as the cause's index plus one; 0 while it does.
     pub closed: Counter,
+    /// The same as `discarded` by the message's kind, as in `shed_by_kind`.
+    pub discarded_by_kind: [[Counter; DISCARDS]; KINDS_PER_HOP_MAX],
 }
 
 /// Both sides of a hop.
@@ -95,9 +101,15 @@ impl HopCounters {
         self.tx.shed_by_kind[kind_at.min(KINDS_PER_HOP_MAX - 1)][reason.index()].add(1);
     }
 
-    /// Notes that the hop has come to that rung of the degrade ladder.
+    /// Notes that the hop has come to that rung of the degrade ladder, at `now_ns` of the line's clock.
     #[cold]
-    pub fn reached(&self, rung: usize) {
+    pub fn reached(&self, rung: usize, now_ns: u64) {
+        let since_ns = self.tx.rung_since_ns.get();
+        let left = self.tx.rungs_ns.get(self.tx.rung.get() as usize);
+        if let Some(span_ns) = left.filter(|_| since_ns > 0) {
+            span_ns.add(now_ns.saturating_sub(since_ns));
+        }
+        self.tx.rung_since_ns.set(now_ns);
         self.tx.rung.set(rung as u64);
         if let Some(count) = self.tx.rungs.get(rung) {
             count.add(1);
@@ -110,10 +122,22 @@ impl HopCounters {
         self.tx.shed.iter().map(Counter::get).sum()
     }
 
-    /// Counts a discarded message.
+    /// Counts a discarded message of the kind at `kind_at` in the hop's list of kinds.
     #[inline]
-    pub fn discard(&self, reason: Discard) {
+    pub fn discard(&self, kind_at: usize, reason: Discard) {
         self.rx.discarded[reason.index()].add(1);
+        self.rx.discarded_by_kind[kind_at.min(KINDS_PER_HOP_MAX - 1)][reason.index()].add(1);
+    }
+
+    /// Messages so far that a policy had accepted and gave up: those that were late, stale, or the oldest of a ring that was
+    /// nearly full.
+    #[must_use]
+    pub fn given_up_total(&self) -> u64 {
+        let by_policy = [Discard::Late, Discard::Stale, Discard::Oldest];
+        by_policy
+            .iter()
+            .map(|why| self.rx.discarded[why.index()].get())
+            .sum()
     }
 
     /// Notes why the consumer takes nothing more. The first cause stays.
@@ -295,5 +319,23 @@ impl IngressCounters {
     #[inline]
     pub fn hang_up(&self, reason: Hangup) {
         self.disconnected[reason.index()].add(1);
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_on_a_rung_ends_with_the_next_one() {
+        let counters = HopCounters::default();
+        for (rung, at_ns) in [(1, 1_000), (2, 1_400), (1, 2_000), (0, 2_050), (1, 9_000)] {
+            counters.reached(rung, at_ns);
+        }
+        let tx = &counters.tx;
+        let get = |all: &[Counter; RUNGS]| [0, 1, 2, 3, 4].map(|at: usize| all[at].get());
+        assert_eq!(get(&tx.rungs), [1, 3, 1, 0, 0]);
+        assert_eq!(get(&tx.rungs_ns), [6_950, 450, 600, 0, 0]);
+        assert_eq!((tx.rung.get(), tx.rung_since_ns.get()), (1, 9_000));
     }
 }

@@ -10,6 +10,7 @@ pub mod delay;
 pub mod evidence;
 pub mod ledger;
 pub mod limit;
+pub mod losses;
 pub mod pace;
 pub mod regime;
 pub mod report;

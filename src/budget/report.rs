@@ -129,10 +129,15 @@ pub struct HopReport {
     pub in_flight: u64,
     /// Messages that will never be delivered, by reason.
     pub discarded: ByReason,
+    /// The same as `discarded` by kind of message, then by reason; of a consumer that left a ring which went on, what it never
+    /// saw is `other`.
+    pub discarded_by_kind: BTreeMap<String, ByReason>,
     /// The rung of the degrade ladder that it is on: `none` where everything is served.
     pub rung: &'static str,
     /// How often it came to each rung, on the way up or down.
     pub rungs: ByReason,
+    /// Nanoseconds on each rung since the first change, up to now.
+    pub rungs_ns: ByReason,
     /// Frames that the consumer is not done with now: where a message is one frame, as many as `in_flight`.
     pub depth_now: u64,
     /// Most frames seen waiting at once.
@@ -187,14 +192,23 @@ impl HopReport {
         }
     }
 
+    /// Messages lost, shed and discarded alike: what a budget without loss is broken by.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.shed.values().chain(self.discarded.values()).sum()
+    }
+
     /// Whether offered = accepted + shed + waiting and accepted = delivered + in flight + discarded.
     #[must_use]
     pub fn adds_up(&self) -> bool {
         let shed: u64 = self.shed.values().sum();
         let by_kind: u64 = self.shed_by_kind.values().flat_map(BTreeMap::values).sum();
         let discarded: u64 = self.discarded.values().sum();
+        let discards = self.discarded_by_kind.values();
+        let discarded_by_kind: u64 = discards.flat_map(BTreeMap::values).sum();
         self.offered == self.accepted + shed + self.waiting
             && shed == by_kind
+            && discarded == discarded_by_kind
             && self.accepted == self.delivered + self.in_flight + discarded
     }
 }

@@ -250,6 +250,7 @@ impl LineSpec {
             after: after_place,
             overflow_to: params.place_of("overflow_to").cloned(),
             changed_by: None,
+            policy_by: None,
         };
         let mut hops = Vec::new();
         for mut params in classes {

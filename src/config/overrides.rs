@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::feed::{Arrivals, Shape};
 use crate::host::Pin;
-use crate::overload::WhenFull;
+use crate::overload::{Policy, WhenFull};
 use crate::topology::draft::DraftHop;
 use crate::topology::words::depth_is_right;
 use crate::topology::{Hop, Params, Problem, Problems, Registry, Value};
@@ -34,7 +34,7 @@ pub enum FeedMode {
 /// Another depth, or other settings of its policy, for a hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HopSetting {
-    /// The hop's name, or `*` for all hops of `line.toml`.
+    /// The hop's name, or `*` for all hops of `line.toml`. Of a tap (`slow`) the latter leaves alone what happens when it is full.
     pub hop: String,
     /// Another depth.
     pub depth: Option<usize>,
@@ -187,9 +187,23 @@ impl Overrides {
                 if let Some(depth) = setting.depth {
                     hop.hop.depth = depth;
                 }
+                let before = hop.hop.policy;
                 let policy = &mut hop.hop.policy;
                 policy.when_full = setting.when_full.unwrap_or(policy.when_full);
                 setting.apply(&mut hop.hop, problems);
+                if hop.is_tap() {
+                    if is_named && hop.hop.policy.when_full == WhenFull::Block {
+                        let what = format!("{}: \"{}\" is a tap", setting.words(), hop.to);
+                        let help = "nobody waits for a tap: give it a when_full that sheds, such as drop_newest";
+                        problems.push(Problem::new(what, help));
+                    }
+                    if all {
+                        keep_tap(&mut hop.hop.policy, &before);
+                    }
+                }
+                if setting.when_full.is_some() || !setting.settings.is_empty() {
+                    hop.places.policy_by = Some(setting.words());
+                }
                 // Of several settings the one that sets the depth is to blame.
                 if setting.depth.is_some() || hop.places.changed_by.is_none() {
                     hop.places.changed_by = Some(setting.words());
@@ -205,6 +219,14 @@ impl Overrides {
             }
         }
     }
+}
+
+/// Takes back what was set for all hops and decides who waits for whom: nobody waits for a tap.
+fn keep_tap(policy: &mut Policy, before: &Policy) {
+    policy.when_full = before.when_full;
+    policy.then = before.then;
+    policy.block_timeout_ns = before.block_timeout_ns;
+    (policy.high, policy.low) = (before.high, before.low);
 }
 
 impl Instead {

@@ -24,7 +24,7 @@ pub struct Notices {
 struct Shedding {
     at: u16,
     counters: Arc<HopCounters>,
-    /// Messages shed at the last look.
+    /// Messages shed at the last look, by either end.
     shed: u64,
     /// When the present time of shedding was first and last seen, and what had been shed before it.
     now: Option<(u64, u64, u64)>,
@@ -93,7 +93,8 @@ impl Notices {
 
 impl Shedding {
     fn look(&mut self, voice: &mut Voice, now_ns: u64, quiet_ns: u64) {
-        let shed = self.counters.shed_total();
+        // What a consumer steps over as late, stale or the oldest is shed by its hop as well.
+        let shed = self.counters.shed_total() + self.counters.given_up_total();
         match &mut self.now {
             None if shed != self.shed => {
                 self.now = Some((now_ns, now_ns, self.shed));
@@ -143,6 +144,7 @@ impl Watched {
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
+    use crate::base::Discard;
     use crate::control::{Complaints, complaints};
 
     /// Two hops, numbered 4 and 5, and a node, 9.
@@ -189,6 +191,37 @@ mod tests {
         assert_eq!(told(&heard), [began, (ended(1, 0), 5, again_ns + 7)]);
         notices.end(again_ns + 9);
         assert_eq!(told(&heard), []);
+    }
+
+    #[test]
+    fn what_the_consumer_steps_over_is_shed_as_well_and_what_a_failure_leaves_is_not() {
+        let (mut notices, heard, hops, _) = noticing();
+        for why in [
+            Discard::StageFailed,
+            Discard::Malformed,
+            Discard::DrainDeadline,
+        ] {
+            hops[0].discard(0, why);
+        }
+        notices.look(1_000);
+        assert_eq!(told(&heard), []);
+        for (why, at_ns) in [
+            (Discard::Late, 2_000),
+            (Discard::Stale, 3_000),
+            (Discard::Oldest, 4_000),
+        ] {
+            hops[0].discard(0, why);
+            notices.look(at_ns);
+        }
+        hops[0].shed(0, Shed::Full);
+        notices.look(5_000);
+        notices.end(6_000);
+        let ended = What::SheddingEnded {
+            shed: 4,
+            lasted_ns: 3_000,
+        };
+        let began = (What::SheddingBegan, 4, 2_000);
+        assert_eq!(told(&heard), [began, (ended, 4, 6_000)]);
     }
 
     #[test]

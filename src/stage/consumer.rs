@@ -509,7 +509,8 @@ impl<H: Handler> Consumer<H> {
     /// What is queued will never leave.
     fn discard_queued(&mut self, why: Discard) {
         for message in self.queued.drain(..) {
-            self.wiring.inputs[message.at].discard_message(why);
+            let kind = message.envelope.kind;
+            self.wiring.inputs[message.at].discard_message(kind, why);
         }
     }
 

@@ -102,7 +102,9 @@ pub fn typed_under<F: Frame>(
         kind: PhantomData,
     };
     let rx = TypedRx {
-        hop: HopRx::new(name, consumer, counters.clone(), recorder, Vec::new()).aging(policy),
+        hop: HopRx::new(name, consumer, counters.clone(), recorder, Vec::new())
+            .of_kinds(F::KINDS)
+            .aging(policy),
         clock: clock.clone(),
         kind: PhantomData,
     };

@@ -21,6 +21,19 @@ pub(super) fn wrong_policy(draft: &DraftHop) -> Option<Problem> {
     })
 }
 
+/// What is wrong with a hop's policy beside others: at that place, or with what gave it the policy for a run.
+fn told(
+    places: Option<&HopPlaces>,
+    place: Option<&Place>,
+    what: String,
+    help: impl Into<String>,
+) -> Problem {
+    match places.and_then(|one| one.policy_by.as_ref()) {
+        Some(change) => Problem::new(format!("{change}: {what}"), help),
+        None => Problem::new(what, help).at(place),
+    }
+}
+
 /// A hop that was taken, with where it stands.
 struct Placed<'a> {
     hop: &'a LineHop,
@@ -140,16 +153,22 @@ fn spill(hops: &mut [LineHop], at: usize, places: Option<&HopPlaces>, problems: 
     let hop = &hops[at];
     let place = places.and_then(|one| one.overflow_to.as_ref().or(one.hop.as_ref()));
     let mut wrong = |what: String, help: String| {
-        let problem = Problem::new(what, help).at(place);
+        let problem = told(places, place, what, help);
         if !problems.contains(&problem) {
             problems.push(problem);
         }
     };
+    let from = hop.name.split_once("->").map_or("", |(from, _)| from);
     let Some(to) = hop.hop.overflow_to.clone() else {
         if hop.hop.policy.spills() {
             let what = format!("{} overflows, and nothing says where to", hop.name);
-            let help = "write overflow_to = \"node\", and a [[hop]] that leads there";
-            wrong(what, help.to_owned());
+            let help = match places.and_then(|one| one.policy_by.as_ref()) {
+                Some(_) => {
+                    format!("add overflow_to=node, with a node that a hop from \"{from}\" leads to")
+                }
+                None => "write overflow_to = \"node\", and a [[hop]] that leads there".to_owned(),
+            };
+            wrong(what, help);
         }
         return;
     };
@@ -174,10 +193,21 @@ fn spill(hops: &mut [LineHop], at: usize, places: Option<&HopPlaces>, problems: 
             hops[spill].spill_of |= 1_u32.checked_shl(bit).unwrap_or(0);
         }
         _ => {
-            let what = format!("{} overflows to \"{to}\"", hop.name);
-            let help = format!(
-                "add a [[hop]] of its own from the same port to \"{to}\", that does not overflow itself"
-            );
+            let why = match found {
+                Some(spill) if spill == at => "which is where it leads itself".to_owned(),
+                Some(spill) => format!("and {} overflows itself", hops[spill].name),
+                None if hops.iter().any(|one| same_port(one) && one.to_name == to) => {
+                    "and the hop there is one of a list".to_owned()
+                }
+                None => format!("and no hop leads there from \"{from}\""),
+            };
+            let what = format!("overflow_to of {} is \"{to}\", {why}", hop.name);
+            let own =
+                format!("a [[hop]] of its own from \"{from}\" to \"{to}\" that does not overflow");
+            let help = match hop.hop.policy.spills() {
+                true => format!("add {own}, or name another node"),
+                false => format!("remove it, or add {own}, and when_full = \"overflow\""),
+            };
             wrong(what, help);
         }
     }
@@ -193,8 +223,9 @@ fn conflate(hops: &[LineHop], places: &[HopPlaces], problems: &mut Vec<Problem>)
             let help = format!(
                 "write when_full = \"{when_full}\", or give the frame a key: #[hopline::frame(…, key = \"field\")]"
             );
-            let place = places.get(at).and_then(|one| one.hop.as_ref());
-            problems.push(Problem::new(what, help).at(place));
+            let places = places.get(at);
+            let place = places.and_then(|one| one.hop.as_ref());
+            problems.push(told(places, place, what, help));
         }
     }
 }

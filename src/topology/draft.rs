@@ -63,6 +63,15 @@ pub struct DraftHop {
 }
 
 impl DraftHop {
+    /// Whether its consumer is a tap, for which nobody waits: one of several that has a ring of its own for that.
+    #[must_use]
+    pub fn is_tap(&self) -> bool {
+        let mut slow = self.hop.slow.iter();
+        self.together.is_some()
+            && self.hop.split.is_none()
+            && slow.any(|(name, slow)| *name == self.to && *slow == Slow::Tap)
+    }
+
     /// The name that reports and budgets use: `from->to`, and `from->to#class` for one of several classes.
     #[must_use]
     pub fn name(&self) -> String {
@@ -91,6 +100,8 @@ pub struct HopPlaces {
     /// What changed depth or policy for a run, in words, such as `--hop btc->book:depth=16`: then
     /// that is to blame for both, and no place in a file.
     pub changed_by: Option<String>,
+    /// The last that changed the policy for a run, in the same words.
+    pub policy_by: Option<String>,
 }
 
 /// A ring's depth, policy and budget.

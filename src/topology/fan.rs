@@ -35,8 +35,10 @@ pub(crate) fn spread(
             Slow::Hold if times_out => policy.block_timeout_ns = 0,
             Slow::Hold => {}
             Slow::Tap => {
+                // What is said for those that hold the producer back is not meant for it.
                 policy.when_full = WhenFull::DropNewest;
                 policy.block_timeout_ns = 0;
+                (policy.high, policy.low) = (0, 0);
             }
             Slow::Disconnect => hop.disconnects = true,
         }

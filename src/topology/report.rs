@@ -1,5 +1,7 @@
 //! The report of a run: one value, printed as JSON or drawn as a table.
 
+mod hop;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -10,12 +12,10 @@ use crate::budget::report::{
     BudgetReport, ByReason, EndToEndReport, HopReport, LedgerReport, OUTSIDE, Percentiles,
     RegimeReport, SourceReport, StageReport, WireReport, by_name, by_reason, ends,
 };
-use crate::budget::{Budget, Of, Peaks, Regime};
+use crate::budget::{Budget, Regime};
 use crate::hist::Totals;
 use crate::host::{Host, MemoryReport, Pinned};
-use crate::overload::Rung;
 use crate::reactor::LoopCounters;
-use crate::stage::hop::kind_name;
 use crate::stage::{Role, State};
 
 use super::panics::{Panics, Quarantined};
@@ -23,6 +23,8 @@ use super::plan::PlannedThread;
 use super::split::{SplitReport, SplitView};
 use super::window::{Seen, Window, Windows};
 use super::wire::{Collected, HopView, NodeView};
+
+use hop::hop_report;
 
 /// Version of the report's shape; it rises when a key changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -232,69 +234,6 @@ pub(crate) fn over_budget(budget: Option<&Budget>, totals: &Totals) -> BTreeMap<
         .enumerate()
         .map(|(at, limit)| (limit.quantile.name(), totals.over(at)))
         .collect()
-}
-
-/// The name of the rung at that place.
-fn rung_name(at: u64) -> &'static str {
-    let rung = usize::try_from(at).ok().and_then(|at| Rung::ALL.get(at));
-    rung.copied().unwrap_or_default().name()
-}
-
-fn hop_report(hop: &HopView, peaks: Peaks) -> HopReport {
-    let counters = &hop.counters;
-    let offers = &hop.offers;
-    let arrivals = hop.arrivals();
-    let discarded = Discard::NAMES.iter().zip(arrivals.discarded);
-    let discarded = discarded.filter(|(_, count)| *count > 0);
-    let shed = by_reason::<Shed>(&offers.tx.shed);
-    let shed_by_kind = offers
-        .tx
-        .shed_by_kind
-        .iter()
-        .enumerate()
-        .map(|(at, reasons)| {
-            (
-                kind_name(hop.kinds, at).to_owned(),
-                by_reason::<Shed>(reasons),
-            )
-        })
-        .filter(|(_, reasons)| !reasons.is_empty())
-        .collect();
-    let span = hop.budget.as_ref().map_or(Of::Sojourn, Budget::span);
-    let policy = hop.policy.get().unwrap_or_default();
-    HopReport {
-        name: hop.name.clone(),
-        depth: hop.depth,
-        when_full: policy.when_full.name(),
-        policy: policy.to_string(),
-        shares: hop.shares.clone(),
-        offered: offers.tx.offered.get(),
-        accepted: arrivals.accepted,
-        shed,
-        waiting: offers.tx.waiting.get(),
-        shed_by_kind,
-        delivered: arrivals.delivered,
-        in_flight: arrivals.in_flight,
-        discarded: discarded
-            .map(|(name, count)| ((*name).to_owned(), count))
-            .collect(),
-        rung: rung_name(offers.tx.rung.get()),
-        rungs: by_name(&Rung::ALL.map(Rung::name), &offers.tx.rungs),
-        depth_now: hop.backlog.seen.depth_frames,
-        depth_max: counters.rx.depth_max.get(),
-        depth_window_max: peaks.depth_frames,
-        age_now_ns: hop.backlog.seen.age_ns,
-        age_window_max_ns: peaks.age_ns,
-        full_ns: hop.full_ns(),
-        wakes: counters.tx.wakes.get(),
-        closed: counters.closed().map(Reason::name),
-        wait_ns: percentiles(&hop.spans.totals[Of::Wait as usize]),
-        service_ns: percentiles(&hop.spans.totals[Of::Service as usize]),
-        sojourn_ns: percentiles(&hop.spans.totals[Of::Sojourn as usize]),
-        budget: hop.budget.as_ref().map(BudgetReport::new),
-        over_budget: over_budget(hop.budget.as_ref(), &hop.spans.totals[span as usize]),
-        saturated: hop.spans.totals.iter().map(Totals::saturated).sum(),
-    }
 }
 
 pub(crate) fn stage_report(node: &NodeView, hops: &[HopView]) -> StageReport {
@@ -524,7 +463,7 @@ pub(crate) fn ledger_report(
     }
     let mut losses = Vec::new();
     for hop in hops {
-        let lost = hop.shed.values().chain(hop.discarded.values()).sum::<u64>();
+        let lost = hop.lost();
         if lost > 0 && hop.budget.as_ref().is_some_and(|budget| budget.lossless) {
             losses.push(format!(
                 "{}: {lost} messages lost on a hop that must lose none",
@@ -589,7 +528,9 @@ impl Parts<'_> {
     pub(crate) fn report(mut self) -> Report {
         let peaks = self.windows.peaks(self.window);
         let hops = self.hops.iter().zip(peaks);
-        let hops: Vec<HopReport> = hops.map(|(hop, peaks)| hop_report(hop, *peaks)).collect();
+        let hops: Vec<HopReport> = hops
+            .map(|(hop, peaks)| hop_report(hop, *peaks, self.now_ns))
+            .collect();
         let mut stages: Vec<StageReport> = self
             .nodes
             .iter()

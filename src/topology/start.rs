@@ -227,13 +227,12 @@ impl Line {
                 log = told;
             }
             let (requests, (voice, complaints)) = (Arc::<Requests>::default(), complaints());
-            // Here too the offering side of a shared ring is the first hop's.
+            // Of a shared ring the first hop has the offering side, and each its own taking one.
             let hops = planned
                 .at
                 .iter()
                 .flat_map(|node| &node_views[*node].outputs);
-            let hops = hops.filter(|hop| hop_views[**hop].shares.is_none());
-            let hops = hops.map(|hop| (*hop as u16, hop_views[*hop].offers.clone()));
+            let hops = hops.map(|hop| (*hop as u16, hop_views[*hop].counters.clone()));
             let its_nodes = planned.at.iter();
             let its_nodes =
                 its_nodes.map(|node| (*node as u16, node_views[*node].counters.clone()));

@@ -293,6 +293,7 @@ pub(crate) fn wire(
             let bells = follow.filter_map(|other| bell(Some(hop.to), hops[*other].to));
             let name = hop.name.as_str().into();
             let rx = HopRx::new(name, rx, counters.clone(), recorder, bells.collect());
+            let rx = rx.of_kinds(hop.kinds);
             let (rx, peaks) = rx.watched();
             let tightest_ns = limits.limits_ns.iter().copied().min();
             let mut rx = rx

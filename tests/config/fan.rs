@@ -266,3 +266,73 @@ fn what_is_wrong_with_a_division_is_told_with_what_to_write() {
         assert!(told.contains(expected), "{settings}: {told}");
     }
 }
+
+#[test]
+fn nobody_waits_for_a_tap_whatever_is_said_for_all() {
+    let list = "to = [\"orders\", \"log\"]\nslow = { log = \"tap\" }\n";
+    let run = |settings: &[(&str, &str)], when_full, hop: &str| {
+        let setting = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        Overrides {
+            hops: vec![HopSetting {
+                hop: hop.to_owned(),
+                depth: Some(1024),
+                when_full,
+                settings: settings.iter().map(setting).collect(),
+                given: "--hop it".to_owned(),
+            }],
+            ..Overrides::default()
+        }
+    };
+    // Marks of the list are for those that hold the producer back.
+    let line = fan(&format!("{list}high = 80\n"));
+    let given = draft(&line, None, &Overrides::default());
+    let [.., orders, log] = &given.hops[..] else {
+        panic!("{given:?}")
+    };
+    assert!(!orders.is_tap() && log.is_tap());
+    let of = |hop: &hopline::topology::draft::DraftHop| {
+        let policy = hop.hop.policy;
+        (policy.when_full, policy.high, policy.block_timeout_ns)
+    };
+    assert_eq!(of(orders), (WhenFull::Block, 80, 0));
+    assert_eq!(of(log), (WhenFull::DropNewest, 0, 0));
+    given
+        .check()
+        .unwrap_or_else(|problems| panic!("{problems}"));
+
+    let overrides = run(
+        &[
+            ("high", "70"),
+            ("block_timeout", "1ms"),
+            ("deadline", "2ms"),
+        ],
+        Some(WhenFull::Block),
+        "*",
+    );
+    let given = draft(&fan(list), None, &overrides);
+    let [.., orders, log] = &given.hops[..] else {
+        panic!("{given:?}")
+    };
+    assert_eq!(of(orders), (WhenFull::Block, 70, 1_000_000));
+    assert_eq!(of(log), (WhenFull::DropNewest, 0, 0));
+    // What has nothing to do with waiting is for it as well.
+    assert_eq!(
+        (log.hop.policy.deadline_ns, log.hop.depth),
+        (2_000_000, 1024)
+    );
+    given
+        .check()
+        .unwrap_or_else(|problems| panic!("{problems}"));
+
+    let own = run(&[], Some(WhenFull::DropOldest), "signal->log");
+    let given = draft(&fan(list), None, &own);
+    assert_eq!(of(&given.hops[3]).0, WhenFull::DropOldest);
+    let case = Case::parse("folder", files(&fan(list), None, None)).unwrap();
+    let holds = run(&[], Some(WhenFull::Block), "signal->log");
+    let told = case.draft(&registry(), &holds).unwrap_err().to_string();
+    assert_eq!(
+        told,
+        "--hop it: \"log\" is a tap\n  \
+         help: nobody waits for a tap: give it a when_full that sheds, such as drop_newest"
+    );
+}

@@ -109,8 +109,14 @@ fn what_is_wrong_with_a_policy_is_told_with_what_to_write() {
         ),
         (
             "when_full = \"overflow\"\noverflow_to = \"signal\"",
-            "line.toml:30:1: btc->book overflows to \"signal\"\n  \
-             help: add a [[hop]] of its own from the same port to \"signal\", that does not overflow itself",
+            "line.toml:30:1: overflow_to of btc->book is \"signal\", and no hop leads there from \"btc\"\n  \
+             help: add a [[hop]] of its own from \"btc\" to \"signal\" that does not overflow, or name another node",
+        ),
+        (
+            "overflow_to = \"book\"",
+            "line.toml:29:1: overflow_to of btc->book is \"book\", which is where it leads itself\n  \
+             help: remove it, or add a [[hop]] of its own from \"btc\" to \"book\" that does not overflow, \
+             and when_full = \"overflow\"",
         ),
     ] {
         let told = said(files(&with(lines), None, None), &Overrides::default());
@@ -213,4 +219,33 @@ fn a_run_may_change_any_setting_of_a_policy() {
     let case = Case::parse("folder", files(LINE, None, None)).unwrap();
     let told = case.draft(&registry(), &wrong).unwrap_err().to_string();
     assert!(told.starts_with("--hop: "), "{told}");
+}
+
+#[test]
+fn an_overflow_that_a_run_asks_for_is_its_own_to_blame() {
+    let setting = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let told = |when_full, settings: Vec<(String, String)>| {
+        let overrides = Overrides {
+            hops: vec![HopSetting {
+                hop: "btc->book".to_owned(),
+                depth: None,
+                when_full,
+                settings,
+                given: "--hop btc->book".to_owned(),
+            }],
+            ..Overrides::default()
+        };
+        said(files(LINE, None, None), &overrides)
+    };
+    assert_eq!(
+        told(None, vec![setting("overflow_to", "orders")]),
+        "--hop btc->book: overflow_to of btc->book is \"orders\", and no hop leads there from \"btc\"\n  \
+         help: remove it, or add a [[hop]] of its own from \"btc\" to \"orders\" that does not overflow, \
+         and when_full = \"overflow\""
+    );
+    assert_eq!(
+        told(Some(WhenFull::Overflow), Vec::new()),
+        "--hop btc->book: btc->book overflows, and nothing says where to\n  \
+         help: add overflow_to=node, with a node that a hop from \"btc\" leads to"
+    );
 }

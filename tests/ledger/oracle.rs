@@ -300,6 +300,15 @@ fn arriving(
         &format!("{name}: accepted is not delivered and discarded: {hop:?}"),
         hop.accepted == hop.delivered + hop.in_flight + sum(&hop.discarded),
     );
+    for (why, discarded) in &hop.discarded {
+        let counts = hop.discarded_by_kind.values();
+        let by_kind: u64 = counts.filter_map(|counts| counts.get(why)).sum();
+        found.same(
+            &format!("{name}: discarded {why} by kind"),
+            by_kind,
+            *discarded,
+        );
+    }
     found.same(
         &format!("{name}: recorded"),
         hop.sojourn_ns.count,

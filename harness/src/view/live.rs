@@ -323,7 +323,7 @@ pub(crate) fn status(report: &Report, progress: Progress) -> String {
         _ => hopline::base::units::Span(ns).to_string(),
     };
     format!(
-        "{}: {}{}, {} messages, end to end p50 {} p99 {} max {}, shed {}{}",
+        "{}: {}{}, {} messages, end to end p50 {} p99 {} max {}, shed {}{}{}",
         report.line.name,
         seconds(progress.elapsed_ns),
         of.unwrap_or_default(),
@@ -332,6 +332,10 @@ pub(crate) fn status(report: &Report, progress: Progress) -> String {
         span(whole.p99),
         span(whole.max),
         grouped(report.ledger.shed),
+        match report.ledger.discarded {
+            0 => String::new(),
+            discarded => format!(", discarded {}", grouped(discarded)),
+        },
         report
             .culprit()
             .map(|culprit| format!("; culprit: {}", culprit.why))

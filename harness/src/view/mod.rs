@@ -4,6 +4,7 @@
 
 mod around;
 mod clean;
+pub(crate) mod hints;
 pub(crate) mod live;
 pub(crate) mod plan;
 pub(crate) mod rows;

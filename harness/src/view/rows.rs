@@ -8,6 +8,7 @@ use hopline::budget::report::{
     BudgetReport, ByReason, HopReport, OUTSIDE, Percentiles, RegimeReport, SourceReport,
     StageReport,
 };
+use hopline::overload::Rung;
 use hopline::topology::clean::CleanSpan;
 use hopline::topology::{CleanReport, Report};
 
@@ -54,11 +55,34 @@ pub(crate) fn by_reason(counts: &ByReason) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
-/// What is owed and how many were over it, a limit a line and the highest first: `p99 20us`, `12`.
+/// Counts by kind and reason: `trade (full 3, closed 1), depth (full 2)`.
+fn by_kind(counts: &BTreeMap<String, ByReason>) -> String {
+    let kinds = counts
+        .iter()
+        .map(|(kind, reasons)| format!("{kind} ({})", by_reason(reasons)));
+    kinds.collect::<Vec<_>>().join(", ")
+}
+
+/// The rung of the degrade ladder that a hop is on, and how often and for how long it was on each; nothing where it never left
+/// the ground.
+fn rungs(hop: &HopReport) -> Option<String> {
+    let reached = |rung: &&Rung| **rung != Rung::None && hop.rungs.contains_key(rung.name());
+    let parts = Rung::ALL.iter().filter(reached).map(|rung| {
+        let of = |counts: &ByReason| counts.get(rung.name()).copied().unwrap_or(0);
+        let (times, span) = (grouped(of(&hop.rungs)), Span(of(&hop.rungs_ns)));
+        format!("{rung} {times} times, {span}")
+    });
+    let parts = parts.collect::<Vec<_>>().join("; ");
+    (!parts.is_empty()).then(|| format!("ladder: on {} now; {parts}", hop.rung))
+}
+
+/// What is owed and how many were over it, a limit a line and the highest first: `p99 20us`, `12`. Where nothing came by there
+/// is nothing that could have been over.
 fn limits(
     budget: Option<&BudgetReport>,
     over: &BTreeMap<&'static str, u64>,
-    shed: u64,
+    lost: u64,
+    has_any: bool,
 ) -> Vec<[Cell; 2]> {
     let Some(budget) = budget else {
         return Vec::new();
@@ -79,12 +103,17 @@ fn limits(
             let limit_ns = budget.limits_ns.get(name)?;
             let shown = name.replace('_', ".");
             let text = format!("{span}{shown} {}", limit(*limit_ns));
-            Some([text.into(), count(over.get(name).copied().unwrap_or(0))])
+            let over = over.get(name).copied().unwrap_or(0);
+            let over = match has_any {
+                true => count(over),
+                false => Cell::new("-", Tone::Dim),
+            };
+            Some([text.into(), over])
         })
         .collect();
     if budget.lossless {
-        let tone = if shed == 0 { Tone::Dim } else { Tone::Bad };
-        lines.push(["no loss".into(), Cell::new(grouped(shed), tone)]);
+        let tone = if lost == 0 { Tone::Dim } else { Tone::Bad };
+        lines.push(["no loss".into(), Cell::new(grouped(lost), tone)]);
     }
     lines
 }
@@ -153,7 +182,6 @@ pub(crate) fn hops(
     ]);
     let none = CleanSpan::default();
     for (at, hop) in report.hops.iter().enumerate() {
-        let shed: u64 = hop.shed.values().sum();
         let of_slots = |frames: u64| format!("{}/{}", grouped(frames), grouped(hop.depth as u64));
         let [depth, peak, oldest] = if live {
             let oldest = match hop.age_window_max_ns {
@@ -186,8 +214,12 @@ pub(crate) fn hops(
             full,
             Cell::new(hop.when_full, Tone::Dim),
         ];
-        let mut limits = limits(hop.budget.as_ref(), &hop.over_budget, shed);
+        let has_any = hop.sojourn_ns.count > 0;
+        let mut limits = limits(hop.budget.as_ref(), &hop.over_budget, hop.lost(), has_any);
         if live {
+            // Of one line that which is broken for certain.
+            let is_lossy = hop.lost() > 0 && hop.budget.as_ref().is_some_and(|one| one.lossless);
+            limits.rotate_right(usize::from(is_lossy));
             limits.truncate(1);
         }
         let clean = clean.map(|clean| clean.hops.get(&hop.name).unwrap_or(&none));
@@ -213,6 +245,9 @@ pub(crate) fn hops(
             limits,
             unless_zero(hop.shed_once(), Tone::Bad),
         );
+        if let Some(text) = rungs(hop) {
+            table.remark(text, Tone::Warn);
+        }
         if !live {
             hop_remarks(&mut table, hop);
         }
@@ -270,16 +305,11 @@ fn hop_remarks(table: &mut Table, hop: &HopReport) {
         table.remark(format!("shares the ring of {first}"), Tone::Dim);
     }
     if !hop.shed.is_empty() && hop.shares.is_none() {
-        let kinds = hop
-            .shed_by_kind
-            .iter()
-            .map(|(kind, reasons)| format!("{kind} ({})", by_reason(reasons)));
-        let kinds: Vec<String> = kinds.collect();
-        table.remark(format!("shed: {}", kinds.join(", ")), Tone::Bad);
+        table.remark(format!("shed: {}", by_kind(&hop.shed_by_kind)), Tone::Bad);
     }
     if !hop.discarded.is_empty() {
         table.remark(
-            format!("discarded: {}", by_reason(&hop.discarded)),
+            format!("discarded: {}", by_kind(&hop.discarded_by_kind)),
             Tone::Warn,
         );
     }
@@ -296,6 +326,16 @@ fn hop_remarks(table: &mut Table, hop: &HopReport) {
         );
         table.remark(text, Tone::Warn);
     }
+}
+
+/// What is said of a run of which no message came out.
+pub(super) const NOTHING_REACHED: &str = "nothing reached the end";
+
+/// Whether messages came in and none of them left through a sink.
+pub(super) fn reached_nothing(report: &Report) -> bool {
+    let mut sources = report.ledger.sources.values();
+    let mut sinks = report.stages.iter().filter(|stage| stage.role == "sink");
+    sources.any(|source| source.received > 0) && sinks.all(|sink| sink.forwarded == 0)
 }
 
 fn end_to_end(table: &mut Table, report: &Report, clean: Option<&CleanReport>, detail: Detail) {
@@ -319,11 +359,15 @@ fn end_to_end(table: &mut Table, report: &Report, clean: Option<&CleanReport>, d
             }
         }
     }
-    let limits = limits(whole.budget.as_ref(), &whole.over_budget, 0);
+    let has_any = whole.sojourn_ns.count > 0;
+    let limits = limits(whole.budget.as_ref(), &whole.over_budget, 0, has_any);
     let clean = clean_cells(clean.map(|clean| &clean.end_to_end));
     let spans = [("", &whole.sojourn_ns, clean)];
     let first = head("end to end", Tone::Strong, whole.sojourn_ns.count);
     block(table, first, &spans, limits, Cell::default());
+    if detail == Detail::Full && reached_nothing(report) {
+        table.remark(NOTHING_REACHED.to_owned(), Tone::Bad);
+    }
     if detail == Detail::Full && whole.sinks.len() > 1 {
         for (name, sink) in &whole.sinks {
             let first = head(&format!("  to {name}"), Tone::Dim, sink.count);

@@ -1,9 +1,8 @@
 //! The summary of a run: what stays on the screen, or goes into a file.
 
-use hopline::base::limits::{DEPTH_MAX, FRAGMENTS_MAX};
 use hopline::base::units::Span;
 use hopline::budget::culprit::Cause;
-use hopline::budget::report::{StageReport, ends};
+use hopline::budget::report::StageReport;
 use hopline::host::Wish;
 use hopline::topology::Report;
 
@@ -14,10 +13,6 @@ use crate::report::RunReport;
 
 /// Width of the words that lead the lines below the tables.
 const LEAD: usize = 10;
-
-/// A source that was behind its schedule by more than this did not keep up: a loop that loses its
-/// core for a few slices of the scheduler is behind by less.
-const BEHIND_NS: u64 = 100_000_000;
 
 /// Lines of text under a lead.
 struct Lines<'a> {
@@ -201,7 +196,6 @@ fn ledger(lines: &mut Lines<'_>, report: &Report) {
     }
 }
 
-/// A line for each stage that panicked and has a policy for that.
 /// What was divided, and the keys that had more than their part of it.
 fn splits(lines: &mut Lines<'_>, report: &Report) {
     for split in &report.splits {
@@ -226,6 +220,7 @@ fn splits(lines: &mut Lines<'_>, report: &Report) {
     }
 }
 
+/// A line for each stage that panicked and has a policy for that.
 fn panics(lines: &mut Lines<'_>, report: &Report) {
     let with_policy = |stage: &&StageReport| stage.panics > 0 && stage.on_panic != "stop";
     for stage in report.stages.iter().filter(with_policy) {
@@ -321,6 +316,10 @@ fn verdict(run: &RunReport) -> String {
         "{}: counts over budget are raw, a run on this machine judges nothing",
         run.report.verdict
     );
+    if rows::reached_nothing(&run.report) {
+        // Before anything else, or none over budget looks like all within.
+        text = format!("{}: {}", rows::NOTHING_REACHED, text);
+    }
     if run.warmup_ns > 0 {
         let warmup = Span(run.warmup_ns);
         text += &format!("; the first {warmup} are not in the percentiles");
@@ -328,107 +327,15 @@ fn verdict(run: &RunReport) -> String {
     text
 }
 
-/// Where to look next, from what the run has shown; `program` and `case` as the user called them.
-pub(crate) fn hints(run: &RunReport, program: &str, case: &str, is_fed: bool) -> Vec<String> {
-    let report = &run.report;
-    let mut hints = Vec::new();
-    for hop in report.hops.iter().filter(|hop| hop.shares.is_none()) {
-        // A hop that closed because a node failed was not too slow.
-        let reasons = hop.shed.iter().filter(|(why, _)| *why != "closed");
-        let shed: u64 = reasons.map(|(_, count)| count).sum();
-        if shed > 0 {
-            let busy = report.culprit().is_some_and(|culprit| {
-                culprit.cause != Cause::Bursts && culprit.hop.as_deref() == Some(&hop.name)
-            });
-            if busy {
-                hints.push(format!(
-                    "{} shed {} messages: a deeper hop would only make them wait; docs/ATTRIBUTION.md",
-                    hop.name,
-                    grouped(shed)
-                ));
-                continue;
-            }
-            // A message of the most fragments must fit at all.
-            let deeper = (hop.depth * 4).clamp(2 * FRAGMENTS_MAX, DEPTH_MAX);
-            hints.push(format!(
-                "{} shed {} messages: its consumer was too slow for its depth; try --hop '{}:depth={deeper}'",
-                hop.name,
-                grouped(shed),
-                hop.name
-            ));
-        }
-    }
-    for (name, source) in &report.ledger.sources {
-        if source.kernel_dropped > 0 {
-            let least = if source.kernel_dropped_at_least {
-                "at least "
-            } else {
-                ""
-            };
-            hints.push(format!(
-                "the kernel dropped {least}{} datagrams before {name} took them: runbooks/kernel-drops.md",
-                grouped(source.kernel_dropped)
-            ));
-        }
-        if source.late_ns_max > BEHIND_NS {
-            hints.push(format!(
-                "{name} was up to {} behind its schedule: the line could not keep up, or its core was taken away",
-                Span(source.late_ns_max)
-            ));
-        }
-    }
-    for sink in report.stages.iter().filter(|stage| stage.role == "sink") {
-        if let Some(refused) = sink.rejected.get("refused") {
-            hints.push(format!(
-                "nobody listened where {} sends: {} of its datagrams were refused",
-                sink.name,
-                grouped(*refused)
-            ));
-        }
-    }
-    if hints.is_empty()
-        && let Some(slow) = slowest(report)
-    {
-        hints.push(slow);
-    }
-    if is_fed {
-        let source = report.ledger.sources.keys().next();
-        let source = source.map_or("NAME", String::as_str);
-        hints.push(format!(
-            "{program} run {case} --input {source}=FILE --speed 100x, with a capture of your own"
-        ));
-    }
-    hints.push(format!(
-        "{program} plan {case}, for threads, cores and bytes; {program} run --help, for the rest"
-    ));
-    hints
-}
-
-/// The hop with the longest p99, and whether it waits or works.
-fn slowest(report: &Report) -> Option<String> {
-    let hop = report
-        .hops
-        .iter()
-        .filter(|hop| hop.sojourn_ns.count > 0)
-        .max_by_key(|hop| hop.sojourn_ns.p99)?;
-    let (_, consumer) = ends(&hop.name);
-    let what = if hop.wait_ns.p99 > hop.service_ns.p99 {
-        format!("mostly waiting for {consumer} to get its turn")
-    } else {
-        format!("mostly {consumer}'s own work")
-    };
-    Some(format!(
-        "the slowest hop is {}: p99 {}, {what}",
-        hop.name,
-        Span(hop.sojourn_ns.p99)
-    ))
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
+    use super::super::hints::hints;
     use super::*;
     use crate::case;
     use crate::cli::Shape;
+    use std::collections::BTreeMap;
+
+    use hopline::budget::report::{BudgetReport, ByReason, Percentiles};
     use hopline::io::{Driver, Virtual};
     use hopline::topology::{HotKeyReport, Inline, Quarantined, Registry, SplitReport};
 
@@ -530,6 +437,71 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_run_of_which_nothing_came_out_does_not_look_like_a_kept_budget() {
+        let mut run = a_run();
+        let text = |run: &RunReport| lines(run, &[], 200, Paint(false)).join("\n");
+        assert!(!text(&run).contains(rows::NOTHING_REACHED));
+        let whole = &mut run.report.end_to_end;
+        assert!(whole.budget.is_some(), "the case has an objective");
+        whole.sojourn_ns = Percentiles::default();
+        whole.over_budget.clear();
+        for stage in &mut run.report.stages {
+            stage.forwarded = 0;
+        }
+        let text = text(&run);
+        assert!(
+            text.contains("verdict:  nothing reached the end: unjudged"),
+            "{text}"
+        );
+        let row = text
+            .lines()
+            .find(|line| line.contains("end to end") && line.contains("p99"));
+        let row = row.expect("a row of the whole");
+        assert!(row.trim_end().ends_with('-'), "{row:?}");
+    }
+
+    #[test]
+    fn a_hop_without_loss_counts_what_it_discards_and_its_ladder_is_told() {
+        let mut run = a_run();
+        let hop = &mut run.report.hops[0];
+        let trade = |why: &str, count| {
+            BTreeMap::from([(
+                "trade".to_owned(),
+                ByReason::from([(why.to_owned(), count)]),
+            )])
+        };
+        hop.budget = Some(BudgetReport {
+            lossless: true,
+            ..BudgetReport::default()
+        });
+        hop.shed.insert("full".to_owned(), 983);
+        hop.shed_by_kind = trade("full", 983);
+        hop.discarded.insert("stale".to_owned(), 878_124);
+        hop.discarded_by_kind = trade("stale", 878_124);
+        hop.rung = "sample";
+        hop.rungs = ByReason::from([("conflate".to_owned(), 3), ("sample".to_owned(), 2)]);
+        hop.rungs_ns = ByReason::from([
+            ("conflate".to_owned(), 5_000_000),
+            ("sample".to_owned(), 40_000),
+        ]);
+        let since = Since {
+            before: None,
+            span_ns: run.report.line.elapsed_ns,
+        };
+        for detail in [Detail::Live, Detail::Full] {
+            let table = rows::hops(&run.report, None, since, detail);
+            let text = table.lines(200, Paint(false)).join("\n");
+            let row = text.lines().find(|line| line.contains("no loss"));
+            let row = row.unwrap_or_else(|| panic!("{text}"));
+            assert!(row.contains("879,107"), "{row}");
+            let ladder = "ladder: on sample now; conflate 3 times, 5.00ms; sample 2 times, 40.0us";
+            assert!(text.contains(ladder), "{text}");
+            let full = text.contains("discarded: trade (stale 878,124)");
+            assert_eq!(full, detail == Detail::Full, "{text}");
+        }
+    }
+
+    #[test]
     fn an_open_ledger_and_a_shedding_hop_are_named() {
         let mut run = a_run();
         assert!(
@@ -567,7 +539,7 @@ pub(crate) mod tests {
             "{text}"
         );
         assert!(text.contains("held back by btc->book"), "{text}");
-        let hints = super::hints(&run, "hopline", "mine", false).join("\n");
+        let hints = super::super::hints::hints(&run, "hopline", "mine", false).join("\n");
         assert!(hints.contains("a deeper hop would only"), "{hints}");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::base::{Discard, Reason, Shed};
 
 /// A second, of which shares are taken in percent.
 const SECOND_NS: u64 = 1_000_000_000;
@@ -272,6 +273,86 @@ fn a_hop_that_sheds_blames_its_consumer_and_goes_no_further_than_that_is_held_ba
 }
 
 #[test]
+fn a_moment_at_full_is_no_more_than_none() {
+    // In ten seconds, 5 us at full and one message lost, against a million that were hopeless.
+    let mut line = Made::default()
+        .node("in", 5)
+        .node("a", 20)
+        .node("b", 99)
+        .sheds("in->a", 0, 1)
+        .sheds("in->b", 0, 0);
+    line.hops[0].full_ns = 5_000;
+    line.hops[1].shed = BTreeMap::from([("hopeless".to_owned(), 1_000_000)]);
+    assert_eq!(line.blamed(), is("b", Cause::Busy));
+    // From one part in a hundred on, time at full goes before counts.
+    line.hops[0].full_ns = percent(1);
+    assert_eq!(line.culprit().unwrap().node, "a");
+}
+
+#[test]
+fn what_was_not_lost_for_want_of_room_is_not_told_by_it() {
+    let made = |work: u64, why: &str, lost: u64| {
+        let mut line = Made::default()
+            .node("in", 5)
+            .node("a", work)
+            .sheds("in->a", 0, 0);
+        let hop = &mut line.hops[0];
+        let map = match why {
+            "late" | "stale" | "oldest" => &mut hop.discarded,
+            _ => &mut hop.shed,
+        };
+        map.insert(why.to_owned(), lost);
+        line
+    };
+    for why in ["late", "stale", "hopeless"] {
+        assert_eq!(
+            made(99, why, 4_000).why(),
+            "a was too slow for 4,000 messages that in->a lost for their age; it works 99 % of its own time"
+        );
+        let bursts = made(9, why, 4_000);
+        assert_eq!(bursts.blamed(), is("a", Cause::Bursts));
+        assert_eq!(
+            bursts.why(),
+            "a was too slow for 4,000 messages that in->a lost for their age; it works 9 % of its own time, \
+             so in bursts they waited for longer than they may"
+        );
+    }
+    for why in ["sampled", "degraded", "refused", "conflated"] {
+        let mut line = made(9, why, 4_000);
+        line.hops[0].rungs = BTreeMap::from([("sample".to_owned(), 2)]);
+        assert_eq!(
+            line.why(),
+            "a was too slow for 4,000 messages that in->a lost on the degrade ladder; it works 9 % of its own time, \
+             so the ladder let less through than it can do"
+        );
+    }
+    let sampled = made(9, "sampled", 40).why();
+    assert!(
+        sampled.contains("lost as not the ones in so many that are taken"),
+        "{sampled}"
+    );
+    let newer = made(99, "conflated", 40).why();
+    assert!(
+        newer.contains("lost to newer ones of their keys;"),
+        "{newer}"
+    );
+    // What most was lost to leads; and where there was no room as well, for how long.
+    let mut both = made(99, "stale", 50);
+    both.hops[0].shed.insert("full".to_owned(), 49);
+    both.hops[0].full_ns = percent(70);
+    assert_eq!(
+        both.why(),
+        "a was too slow for 99 messages that in->a lost, most for their age, full for 70 % of the time; \
+         it works 99 % of its own time"
+    );
+    assert!(
+        made(99, "oldest", 9)
+            .why()
+            .contains("that in->a lost for want of room; it works"),
+    );
+}
+
+#[test]
 fn one_with_time_left_was_hit_by_bursts() {
     let line = Made::default()
         .node("in", 5)
@@ -316,15 +397,18 @@ fn what_was_shed_for_other_reasons_blames_nobody() {
         .node("in", 5)
         .node("a", 30)
         .sheds("in->a", 0, 0);
-    for why in NOT_SLOW {
-        let map = match *why {
-            "stage_failed" | "drain_deadline" | "malformed" | "aborted" => {
-                &mut line.hops[0].discarded
-            }
-            _ => &mut line.hops[0].shed,
-        };
-        map.insert((*why).to_owned(), 7);
+    let hop = &mut line.hops[0];
+    for why in Shed::ALL {
+        if !LostTo::shed(*why, false).is_slowness() {
+            hop.shed.insert(why.name().to_owned(), 7);
+        }
     }
+    for why in Discard::ALL {
+        if !LostTo::discarded(*why).is_slowness() {
+            hop.discarded.insert(why.name().to_owned(), 7);
+        }
+    }
+    assert_eq!((hop.shed.len(), hop.discarded.len()), (7, 4));
     assert_eq!(line.culprit(), None);
     line.hops[0].discarded.insert("stale".to_owned(), 1);
     assert_eq!(line.blamed(), is("a", Cause::Bursts));

@@ -53,6 +53,7 @@ impl HopTx {
         let waits = self.table.as_ref().is_some_and(|one| one.waiting() > 0);
         self.judged = waits || policy.is_judged_at_offer();
         self.admission.set_policy(policy);
+        self.note_rung(self.offered_at_ns);
         if self.table.is_some() {
             // What waits there from before goes first.
             self.admission.look_at_each();
@@ -77,7 +78,7 @@ impl HopTx {
         if self.judged
             && let Some(rung) = self.admission.turn(now_ns)
         {
-            self.counters.reached(rung.index());
+            self.counters.reached(rung.index(), now_ns);
         }
     }
 
@@ -146,10 +147,16 @@ impl HopTx {
         let refused = self
             .admission
             .refusal(&message, &mut self.ring, &self.consumers);
-        if let Some(rung) = self.admission.take_reached() {
-            self.counters.reached(rung.index());
-        }
+        self.note_rung(t_offer_ns);
         refused
+    }
+
+    /// Counts the rung of the ladder that was reached by then, if one was.
+    #[inline]
+    fn note_rung(&mut self, now_ns: u64) {
+        if let Some(rung) = self.admission.take_reached() {
+            self.counters.reached(rung.index(), now_ns);
+        }
     }
 
     /// Whether a message with a key is to wait in the table: what waits there already is older, and goes first.

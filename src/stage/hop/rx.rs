@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::base::envelope::saturate_ns;
 use crate::base::{Cause, Discard, Envelope};
 use crate::budget::{HopCounters, Passage, Peaks};
+use crate::frame::KindInfo;
 use crate::hist::Recorder;
 use crate::hist::swap::{self, Reader, Writer};
 use crate::overload::Policy;
@@ -16,7 +17,7 @@ use crate::stage::orders::Orders;
 use crate::stage::ring::RxRing;
 use crate::stage::tap::{Desk, Inlet};
 
-use super::Doorbell;
+use super::{Doorbell, kind_at};
 
 /// What a consumer shows of the backlog in front of it: the age of the oldest now, and the most since the last hand-over.
 #[derive(Debug)]
@@ -55,6 +56,9 @@ pub struct HopRx {
     pub(super) counters: Arc<HopCounters>,
     recorder: Recorder<3>,
     name: Arc<str>,
+    kinds: &'static [KindInfo],
+    /// The kind of the first part that was discarded of the message that is.
+    discarded_kind: Option<u16>,
     /// Service time of the fragments of the message in hand.
     service_ns: u64,
     /// Fragments before the last ones of messages that are not recorded yet.
@@ -99,6 +103,8 @@ impl HopRx {
             counters,
             recorder,
             name,
+            kinds: &[],
+            discarded_kind: None,
             service_ns: 0,
             fragments: 0,
             bells,
@@ -111,6 +117,13 @@ impl HopRx {
             orders: None,
             limit_ns: 0,
         }
+    }
+
+    /// The same with the kinds of frames that it carries: those that it discards are counted by them.
+    #[must_use]
+    pub fn of_kinds(mut self, kinds: &'static [KindInfo]) -> HopRx {
+        self.kinds = kinds;
+        self
     }
 
     /// The same with the tightest limit that its frames owe, in nanoseconds; 0 where there is none.
@@ -234,9 +247,13 @@ impl HopRx {
 
     /// Steps over the frame in hand, which goes no further.
     pub(crate) fn discard(&mut self, envelope: &Envelope, why: Discard) {
+        let of_message = self.discarded_kind.filter(|_| !envelope.flags.is_first());
+        let kind = of_message.unwrap_or(envelope.kind);
+        self.discarded_kind = Some(kind);
         if envelope.flags.is_last() {
             self.service_ns = 0;
-            self.counters.discard(why);
+            self.discarded_kind = None;
+            self.discard_message(kind, why);
         } else {
             self.counters.rx.parts.add(1);
         }
@@ -256,9 +273,9 @@ impl HopRx {
         })
     }
 
-    /// Counts a message that goes no further, after it has left the ring.
-    pub(crate) fn discard_message(&self, why: Discard) {
-        self.counters.discard(why);
+    /// Counts a message of that kind that goes no further, after it has left the ring.
+    pub(crate) fn discard_message(&self, kind: u16, why: Discard) {
+        self.counters.discard(kind_at(self.kinds, kind), why);
     }
 
     /// Discards all that is on the ring, and of a shared one, which goes on without this consumer, all that comes.
