@@ -278,6 +278,37 @@ fn what_overflows_goes_to_another_hop_and_nowhere_else() {
 }
 
 #[test]
+fn what_overflows_to_a_node_with_classes_goes_to_the_class_of_its_kind_once() {
+    let spilled = line::Keep::default();
+    let (report, seen) = run(TEN_TIMES, SERVICE_NS, |line| {
+        line.sink("spill", spilled.clone());
+        let hop = Hop::depth(64)
+            .when_full(WhenFull::Overflow)
+            .overflow_to("spill");
+        line.connect("in", "work", hop);
+        let class = |name, kinds: &[&str]| Hop::depth(1024).class(name, kinds);
+        line.connect("in", "spill", class("quotes", &["quote"]));
+        line.connect("in", "spill", class("rest", &[]));
+    });
+    adds_up(&report, &seen, &["in->work"]);
+    let overflowed = &hop(&report, "in->work").shed_by_kind;
+    let [quotes, rest] = ["quotes", "rest"].map(|class| {
+        let hop = hop(&report, &format!("in->spill#{class}"));
+        assert_eq!(hop.offered, hop.delivered);
+        hop.offered
+    });
+    assert_eq!(quotes, overflowed["quote"]["overflowed"]);
+    let others = ["trade", "depth"].map(|kind| overflowed[kind]["overflowed"]);
+    assert_eq!(rest, others.iter().sum::<u64>());
+    let spilled = spilled.seen.lock().unwrap();
+    let all = [seen.quotes.clone(), spilled.quotes.clone()].concat();
+    let mut values: Vec<u64> = all.iter().map(|quote| quote.value).collect();
+    values.sort_unstable();
+    let sent: Vec<u64> = (0..MESSAGES).filter(|value| value % 3 == 0).collect();
+    assert_eq!(values, sent, "each quote is in one of the two places");
+}
+
+#[test]
 fn a_hop_degrades_rung_by_rung_and_serves_everything_again_once_less_comes() {
     let policy = Policy {
         degrade_high_ns: 300_000,

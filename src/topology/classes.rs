@@ -154,32 +154,35 @@ fn spill(hops: &mut [LineHop], at: usize, places: Option<&HopPlaces>, problems: 
         return;
     };
     let same_port = |other: &LineHop| other.from == hop.from && other.port == hop.port;
-    let found = hops
-        .iter()
-        .position(|other| same_port(other) && other.to_name == to && other.together.is_none());
-    match found {
-        Some(spill) if spill != at && hops[spill].hop.overflow_to.is_none() => {
-            let ring = hop.ring;
-            let hops_of_port = hops.iter().enumerate();
-            let before = hops_of_port.filter(|(_, other)| same_port(other));
-            // Those that share a ring are one place.
-            let is_first = |other: usize| {
-                let ring = hops[other].ring;
-                ring.is_none() || hops[..other].iter().all(|earlier| earlier.ring != ring)
-            };
-            let own = (0..=at).find(|other| hops[*other].ring == ring && ring.is_some());
-            let before = before.take_while(|(other, _)| *other < own.unwrap_or(at));
-            let bit = before.filter(|(other, _)| is_first(*other)).count();
-            let bit = u32::try_from(bit).unwrap_or(u32::BITS);
-            hops[spill].spill_of |= 1_u32.checked_shl(bit).unwrap_or(0);
-        }
-        _ => {
-            let what = format!("{} overflows to \"{to}\"", hop.name);
-            let help = format!(
-                "add a [[hop]] of its own from the same port to \"{to}\", that does not overflow itself"
-            );
-            wrong(what, help);
-        }
+    // A class of them takes what is of its kinds.
+    let found: Vec<usize> = (0..hops.len())
+        .filter(|other| same_port(&hops[*other]) && hops[*other].to_name == to)
+        .collect();
+    let is_free = |other: &usize| {
+        *other != at && hops[*other].together.is_none() && hops[*other].hop.overflow_to.is_none()
+    };
+    if found.is_empty() || !found.iter().all(is_free) {
+        let what = format!("{} overflows to \"{to}\"", hop.name);
+        let help = format!(
+            "add a [[hop]] of its own from the same port to \"{to}\", that does not overflow itself"
+        );
+        return wrong(what, help);
+    }
+    let ring = hop.ring;
+    let hops_of_port = hops.iter().enumerate();
+    let before = hops_of_port.filter(|(_, other)| same_port(other));
+    // Those that share a ring are one place.
+    let is_first = |other: usize| {
+        let ring = hops[other].ring;
+        ring.is_none() || hops[..other].iter().all(|earlier| earlier.ring != ring)
+    };
+    let own = (0..=at).find(|other| hops[*other].ring == ring && ring.is_some());
+    let before = before.take_while(|(other, _)| *other < own.unwrap_or(at));
+    let bit = before.filter(|(other, _)| is_first(*other)).count();
+    let bit = u32::try_from(bit).unwrap_or(u32::BITS);
+    let of = 1_u32.checked_shl(bit).unwrap_or(0);
+    for spill in found {
+        hops[spill].spill_of |= of;
     }
 }
 
