@@ -4,9 +4,9 @@
 //! policy's own to say.
 
 use crate::base::limits::{CONFLATE_KEYS_MAX, DEPTH_MAX};
-use crate::overload::WhenFull;
 use crate::overload::bucket::RATE_MAX_PER_S;
 use crate::overload::sample::ONE_IN_MAX;
+use crate::overload::{Policy, WhenFull};
 use crate::topology::{Hop, Params, Problems};
 
 use super::line::noted;
@@ -53,13 +53,12 @@ pub(super) fn read(params: &mut Params, hop: &mut Hop, problems: &mut Problems) 
     span(params, "block_timeout", &mut policy.block_timeout_ns);
     span(params, "deadline", &mut policy.deadline_ns);
     span(params, "codel", &mut policy.codel_target_ns);
-    let interval_ns = policy.codel_interval_ns;
-    span(params, "codel_interval", &mut policy.codel_interval_ns);
-    if policy.codel_interval_ns == interval_ns {
+    if params.has("codel") && !params.has("codel_interval") {
         // A target that names no interval gets one that goes with it.
-        let least_ns = policy.codel_target_ns.saturating_mul(10);
-        policy.codel_interval_ns = interval_ns.max(least_ns);
+        let least_ns = Policy::codel_interval_of(policy.codel_target_ns);
+        policy.codel_interval_ns = policy.codel_interval_ns.max(least_ns);
     }
+    span(params, "codel_interval", &mut policy.codel_interval_ns);
     span(params, "degrade_high", &mut policy.degrade_high_ns);
     if params.has("degrade_high") && !params.has("degrade_low") {
         policy.degrade_low_ns = policy.degrade_high_ns / 2;

@@ -199,6 +199,18 @@ impl Policy {
             || (self.block_timeout_ns > 0 && self.then == WhenFull::Overflow)
     }
 
+    /// The interval that goes with a target where none is given, in nanoseconds: ten targets where that is longer than
+    /// [`CODEL_INTERVAL_NS`].
+    #[must_use]
+    pub const fn codel_interval_of(target_ns: u64) -> u64 {
+        let least_ns = target_ns.saturating_mul(10);
+        if least_ns > CODEL_INTERVAL_NS {
+            least_ns
+        } else {
+            CODEL_INTERVAL_NS
+        }
+    }
+
     /// What is wrong with it: what, and what to write instead.
     ///
     /// # Errors
@@ -294,6 +306,9 @@ impl fmt::Display for Policy {
         }
         if self.codel_target_ns > 0 {
             write!(f, ", codel {}", Span(self.codel_target_ns))?;
+            if self.codel_interval_ns != Policy::codel_interval_of(self.codel_target_ns) {
+                write!(f, " within {}", Span(self.codel_interval_ns))?;
+            }
         }
         if self.sample > 1 {
             write!(f, ", 1 in {} above {} %", self.sample, self.sample_above)?;

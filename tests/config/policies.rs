@@ -48,6 +48,14 @@ fn settings_of_a_hop_become_its_policy() {
             },
         ),
         (
+            "codel = \"400us\"\ncodel_interval = \"1ms\"",
+            Policy {
+                codel_target_ns: 400_000,
+                codel_interval_ns: 1_000_000,
+                ..block
+            },
+        ),
+        (
             "rate = \"50k/s\"\nhigh = 80",
             Policy {
                 rate_per_s: 50_000,
@@ -116,6 +124,30 @@ fn what_is_wrong_with_a_policy_is_told_with_what_to_write() {
         let told = said(files(&with(lines), None, None), &Overrides::default());
         assert_eq!(told, expected, "{lines}");
     }
+}
+
+#[test]
+fn an_interval_stays_as_it_was_given_and_is_told_where_it_is_not_the_usual_one() {
+    for (lines, expected) in [
+        ("codel = \"80us\"", "block, codel 80.0us"),
+        ("codel = \"400us\"", "block, codel 400us"),
+        (
+            "codel = \"400us\"\ncodel_interval = \"1ms\"",
+            "block, codel 400us within 1.00ms",
+        ),
+        (
+            "codel = \"80us\"\ncodel_interval = \"5ms\"",
+            "block, codel 80.0us within 5.00ms",
+        ),
+    ] {
+        assert_eq!(policy(lines).to_string(), expected, "{lines}");
+    }
+    // A class that changes neither has both as the hop has them.
+    let class = "codel = \"400us\"\ncodel_interval = \"1ms\"\n[[hop.class]]\ndepth = 64";
+    assert_eq!(
+        policy(class).to_string(),
+        "block, codel 400us within 1.00ms"
+    );
 }
 
 #[test]
