@@ -348,3 +348,67 @@ fn a_protected_hop_does_not_degrade_before_the_last_rung() {
     let hop = hop(&report, "in->work");
     assert!(hop.shed.keys().all(|reason| reason == "refused"), "{hop:?}");
 }
+
+#[test]
+fn a_hop_without_a_table_is_given_no_ladder_that_would_conflate() {
+    let mut line = hopline::topology::Line::builder("overloaded");
+    line.source("in", line::Paced::new(&[(1_000_000, 10_000)]));
+    line.sink("out", line::Keep::default());
+    let rest = Hop::depth(64).when_full(WhenFull::DropNewest);
+    line.connect("in", "out", rest.clone().class("quotes", "quote"));
+    line.connect("in", "out", rest.class("rest", [""; 0]));
+    let mut running = line.build().expect("a line").start().expect("it starts");
+    let ladder = Policy {
+        degrade_high_ns: 10_000,
+        degrade_low_ns: 5_000,
+        ..Policy::of(WhenFull::DropNewest)
+    };
+    let told = running.set_policy("in->out#quotes", ladder).unwrap_err();
+    let expected = "in->out#quotes: it has no table to conflate in";
+    assert!(told.to_string().starts_with(expected), "{told}");
+    // That rung does nothing to what is protected, nor to what has no key.
+    let protected = Policy {
+        protected: true,
+        ..ladder
+    };
+    running.set_policy("in->out#quotes", protected).unwrap();
+    running.set_policy("in->out#rest", ladder).unwrap();
+    // What no limit would come of is refused as when it is built.
+    let d = Policy::of(WhenFull::DropNewest);
+    for none in [
+        Policy {
+            rate_per_s: 1,
+            burst: u32::MAX,
+            ..d
+        },
+        Policy {
+            rate_per_s: 2_000_000_000,
+            burst: 1,
+            ..d
+        },
+        Policy {
+            sample: 2_000_000,
+            ..d
+        },
+        Policy {
+            degrade_high_ns: 100_000,
+            ..d
+        },
+        Policy {
+            codel_target_ns: 1_000_000,
+            codel_interval_ns: 70_000_000_000,
+            ..d
+        },
+        Policy {
+            deadline_ns: 1,
+            ..d
+        },
+        Policy {
+            high: 1,
+            ..Policy::of(WhenFull::Block)
+        },
+    ] {
+        assert!(running.set_policy("in->out#rest", none).is_err(), "{none}");
+    }
+    running.end("finished");
+}

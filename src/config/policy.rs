@@ -4,7 +4,6 @@
 //! policy's own to say.
 
 use crate::base::limits::{CONFLATE_KEYS_MAX, DEPTH_MAX};
-use crate::overload::bucket::RATE_MAX_PER_S;
 use crate::overload::sample::ONE_IN_MAX;
 use crate::overload::{Policy, WhenFull};
 use crate::topology::{Hop, Params, Problems};
@@ -97,7 +96,7 @@ pub(super) fn read(params: &mut Params, hop: &mut Hop, problems: &mut Problems) 
         hop.rank = n as u8
     });
     if let Some(Some(rate)) = noted(params.rate("rate"), problems) {
-        policy.rate_per_s = (rate.ceil() as u64).clamp(1, RATE_MAX_PER_S);
+        policy.rate_per_s = (rate.ceil() as u64).max(1);
         // A millisecond of it: what a source brings at once.
         policy.burst = (policy.rate_per_s / 1_000).clamp(1, DEPTH_MAX as u64) as u32;
     }

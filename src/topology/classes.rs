@@ -2,18 +2,20 @@
 //!
 //! Invariant: every kind of a port goes to one class of each consumer, and what overflows leads to a hop that carries nothing else.
 
-use crate::base::limits::CLASSES_MAX;
+use crate::base::limits::{CLASSES_MAX, DEPTH_MAX};
 use crate::frame::KindInfo;
 use crate::overload::WhenFull;
 
 use super::check::LineHop;
 use super::draft::{DraftHop, HopPlaces};
 use super::problem::{Place, Problem, all, closest};
-use super::words::name_is_right;
+use super::words::{depth_is_right, name_is_right};
 
 /// What is wrong with a hop's policy by itself.
 pub(super) fn wrong_policy(draft: &DraftHop) -> Option<Problem> {
-    let (what, help) = draft.hop.policy.check().err()?;
+    // A depth that is none is told of by itself.
+    let depth = depth_is_right(draft.hop.depth).map_or(DEPTH_MAX, |()| draft.hop.depth);
+    let (what, help) = draft.hop.policy.check(depth).err()?;
     let what = format!("hop {}: {what}", draft.name());
     Some(match &draft.places.changed_by {
         Some(change) => Problem::new(format!("{change}: {what}"), help),

@@ -151,6 +151,45 @@ fn an_interval_stays_as_it_was_given_and_is_told_where_it_is_not_the_usual_one()
 }
 
 #[test]
+fn a_limit_that_could_never_be_kept_is_told_with_its_bounds() {
+    let marks = |high: u8, low: u8| format!("depth = 64\nhigh = {high}\nlow = {low}");
+    for (lines, expected) in [
+        (
+            "degrade_high = \"100us\"\ndegrade_low = \"0us\"",
+            "a wait is never below a \"degrade_low\" of zero: nothing recovers\n  help: write half of degrade_high",
+        ),
+        (
+            "deadline = \"1ns\"",
+            "\"deadline\" of 1ns is out of bounds\n  help: write \"1us\" to \"4.2s\"",
+        ),
+        (
+            "codel = \"1ms\"\ncodel_interval = \"70s\"",
+            "\"codel\": interval is 70.0s, and not between 1.00us and 68.7s\n  help: write for example \"1ms\"",
+        ),
+        (
+            marks(1, 0).as_str(),
+            "marks of 0 % and 1 % of a depth of 64 are 0 and 0 frames, and leave nothing between\n  \
+             help: write low further below high, or a greater depth",
+        ),
+        (
+            marks(51, 50).as_str(),
+            "marks of 50 % and 51 % of a depth of 64 are 32 and 32 frames, and leave nothing between",
+        ),
+    ] {
+        let line = with(lines).replacen("depth = 1024\ndepth = 64\n", "depth = 64\n", 1);
+        let told = said(files(&line, None, None), &Overrides::default());
+        let expected = format!("line.toml:25:1: hop btc->book: {expected}");
+        assert!(told.starts_with(&expected), "{lines}: {told}");
+    }
+    let right = with(&marks(50, 49)).replacen("depth = 1024\ndepth = 64\n", "depth = 64\n", 1);
+    let case = Case::parse("folder", files(&right, None, None)).unwrap();
+    let draft = case.draft(&registry(), &Overrides::default()).unwrap();
+    draft
+        .check()
+        .unwrap_or_else(|problems| panic!("{problems}"));
+}
+
+#[test]
 fn what_conflates_needs_a_key() {
     let line = LINE.replacen("when_full = \"drop_newest\"", "when_full = \"conflate\"", 1);
     let told = said(files(&line, None, None), &Overrides::default());
