@@ -350,6 +350,22 @@ fn a_protected_hop_does_not_degrade_before_the_last_rung() {
 }
 
 #[test]
+fn a_hop_that_overflows_to_another_has_to_overflow() {
+    let mut line = hopline::topology::Line::builder("overloaded");
+    line.source("in", line::Paced::new(TEN_TIMES));
+    line.sink("out", line::Keep::default());
+    line.sink("spill", line::Keep::default());
+    let hop = Hop::depth(64).when_full(WhenFull::DropNewest);
+    line.connect("in", "out", hop.overflow_to("spill"));
+    line.connect("in", "spill", Hop::depth(64));
+    let told = line.build().expect_err("it does not").to_string();
+    assert!(
+        told.contains("in->out does not overflow, and \"spill\" would get nothing"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_hop_without_a_table_is_given_no_ladder_that_would_conflate() {
     let mut line = hopline::topology::Line::builder("overloaded");
     line.source("in", line::Paced::new(&[(1_000_000, 10_000)]));

@@ -32,6 +32,61 @@ pub const POLICY_KEYS: &[&str] = &[
     "rank",
 ];
 
+/// A setting that does nothing by itself: whether it does on a hop, and what makes it act.
+type Acts = (&'static str, fn(&Hop) -> bool, &'static str);
+
+/// Those settings.
+const ACTS: &[Acts] = &[
+    (
+        "then",
+        |hop| hop.policy.block_timeout_ns > 0,
+        "block_timeout",
+    ),
+    (
+        "overflow_to",
+        |hop| hop.policy.spills(),
+        "when_full = \"overflow\"",
+    ),
+    (
+        "most_keys",
+        |hop| hop.policy.conflates() || hop.policy.degrade_high_ns > 0,
+        "when_full = \"conflate\" or degrade_high",
+    ),
+    (
+        "codel_interval",
+        |hop| hop.policy.codel_target_ns > 0,
+        "codel",
+    ),
+    ("sample_above", |hop| hop.policy.sample > 1, "sample"),
+    ("burst", |hop| hop.policy.rate_per_s > 0, "rate"),
+    ("low", |hop| hop.policy.high > 0, "high"),
+    (
+        "degrade_low",
+        |hop| hop.policy.degrade_high_ns > 0,
+        "degrade_high",
+    ),
+    (
+        "protected",
+        |hop| hop.policy.degrade_high_ns > 0,
+        "degrade_high",
+    ),
+];
+
+/// Says which of the settings have no effect on any of the hops for which they are given.
+pub(super) fn without_effect<'h>(
+    params: &Params,
+    hops: impl Iterator<Item = &'h Hop> + Clone,
+    problems: &mut Problems,
+) {
+    for (key, acts, with) in ACTS {
+        if params.has(key) && !hops.clone().any(acts) {
+            let what = format!("\"{key}\" has no effect without {with}");
+            let help = format!("write {with} beside it, or remove it");
+            problems.push(params.problem(key, what, help));
+        }
+    }
+}
+
 /// Reads what is set, over what `hop` has already.
 pub(super) fn read(params: &mut Params, hop: &mut Hop, problems: &mut Problems) {
     let mut policy = hop.policy;

@@ -155,6 +155,15 @@ fn spill(hops: &mut [LineHop], at: usize, places: Option<&HopPlaces>, problems: 
         }
         return;
     };
+    let is_changed = places.is_some_and(|one| one.changed_by.is_some());
+    if !hop.hop.policy.spills() && !is_changed {
+        let what = format!(
+            "{} does not overflow, and \"{to}\" would get nothing",
+            hop.name
+        );
+        let help = "write when_full = \"overflow\", or remove overflow_to";
+        return wrong(what, help.to_owned());
+    }
     let same_port = |other: &LineHop| other.from == hop.from && other.port == hop.port;
     // A class of them takes what is of its kinds.
     let found: Vec<usize> = (0..hops.len())

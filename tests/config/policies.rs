@@ -189,6 +189,86 @@ fn a_limit_that_could_never_be_kept_is_told_with_its_bounds() {
         .unwrap_or_else(|problems| panic!("{problems}"));
 }
 
+/// Settings that do nothing by themselves, with what makes them act.
+const ALONE: &[(&str, &str, &str)] = &[
+    ("low", "40", "high = 80"),
+    ("burst", "16", "rate = \"50k/s\""),
+    ("sample_above", "75", "sample = 4"),
+    ("codel_interval", "\"2ms\"", "codel = \"80us\""),
+    ("then", "\"reject\"", "block_timeout = \"1ms\""),
+    ("degrade_low", "\"50us\"", "degrade_high = \"100us\""),
+    ("protected", "true", "degrade_high = \"100us\""),
+    ("most_keys", "64", "degrade_high = \"100us\""),
+];
+
+#[test]
+fn a_setting_without_the_one_that_makes_it_act_has_no_effect_and_is_told() {
+    for (key, value, acts) in ALONE {
+        let told = |lines: &str| said(files(&with(lines), None, None), &Overrides::default());
+        let alone = format!("{key} = {value}");
+        let without = told(&alone);
+        let what = format!("line.toml:29:1: \"{key}\" has no effect without ");
+        assert!(without.starts_with(&what), "{key}: {without}");
+        assert!(without.contains(", or remove it"), "{key}: {without}");
+        // In a class, and for all classes where none of them has what makes it act.
+        let class = told(&format!("[[hop.class]]\n{alone}"));
+        assert!(class.contains("has no effect without"), "{key}: {class}");
+        let classes = told(&format!("{alone}\n[[hop.class]]\ndepth = 64"));
+        assert!(classes.starts_with(&what), "{key}: {classes}");
+        for lines in [
+            format!("{alone}\n{acts}"),
+            format!("{acts}\n[[hop.class]]\n{alone}"),
+            format!("{alone}\n[[hop.class]]\n{acts}"),
+        ] {
+            let case = Case::parse("folder", files(&with(&lines), None, None)).unwrap();
+            let draft = case.draft(&registry(), &Overrides::default());
+            draft.unwrap_or_else(|problems| panic!("{lines}: {problems}"));
+        }
+        // And in what a run changes.
+        let setting = |key: &str, value: &str| (key.to_owned(), value.replace('"', ""));
+        let mut change = HopSetting {
+            hop: "btc->book".to_owned(),
+            depth: None,
+            when_full: None,
+            settings: vec![setting(key, value)],
+            given: "--hop".to_owned(),
+        };
+        let overrides = |changes: &[HopSetting]| Overrides {
+            hops: changes.to_vec(),
+            ..Overrides::default()
+        };
+        let changed = said(files(LINE, None, None), &overrides(&[change.clone()]));
+        let what = format!("--hop: \"{key}\" has no effect without ");
+        assert!(changed.starts_with(&what), "{key}: {changed}");
+        let alone = change.clone();
+        let (key, value) = acts.split_once(" = ").unwrap();
+        change.settings = vec![setting(key, value)];
+        let both = overrides(&[alone, change]);
+        let case = Case::parse("folder", files(LINE, None, None)).unwrap();
+        let draft = case.draft(&registry(), &both);
+        draft.unwrap_or_else(|problems| panic!("{acts}: {problems}"));
+    }
+}
+
+#[test]
+fn a_hop_that_does_not_overflow_has_no_place_to_overflow_to() {
+    let told = |lines: &str| said(files(&with(lines), None, None), &Overrides::default());
+    let alone = told("when_full = \"drop_newest\"\noverflow_to = \"signal\"");
+    assert!(
+        alone.starts_with("line.toml:30:1: \"overflow_to\" has no effect without "),
+        "{alone}"
+    );
+    // Of several classes those that do not overflow have none.
+    let line = with(
+        "overflow_to = \"signal\"\n[[hop.class]]\nkinds = [\"trade\"]\nwhen_full = \"overflow\"\n[[hop.class]]",
+    );
+    let case = Case::parse("folder", files(&line, None, None)).unwrap();
+    let draft = case.draft(&registry(), &Overrides::default()).unwrap();
+    let hops = draft.hops.iter().take(2);
+    let to: Vec<Option<&str>> = hops.map(|hop| hop.hop.overflow_to.as_deref()).collect();
+    assert_eq!(to, [Some("signal"), None]);
+}
+
 #[test]
 fn what_conflates_needs_a_key() {
     let line = LINE.replacen("when_full = \"drop_newest\"", "when_full = \"conflate\"", 1);
