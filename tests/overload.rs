@@ -288,6 +288,37 @@ fn what_overflows_goes_to_another_hop_and_nowhere_else() {
 }
 
 #[test]
+fn what_overflows_to_a_node_with_classes_goes_to_the_class_of_its_kind_once() {
+    let spilled = line::Keep::default();
+    let (report, seen) = run(TEN_TIMES, SERVICE_NS, |line| {
+        line.sink("spill", spilled.clone());
+        let hop = Hop::depth(64)
+            .when_full(WhenFull::Overflow)
+            .overflow_to("spill");
+        line.connect("in", "work", hop);
+        let class = |name, kinds: &[&str]| Hop::depth(1024).class(name, kinds);
+        line.connect("in", "spill", class("quotes", &["quote"]));
+        line.connect("in", "spill", class("rest", &[]));
+    });
+    adds_up(&report, &seen, &["in->work"]);
+    let overflowed = &hop(&report, "in->work").shed_by_kind;
+    let [quotes, rest] = ["quotes", "rest"].map(|class| {
+        let hop = hop(&report, &format!("in->spill#{class}"));
+        assert_eq!(hop.offered, hop.delivered);
+        hop.offered
+    });
+    assert_eq!(quotes, overflowed["quote"]["overflowed"]);
+    let others = ["trade", "depth"].map(|kind| overflowed[kind]["overflowed"]);
+    assert_eq!(rest, others.iter().sum::<u64>());
+    let spilled = spilled.seen.lock().unwrap();
+    let all = [seen.quotes.clone(), spilled.quotes.clone()].concat();
+    let mut values: Vec<u64> = all.iter().map(|quote| quote.value).collect();
+    values.sort_unstable();
+    let sent: Vec<u64> = (0..MESSAGES).filter(|value| value % 3 == 0).collect();
+    assert_eq!(values, sent, "each quote is in one of the two places");
+}
+
+#[test]
 fn a_hop_degrades_rung_by_rung_and_serves_everything_again_once_less_comes() {
     let policy = Policy {
         degrade_high_ns: 300_000,
@@ -331,4 +362,84 @@ fn a_protected_hop_does_not_degrade_before_the_last_rung() {
     });
     let hop = hop(&report, "in->work");
     assert!(hop.shed.keys().all(|reason| reason == "refused"), "{hop:?}");
+}
+
+#[test]
+fn a_hop_that_overflows_to_another_has_to_overflow() {
+    let mut line = hopline::topology::Line::builder("overloaded");
+    line.source("in", line::Paced::new(TEN_TIMES));
+    line.sink("out", line::Keep::default());
+    line.sink("spill", line::Keep::default());
+    let hop = Hop::depth(64).when_full(WhenFull::DropNewest);
+    line.connect("in", "out", hop.overflow_to("spill"));
+    line.connect("in", "spill", Hop::depth(64));
+    let told = line.build().expect_err("it does not").to_string();
+    assert!(
+        told.contains("in->out does not overflow, and \"spill\" would get nothing"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_hop_without_a_table_is_given_no_ladder_that_would_conflate() {
+    let mut line = hopline::topology::Line::builder("overloaded");
+    line.source("in", line::Paced::new(&[(1_000_000, 10_000)]));
+    line.sink("out", line::Keep::default());
+    let rest = Hop::depth(64).when_full(WhenFull::DropNewest);
+    line.connect("in", "out", rest.clone().class("quotes", "quote"));
+    line.connect("in", "out", rest.class("rest", [""; 0]));
+    let mut running = line.build().expect("a line").start().expect("it starts");
+    let ladder = Policy {
+        degrade_high_ns: 10_000,
+        degrade_low_ns: 5_000,
+        ..Policy::of(WhenFull::DropNewest)
+    };
+    let told = running.set_policy("in->out#quotes", ladder).unwrap_err();
+    let expected = "in->out#quotes: it has no table to conflate in";
+    assert!(told.to_string().starts_with(expected), "{told}");
+    // That rung does nothing to what is protected, nor to what has no key.
+    let protected = Policy {
+        protected: true,
+        ..ladder
+    };
+    running.set_policy("in->out#quotes", protected).unwrap();
+    running.set_policy("in->out#rest", ladder).unwrap();
+    // What no limit would come of is refused as when it is built.
+    let d = Policy::of(WhenFull::DropNewest);
+    for none in [
+        Policy {
+            rate_per_s: 1,
+            burst: u32::MAX,
+            ..d
+        },
+        Policy {
+            rate_per_s: 2_000_000_000,
+            burst: 1,
+            ..d
+        },
+        Policy {
+            sample: 2_000_000,
+            ..d
+        },
+        Policy {
+            degrade_high_ns: 100_000,
+            ..d
+        },
+        Policy {
+            codel_target_ns: 1_000_000,
+            codel_interval_ns: 70_000_000_000,
+            ..d
+        },
+        Policy {
+            deadline_ns: 1,
+            ..d
+        },
+        Policy {
+            high: 1,
+            ..Policy::of(WhenFull::Block)
+        },
+    ] {
+        assert!(running.set_policy("in->out#rest", none).is_err(), "{none}");
+    }
+    running.end("finished");
 }

@@ -229,6 +229,7 @@ impl LineSpec {
             slow,
             ..Hop::default()
         };
+        let before = problems.0.len();
         fan::read(&mut params, &mut hop, problems);
         depth(&mut params, &mut hop, problems);
         policy::read(&mut params, &mut hop, problems);
@@ -263,6 +264,10 @@ impl LineSpec {
         }
         if hops.is_empty() {
             hops.push((hop, places));
+        }
+        if problems.0.len() == before {
+            let hops = hops.iter().map(|(hop, _)| hop);
+            policy::without_effect(&params, hops, problems);
         }
         for from in from {
             for (hop, places) in &hops {
@@ -325,8 +330,16 @@ fn class(params: &mut Params, hop: &mut Hop, problems: &mut Problems) {
     let name = noted(params.text("name"), problems).flatten();
     let named_by = kinds.first().map_or("rest", String::as_str);
     let name = name.unwrap_or_else(|| named_by.to_owned());
+    let before = problems.0.len();
     depth(params, hop, problems);
     policy::read(params, hop, problems);
+    if problems.0.len() == before {
+        policy::without_effect(params, core::iter::once(&*hop), problems);
+    }
+    if !params.has("overflow_to") && !hop.policy.spills() {
+        // It is for those classes that overflow.
+        hop.overflow_to = None;
+    }
     problems.0.extend(params.unknown().0);
     hop.class = Some(Class { name, kinds });
 }

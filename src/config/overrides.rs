@@ -48,8 +48,8 @@ pub struct HopSetting {
 }
 
 impl HopSetting {
-    /// Changes a hop's policy by the settings.
-    fn apply(&self, hop: &mut Hop, problems: &mut Problems) {
+    /// The settings as a file has them.
+    fn params(&self) -> Params {
         let mut params = Params::new(None);
         for (key, value) in &self.settings {
             let value = match (value.parse(), value.parse()) {
@@ -59,9 +59,20 @@ impl HopSetting {
             };
             params.set(key, value, None);
         }
+        params
+    }
+
+    /// Changes a hop's policy by the settings.
+    fn apply(&self, hop: &mut Hop, problems: &mut Problems) {
+        let mut params = self.params();
         let mut found = Problems::default();
         policy::read(&mut params, hop, &mut found);
         found.0.extend(params.unknown().0);
+        self.blame(found, problems);
+    }
+
+    /// Notes the problems with what it is to blame for.
+    fn blame(&self, found: Problems, problems: &mut Problems) {
         for mut problem in found.0 {
             problem.what = format!("{}: {}", self.words(), problem.what);
             if !problems.0.contains(&problem) {
@@ -168,6 +179,8 @@ impl Overrides {
         given: usize,
         problems: &mut Problems,
     ) {
+        let before = problems.0.len();
+        let mut changed: Vec<(&HopSetting, Vec<usize>)> = Vec::new();
         for setting in &self.hops {
             if let Some(Err((what, help))) = setting.depth.map(depth_is_right) {
                 problems.push(Problem::new(format!("{}: {what}", setting.words()), help));
@@ -175,6 +188,7 @@ impl Overrides {
             }
             let all = setting.hop == "*";
             let mut found = all;
+            let mut meant = Vec::new();
             // A ring with several consumers has one depth and one policy.
             let named = hops.iter().find(|hop| hop.name() == setting.hop);
             let ring = named.and_then(|hop| hop.ring);
@@ -184,6 +198,7 @@ impl Overrides {
                     continue;
                 }
                 found = true;
+                meant.push(at);
                 if let Some(depth) = setting.depth {
                     hop.hop.depth = depth;
                 }
@@ -217,6 +232,15 @@ impl Overrides {
                 let what = format!("{given}\"{}\" is no hop of this line", setting.hop);
                 problems.push(Problem::new(what, no_such_hop(&setting.hop, hops)));
             }
+            changed.push((setting, meant));
+        }
+        // A later one may be what makes an earlier one act.
+        let is_read = problems.0.len() == before;
+        for (setting, meant) in changed.iter().filter(|_| is_read) {
+            let meant = meant.iter().map(|at| &hops[*at].hop);
+            let mut found = Problems::default();
+            policy::without_effect(&setting.params(), meant, &mut found);
+            setting.blame(found, problems);
         }
     }
 }

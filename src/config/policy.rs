@@ -4,9 +4,8 @@
 //! policy's own to say.
 
 use crate::base::limits::{CONFLATE_KEYS_MAX, DEPTH_MAX};
-use crate::overload::WhenFull;
-use crate::overload::bucket::RATE_MAX_PER_S;
 use crate::overload::sample::ONE_IN_MAX;
+use crate::overload::{Policy, WhenFull};
 use crate::topology::{Hop, Params, Problems};
 
 use super::line::noted;
@@ -33,6 +32,61 @@ pub const POLICY_KEYS: &[&str] = &[
     "rank",
 ];
 
+/// A setting that does nothing by itself: whether it does on a hop, and what makes it act.
+type Acts = (&'static str, fn(&Hop) -> bool, &'static str);
+
+/// Those settings.
+const ACTS: &[Acts] = &[
+    (
+        "then",
+        |hop| hop.policy.block_timeout_ns > 0,
+        "block_timeout",
+    ),
+    (
+        "overflow_to",
+        |hop| hop.policy.spills(),
+        "when_full = \"overflow\"",
+    ),
+    (
+        "most_keys",
+        |hop| hop.policy.conflates() || hop.policy.degrade_high_ns > 0,
+        "when_full = \"conflate\" or degrade_high",
+    ),
+    (
+        "codel_interval",
+        |hop| hop.policy.codel_target_ns > 0,
+        "codel",
+    ),
+    ("sample_above", |hop| hop.policy.sample > 1, "sample"),
+    ("burst", |hop| hop.policy.rate_per_s > 0, "rate"),
+    ("low", |hop| hop.policy.high > 0, "high"),
+    (
+        "degrade_low",
+        |hop| hop.policy.degrade_high_ns > 0,
+        "degrade_high",
+    ),
+    (
+        "protected",
+        |hop| hop.policy.degrade_high_ns > 0,
+        "degrade_high",
+    ),
+];
+
+/// Says which of the settings have no effect on any of the hops for which they are given.
+pub(super) fn without_effect<'h>(
+    params: &Params,
+    hops: impl Iterator<Item = &'h Hop> + Clone,
+    problems: &mut Problems,
+) {
+    for (key, acts, with) in ACTS {
+        if params.has(key) && !hops.clone().any(acts) {
+            let what = format!("\"{key}\" has no effect without {with}");
+            let help = format!("write {with} beside it, or remove it");
+            problems.push(params.problem(key, what, help));
+        }
+    }
+}
+
 /// Reads what is set, over what `hop` has already.
 pub(super) fn read(params: &mut Params, hop: &mut Hop, problems: &mut Problems) {
     let mut policy = hop.policy;
@@ -53,13 +107,12 @@ pub(super) fn read(params: &mut Params, hop: &mut Hop, problems: &mut Problems) 
     span(params, "block_timeout", &mut policy.block_timeout_ns);
     span(params, "deadline", &mut policy.deadline_ns);
     span(params, "codel", &mut policy.codel_target_ns);
-    let interval_ns = policy.codel_interval_ns;
-    span(params, "codel_interval", &mut policy.codel_interval_ns);
-    if policy.codel_interval_ns == interval_ns {
+    if params.has("codel") && !params.has("codel_interval") {
         // A target that names no interval gets one that goes with it.
-        let least_ns = policy.codel_target_ns.saturating_mul(10);
-        policy.codel_interval_ns = interval_ns.max(least_ns);
+        let least_ns = Policy::codel_interval_of(policy.codel_target_ns);
+        policy.codel_interval_ns = policy.codel_interval_ns.max(least_ns);
     }
+    span(params, "codel_interval", &mut policy.codel_interval_ns);
     span(params, "degrade_high", &mut policy.degrade_high_ns);
     if params.has("degrade_high") && !params.has("degrade_low") {
         policy.degrade_low_ns = policy.degrade_high_ns / 2;
@@ -98,7 +151,7 @@ pub(super) fn read(params: &mut Params, hop: &mut Hop, problems: &mut Problems) 
         hop.rank = n as u8
     });
     if let Some(Some(rate)) = noted(params.rate("rate"), problems) {
-        policy.rate_per_s = (rate.ceil() as u64).clamp(1, RATE_MAX_PER_S);
+        policy.rate_per_s = (rate.ceil() as u64).max(1);
         // A millisecond of it: what a source brings at once.
         policy.burst = (policy.rate_per_s / 1_000).clamp(1, DEPTH_MAX as u64) as u32;
     }

@@ -9,6 +9,9 @@ use core::fmt;
 
 use crate::base::units::Span;
 
+use super::bounds::BoundError;
+use super::{BucketParams, CodelParams, LadderParams, SampleParams, WatermarkParams};
+
 /// What happens when a hop's ring has no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum WhenFull {
@@ -199,12 +202,52 @@ impl Policy {
             || (self.block_timeout_ns > 0 && self.then == WhenFull::Overflow)
     }
 
-    /// What is wrong with it: what, and what to write instead.
+    /// The interval that goes with a target where none is given, in nanoseconds: ten targets where that is longer than
+    /// [`CODEL_INTERVAL_NS`].
+    #[must_use]
+    pub const fn codel_interval_of(target_ns: u64) -> u64 {
+        let least_ns = target_ns.saturating_mul(10);
+        if least_ns > CODEL_INTERVAL_NS {
+            least_ns
+        } else {
+            CODEL_INTERVAL_NS
+        }
+    }
+
+    /// What is wrong with it on a ring of `depth` frames: what, and what to write instead. One that is right has all of its
+    /// limits: there is none that could not be made of it.
+    ///
+    /// ```
+    /// use hopline::overload::{Policy, WhenFull};
+    /// let policy = Policy {
+    ///     high: 1,
+    ///     ..Policy::of(WhenFull::Block)
+    /// };
+    /// assert_eq!(policy.check(1024), Ok(()));
+    /// let (what, _) = policy.check(64).unwrap_err();
+    /// assert!(what.contains("0 and 0 frames"));
+    /// ```
     ///
     /// # Errors
     /// Limits that contradict each other, or that could never be kept.
-    pub fn check(&self) -> Result<(), (String, String)> {
-        let wrong = |what: String, help: &str| Err((what, help.to_owned()));
+    pub fn check(&self, depth: usize) -> Result<(), (String, String)> {
+        self.check_block()?;
+        self.check_age()?;
+        self.check_fill(depth)?;
+        if self.rate_per_s > 0 {
+            if self.burst == 0 {
+                let what = "a rate without a burst takes nothing";
+                return wrong(what.to_owned(), "write burst = 1 or more");
+            }
+            bound(
+                "rate",
+                BucketParams::new(self.rate_per_s, self.burst.into()),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn check_block(&self) -> Result<(), (String, String)> {
         if self.block_timeout_ns > 0 && self.when_full != WhenFull::Block {
             let what = format!(
                 "\"block_timeout\" has no effect where when_full = \"{}\"",
@@ -220,45 +263,16 @@ impl Policy {
                 "write \"drop_newest\", \"reject\", \"conflate\" or \"overflow\"",
             );
         }
+        Ok(())
+    }
+
+    fn check_age(&self) -> Result<(), (String, String)> {
         if self.deadline_ns > u64::from(u32::MAX) {
             let what = format!("a deadline of {} cannot be carried", Span(self.deadline_ns));
             return wrong(what, "write at most \"4.2s\"");
         }
-        if self.codel_target_ns > 0 && self.codel_interval_ns < 2 * self.codel_target_ns {
-            let what = format!(
-                "a codel interval of {} is too short for a target of {}",
-                Span(self.codel_interval_ns),
-                Span(self.codel_target_ns)
-            );
-            return wrong(what, "write an interval of at least twice the target");
-        }
-        if self.sample_above > 99 {
-            let what = format!("a fill of {} % is none to sample above", self.sample_above);
-            return wrong(what, "write 0 to 99");
-        }
-        if self.high > 100 || (self.high > 0 && self.low >= self.high) {
-            let what = format!(
-                "marks of {} % and {} % leave nothing between",
-                self.low, self.high
-            );
-            return wrong(what, "write low below high, and high up to 100");
-        }
-        if self.high > 0 && self.when_full != WhenFull::Block {
-            let what = format!(
-                "\"high\" has no effect where when_full = \"{}\"",
-                self.when_full
-            );
-            return wrong(what, "write when_full = \"block\", or remove it");
-        }
-        if self.degrade_high_ns > 0 && self.degrade_low_ns >= self.degrade_high_ns {
-            let what = format!(
-                "a hop that degrades above {} and recovers below {} would never rest",
-                Span(self.degrade_high_ns),
-                Span(self.degrade_low_ns)
-            );
-            return wrong(what, "write degrade_low below degrade_high");
-        }
         for (key, span_ns) in [
+            ("deadline", self.deadline_ns),
             ("codel", self.codel_target_ns),
             ("degrade_high", self.degrade_high_ns),
         ] {
@@ -267,14 +281,90 @@ impl Policy {
                 return wrong(what, "write \"1us\" to \"4.2s\"");
             }
         }
-        if self.rate_per_s > 0 && self.burst == 0 {
-            return wrong(
-                "a rate without a burst takes nothing".to_owned(),
-                "write burst = 1 or more",
-            );
+        if self.codel_target_ns > 0 {
+            if self.codel_interval_ns < 2 * self.codel_target_ns {
+                let what = format!(
+                    "a codel interval of {} is too short for a target of {}",
+                    Span(self.codel_interval_ns),
+                    Span(self.codel_target_ns)
+                );
+                return wrong(what, "write an interval of at least twice the target");
+            }
+            let codel = CodelParams::new(self.codel_target_ns, self.codel_interval_ns);
+            bound("codel", codel)?;
+        }
+        if self.degrade_high_ns > 0 {
+            let (high_ns, low_ns) = (self.degrade_high_ns, self.degrade_low_ns);
+            if low_ns >= high_ns {
+                let what = format!(
+                    "a hop that degrades above {} and recovers below {} would never rest",
+                    Span(high_ns),
+                    Span(low_ns)
+                );
+                return wrong(what, "write degrade_low below degrade_high");
+            }
+            if low_ns == 0 {
+                let what = "a wait is never below a \"degrade_low\" of zero: nothing recovers";
+                return wrong(what.to_owned(), "write half of degrade_high");
+            }
+            // The window and the dwell are the hop's own, and right.
+            let ladder = LadderParams::new(high_ns, low_ns, SPAN_LEAST_NS, 1);
+            bound("degrade_high", ladder)?;
         }
         Ok(())
     }
+
+    fn check_fill(&self, depth: usize) -> Result<(), (String, String)> {
+        let of_depth = |percent: u8| depth * usize::from(percent) / 100;
+        if self.sample_above > 99 {
+            let what = format!("a fill of {} % is none to sample above", self.sample_above);
+            return wrong(what, "write 0 to 99");
+        }
+        if self.sample > 1 {
+            let sample = SampleParams::new(self.sample, of_depth(self.sample_above));
+            bound("sample", sample)?;
+        }
+        if self.high == 0 {
+            return Ok(());
+        }
+        if self.high > 100 || self.low >= self.high {
+            let what = format!(
+                "marks of {} % and {} % leave nothing between",
+                self.low, self.high
+            );
+            return wrong(what, "write low below high, and high up to 100");
+        }
+        if self.when_full != WhenFull::Block {
+            let what = format!(
+                "\"high\" has no effect where when_full = \"{}\"",
+                self.when_full
+            );
+            return wrong(what, "write when_full = \"block\", or remove it");
+        }
+        let (high, low) = (of_depth(self.high), of_depth(self.low));
+        if WatermarkParams::new(high, low).is_err() {
+            let what = format!(
+                "marks of {} % and {} % of a depth of {depth} are {low} and {high} frames, and leave nothing between",
+                self.low, self.high
+            );
+            return wrong(what, "write low further below high, or a greater depth");
+        }
+        Ok(())
+    }
+}
+
+fn wrong(what: String, help: &str) -> Result<(), (String, String)> {
+    Err((what, help.to_owned()))
+}
+
+/// What is wrong with the parameters of the limit that `key` sets, if they are none.
+fn bound<T>(key: &str, params: Result<T, BoundError>) -> Result<(), (String, String)> {
+    let Err(error) = params else {
+        return Ok(());
+    };
+    let words = error.to_string();
+    let (what, help) = words.split_once("; ").unwrap_or((&words, ""));
+    wrong(format!("\"{key}\": {what}"), help)
 }
 
 impl From<WhenFull> for Policy {
@@ -294,6 +384,9 @@ impl fmt::Display for Policy {
         }
         if self.codel_target_ns > 0 {
             write!(f, ", codel {}", Span(self.codel_target_ns))?;
+            if self.codel_interval_ns != Policy::codel_interval_of(self.codel_target_ns) {
+                write!(f, " within {}", Span(self.codel_interval_ns))?;
+            }
         }
         if self.sample > 1 {
             write!(f, ", 1 in {} above {} %", self.sample, self.sample_above)?;

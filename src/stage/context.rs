@@ -242,7 +242,11 @@ impl<'a> Context<'a> {
         }
         if tried.overflowed != 0 {
             let overflowed = tried.overflowed;
-            for hop in port.hops.iter_mut().filter(|hop| hop.spills(overflowed)) {
+            for hop in port
+                .hops
+                .iter_mut()
+                .filter(|hop| hop.spills(overflowed, F::SCHEMA))
+            {
                 tried.note(0, hop.emit(frame, &self.parent, t_offer_ns));
             }
         }
@@ -285,7 +289,7 @@ impl<'a> Context<'a> {
                     overflowed |= u32::from(refused == Some(Shed::Overflowed)) << at;
                 }
             }
-            for hop in hops.iter_mut().filter(|hop| hop.spills(overflowed)) {
+            for hop in hops.iter_mut().filter(|hop| hop.spills(overflowed, kind)) {
                 hop.begin(kind, frames, &self.parent, t_offer_ns);
             }
         }

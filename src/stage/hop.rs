@@ -328,11 +328,11 @@ impl HopTx {
         parent: &Parent,
         t_offer_ns: u64,
     ) -> Option<Shed> {
-        // A message of nothing is nothing.
         self.open_at_ns = t_offer_ns;
         (self.defers, self.stashed) = (false, false);
         self.refused = if frames == 0 {
-            None
+            // A message of nothing is nothing, and one that was to be nothing and is something has no room.
+            Some(Shed::Undeclared)
         } else {
             let judged = match self.judged {
                 false => None,
@@ -402,7 +402,12 @@ impl HopTx {
             self.rang = false;
             return Ok(());
         }
-        let why = self.why_refused(frames);
+        // Whatever the policy, another number of fragments than was said is no matter of room.
+        let why = if written == frames {
+            self.why_refused(frames)
+        } else {
+            Shed::Undeclared
+        };
         self.shed(kind, why, self.open_at_ns);
         Err(why)
     }
@@ -595,5 +600,41 @@ mod tests {
             (tx.offered.get(), tx.accepted.get(), tx.waiting.get()),
             (5, 3, 0)
         );
+    }
+
+    #[test]
+    fn a_message_of_another_number_of_fragments_than_was_said_is_undeclared_whatever_the_policy() {
+        static KINDS: [KindInfo; 1] = [KindInfo::of::<Latest>()];
+        let parent = Parent::default();
+        for when_full in WhenFull::ALL {
+            let counters = Arc::new(HopCounters::default());
+            let (ring, mut rx) = hop::frames(4).unwrap();
+            let (name, bells) = (Arc::from("hop"), Vec::new());
+            let mut tx = HopTx::new(name, ring, when_full, counters.clone(), &KINDS, bells);
+            if when_full == WhenFull::Conflate {
+                tx = tx.conflating(4);
+            }
+            let mut made = |frames, written| {
+                tx.begin(Latest::SCHEMA, frames, &parent, 1);
+                for at in 0..written {
+                    tx.write(at, &Latest { of: 1, value: 1 }, &parent, 1);
+                }
+                tx.end(Latest::SCHEMA, written)
+            };
+            for (frames, written) in [(3, 2), (2, 3), (1, 2), (0, 1)] {
+                let ended = made(frames, written);
+                assert_eq!(ended, Err(Shed::Undeclared), "{when_full}");
+            }
+            assert!(rx.peek().is_none(), "{when_full}: nothing of them is there");
+            // One of nothing, and one that is taken back.
+            assert_eq!([made(0, 0), made(2, 0)], [Ok(()); 2]);
+            // What has no room is refused for that, be it as long as was said or not.
+            assert_eq!(made(4, 4), Ok(()));
+            let why = made(2, 1).unwrap_err();
+            assert_eq!(why == Shed::Undeclared, when_full == WhenFull::Block);
+            let undeclared = counters.tx.shed[Shed::Undeclared.index()].get();
+            let offered = counters.tx.offered.get();
+            assert_eq!((offered, undeclared >= 4), (6, true), "{when_full}");
+        }
     }
 }

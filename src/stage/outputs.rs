@@ -98,7 +98,7 @@ impl PortHops {
             let refused = hop.begin(kind, frames, parent, t_offer_ns);
             overflowed |= u32::from(refused == Some(Shed::Overflowed)) << choice.at;
         }
-        for hop in hops.iter_mut().filter(|hop| hop.spills(overflowed)) {
+        for hop in hops.iter_mut().filter(|hop| hop.spills(overflowed, kind)) {
             hop.begin(kind, frames, parent, t_offer_ns);
         }
     }

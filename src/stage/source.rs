@@ -116,14 +116,18 @@ impl Node for Source {
     }
 
     fn turn(&mut self, turn: &mut Turn<'_>) -> Progress {
-        if self.paused {
-            return Progress::IDLE;
-        }
         let result = catch_unwind(AssertUnwindSafe(|| {
             if self.ended {
                 return self.end_settled(turn);
             }
+            // What it has brought in already goes its way in a pause as well.
             let settled = self.wiring.outputs.settle();
+            if self.paused {
+                return Progress {
+                    work: 0,
+                    held_back: !settled,
+                };
+            }
             let Wiring {
                 outputs,
                 counters,
@@ -255,5 +259,130 @@ impl Node for Source {
 
     fn is_over(&self) -> bool {
         self.wiring.counters.state().is_over()
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::budget::{HopCounters, Regimes};
+    use crate::clock::Clock;
+    use crate::io::Virtual;
+    use crate::overload::WhenFull;
+    use crate::ring::hop;
+    use crate::stage::context::Outputs;
+    use crate::stage::hop::HopTx;
+    use crate::stage::ingress::{Arrival, Decode, Decoded};
+    use crate::stage::log::LoopLog;
+    use crate::stage::{Out, Port};
+
+    #[hopline::frame(schema = 905, version = 1, name = "level", key = "of")]
+    struct Level {
+        of: u64,
+        value: u64,
+    }
+
+    const PORTS: &[Port] = &[Port::new::<Level>("out")];
+
+    struct Levels;
+
+    impl Decode for Levels {
+        fn ports(&self) -> &'static [Port] {
+            PORTS
+        }
+
+        fn decode(&mut self, message: &[u8], cx: &mut Context<'_>) -> Result<Decoded, Reject> {
+            let value = message.len() as u64;
+            cx.emit(Out::<Level>::at(0), &Level { of: value, value });
+            Ok(Decoded::default())
+        }
+    }
+
+    /// Brings four messages, each of a key of its own.
+    struct Four;
+
+    impl Ingress for Four {
+        fn ports(&self) -> &'static [Port] {
+            PORTS
+        }
+
+        fn max_emit(&self) -> usize {
+            1
+        }
+
+        fn open(&mut self, _io: &mut Driver) -> Result<(), IoError> {
+            Ok(())
+        }
+
+        fn turn(&mut self, cx: &mut SourceContext<'_, '_>) -> Feed {
+            for bytes in [&[0; 1][..], &[0; 2], &[0; 3], &[0; 4]] {
+                let arrival = Arrival {
+                    bytes,
+                    t_intended_ns: cx.stamp(),
+                    scheduled: false,
+                    received_wall_ns: None,
+                    peer: None,
+                };
+                cx.message(arrival, &mut Levels);
+            }
+            Feed::Live
+        }
+    }
+
+    #[test]
+    fn one_that_is_paused_lets_go_of_what_waits_for_room() {
+        let (clock, _time) = Clock::virtual_at(1_000);
+        let (ring, mut rx) = hop::frames(2).unwrap();
+        let hop_counters = Arc::new(HopCounters::default());
+        let (name, bells) = (Arc::from("levels"), Vec::new());
+        let when_full = WhenFull::Conflate;
+        let tx = HopTx::new(name, ring, when_full, hop_counters.clone(), &[], bells);
+        let counters = Arc::new(NodeCounters::default());
+        let wiring = Wiring {
+            name: "source".into(),
+            inputs: Vec::new(),
+            outputs: Outputs::new(vec![vec![tx.conflating(4)]]),
+            counters: counters.clone(),
+            clock: clock.clone(),
+            bell: None,
+            end_to_end: None,
+            wire: None,
+            source: 0,
+            batch: 32,
+            life: None,
+        };
+        let mut node = source_node(Box::new(Four), wiring);
+        let mut io = Driver::from(Virtual::new());
+        node.open(&mut io).unwrap();
+        let (regimes, mut log) = (Regimes::default(), LoopLog::off());
+        let mut turn = |node: &mut Box<dyn Node>| {
+            node.turn(&mut Turn {
+                io: &mut io,
+                mark_ns: clock.now_ns(),
+                idle: &regimes,
+                rest_ns: 0,
+                clock: &clock,
+                log: &mut log,
+            })
+        };
+        assert_eq!(turn(&mut node).work, 4);
+        assert_eq!(hop_counters.tx.waiting.get(), 2);
+        node.pause();
+        let mut waits = Progress {
+            work: 0,
+            held_back: true,
+        };
+        assert_eq!(turn(&mut node), waits, "there is no room yet");
+        for _ in 0..2 {
+            assert!(rx.peek().is_some());
+            rx.advance();
+        }
+        rx.return_credits();
+        waits.held_back = false;
+        assert_eq!(turn(&mut node), waits);
+        let tx = &hop_counters.tx;
+        assert_eq!((tx.waiting.get(), tx.accepted.get()), (0, 4));
+        assert_eq!(counters.state(), State::Paused);
+        assert_eq!(tx.offered.get(), 4, "it brings nothing in");
     }
 }

@@ -62,9 +62,14 @@ pub(crate) struct LineHop {
 impl LineHop {
     /// Whether messages may wait for room in a table by their keys.
     pub(crate) fn has_table(&self) -> bool {
-        let carried = self.only.as_deref().unwrap_or(self.kinds);
         let policy = &self.hop.policy;
-        (policy.conflates() || policy.degrade_high_ns > 0) && carried.iter().any(|kind| kind.keyed)
+        (policy.conflates() || policy.degrade_high_ns > 0) && self.has_keys()
+    }
+
+    /// Whether some of what it carries has a key.
+    pub(crate) fn has_keys(&self) -> bool {
+        let carried = self.only.as_deref().unwrap_or(self.kinds);
+        carried.iter().any(|kind| kind.keyed)
     }
 }
 

@@ -2,18 +2,20 @@
 //!
 //! Invariant: every kind of a port goes to one class of each consumer, and what overflows leads to a hop that carries nothing else.
 
-use crate::base::limits::CLASSES_MAX;
+use crate::base::limits::{CLASSES_MAX, DEPTH_MAX};
 use crate::frame::KindInfo;
 use crate::overload::WhenFull;
 
 use super::check::LineHop;
 use super::draft::{DraftHop, HopPlaces};
 use super::problem::{Place, Problem, all, closest};
-use super::words::name_is_right;
+use super::words::{depth_is_right, name_is_right};
 
 /// What is wrong with a hop's policy by itself.
 pub(super) fn wrong_policy(draft: &DraftHop) -> Option<Problem> {
-    let (what, help) = draft.hop.policy.check().err()?;
+    // A depth that is none is told of by itself.
+    let depth = depth_is_right(draft.hop.depth).map_or(DEPTH_MAX, |()| draft.hop.depth);
+    let (what, help) = draft.hop.policy.check(depth).err()?;
     let what = format!("hop {}: {what}", draft.name());
     Some(match &draft.places.changed_by {
         Some(change) => Problem::new(format!("{change}: {what}"), help),
@@ -172,44 +174,56 @@ fn spill(hops: &mut [LineHop], at: usize, places: Option<&HopPlaces>, problems: 
         }
         return;
     };
+    let is_changed = places.is_some_and(|one| one.changed_by.is_some());
+    if !hop.hop.policy.spills() && !is_changed {
+        let what = format!(
+            "{} does not overflow, and \"{to}\" would get nothing",
+            hop.name
+        );
+        let help = "write when_full = \"overflow\", or remove overflow_to";
+        return wrong(what, help.to_owned());
+    }
     let same_port = |other: &LineHop| other.from == hop.from && other.port == hop.port;
-    let found = hops
-        .iter()
-        .position(|other| same_port(other) && other.to_name == to && other.together.is_none());
-    match found {
-        Some(spill) if spill != at && hops[spill].hop.overflow_to.is_none() => {
-            let ring = hop.ring;
-            let hops_of_port = hops.iter().enumerate();
-            let before = hops_of_port.filter(|(_, other)| same_port(other));
-            // Those that share a ring are one place.
-            let is_first = |other: usize| {
-                let ring = hops[other].ring;
-                ring.is_none() || hops[..other].iter().all(|earlier| earlier.ring != ring)
-            };
-            let own = (0..=at).find(|other| hops[*other].ring == ring && ring.is_some());
-            let before = before.take_while(|(other, _)| *other < own.unwrap_or(at));
-            let bit = before.filter(|(other, _)| is_first(*other)).count();
-            let bit = u32::try_from(bit).unwrap_or(u32::BITS);
-            hops[spill].spill_of |= 1_u32.checked_shl(bit).unwrap_or(0);
-        }
-        _ => {
-            let why = match found {
-                Some(spill) if spill == at => "which is where it leads itself".to_owned(),
-                Some(spill) => format!("and {} overflows itself", hops[spill].name),
-                None if hops.iter().any(|one| same_port(one) && one.to_name == to) => {
-                    "and the hop there is one of a list".to_owned()
-                }
-                None => format!("and no hop leads there from \"{from}\""),
-            };
-            let what = format!("overflow_to of {} is \"{to}\", {why}", hop.name);
-            let own =
-                format!("a [[hop]] of its own from \"{from}\" to \"{to}\" that does not overflow");
-            let help = match hop.hop.policy.spills() {
-                true => format!("add {own}, or name another node"),
-                false => format!("remove it, or add {own}, and when_full = \"overflow\""),
-            };
-            wrong(what, help);
-        }
+    // A class of them takes what is of its kinds.
+    let found: Vec<usize> = (0..hops.len())
+        .filter(|other| same_port(&hops[*other]) && hops[*other].to_name == to)
+        .collect();
+    let is_free = |other: &usize| {
+        *other != at && hops[*other].together.is_none() && hops[*other].hop.overflow_to.is_none()
+    };
+    if found.is_empty() || !found.iter().all(is_free) {
+        let why = match found.iter().find(|other| !is_free(other)) {
+            Some(other) if *other == at => "which is where it leads itself".to_owned(),
+            Some(other) if hops[*other].hop.overflow_to.is_some() => {
+                format!("and {} overflows itself", hops[*other].name)
+            }
+            Some(_) => "and the hop there is one of a list".to_owned(),
+            None => format!("and no hop leads there from \"{from}\""),
+        };
+        let what = format!("overflow_to of {} is \"{to}\", {why}", hop.name);
+        let own =
+            format!("a [[hop]] of its own from \"{from}\" to \"{to}\" that does not overflow");
+        let help = match hop.hop.policy.spills() {
+            true => format!("add {own}, or name another node"),
+            false => format!("remove it, or add {own}, and when_full = \"overflow\""),
+        };
+        return wrong(what, help);
+    }
+    let ring = hop.ring;
+    let hops_of_port = hops.iter().enumerate();
+    let before = hops_of_port.filter(|(_, other)| same_port(other));
+    // Those that share a ring are one place.
+    let is_first = |other: usize| {
+        let ring = hops[other].ring;
+        ring.is_none() || hops[..other].iter().all(|earlier| earlier.ring != ring)
+    };
+    let own = (0..=at).find(|other| hops[*other].ring == ring && ring.is_some());
+    let before = before.take_while(|(other, _)| *other < own.unwrap_or(at));
+    let bit = before.filter(|(other, _)| is_first(*other)).count();
+    let bit = u32::try_from(bit).unwrap_or(u32::BITS);
+    let of = 1_u32.checked_shl(bit).unwrap_or(0);
+    for spill in found {
+        hops[spill].spill_of |= of;
     }
 }
 

@@ -31,8 +31,9 @@ impl Running {
     /// ```
     ///
     /// # Errors
-    /// No such hop, limits that contradict each other, one that conflates or overflows without having been built for it, or one
-    /// that blocks with a depth that a message may not fit in.
+    /// No such hop; limits that contradict each other or could never be kept; one that conflates, degrades what has a key or
+    /// overflows, without having been built for it: a table is not made while the line runs, nor for every hop that might be
+    /// given one, since it takes half a megabyte; or one that blocks with a depth that a message may not fit in.
     pub fn set_policy(&mut self, hop: &str, policy: Policy) -> Result<(), Problem> {
         let Some(view) = self.hops.iter().find(|view| view.name == hop) else {
             let names = || self.hops.iter().map(|view| view.name.as_str());
@@ -63,16 +64,24 @@ impl Running {
 /// Whether a hop was built for that policy.
 fn fits(hop: &HopView, policy: &Policy) -> Result<(), Problem> {
     let wrong = |what: String, help: &str| Err(Problem::new(format!("{}: {what}", hop.name), help));
-    if let Err((what, help)) = policy.check() {
+    if let Err((what, help)) = policy.check(hop.depth) {
         return wrong(what, &help);
     }
-    if policy.conflates() && !hop.has_table {
+    // To what is protected the ladder does nothing before it refuses, and what has no key conflates on no rung.
+    let degrades = policy.degrade_high_ns > 0 && !policy.protected && hop.has_keys;
+    if (policy.conflates() || degrades) && !hop.has_table {
         let what = "it has no table to conflate in".to_owned();
-        return wrong(what, "build it with when_full = \"conflate\"");
+        return wrong(
+            what,
+            "build it with when_full = \"conflate\", or with degrade_high",
+        );
     }
     if policy.spills() && !hop.has_spill {
         let what = "it has nowhere to overflow to".to_owned();
-        return wrong(what, "build it with overflow_to");
+        return wrong(
+            what,
+            "build it with when_full = \"overflow\" and overflow_to",
+        );
     }
     if policy.when_full == crate::overload::WhenFull::Block && hop.max_emit > hop.depth {
         let what = format!(

@@ -72,8 +72,9 @@ pub(crate) struct HopView {
     pub(crate) depth: usize,
     /// What it does when there is too much, and where it is told to do something else.
     pub(crate) policy: Arc<PolicyCell>,
-    /// Whether it can conflate, and whether it can overflow.
+    /// Whether it can conflate, whether something that it carries has a key, and whether it can overflow.
     pub(crate) has_table: bool,
+    pub(crate) has_keys: bool,
     pub(crate) has_spill: bool,
     /// Most frames of one message of its producer.
     pub(crate) max_emit: usize,
@@ -331,6 +332,7 @@ pub(crate) fn wire(
                 depth: hop.hop.depth,
                 policy: first.policy.clone(),
                 has_table: first.has_table(),
+                has_keys: first.has_keys(),
                 has_spill: first.hop.overflow_to.is_some(),
                 max_emit: nodes[hop.from].descriptor.max_emit,
                 kinds: hop.kinds,

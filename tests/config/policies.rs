@@ -48,6 +48,14 @@ fn settings_of_a_hop_become_its_policy() {
             },
         ),
         (
+            "codel = \"400us\"\ncodel_interval = \"1ms\"",
+            Policy {
+                codel_target_ns: 400_000,
+                codel_interval_ns: 1_000_000,
+                ..block
+            },
+        ),
+        (
             "rate = \"50k/s\"\nhigh = 80",
             Policy {
                 rate_per_s: 50_000,
@@ -122,6 +130,149 @@ fn what_is_wrong_with_a_policy_is_told_with_what_to_write() {
         let told = said(files(&with(lines), None, None), &Overrides::default());
         assert_eq!(told, expected, "{lines}");
     }
+}
+
+#[test]
+fn an_interval_stays_as_it_was_given_and_is_told_where_it_is_not_the_usual_one() {
+    for (lines, expected) in [
+        ("codel = \"80us\"", "block, codel 80.0us"),
+        ("codel = \"400us\"", "block, codel 400us"),
+        (
+            "codel = \"400us\"\ncodel_interval = \"1ms\"",
+            "block, codel 400us within 1.00ms",
+        ),
+        (
+            "codel = \"80us\"\ncodel_interval = \"5ms\"",
+            "block, codel 80.0us within 5.00ms",
+        ),
+    ] {
+        assert_eq!(policy(lines).to_string(), expected, "{lines}");
+    }
+    // A class that changes neither has both as the hop has them.
+    let class = "codel = \"400us\"\ncodel_interval = \"1ms\"\n[[hop.class]]\ndepth = 64";
+    assert_eq!(
+        policy(class).to_string(),
+        "block, codel 400us within 1.00ms"
+    );
+}
+
+#[test]
+fn a_limit_that_could_never_be_kept_is_told_with_its_bounds() {
+    let marks = |high: u8, low: u8| format!("depth = 64\nhigh = {high}\nlow = {low}");
+    for (lines, expected) in [
+        (
+            "degrade_high = \"100us\"\ndegrade_low = \"0us\"",
+            "a wait is never below a \"degrade_low\" of zero: nothing recovers\n  help: write half of degrade_high",
+        ),
+        (
+            "deadline = \"1ns\"",
+            "\"deadline\" of 1ns is out of bounds\n  help: write \"1us\" to \"4.2s\"",
+        ),
+        (
+            "codel = \"1ms\"\ncodel_interval = \"70s\"",
+            "\"codel\": interval is 70.0s, and not between 1.00us and 68.7s\n  help: write for example \"1ms\"",
+        ),
+        (
+            marks(1, 0).as_str(),
+            "marks of 0 % and 1 % of a depth of 64 are 0 and 0 frames, and leave nothing between\n  \
+             help: write low further below high, or a greater depth",
+        ),
+        (
+            marks(51, 50).as_str(),
+            "marks of 50 % and 51 % of a depth of 64 are 32 and 32 frames, and leave nothing between",
+        ),
+    ] {
+        let line = with(lines).replacen("depth = 1024\ndepth = 64\n", "depth = 64\n", 1);
+        let told = said(files(&line, None, None), &Overrides::default());
+        let expected = format!("line.toml:25:1: hop btc->book: {expected}");
+        assert!(told.starts_with(&expected), "{lines}: {told}");
+    }
+    let right = with(&marks(50, 49)).replacen("depth = 1024\ndepth = 64\n", "depth = 64\n", 1);
+    let case = Case::parse("folder", files(&right, None, None)).unwrap();
+    let draft = case.draft(&registry(), &Overrides::default()).unwrap();
+    draft
+        .check()
+        .unwrap_or_else(|problems| panic!("{problems}"));
+}
+
+/// Settings that do nothing by themselves, with what makes them act.
+const ALONE: &[(&str, &str, &str)] = &[
+    ("low", "40", "high = 80"),
+    ("burst", "16", "rate = \"50k/s\""),
+    ("sample_above", "75", "sample = 4"),
+    ("codel_interval", "\"2ms\"", "codel = \"80us\""),
+    ("then", "\"reject\"", "block_timeout = \"1ms\""),
+    ("degrade_low", "\"50us\"", "degrade_high = \"100us\""),
+    ("protected", "true", "degrade_high = \"100us\""),
+    ("most_keys", "64", "degrade_high = \"100us\""),
+];
+
+#[test]
+fn a_setting_without_the_one_that_makes_it_act_has_no_effect_and_is_told() {
+    for (key, value, acts) in ALONE {
+        let told = |lines: &str| said(files(&with(lines), None, None), &Overrides::default());
+        let alone = format!("{key} = {value}");
+        let without = told(&alone);
+        let what = format!("line.toml:29:1: \"{key}\" has no effect without ");
+        assert!(without.starts_with(&what), "{key}: {without}");
+        assert!(without.contains(", or remove it"), "{key}: {without}");
+        // In a class, and for all classes where none of them has what makes it act.
+        let class = told(&format!("[[hop.class]]\n{alone}"));
+        assert!(class.contains("has no effect without"), "{key}: {class}");
+        let classes = told(&format!("{alone}\n[[hop.class]]\ndepth = 64"));
+        assert!(classes.starts_with(&what), "{key}: {classes}");
+        for lines in [
+            format!("{alone}\n{acts}"),
+            format!("{acts}\n[[hop.class]]\n{alone}"),
+            format!("{alone}\n[[hop.class]]\n{acts}"),
+        ] {
+            let case = Case::parse("folder", files(&with(&lines), None, None)).unwrap();
+            let draft = case.draft(&registry(), &Overrides::default());
+            draft.unwrap_or_else(|problems| panic!("{lines}: {problems}"));
+        }
+        // And in what a run changes.
+        let setting = |key: &str, value: &str| (key.to_owned(), value.replace('"', ""));
+        let mut change = HopSetting {
+            hop: "btc->book".to_owned(),
+            depth: None,
+            when_full: None,
+            settings: vec![setting(key, value)],
+            given: "--hop".to_owned(),
+        };
+        let overrides = |changes: &[HopSetting]| Overrides {
+            hops: changes.to_vec(),
+            ..Overrides::default()
+        };
+        let changed = said(files(LINE, None, None), &overrides(&[change.clone()]));
+        let what = format!("--hop: \"{key}\" has no effect without ");
+        assert!(changed.starts_with(&what), "{key}: {changed}");
+        let alone = change.clone();
+        let (key, value) = acts.split_once(" = ").unwrap();
+        change.settings = vec![setting(key, value)];
+        let both = overrides(&[alone, change]);
+        let case = Case::parse("folder", files(LINE, None, None)).unwrap();
+        let draft = case.draft(&registry(), &both);
+        draft.unwrap_or_else(|problems| panic!("{acts}: {problems}"));
+    }
+}
+
+#[test]
+fn a_hop_that_does_not_overflow_has_no_place_to_overflow_to() {
+    let told = |lines: &str| said(files(&with(lines), None, None), &Overrides::default());
+    let alone = told("when_full = \"drop_newest\"\noverflow_to = \"signal\"");
+    assert!(
+        alone.starts_with("line.toml:30:1: \"overflow_to\" has no effect without "),
+        "{alone}"
+    );
+    // Of several classes those that do not overflow have none.
+    let line = with(
+        "overflow_to = \"signal\"\n[[hop.class]]\nkinds = [\"trade\"]\nwhen_full = \"overflow\"\n[[hop.class]]",
+    );
+    let case = Case::parse("folder", files(&line, None, None)).unwrap();
+    let draft = case.draft(&registry(), &Overrides::default()).unwrap();
+    let hops = draft.hops.iter().take(2);
+    let to: Vec<Option<&str>> = hops.map(|hop| hop.hop.overflow_to.as_deref()).collect();
+    assert_eq!(to, [Some("signal"), None]);
 }
 
 #[test]

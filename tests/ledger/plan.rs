@@ -545,5 +545,10 @@ fn depth(prng: &mut Prng, policy: &Policy, emit_max: usize) -> usize {
         WhenFull::Block => emit_max.next_power_of_two().max(2),
         _ => 2,
     };
-    (least << prng.below(6)).min(64)
+    let mut depth = (least << prng.below(6)).min(64);
+    // Marks in parts of a hundred are none on a ring that is too small for them.
+    while depth < 64 && policy.check(depth).is_err() {
+        depth *= 2;
+    }
+    depth
 }

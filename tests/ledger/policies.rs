@@ -87,7 +87,7 @@ pub(crate) fn draw(prng: &mut Prng, spills: bool) -> Policy {
     }
     if has[5] {
         policy.degrade_high_ns = one_of(prng, &[1_000, 1_000, 20_000, 200_000]);
-        policy.degrade_low_ns = one_of(prng, &[0, policy.degrade_high_ns / 2]);
+        policy.degrade_low_ns = one_of(prng, &[1, policy.degrade_high_ns / 2]);
         policy.protected = prng.below(3) == 0;
     }
     policy

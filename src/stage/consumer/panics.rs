@@ -145,7 +145,11 @@ impl<H: Handler> Consumer<H> {
         // A drain waits for nobody's back-off, and neither does an end.
         let waits = now_ns < due_ns && !self.draining;
         if waits && !self.wiring.inputs.iter_mut().all(HopRx::is_finished) {
-            return Progress::IDLE;
+            // What it has said already goes its way meanwhile.
+            return Progress {
+                work: 0,
+                held_back: !self.wiring.outputs.settle(),
+            };
         }
         turn.account_idle(now_ns);
         let counters = &self.wiring.counters;
@@ -224,7 +228,9 @@ mod tests {
     use crate::stage::hop::{HopTx, Parent};
     use crate::stage::life::Life;
     use crate::stage::log::LoopLog;
-    use crate::stage::{Context, Node, NodeCounters, OnPanic, Outcome, Stage, Wiring, stage_node};
+    use crate::stage::{
+        Context, Node, NodeCounters, OnPanic, Out, Outcome, Port, Stage, Wiring, stage_node,
+    };
 
     #[hopline::frame(schema = 904, version = 1, name = "word")]
     struct Word {
@@ -309,5 +315,99 @@ mod tests {
         let taken = counters.stage.held.get();
         assert_eq!((taken, counters.stage.panicked.get()), (2, 1));
         assert_eq!(counters.regimes.get(Regime::HeldBack), 0);
+    }
+
+    #[hopline::frame(schema = 905, version = 1, name = "said", key = "word")]
+    struct Said {
+        word: u64,
+    }
+
+    /// Says two words more for each, and panics at the third.
+    struct Repeats;
+
+    impl Stage for Repeats {
+        type In = Word;
+        type Why = NoWhy;
+        const PORTS: &'static [Port] = &[Port::new::<Said>("out")];
+        const MAX_EMIT: usize = 2;
+
+        fn on_frame(&mut self, word: View<'_, Word>, cx: &mut Context<'_>) -> Outcome<NoWhy> {
+            assert!(word.word() != 3, "planted");
+            for word in [10 * word.word(), 10 * word.word() + 1] {
+                cx.emit(Out::<Said>::at(0), &Said { word });
+            }
+            Outcome::done()
+        }
+    }
+
+    #[test]
+    fn what_waits_for_room_behind_one_that_is_away_gets_it() {
+        let (clock, _time) = Clock::virtual_at(1_000);
+        let (producer, consumer) = hop::frames(8).unwrap();
+        let (recorder, _observer) = hist::pair([&[][..], &[], &[]]).unwrap();
+        let in_counters = Arc::new(HopCounters::default());
+        let when_full = WhenFull::Reject;
+        let mut tx = HopTx::new(
+            "in".into(),
+            producer,
+            when_full,
+            in_counters.clone(),
+            &[],
+            Vec::new(),
+        );
+        let rx = HopRx::new("in".into(), consumer, in_counters, recorder, Vec::new());
+        let (ring, mut out) = hop::frames(2).unwrap();
+        let said = Arc::new(HopCounters::default());
+        let when_full = WhenFull::Conflate;
+        let leaves = HopTx::new("out".into(), ring, when_full, said.clone(), &[], Vec::new());
+        let counters = Arc::new(NodeCounters::default());
+        let policy = OnPanic::Restart {
+            most: 5,
+            within_ns: 1_000_000_000,
+            after_ns: 500_000_000,
+            after_max_ns: 500_000_000,
+        };
+        let wiring = Wiring {
+            name: "stage".into(),
+            inputs: vec![rx],
+            outputs: Outputs::new(vec![vec![leaves.conflating(4)]]),
+            counters: counters.clone(),
+            clock: clock.clone(),
+            bell: None,
+            end_to_end: None,
+            wire: None,
+            source: 0,
+            batch: 32,
+            life: Life::new(policy).map(|(life, _)| life),
+        };
+        let mut node: Box<dyn Node> = stage_node(Repeats, Box::new(|| Ok(Repeats)), wiring);
+        let mut io = Driver::from(Virtual::new());
+        node.open(&mut io).unwrap();
+        let (regimes, mut log) = (Regimes::default(), LoopLog::off());
+        let mut turn = |node: &mut Box<dyn Node>| {
+            node.turn(&mut Turn {
+                io: &mut io,
+                mark_ns: clock.now_ns(),
+                idle: &regimes,
+                rest_ns: 0,
+                clock: &clock,
+                log: &mut log,
+            })
+        };
+        for word in [1, 2, 3] {
+            tx.emit(&Word { word }, &Parent::default(), 1_000).unwrap();
+        }
+        turn(&mut node);
+        assert_eq!(counters.state(), State::Restarting);
+        assert_eq!((said.tx.accepted.get(), said.tx.waiting.get()), (2, 2));
+        assert!(turn(&mut node).held_back, "nobody rings when there is room");
+        for _ in 0..2 {
+            assert!(out.peek().is_some());
+            out.advance();
+        }
+        out.return_credits();
+        assert_eq!(turn(&mut node), Progress::IDLE);
+        assert_eq!((said.tx.accepted.get(), said.tx.waiting.get()), (4, 0));
+        assert_eq!(counters.state(), State::Restarting);
     }
 }

@@ -85,16 +85,19 @@ impl HopTx {
     /// Whether messages that begin with a frame of that kind are offered to it.
     #[inline]
     pub(crate) fn takes(&self, kind: u16) -> bool {
-        match &self.only {
-            None => self.spill_of == 0,
-            Some(only) => only.contains(&kind),
-        }
+        self.spill_of == 0 && self.carries(kind)
     }
 
-    /// Whether it takes what one of these hops of its port, a bit each by place, had no room for.
     #[inline]
-    pub(crate) fn spills(&self, overflowed: u32) -> bool {
-        self.spill_of & overflowed != 0
+    fn carries(&self, kind: u16) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(&kind))
+    }
+
+    /// Whether it takes what one of these hops of its port, a bit each by place, had no room for, if it begins with a frame of
+    /// that kind.
+    #[inline]
+    pub(crate) fn spills(&self, overflowed: u32, kind: u16) -> bool {
+        self.spill_of & overflowed != 0 && self.carries(kind)
     }
 
     /// Whether messages may wait in it for room.
