@@ -174,8 +174,9 @@ fn spill(hops: &mut [LineHop], at: usize, places: Option<&HopPlaces>, problems: 
         }
         return;
     };
-    let is_changed = places.is_some_and(|one| one.changed_by.is_some());
-    if !hop.hop.policy.spills() && !is_changed {
+    // In a case it is said where the settings are read; what a run changes may leave it without effect.
+    let is_of_case = places.is_some();
+    if !hop.hop.policy.spills() && !is_of_case {
         let what = format!(
             "{} does not overflow, and \"{to}\" would get nothing",
             hop.name
@@ -192,6 +193,9 @@ fn spill(hops: &mut [LineHop], at: usize, places: Option<&HopPlaces>, problems: 
         *other != at && hops[*other].together.is_none() && hops[*other].hop.overflow_to.is_none()
     };
     if found.is_empty() || !found.iter().all(is_free) {
+        if !hop.hop.policy.spills() {
+            return;
+        }
         let why = match found.iter().find(|other| !is_free(other)) {
             Some(other) if *other == at => "which is where it leads itself".to_owned(),
             Some(other) if hops[*other].hop.overflow_to.is_some() => {
@@ -203,10 +207,7 @@ fn spill(hops: &mut [LineHop], at: usize, places: Option<&HopPlaces>, problems: 
         let what = format!("overflow_to of {} is \"{to}\", {why}", hop.name);
         let own =
             format!("a [[hop]] of its own from \"{from}\" to \"{to}\" that does not overflow");
-        let help = match hop.hop.policy.spills() {
-            true => format!("add {own}, or name another node"),
-            false => format!("remove it, or add {own}, and when_full = \"overflow\""),
-        };
+        let help = format!("add {own}, or name another node");
         return wrong(what, help);
     }
     let ring = hop.ring;

@@ -122,9 +122,13 @@ fn what_is_wrong_with_a_policy_is_told_with_what_to_write() {
         ),
         (
             "overflow_to = \"book\"",
-            "line.toml:29:1: overflow_to of btc->book is \"book\", which is where it leads itself\n  \
-             help: remove it, or add a [[hop]] of its own from \"btc\" to \"book\" that does not overflow, \
-             and when_full = \"overflow\"",
+            "line.toml:29:1: \"overflow_to\" has no effect without when_full = \"overflow\"\n  \
+             help: write when_full = \"overflow\" beside it, or remove it",
+        ),
+        (
+            "when_full = \"overflow\"\noverflow_to = \"book\"",
+            "line.toml:30:1: overflow_to of btc->book is \"book\", which is where it leads itself\n  \
+             help: add a [[hop]] of its own from \"btc\" to \"book\" that does not overflow, or name another node",
         ),
     ] {
         let told = said(files(&with(lines), None, None), &Overrides::default());
@@ -187,7 +191,8 @@ fn a_limit_that_could_never_be_kept_is_told_with_its_bounds() {
         let expected = format!("line.toml:25:1: hop btc->book: {expected}");
         assert!(told.starts_with(&expected), "{lines}: {told}");
     }
-    let right = with(&marks(50, 49)).replacen("depth = 1024\ndepth = 64\n", "depth = 64\n", 1);
+    let deep = "depth = 512\n";
+    let right = with(&marks(50, 49)).replacen("depth = 1024\ndepth = 64\n", deep, 1);
     let case = Case::parse("folder", files(&right, None, None)).unwrap();
     let draft = case.draft(&registry(), &Overrides::default()).unwrap();
     draft
@@ -390,9 +395,8 @@ fn an_overflow_that_a_run_asks_for_is_its_own_to_blame() {
     };
     assert_eq!(
         told(None, vec![setting("overflow_to", "orders")]),
-        "--hop btc->book: overflow_to of btc->book is \"orders\", and no hop leads there from \"btc\"\n  \
-         help: remove it, or add a [[hop]] of its own from \"btc\" to \"orders\" that does not overflow, \
-         and when_full = \"overflow\""
+        "--hop btc->book: \"overflow_to\" has no effect without when_full = \"overflow\"\n  \
+         help: write when_full = \"overflow\" beside it, or remove it"
     );
     assert_eq!(
         told(Some(WhenFull::Overflow), Vec::new()),
