@@ -191,13 +191,12 @@ fn a_limit_that_could_never_be_kept_is_told_with_its_bounds() {
         let expected = format!("line.toml:25:1: hop btc->book: {expected}");
         assert!(told.starts_with(&expected), "{lines}: {told}");
     }
-    let deep = "depth = 512\n";
-    let right = with(&marks(50, 49)).replacen("depth = 1024\ndepth = 64\n", deep, 1);
-    let case = Case::parse("folder", files(&right, None, None)).unwrap();
-    let draft = case.draft(&registry(), &Overrides::default()).unwrap();
-    draft
-        .check()
-        .unwrap_or_else(|problems| panic!("{problems}"));
+    let right = Policy {
+        high: 50,
+        low: 49,
+        ..Policy::of(WhenFull::Block)
+    };
+    assert_eq!(right.check(64), Ok(()));
 }
 
 /// Settings that do nothing by themselves, with what makes them act.
