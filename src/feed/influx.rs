@@ -15,8 +15,9 @@
 //! - Blanks part measurement, fields and time, one or more; behind the fields they need a time.
 //! - A double is `-?digits[.digits][e±digits]`: no plus sign, a digit on both sides of a point.
 //!
-//! It differs where it must: an overflow of a double is refused, not taken as infinite; a carriage
-//! return ends a line together with its line feed; a quote in a comment opens no text.
+//! It differs where it must: an overflow of a double is refused, not taken as infinite; so is a comma
+//! behind the last field, which that parser takes if there is one field only; a carriage return ends
+//! a line together with its line feed; a quote in a comment opens no text.
 //!
 //! A line is refused for, in this order: [`Reject::TooLong`], [`Reject::Empty`], [`Reject::NotUtf8`];
 //! then for what is met first: [`Reject::EmptyName`], [`Reject::NameTooLong`], [`Reject::BadEscape`],

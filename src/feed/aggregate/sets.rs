@@ -69,11 +69,6 @@ impl Sets {
         u64::from(self.members[set as usize])
     }
 
-    /// Whether another member would have no room.
-    pub(super) fn is_full(&self, set: u32) -> bool {
-        self.members[set as usize] as usize >= self.members_max
-    }
-
     /// Puts in the member of a hash.
     #[inline]
     pub(super) fn put(&mut self, set: u32, hash: u64) -> Put {
@@ -126,7 +121,6 @@ mod tests {
             }
         }
         assert_eq!((sets.len(one), sets.len(two)), (100, 0));
-        assert!(sets.is_full(one) && !sets.is_full(two));
         sets.give_back(one);
         let again = sets.take();
         assert_eq!(

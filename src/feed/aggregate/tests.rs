@@ -327,7 +327,7 @@ fn what_does_not_fit_changes_nothing() {
     let rows = all(&mut aggregate);
     assert_eq!((rows.len(), rows[0].sum, rows[0].values), (1, 1e308, 1));
     assert_eq!(
-        add(&mut aggregate, "t:1e300|ms|@1e-9", NOW_NS + 60 * SECOND_NS),
+        add(&mut aggregate, "t:1e300|ms|@1e-7", NOW_NS + 60 * SECOND_NS),
         Ok(())
     );
     let rows = all(&mut aggregate);
