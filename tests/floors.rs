@@ -91,6 +91,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         "control has the queues that are not hops",
     ),
     ("flate2", &["io"], "io reads compressed files"),
+    ("foldhash", &["feed"], "feed hashes the keys of metrics"),
     ("hdrhistogram", &["hist"], "hist counts"),
     ("libc", &["host", "io"], "io is the door to the system"),
     ("mio", &["io"], "io is the door to the system"),

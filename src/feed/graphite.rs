@@ -18,9 +18,9 @@
 //! Invariant: views only, no memory is taken, each byte of a line is looked at a fixed number of times.
 
 use crate::base::Reject;
-use crate::feed::number;
 use crate::feed::sample::{Class, Number, Numbers, Sample, TagForm, TagSet};
 use crate::feed::text::{check_line, check_name, check_tags};
+use crate::feed::{look, number};
 
 /// One value of one path.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -81,10 +81,11 @@ pub fn parse(line: &[u8]) -> Result<Point<'_>, Reject> {
             Reject::MissingField
         });
     }
+    look::passed(rest.len());
     if !rest.trim_ascii_start().is_empty() {
         return Err(Reject::BadLine);
     }
-    let (path, tags) = match memchr::memchr(b';', name) {
+    let (path, tags) = match look::find(b';', name) {
         Some(at) => (&name[..at], Some(&name[at + 1..])),
         None => (name, None),
     };
@@ -107,17 +108,20 @@ pub fn parse(line: &[u8]) -> Result<Point<'_>, Reject> {
 /// The first word, and what follows it.
 #[inline]
 fn word(text: &[u8]) -> (&[u8], &[u8]) {
-    let text = text.trim_ascii_start();
-    let end = text.iter().position(u8::is_ascii_whitespace);
-    text.split_at(end.unwrap_or(text.len()))
+    let word = text.trim_ascii_start();
+    let end = word.iter().position(u8::is_ascii_whitespace);
+    let end = end.unwrap_or(word.len());
+    look::passed(text.len() - word.len() + end);
+    word.split_at(end)
 }
 
 /// Refuses tags that are not all pairs by the grammar.
 fn check_pairs(tags: &[u8]) -> Result<(), Reject> {
+    look::passed(tags.len());
     for tag in tags.split(|byte| *byte == b';') {
-        let at = memchr::memchr(b'=', tag).ok_or(Reject::BadTags)?;
+        let at = look::find(b'=', tag).ok_or(Reject::BadTags)?;
         let (key, value) = (&tag[..at], &tag[at + 1..]);
-        if key.is_empty() || memchr::memchr2(b'!', b'^', key).is_some() {
+        if key.is_empty() || look::find2(b'!', b'^', key).is_some() {
             return Err(Reject::BadTags);
         }
         if matches!(value, [] | [b'~', ..]) {

@@ -34,9 +34,9 @@ pub use ends::{Ends, Lines};
 pub use text::{Text, Unescaped};
 
 use crate::base::Reject;
-use crate::feed::number;
 use crate::feed::sample::{Class, Number, Numbers, Sample, TagForm, TagSet, unescaped};
 use crate::feed::text::{check_line, check_name, check_tags};
+use crate::feed::{look, number};
 
 /// One line: fields of a measurement at a time.
 #[derive(Clone, Copy, Debug)]
@@ -205,7 +205,9 @@ fn is_blank(byte: u8) -> bool {
 #[inline]
 fn past_blanks(text: &[u8]) -> &[u8] {
     let at = text.iter().position(|byte| *byte != b' ');
-    &text[at.unwrap_or(text.len())..]
+    let at = at.unwrap_or(text.len());
+    look::passed(at);
+    &text[at..]
 }
 
 /// What stands before the first byte that ends it and is not escaped, and the rest from that byte on.
@@ -226,6 +228,7 @@ fn token(text: &[u8], ends: impl Fn(u8) -> bool) -> Result<(&[u8], &[u8]), Rejec
             at += 1;
         }
     }
+    look::passed(at);
     if ends_escaped {
         return Err(Reject::BadEscape);
     }
@@ -273,7 +276,7 @@ fn field(text: &[u8]) -> Result<(Text<'_>, FieldValue<'_>, &[u8]), Reject> {
         let value = FieldValue::Text(Text::quoted(&text[..end]));
         return Ok((key, value, &text[end + 1..]));
     }
-    let end = memchr::memchr2(b',', b' ', text).unwrap_or(text.len());
+    let end = look::find2(b',', b' ', text).unwrap_or(text.len());
     let (value, rest) = text.split_at(end);
     Ok((key, literal(value)?, rest))
 }
@@ -296,6 +299,7 @@ fn literal(text: &[u8]) -> Result<FieldValue<'_>, Reject> {
 /// Whether a text is a double by the protocol's grammar.
 #[inline]
 fn is_double(text: &[u8]) -> bool {
+    look::passed(text.len());
     let digits = |text: &[u8]| text.iter().take_while(|b| b.is_ascii_digit()).count();
     let text = text.strip_prefix(b"-").unwrap_or(text);
     let whole = digits(text);
@@ -328,7 +332,7 @@ fn time(text: &[u8]) -> Result<Option<i64>, Reject> {
     if time.len() == text.len() || time.is_empty() {
         return Err(Reject::BadLine);
     }
-    let end = memchr::memchr(b' ', time).unwrap_or(time.len());
+    let end = look::find(b' ', time).unwrap_or(time.len());
     let (time, rest) = time.split_at(end);
     let ns = number::signed(time).map_err(|_| Reject::BadTime)?;
     if past_blanks(rest).is_empty() {

@@ -14,7 +14,7 @@
 //! | [`statsd`], [`graphite`], [`influx`] | a line of telemetry: StatsD and DogStatsD, Graphite plaintext, Influx line protocol |
 //! | [`sample`] | what any of them says about one metric |
 //! | [`aggregate`] | samples summed up by key and window, bounded |
-//! | `text`, `number` | lines of a datagram; doubles and times |
+//! | `text`, `number`, `look` | lines of a datagram; doubles and times; searches, counted in tests |
 //! | `predict`, `fields`, `scanner`, `digits` | the decoder: usual order of keys, rules, grammar, numbers |
 //!
 //! Invariant: nothing here opens, waits or reads a clock; decoding a message allocates nothing and
@@ -31,6 +31,7 @@ mod fields;
 pub mod graphite;
 pub mod influx;
 pub mod line;
+mod look;
 pub mod market;
 mod number;
 mod predict;

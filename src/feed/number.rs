@@ -8,6 +8,7 @@
 //! Invariant: what is accepted has the value that `str::parse::<f64>` gives it.
 
 use crate::base::Reject;
+use crate::feed::look;
 
 /// Digits of a number that takes the short way: so many of them fit in 64 bits.
 const SHORT_DIGITS: usize = 16;
@@ -47,6 +48,7 @@ fn short(text: &[u8]) -> Option<f64> {
     if digits.len() > SHORT_DIGITS {
         return None;
     }
+    look::passed(text.len());
     let mut whole = 0_u64;
     let mut decimals = None;
     let mut count = 0;
@@ -73,6 +75,7 @@ fn short(text: &[u8]) -> Option<f64> {
 
 #[cold]
 fn general(text: &[u8]) -> Result<f64, Reject> {
+    look::passed(3 * text.len());
     let text = core::str::from_utf8(text).map_err(|_| Reject::WrongType)?;
     let value: f64 = text.parse().map_err(|_| Reject::WrongType)?;
     if value.is_finite() {
@@ -95,6 +98,7 @@ pub(crate) fn whole(text: &[u8]) -> Result<u64, Reject> {
     if text.is_empty() {
         return Err(Reject::WrongType);
     }
+    look::passed(text.len());
     let mut value = 0_u64;
     let mut fits = true;
     for &byte in text {
@@ -138,11 +142,12 @@ pub(crate) fn signed(text: &[u8]) -> Result<i64, Reject> {
 /// [`Reject::BadTime`] for what is none, and for times after the year 2554.
 #[inline]
 pub(crate) fn seconds_ns(text: &[u8]) -> Result<u64, Reject> {
-    let (seconds, decimals) = match memchr::memchr(b'.', text) {
+    let (seconds, decimals) = match look::find(b'.', text) {
         Some(at) => (&text[..at], &text[at + 1..]),
         None => (text, &b"0"[..]),
     };
     let seconds = whole(seconds).map_err(|_| Reject::BadTime)?;
+    look::passed(decimals.len());
     let mut ns = 0;
     let mut weight = NS_PER_S;
     for &byte in decimals {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: views of the line's bytes; nothing is copied, sorted or unescaped here.
 
-use crate::feed::number;
+use crate::feed::{look, number};
 
 /// What a metric's values mean, and so what is made of them in a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,8 +111,8 @@ impl<'a> Tag<'a> {
     #[must_use]
     pub fn pair(self) -> (&'a [u8], &'a [u8]) {
         let at = match self.form {
-            TagForm::Colon => memchr::memchr(b':', self.bytes),
-            TagForm::Semicolon => memchr::memchr(b'=', self.bytes),
+            TagForm::Colon => look::find(b':', self.bytes),
+            TagForm::Semicolon => look::find(b'=', self.bytes),
             TagForm::Escaped => unescaped(self.bytes, b'='),
         };
         match at {
@@ -136,8 +136,8 @@ impl<'a> Iterator for Tags<'a> {
     fn next(&mut self) -> Option<Tag<'a>> {
         while !self.rest.is_empty() {
             let at = match self.form {
-                TagForm::Colon => memchr::memchr(b',', self.rest),
-                TagForm::Semicolon => memchr::memchr(b';', self.rest),
+                TagForm::Colon => look::find(b',', self.rest),
+                TagForm::Semicolon => look::find(b';', self.rest),
                 TagForm::Escaped => separator(self.rest),
             };
             let (bytes, rest) = match at {
@@ -159,7 +159,7 @@ impl<'a> Iterator for Tags<'a> {
 pub(crate) fn unescaped(text: &[u8], byte: u8) -> Option<usize> {
     let mut from = 0;
     loop {
-        let at = from + memchr::memchr2(byte, b'\\', text.get(from..)?)?;
+        let at = from + look::find2(byte, b'\\', text.get(from..)?)?;
         if text[at] == byte {
             return Some(at);
         }
@@ -246,7 +246,7 @@ impl Iterator for Numbers<'_> {
     fn next(&mut self) -> Option<Number> {
         let number = self.first.take()?;
         if !self.packed.is_empty() {
-            let end = memchr::memchr(b':', self.packed).unwrap_or(self.packed.len());
+            let end = look::find(b':', self.packed).unwrap_or(self.packed.len());
             self.first = parse_number(&self.packed[..end]).ok();
             self.packed = self.packed.get(end + 1..).unwrap_or(b"");
         }

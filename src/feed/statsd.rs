@@ -29,9 +29,9 @@
 //! Invariant: views only, no memory is taken, each byte of a line is looked at a fixed number of times.
 
 use crate::base::Reject;
-use crate::feed::number;
 use crate::feed::sample::{Class, Number, Numbers, Sample, TagForm, TagSet, parse_number};
 use crate::feed::text::{check_line, check_name, check_tags, split_once};
+use crate::feed::{look, number};
 
 /// What a line is.
 #[derive(Clone, Copy, Debug)]
@@ -210,6 +210,7 @@ fn numbers(values: &[u8]) -> Result<Numbers<'_>, Reject> {
 
 fn packed_numbers<'a>(first: &[u8], packed: &'a [u8]) -> Result<Numbers<'a>, Reject> {
     let first: Number = parse_number(first)?;
+    look::passed(packed.len());
     for value in packed.split(|byte| *byte == b':') {
         number::float(value)?;
     }

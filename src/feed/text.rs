@@ -3,8 +3,10 @@
 //! Invariant: each byte of a datagram is in exactly one line, or ends one, or stands in a blank one.
 
 use crate::base::Reject;
-use crate::base::limits::MESSAGE_BYTES_MAX;
-use crate::base::limits::{METRIC_NAME_BYTES_MAX, METRIC_TAGS_BYTES_MAX, METRIC_TAGS_MAX};
+use crate::base::limits::{
+    MESSAGE_BYTES_MAX, METRIC_NAME_BYTES_MAX, METRIC_TAGS_BYTES_MAX, METRIC_TAGS_MAX,
+};
+use crate::feed::look;
 
 /// The lines of a datagram without their ends, which are a line feed or a carriage return and one.
 ///
@@ -34,7 +36,7 @@ impl<'a> Iterator for Lines<'a> {
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         while !self.rest.is_empty() {
-            let line = match memchr::memchr(b'\n', self.rest) {
+            let line = match look::find(b'\n', self.rest) {
                 Some(end) => {
                     let line = &self.rest[..end];
                     self.rest = &self.rest[end + 1..];
@@ -66,9 +68,11 @@ pub(crate) fn check_line(line: &[u8]) -> Result<(), Reject> {
     if line.is_empty() {
         return Err(Reject::Empty);
     }
+    look::passed(line.len());
     if line.is_ascii() {
         return Ok(());
     }
+    look::passed(line.len());
     match core::str::from_utf8(line) {
         Ok(_) => Ok(()),
         Err(_) => Err(Reject::NotUtf8),
@@ -92,6 +96,7 @@ pub(crate) fn check_tags(tags: &[u8], separator: u8) -> Result<(), Reject> {
     if tags.len() < METRIC_TAGS_MAX {
         return Ok(());
     }
+    look::passed(tags.len());
     if tags.len() > METRIC_TAGS_BYTES_MAX
         || memchr::memchr_iter(separator, tags).count() >= METRIC_TAGS_MAX
     {
@@ -103,7 +108,7 @@ pub(crate) fn check_tags(tags: &[u8], separator: u8) -> Result<(), Reject> {
 /// What stands before the first `byte`, and what stands behind it; `None` if there is none.
 #[inline]
 pub(crate) fn split_once(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
-    let at = memchr::memchr(byte, text)?;
+    let at = look::find(byte, text)?;
     Some((&text[..at], &text[at + 1..]))
 }
 

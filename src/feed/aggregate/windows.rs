@@ -208,7 +208,7 @@ impl Windows {
                 window.handed_out += 1;
                 let cell = core::mem::replace(&mut window.cells[key as usize], Cell::EMPTY);
                 return Some(Handed {
-                    start_ns: self.first * self.window_ns,
+                    start_ns: self.first.saturating_mul(self.window_ns),
                     key,
                     cell,
                 });

@@ -5,6 +5,7 @@
 //!
 //! Invariant: the ends are the same however the bytes were cut, and each byte is looked at a fixed number of times.
 
+use crate::feed::look;
 use crate::feed::text::without_return;
 
 /// Finds the ends of lines in bytes that come in any cuts.
@@ -41,8 +42,8 @@ impl Ends {
     #[inline]
     pub fn find(&mut self, bytes: &[u8]) -> Option<usize> {
         if *self == Ends::default()
-            && let Some(end) = memchr::memchr(b'\n', bytes)
-            && memchr::memchr2(b'"', b'\\', &bytes[..end]).is_none()
+            && let Some(end) = look::find(b'\n', bytes)
+            && look::find2(b'"', b'\\', &bytes[..end]).is_none()
         {
             return Some(end);
         }
@@ -52,10 +53,12 @@ impl Ends {
     fn search(&mut self, bytes: &[u8]) -> Option<usize> {
         for (at, &byte) in bytes.iter().enumerate() {
             if self.ends_with(byte) {
+                look::passed(at);
                 *self = Ends::default();
                 return Some(at);
             }
         }
+        look::passed(bytes.len());
         None
     }
 
@@ -90,7 +93,9 @@ impl Ends {
 #[inline]
 pub(super) fn without_blanks(line: &[u8]) -> &[u8] {
     let at = line.iter().position(|byte| !super::is_blank(*byte));
-    &line[at.unwrap_or(line.len())..]
+    let at = at.unwrap_or(line.len());
+    look::passed(at);
+    &line[at..]
 }
 
 /// The lines of a datagram without their ends; blank ones and comments are passed over.

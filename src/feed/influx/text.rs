@@ -2,6 +2,8 @@
 //!
 //! Invariant: nothing is copied; taking the escapes out is an iterator.
 
+use crate::feed::look;
+
 /// What a backslash takes its meaning from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Escapes {
@@ -69,7 +71,7 @@ impl<'a> Text<'a> {
     #[inline]
     #[must_use]
     pub fn plain(self) -> Option<&'a [u8]> {
-        match memchr::memchr(b'\\', self.raw) {
+        match look::find(b'\\', self.raw) {
             Some(_) => None,
             None => Some(self.raw),
         }
@@ -93,6 +95,7 @@ impl Iterator for Unescaped<'_> {
             [byte, rest @ ..] => (*byte, rest),
             [] => return None,
         };
+        look::passed(self.rest.len() - rest.len());
         self.rest = rest;
         Some(byte)
     }
