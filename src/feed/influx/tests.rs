@@ -31,8 +31,13 @@ fn the_examples_of_the_specification_are_read() {
         )]
     );
 
-    let line = br#"m\,easure\ ment\\x,tag\ Key1=tag\,Value1,a\=b=c\\d fi\ eld=1.0,i=-12485903i,u=12485903u,t=t,F=FALSE,s="a, \"b\" \\ \z" -1"#;
-    let point = parse(line).unwrap();
+    let line = [
+        br"m\,easure\ ment\\x,tag\ Key1=tag\,Value1,a\=b=c\\d fi\ eld=1.0,i=-12485903i,u=12485903u"
+            .as_slice(),
+        br#",t=t,F=FALSE,s="a, \"b\" \\ \z" -1"#,
+    ]
+    .concat();
+    let point = parse(&line).unwrap();
     assert_eq!(unescape(point.measurement), r"m,easure ment\x");
     let tags: Vec<_> = point
         .tags()
