@@ -9,6 +9,9 @@ use hopline::feed::{
     parse_line,
 };
 
+use hopline::feed::aggregate::{Aggregate, Settings};
+use hopline::feed::{Lines, graphite, influx, statsd};
+
 use counting::{Counting, counted};
 
 #[global_allocator]
@@ -92,4 +95,76 @@ fn nothing_is_allocated_for_a_message() {
         }
     });
     assert_eq!((allocations, refused), (0, bad.len()));
+}
+
+#[test]
+fn nothing_is_allocated_for_telemetry() {
+    const SECOND_NS: u64 = 1_000_000_000;
+    let mut aggregate = Aggregate::new(Settings {
+        window_ns: SECOND_NS,
+        keys: 64,
+        histograms: 8,
+        sets: 4,
+        set_members: 8,
+        ..Settings::default()
+    })
+    .unwrap();
+    let mut datagrams: Vec<Vec<u8>> = Vec::new();
+    for at in 0..200 {
+        let lines = [
+            format!("a{at}:1|c|@0.5|#z:1,y:2,x:{at}"),
+            format!("b:{at}:2.5e3:0.30000000000000004|ms|#x"),
+            format!("c:+{at}|g"),
+            format!("d:member{at}|s"),
+            "_e{1,1}:a|b|#c".to_owned(),
+            "_sc|a|0|m:b".to_owned(),
+            "bad:nan|c\nbad\n:1|c\nbad:1|c|@2".to_owned(),
+        ];
+        datagrams.push(lines.join("\n").into_bytes());
+    }
+    let paths = b"a.b;z=1;y=2 5 1700000000\r\na.b nan 1\nbad";
+    let points = b"m\\ n,z=1,y=a\\,b f=1.5,g=2i,h=\"x \\\" y\",i=t 1700000000000000000\n# no\nm f=";
+    let mut now_ns = 1_700_000_000 * SECOND_NS;
+    let (mut taken, mut refused, mut rows) = (0, 0, 0);
+    let allocations = counted(|| {
+        for datagram in &datagrams {
+            now_ns += SECOND_NS / 10;
+            rows += aggregate.close_due(now_ns, 8, |row| {
+                assert!(row.quantile(0.99) >= row.quantile(0.5))
+            });
+            for line in Lines::new(datagram) {
+                match statsd::parse(line) {
+                    Ok(statsd::Line::Metric(metric)) => {
+                        taken += u64::from(aggregate.add(&metric.sample(), now_ns).is_ok());
+                    }
+                    Ok(_) => {}
+                    Err(_) => refused += 1,
+                }
+            }
+            for line in Lines::new(paths) {
+                match graphite::parse(line) {
+                    Ok(point) => taken += u64::from(aggregate.add(&point.sample(), now_ns).is_ok()),
+                    Err(_) => refused += 1,
+                }
+            }
+            for line in influx::Lines::new(points) {
+                match influx::parse(line) {
+                    Ok(point) => {
+                        for sample in point.samples() {
+                            taken += u64::from(aggregate.add(&sample, now_ns).is_ok());
+                        }
+                        refused += u64::from(point.measurement.bytes().count() != 3);
+                    }
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+        rows += aggregate.close_all(1_000, |row| assert!(row.min <= row.max));
+    });
+    assert_eq!((allocations, refused), (0, 200 * 7));
+    let counts = aggregate.counts();
+    assert!(
+        taken > 500 && rows > 200 && counts.keys_evicted > 50,
+        "{counts:?}"
+    );
 }

@@ -96,6 +96,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         "wire knows the handshake that needs it",
     ),
     ("flate2", &["io"], "io reads compressed files"),
+    ("foldhash", &["feed"], "feed hashes the keys of metrics"),
     ("hdrhistogram", &["hist"], "hist counts"),
     ("httparse", &["wire"], "wire reads HTTP"),
     ("libc", &["host", "io"], "io is the door to the system"),

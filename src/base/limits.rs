@@ -90,6 +90,57 @@ pub const MESSAGE_BYTES_MAX: usize = 65_507;
 /// the line is skipped and counted.
 pub const LINE_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 64;
 
+/// Longest name of a metric, and of a field of one, in bytes. Datadog takes 200, Graphite keeps each part of a path as a file
+/// name of 255; what is longer is a defect of its sender.
+pub const METRIC_NAME_BYTES_MAX: usize = 512;
+
+/// Longest set of tags of a metric, in bytes as sent: forty times what clients send, and short enough that a line can never
+/// fill a table's memory.
+pub const METRIC_TAGS_BYTES_MAX: usize = 4096;
+
+/// Most tags of a metric: Datadog keeps 100. What sorts them does it in a fixed place.
+pub const METRIC_TAGS_MAX: usize = 128;
+
+/// Longest key of a table of metrics, in bytes: a name, its tags, and a field.
+pub const METRIC_KEY_BYTES_MAX: usize = 2 * METRIC_NAME_BYTES_MAX + METRIC_TAGS_BYTES_MAX;
+
+/// Bytes that a table of metrics keeps of each key unless told otherwise: clients send 30 to 120.
+pub const METRIC_KEY_BYTES_DEFAULT: usize = 256;
+
+/// Most keys of a table of metrics: at [`METRIC_KEY_BYTES_DEFAULT`] 64 MiB of names. A process that sees more of them at once
+/// has tags that are ids.
+pub const METRIC_KEYS_MAX: usize = 1 << 18;
+
+/// Keys of a table of metrics that names no bound: 4 MiB of names, and some times what one host's services send.
+pub const METRIC_KEYS_DEFAULT: usize = 1 << 14;
+
+/// Shortest window that metrics are summed up over, in nanoseconds: a millisecond, the pace of housekeeping.
+pub const METRIC_WINDOW_NS_MIN: u64 = 1_000_000;
+
+/// Longest such window, in nanoseconds: a day.
+pub const METRIC_WINDOW_NS_MAX: u64 = 86_400_000_000_000;
+
+/// Most windows that stay open for late metrics behind the current one: each costs a place for every key.
+pub const METRIC_LATE_WINDOWS_MAX: usize = 5;
+
+/// Most histograms that a table of metrics has in reserve, 14 KiB each: 230 MiB.
+pub const METRIC_HISTOGRAMS_MAX: usize = 1 << 14;
+
+/// Histograms of a table that names no bound: a thousand timers in one open window, 14 MiB.
+pub const METRIC_HISTOGRAMS_DEFAULT: usize = 1 << 10;
+
+/// Most sets that a table of metrics has in reserve.
+pub const METRIC_SETS_MAX: usize = 1 << 12;
+
+/// Sets of a table that names no bound: at [`METRIC_SET_MEMBERS_DEFAULT`] 4 MiB.
+pub const METRIC_SETS_DEFAULT: usize = 1 << 8;
+
+/// Most members that a set tells apart in a window, 16 B each.
+pub const METRIC_SET_MEMBERS_MAX: usize = 1 << 16;
+
+/// Members that a set tells apart unless told otherwise.
+pub const METRIC_SET_MEMBERS_DEFAULT: usize = 1 << 10;
+
 /// Most connections of one listening source. A thousand that each send 1 k messages a second are
 /// what a core decodes; more of them belong on several sources, or at the edge.
 pub const CONNECTIONS_MAX: usize = 1024;
@@ -145,8 +196,9 @@ pub const KINDS_PER_HOP_MAX: usize = 16;
 /// Most output ports of a stage.
 pub const PORTS_MAX: usize = 8;
 
-/// Most reasons in one closed enum of reasons.
-pub const REASONS_MAX: usize = 24;
+/// Most reasons in one closed enum of reasons: an ingress that takes any of the formats has nearly thirty, and each is a counter
+/// of 8 B in every node.
+pub const REASONS_MAX: usize = 32;
 
 /// Most quantile limits of one budget.
 pub const LIMITS_PER_BUDGET_MAX: usize = 5;
@@ -340,6 +392,14 @@ const _: () = assert!(BATCH_FRAMES <= BATCH_FRAMES_MAX && GUARD_TURNS <= GUARD_T
 const _: () = assert!(NODES_MAX <= u64::BITS as usize);
 const _: () = assert!(ROUND_NS < HOUSEKEEPING_NS);
 const _: () = assert!(LINE_BYTES_MAX > MESSAGE_BYTES_MAX);
+const _: () = assert!(METRIC_KEY_BYTES_DEFAULT <= METRIC_KEY_BYTES_MAX);
+const _: () =
+    assert!(METRIC_KEYS_DEFAULT <= METRIC_KEYS_MAX && METRIC_SETS_DEFAULT <= METRIC_SETS_MAX);
+const _: () = assert!(METRIC_HISTOGRAMS_DEFAULT <= METRIC_HISTOGRAMS_MAX);
+const _: () = assert!(METRIC_SET_MEMBERS_DEFAULT <= METRIC_SET_MEMBERS_MAX);
+// Lengths of a key's parts and places of its tags are 16-bit numbers.
+const _: () = assert!(METRIC_KEY_BYTES_MAX <= u16::MAX as usize);
+const _: () = assert!(METRIC_WINDOW_NS_MIN >= HOUSEKEEPING_NS);
 const _: () = assert!(CONNECTIONS_DEFAULT <= CONNECTIONS_MAX && CONNECTIONS_MAX < 1 << 16);
 const _: () = assert!(STREAM_MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);
 const _: () = assert!(RECONNECT_NS_MIN < RECONNECT_NS_MAX && RECONNECT_NS_MAX < DRAIN_DEADLINE_NS);

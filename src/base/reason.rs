@@ -156,6 +156,26 @@ reasons! {
         Empty = "empty",
         /// Received or waiting to be taken in, and not decoded when the run was ended.
         LineEnded = "line_ended",
+        /// A number that is NaN or infinite.
+        NotFinite = "not_finite",
+        /// A metric without a name.
+        EmptyName = "empty_name",
+        /// The name of a metric, or of its field, is longer than the bound.
+        NameTooLong = "name_too_long",
+        /// More tags, or more bytes of them, than the bound.
+        TagsTooLong = "tags_too_long",
+        /// Tags that do not follow the format's grammar.
+        BadTags = "bad_tags",
+        /// A sample rate that is no number above 0 and up to 1.
+        BadRate = "bad_rate",
+        /// A timestamp that is none, or none that nanoseconds in 64 bits can hold.
+        BadTime = "bad_time",
+        /// A backslash at the end of a name, which escapes nothing.
+        BadEscape = "bad_escape",
+        /// An event whose lengths do not fit it.
+        BadEvent = "bad_event",
+        /// A service check without a name or with an unknown status.
+        BadCheck = "bad_check",
     }
 }
 

@@ -1,4 +1,4 @@
-//! Wire formats of market data: bytes in, frames out, sans-IO.
+//! Wire formats of market data and of telemetry: bytes in, frames and samples out, sans-IO.
 //!
 //! | file | what it knows |
 //! |---|---|
@@ -11,11 +11,16 @@
 //! | [`arrivals`], [`schedule`] | open-loop schedules: constant, Poisson, bursty, bursts, ramps, recorded |
 //! | [`rhythm`], [`shape`] | the gaps of a capture; how people write a schedule |
 //! | [`synthetic`] | a seeded feed in the exchange's format |
+//! | [`statsd`], [`graphite`], [`influx`] | a line of telemetry: StatsD and DogStatsD, Graphite plaintext, Influx line protocol |
+//! | [`sample`] | what any of them says about one metric |
+//! | [`aggregate`] | samples summed up by key and window, bounded |
+//! | `text`, `number`, `look` | lines of a datagram; doubles and times; searches, counted in tests |
 //! | `predict`, `fields`, `scanner`, `digits` | the decoder: usual order of keys, rules, grammar, numbers |
 //!
 //! Invariant: nothing here opens, waits or reads a clock; decoding a message allocates nothing and
 //! never panics, whatever the bytes are.
 
+pub mod aggregate;
 pub mod arrivals;
 pub mod binance;
 pub mod contents;
@@ -23,16 +28,24 @@ pub mod datagram;
 pub mod decimal;
 mod digits;
 mod fields;
+pub mod graphite;
+pub mod influx;
 pub mod line;
+mod look;
 pub mod market;
+mod number;
 mod predict;
 pub mod rhythm;
+pub mod sample;
 mod scanner;
 pub mod schedule;
 pub mod shape;
+pub mod statsd;
 pub mod symbols;
 pub mod synthetic;
+mod text;
 
+pub use aggregate::Aggregate;
 pub use arrivals::Arrivals;
 pub use binance::{Decoder, Message};
 pub use datagram::{Datagram, DatagramPart, Datagrams};
@@ -42,7 +55,9 @@ pub use market::{
     BookTicker, DepthHead, Left, Level, Levels, SnapshotHead, Trade, fragments, frames_needed,
 };
 pub use rhythm::Rhythm;
+pub use sample::{Class, Number, Numbers, Sample, Tag, TagForm, TagSet, Tags};
 pub use schedule::Schedule;
 pub use shape::Shape;
 pub use symbols::Symbols;
 pub use synthetic::{Synthetic, SyntheticSpec};
+pub use text::Lines;

@@ -6,6 +6,7 @@
 //! - *interval*: what was recorded between two hand-overs. All `N` histograms of a recorder change
 //!   hands together, so the figures of a hop (wait, service, sojourn) always speak of the same frames.
 //! - *totals*: intervals added up by the observer.
+//! - *tally*: a histogram by itself, for one thread that keeps many.
 //! - *limit*: a latency above which values are counted exactly, besides the histogram, whose buckets
 //!   are 1 % wide and could not say on which side of a limit a value fell.
 //!
@@ -34,9 +35,11 @@ mod interval;
 mod placed;
 mod recorder;
 pub mod swap;
+mod tally;
 mod totals;
 
 pub use recorder::{Observer, Recorder, pair};
+pub use tally::Tally;
 pub use totals::Totals;
 
 use crate::base::limits::{HIST_DIGITS, HIST_MAX_NS, LIMITS_PER_BUDGET_MAX};

@@ -3,6 +3,7 @@
 //! | file | what it knows | by |
 //! |---|---|---|
 //! | [`length`] | messages in a stream, each behind its length | RFC 1035 (4.2.2) and others |
+//! | [`lines`] | lines in a stream, each of bounded length | |
 //! | [`ndjson`] | one JSON value a line | ndjson.org |
 //! | [`sse`] | server-sent events, both sides | WHATWG HTML, 9.2 |
 //! | [`http`] | HTTP/1.1 heads and bodies, both sides | RFC 9110, RFC 9112 |
@@ -18,7 +19,7 @@
 //!
 //! | part | takes memory |
 //! |---|---|
-//! | `length` | once, at its construction |
+//! | `length`, `lines` | once, at its construction |
 //! | `ndjson`, `sse`, `http`, `output` | as it is needed, up to a bound, and keeps it |
 //! | `websocket` | as well; messages in fragments, and what a client sends, take it anew each time |
 //!
@@ -27,6 +28,7 @@
 
 pub mod http;
 pub mod length;
+pub mod lines;
 pub mod ndjson;
 pub mod output;
 pub mod session;
@@ -34,5 +36,6 @@ pub mod sse;
 pub mod websocket;
 
 pub use length::{Decoder, Framing, LengthError, Prefix};
+pub use lines::Splitter;
 pub use output::{Full, Output};
 pub use session::Session;
