@@ -11,6 +11,11 @@
 //! | [`arrivals`], [`schedule`] | open-loop schedules: constant, Poisson, bursty, bursts, ramps, recorded |
 //! | [`rhythm`], [`shape`] | the gaps of a capture; how people write a schedule |
 //! | [`synthetic`] | a seeded feed in the exchange's format |
+//! | [`packets`] | packets of sequenced feeds: [`moldudp64`] and [`iextp`] |
+//! | [`sequenced`] | sessions, gaps, reordering and two lines, for both transports |
+//! | [`itch`], [`tops`], [`deep`] | binary messages as views; [`iex`] and [`views`] are what they share |
+//! | [`books`] | books from order messages and from price levels |
+//! | [`simulated`] | seeded feeds of orders and price levels over two lossy lines |
 //! | `predict`, `fields`, `scanner`, `digits` | the decoder: usual order of keys, rules, grammar, numbers |
 //!
 //! Invariant: nothing here opens, waits or reads a clock; decoding a message allocates nothing and
@@ -18,20 +23,31 @@
 
 pub mod arrivals;
 pub mod binance;
+pub mod books;
 pub mod contents;
 pub mod datagram;
 pub mod decimal;
+pub mod deep;
 mod digits;
 mod fields;
+pub mod iex;
+pub mod iextp;
+pub mod itch;
 pub mod line;
 pub mod market;
+pub mod moldudp64;
+pub mod packets;
 mod predict;
 pub mod rhythm;
 mod scanner;
 pub mod schedule;
+pub mod sequenced;
 pub mod shape;
+pub mod simulated;
 pub mod symbols;
 pub mod synthetic;
+pub mod tops;
+pub mod views;
 
 pub use arrivals::Arrivals;
 pub use binance::{Decoder, Message};
@@ -43,6 +59,7 @@ pub use market::{
 };
 pub use rhythm::Rhythm;
 pub use schedule::Schedule;
+pub use sequenced::Sequenced;
 pub use shape::Shape;
 pub use symbols::Symbols;
 pub use synthetic::{Synthetic, SyntheticSpec};
