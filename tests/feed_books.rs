@@ -56,9 +56,9 @@ fn orders_are_what_maps_say(depth: usize, seed: u64) {
     let (mut full, mut open) = (Full::new(), HashMap::new());
     let mut buffer = [0; itch::MESSAGE_BYTES_MAX];
     let take = |full: &mut Full,
-                    reference: u64,
-                    shares: Option<u32>,
-                    open: &mut HashMap<u64, (u32, bool, i64, u32)>| {
+                reference: u64,
+                shares: Option<u32>,
+                open: &mut HashMap<u64, (u32, bool, i64, u32)>| {
         let (symbol, is_buy, price, left) = open.get_mut(&reference).unwrap();
         let shares = shares.unwrap_or(*left);
         *left -= shares;
@@ -74,9 +74,9 @@ fn orders_are_what_maps_say(depth: usize, seed: u64) {
         }
     };
     let enter = |full: &mut Full,
-                     reference: u64,
-                     order: (u32, bool, i64, u32),
-                     open: &mut HashMap<_, _>| {
+                 reference: u64,
+                 order: (u32, bool, i64, u32),
+                 open: &mut HashMap<_, _>| {
         let level = full.entry((order.0, order.1)).or_default();
         let entry = level.entry(order.2).or_default();
         *entry = (entry.0 + u64::from(order.3), entry.1 + 1);

@@ -18,6 +18,15 @@ mod model;
 
 use model::{Model, Out};
 
+/// How many cases, or more where `HOPLINE_CASES` says so by a factor.
+fn cases(usual: u32) -> u32 {
+    let factor = std::env::var("HOPLINE_CASES").ok();
+    usual
+        * factor.map_or(1, |factor| {
+            factor.parse().expect("HOPLINE_CASES is a whole number")
+        })
+}
+
 /// Keeps all that is handed out.
 #[derive(Default)]
 struct Record(Vec<Out>);
@@ -371,7 +380,7 @@ fn headings(feed: &Sequenced, line: usize) -> [u64; 6] {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(400), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_feed_does_what_the_slow_model_does(

@@ -65,6 +65,9 @@ pub(crate) struct Line {
     pub(crate) counts: [u64; 6],
 }
 
+/// Eras that are remembered when they are over.
+const ERAS_KEPT: usize = 8;
+
 pub(crate) const FIRST: usize = 0;
 pub(crate) const DUPLICATE: usize = 1;
 pub(crate) const LATE: usize = 2;
@@ -301,7 +304,7 @@ impl Model {
     /// What the line never brought of the era that it is in, up to where the era is known to go.
     fn leave(&mut self, line: usize) {
         let from = &mut self.lines[line];
-        let known = from.era + 5 > self.eras.len();
+        let known = from.era + ERAS_KEPT + 1 > self.eras.len();
         if from.era > 0 && known {
             from.next = from.next.max(self.eras[from.era - 1].high);
         }
@@ -329,7 +332,7 @@ impl Model {
         let (now_ns, span) = (self.now_ns, self.params.window_messages as u64);
         let now_era = self.eras.len();
         let session = self.eras[now_era - 1].session;
-        let oldest_known = now_era.saturating_sub(5);
+        let oldest_known = now_era.saturating_sub(ERAS_KEPT + 1);
         let from = &self.lines[line];
         let was_quiet = now_ns - from.advanced_ns >= self.params.deadline_ns;
         if packet.session != session {

@@ -509,6 +509,7 @@ impl Sequenced {
         // A feed that is joined midway lacks what was before; one that begins lacks nothing.
         core.is_recovering = first > 1;
         core.unbroken = 0;
+        self.window.begin();
         (self.told, self.told_later) = (None, None);
         (self.end, self.ended) = (None, false);
         sink.event(Event::Began {

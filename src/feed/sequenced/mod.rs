@@ -86,8 +86,9 @@ pub(crate) const PAST_MIN: usize = 1 << 12;
 /// How many windows back they are remembered.
 pub(crate) const PAST_WINDOWS: usize = 4;
 
-/// Eras that are remembered after they ended, so that stragglers are known for what they are.
-pub(crate) const ERAS_KEPT: usize = 4;
+/// Eras that are remembered after they ended, so that stragglers are known for what they are: a line that
+/// is this many restarts behind begins another.
+pub(crate) const ERAS_KEPT: usize = 8;
 
 /// Where the first era of a feed begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

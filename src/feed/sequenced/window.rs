@@ -158,6 +158,12 @@ impl Window {
         None
     }
 
+    /// Forgets the order in which messages came, when none is held: another era has the same sequences.
+    pub(super) fn begin(&mut self) {
+        debug_assert_eq!(self.count, 0);
+        self.order_len = 0;
+    }
+
     /// The first sequence from `next` on whose message is held. Looks at a word for 64 of them.
     pub(super) fn first(&self, next: u64) -> Option<u64> {
         if self.count == 0 {
