@@ -418,7 +418,7 @@ proptest! {
         let (mut feed, mut out) = (Sequenced::new(&params).unwrap(), Record::default());
         let mut model = Model::new(params);
         for (nth, (at_ns, line, bytes)) in arrivals(&spec, Saying::Orders(Orders::new(seed, 5, 40)), schedule).iter().enumerate() {
-            if nth as u64 % ticks == 0 && let Some(due_ns) = feed.next_tick_ns() && due_ns < *at_ns {
+            if (nth as u64).is_multiple_of(ticks) && let Some(due_ns) = feed.next_tick_ns() && due_ns < *at_ns {
                 feed.tick(due_ns, &mut out);
                 model.tick(due_ns);
             }

@@ -33,7 +33,7 @@
 //! | state | is | until |
 //! |---|---|---|
 //! | live | nothing is missing | |
-//! | recovering | messages were lost, or the feed was joined midway: what was built may be wrong | [`Params::heals_after`], an era from 1, or [`Sequenced::resynced`] |
+//! | recovering | messages were lost, or it was joined midway | [`Params::heals_after`], an era from 1, or [`Sequenced::resynced`] |
 //! | gap | something is missing that may yet come | it comes, or is given up |
 //! | stale | no line brought anything up to date for so long | one does |
 //!
