@@ -21,9 +21,11 @@ use hopline::feed::sequenced::{Delivery, Params, Sequenced, Sink};
 use hopline::feed::simulated::{Feed, Levels, Lines, LinesSpec, Orders, Saying};
 use hopline::feed::{Arrivals, Schedule, deep, itch, moldudp64, tops};
 
-mod sums;
+mod ours;
+mod sum;
+mod theirs;
 
-use sums::Sum;
+use sum::Sum;
 
 const ROUNDS: usize = 15;
 const MESSAGES: u64 = 400_000;
@@ -149,14 +151,14 @@ fn tops_fields(sum: u64, bytes: &[u8]) -> u64 {
 
 fn our_sum(packets: &Packets) -> Sum {
     let mut sum = Sum::default();
-    packets.each(|message| sums::ours(&mut sum, message));
+    packets.each(|message| ours::add_message(&mut sum, message));
     sum
 }
 
 fn their_sum(packets: &Packets) -> Sum {
     let mut sum = Sum::default();
     for packet in black_box(packets).iter() {
-        sums::theirs(&mut sum, &packet[moldudp64::HEADER_BYTES..]);
+        theirs::add_messages(&mut sum, &packet[moldudp64::HEADER_BYTES..]);
     }
     sum
 }
@@ -227,7 +229,7 @@ fn main() {
         [itch, two, deep, tops].map(|packets| &*Box::leak(Box::new(packets)));
     add(
         "null",
-        Box::new(|| {
+        Box::new(move || {
             timed(|| {
                 for packet in black_box(itch).iter() {
                     black_box(packet.first());
@@ -237,11 +239,11 @@ fn main() {
     );
     add(
         "itch fields hopline",
-        Box::new(|| timed(|| _ = black_box(our_sum(itch)))),
+        Box::new(move || timed(|| _ = black_box(our_sum(itch)))),
     );
     add(
         "itch fields itch5",
-        Box::new(|| timed(|| _ = black_box(their_sum(itch)))),
+        Box::new(move || timed(|| _ = black_box(their_sum(itch)))),
     );
     let mut books = order_books();
     add(
@@ -267,7 +269,7 @@ fn main() {
     );
     add(
         "deep fields",
-        Box::new(|| {
+        Box::new(move || {
             timed(|| {
                 let mut sum = 0;
                 deep.each(|message| sum = deep_fields(sum, message));
@@ -277,7 +279,7 @@ fn main() {
     );
     add(
         "tops fields",
-        Box::new(|| {
+        Box::new(move || {
             timed(|| {
                 let mut sum = 0;
                 tops.each(|message| sum = tops_fields(sum, message));

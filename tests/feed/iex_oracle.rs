@@ -3,8 +3,11 @@
 
 use hopline::feed::{deep, tops};
 
-/// Fields of each type: name, offset, bytes. A name of eight bytes at offset 10 is the symbol.
-const TABLES: &[(u8, &[(&str, usize, usize)])] = &[
+/// Fields of a type: name, offset, bytes.
+type Fields = &'static [(&'static str, usize, usize)];
+
+/// The tables of the specifications.
+const TABLES: &[(u8, Fields)] = &[
     (b'S', &[("event", 1, 1), ("timestamp", 2, 8)]),
     (
         b'D',
@@ -93,7 +96,7 @@ const TABLES: &[(u8, &[(&str, usize, usize)])] = &[
     ),
 ];
 
-const LEVEL: &[(&str, usize, usize)] = &[
+const LEVEL: Fields = &[
     ("flags", 1, 1),
     ("timestamp", 2, 8),
     ("symbol", 10, 8),
@@ -101,7 +104,7 @@ const LEVEL: &[(&str, usize, usize)] = &[
     ("price", 22, 8),
 ];
 
-const TRADE: &[(&str, usize, usize)] = &[
+const TRADE: Fields = &[
     ("flags", 1, 1),
     ("timestamp", 2, 8),
     ("symbol", 10, 8),
