@@ -3,10 +3,14 @@
 #[path = "common/counting.rs"]
 mod counting;
 
+use hopline::feed::books::levels::{LevelBooks, LevelBooksSpec};
+use hopline::feed::books::orders::{OrderBooks, OrderBooksSpec};
+use hopline::feed::sequenced::{Delivery, Params, Sequenced, Sink};
+use hopline::feed::simulated::{self, Feed, Levels, LinesSpec, Orders, Restart, Saying, burst};
 use hopline::feed::synthetic::{Mix, SYNTHETIC_BYTES_MAX};
 use hopline::feed::{
-    Arrivals, Decoder, Rhythm, Schedule, Shape, Symbols, Synthetic, SyntheticSpec, fragments,
-    parse_line,
+    Arrivals, Decoder, Rhythm, Schedule, Shape, Symbols, Synthetic, SyntheticSpec, deep, fragments,
+    itch, parse_line,
 };
 
 use hopline::feed::aggregate::{Aggregate, Settings};
@@ -167,4 +171,56 @@ fn nothing_is_allocated_for_telemetry() {
         taken > 500 && rows > 200 && counts.keys_evicted > 50,
         "{counts:?}"
     );
+}
+
+/// Counts what it is handed, and keeps books of it.
+struct Books {
+    orders: OrderBooks,
+    levels: LevelBooks,
+    messages: u64,
+}
+
+impl Sink for Books {
+    fn message(&mut self, m: &Delivery<'_>) {
+        self.messages += 1;
+        if let Ok(message) = itch::decode(m.bytes) {
+            let _counted = self.orders.apply(&message);
+        }
+        if let Ok(message) = deep::decode(m.bytes) {
+            let _counted = self.levels.apply(&message);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_allocated_for_a_packet_of_a_sequenced_feed() {
+    let spec = LinesSpec {
+        messages: 20_000,
+        loss: 0.2,
+        delayed: 0.05,
+        restart: Some((9_000, Restart::Session)),
+        ..LinesSpec::default()
+    };
+    for saying in [
+        Saying::Orders(Orders::new(1, 20, 1_000)),
+        Saying::Levels(Levels::new(Feed::Deep, 1, 20)),
+    ] {
+        let schedule = Schedule::new(1e6, burst(), 1).unwrap();
+        let mut lines = simulated::Lines::new(&spec, saying, schedule);
+        let mut feed = Sequenced::new(&Params::of(lines.transport())).unwrap();
+        let mut books = Books {
+            orders: OrderBooks::new(&OrderBooksSpec::default()).unwrap(),
+            levels: LevelBooks::new(&LevelBooksSpec::default()).unwrap(),
+            messages: 0,
+        };
+        let allocations = counted(|| {
+            while let Some(sent) = lines.next() {
+                feed.packet(sent.line, sent.bytes, sent.at_ns, &mut books)
+                    .unwrap();
+            }
+            feed.finish(&mut books);
+        });
+        assert_eq!(allocations, 0);
+        assert!(books.messages > 15_000 && feed.union().lost > 0);
+    }
 }

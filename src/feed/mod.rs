@@ -15,6 +15,11 @@
 //! | [`sample`] | what any of them says about one metric |
 //! | [`aggregate`] | samples summed up by key and window, bounded |
 //! | `text`, `number`, `look` | lines of a datagram; doubles and times; searches, counted in tests |
+//! | [`packets`] | packets of sequenced feeds: [`moldudp64`] and [`iextp`] |
+//! | [`sequenced`] | sessions, gaps, reordering and two lines, for both transports |
+//! | [`itch`], [`tops`], [`deep`] | binary messages as views; [`iex`] and [`views`] are what they share |
+//! | [`books`] | books from order messages and from price levels |
+//! | [`simulated`] | seeded feeds of orders and price levels over two lossy lines |
 //! | `predict`, `fields`, `scanner`, `digits` | the decoder: usual order of keys, rules, grammar, numbers |
 //!
 //! Invariant: nothing here opens, waits or reads a clock; decoding a message allocates nothing and
@@ -23,27 +28,38 @@
 pub mod aggregate;
 pub mod arrivals;
 pub mod binance;
+pub mod books;
 pub mod contents;
 pub mod datagram;
 pub mod decimal;
+pub mod deep;
 mod digits;
 mod fields;
 pub mod graphite;
+pub mod iex;
+pub mod iextp;
 pub mod influx;
+pub mod itch;
 pub mod line;
 mod look;
 pub mod market;
+pub mod moldudp64;
 mod number;
+pub mod packets;
 mod predict;
 pub mod rhythm;
 pub mod sample;
 mod scanner;
 pub mod schedule;
+pub mod sequenced;
 pub mod shape;
+pub mod simulated;
 pub mod statsd;
 pub mod symbols;
 pub mod synthetic;
 mod text;
+pub mod tops;
+pub mod views;
 
 pub use aggregate::Aggregate;
 pub use arrivals::Arrivals;
@@ -57,6 +73,7 @@ pub use market::{
 pub use rhythm::Rhythm;
 pub use sample::{Class, Number, Numbers, Sample, Tag, TagForm, TagSet, Tags};
 pub use schedule::Schedule;
+pub use sequenced::Sequenced;
 pub use shape::Shape;
 pub use symbols::Symbols;
 pub use synthetic::{Synthetic, SyntheticSpec};

@@ -1,0 +1,274 @@
+//! What packets of sequenced feeds have in common, whatever their transport.
+//!
+//! A packet holds messages that follow each other in a session, and the sequence of the first. One
+//! without messages is a heartbeat (or an end of session) and holds the sequence that comes next, so
+//! that a receiver learns of a loss before more traffic does. Sequences count from 1.
+//!
+//! A packet is checked as a whole before anything of it is handed out: one whose counts or lengths
+//! contradict its bytes is refused with a reason of its own, since nobody can say which of its
+//! messages are meant. What it carried is then missing, and found so by the sequence.
+//!
+//! | file | transport |
+//! |---|---|
+//! | [`moldudp64`](crate::feed::moldudp64) | MoldUDP64 1.00, big-endian |
+//! | [`iextp`](crate::feed::iextp) | IEX-TP 1.x, little-endian |
+//!
+//! Invariant: each byte of a packet is the header's, a block's length or a message's, or the packet
+//! is refused; nothing is allocated, and no input panics.
+
+use core::fmt;
+
+use crate::feed::{iextp, moldudp64};
+
+crate::reasons! {
+    /// Why a packet of a sequenced feed is refused, in the order in which it is looked at.
+    pub enum PacketReject {
+        /// Fewer bytes than the header has.
+        HeaderCut = "header_cut",
+        /// A version of the transport that nobody knows.
+        UnknownVersion = "unknown_version",
+        /// Messages of another feed than the line is for.
+        OtherProtocol = "other_protocol",
+        /// Another channel than the line is for; its sequences mean nothing here.
+        OtherChannel = "other_channel",
+        /// Sequence 0; they count from 1.
+        NoSequence = "no_sequence",
+        /// The last message's sequence would not fit in 64 bits.
+        SequenceOverflow = "sequence_overflow",
+        /// The header announces more bytes than there are.
+        PayloadCut = "payload_cut",
+        /// Bytes behind those that the header announces.
+        PayloadExceeded = "payload_exceeded",
+        /// A message, or its length, reaches past the last byte.
+        BlockCut = "block_cut",
+        /// The bytes end between two messages before all that are counted were seen.
+        CountTooHigh = "count_too_high",
+        /// Bytes behind the last message that is counted.
+        CountTooLow = "count_too_low",
+        /// From a line that the feed does not have.
+        UnknownLine = "unknown_line",
+    }
+}
+
+/// The transport of a sequenced feed, and which of its packets are the line's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// MoldUDP64.
+    MoldUdp64,
+    /// IEX-TP.
+    IexTp {
+        /// Id of the feed: [`tops::PROTOCOL`](crate::feed::tops::PROTOCOL) or
+        /// [`deep::PROTOCOL`](crate::feed::deep::PROTOCOL).
+        protocol: u16,
+        /// The channel.
+        channel: u32,
+    },
+}
+
+impl Transport {
+    /// The packet that the bytes of a datagram are.
+    ///
+    /// # Errors
+    /// The first of the reasons, in their order, for which they are none of this transport.
+    #[inline]
+    pub fn parse(self, datagram: &[u8]) -> Result<Packet<'_>, PacketReject> {
+        match self {
+            Transport::MoldUdp64 => Ok(moldudp64::Downstream::parse(datagram)?.packet()),
+            Transport::IexTp { protocol, channel } => {
+                let header = iextp::Header::of(datagram)?;
+                if header.protocol.get() != protocol {
+                    return Err(PacketReject::OtherProtocol);
+                }
+                if header.channel.get() != channel {
+                    return Err(PacketReject::OtherChannel);
+                }
+                Ok(iextp::Segment::parse(datagram)?.packet())
+            }
+        }
+    }
+}
+
+/// A session: within it sequences count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Session {
+    /// Of MoldUDP64: ten characters.
+    Name([u8; 10]),
+    /// Of IEX-TP: a number.
+    Number(u32),
+}
+
+impl fmt::Display for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Session::Name(name) => write!(f, "{}", name.trim_ascii().escape_ascii()),
+            Session::Number(number) => write!(f, "{number:#010x}"),
+        }
+    }
+}
+
+/// What a packet is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It carries messages, one at least.
+    Messages,
+    /// It carries none: all before its sequence were sent.
+    Heartbeat,
+    /// As a heartbeat, and nothing more will be sent in the session.
+    EndOfSession,
+}
+
+/// A packet whose counts and lengths agree with its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// The session.
+    pub session: Session,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Sequence of its first message; of one that carries none, the sequence that comes next.
+    pub first: u64,
+    /// Its messages.
+    pub messages: Messages<'a>,
+}
+
+impl Packet<'_> {
+    /// The sequence after its last message. Never overflows: such a packet was refused.
+    #[inline]
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.first.saturating_add(self.messages.left as u64)
+    }
+}
+
+/// Order of the bytes of a message's length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Endian {
+    Big,
+    Little,
+}
+
+/// The messages of a packet, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct Messages<'a> {
+    rest: &'a [u8],
+    left: usize,
+    endian: Endian,
+}
+
+/// Bytes of a message's length.
+pub(crate) const LENGTH_BYTES: usize = 2;
+
+#[inline]
+fn split(bytes: &[u8], endian: Endian) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<LENGTH_BYTES>()?;
+    let length = match endian {
+        Endian::Big => u16::from_be_bytes(*length),
+        Endian::Little => u16::from_le_bytes(*length),
+    };
+    rest.split_at_checked(usize::from(length))
+}
+
+impl<'a> Messages<'a> {
+    /// The messages of a payload, if it is made of exactly so many.
+    #[inline]
+    pub(crate) fn checked(
+        payload: &'a [u8],
+        count: u16,
+        endian: Endian,
+    ) -> Result<Messages<'a>, PacketReject> {
+        let mut rest = payload;
+        for _ in 0..count {
+            rest = match split(rest, endian) {
+                Some((_, rest)) => rest,
+                None if rest.is_empty() => return Err(PacketReject::CountTooHigh),
+                None => return Err(PacketReject::BlockCut),
+            };
+        }
+        if !rest.is_empty() {
+            return Err(PacketReject::CountTooLow);
+        }
+        Ok(Messages {
+            rest: payload,
+            left: usize::from(count),
+            endian,
+        })
+    }
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.left == 0 {
+            return None;
+        }
+        let (message, rest) = split(self.rest, self.endian)?;
+        self.rest = rest;
+        self.left -= 1;
+        Some(message)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Messages<'_> {}
+
+/// The checks of a sequence that both transports have.
+#[inline]
+pub(crate) fn check_sequence(first: u64, count: u16) -> Result<(), PacketReject> {
+    if first == 0 {
+        return Err(PacketReject::NoSequence);
+    }
+    match first.checked_add(u64::from(count)) {
+        Some(_) => Ok(()),
+        None => Err(PacketReject::SequenceOverflow),
+    }
+}
+
+/// Messages into a payload, for those who write packets.
+pub(crate) struct Blocks<'b> {
+    pub(crate) buffer: &'b mut [u8],
+    pub(crate) len: usize,
+    pub(crate) count: u16,
+}
+
+impl<'b> Blocks<'b> {
+    /// Blocks behind a header; `None` if the buffer does not hold it.
+    pub(crate) fn behind(header: &[u8], buffer: &'b mut [u8]) -> Option<Blocks<'b>> {
+        buffer.get_mut(..header.len())?.copy_from_slice(header);
+        Some(Blocks {
+            buffer,
+            len: header.len(),
+            count: 0,
+        })
+    }
+
+    /// Appends a message unless there is no room for it or a count of `count_max` is reached.
+    pub(crate) fn push(&mut self, message: &[u8], endian: Endian, count_max: u16) -> bool {
+        let Ok(length) = u16::try_from(message.len()) else {
+            return false;
+        };
+        let end = self.len + LENGTH_BYTES + message.len();
+        if self.count >= count_max {
+            return false;
+        }
+        let Some((head, body)) = self
+            .buffer
+            .get_mut(self.len..end)
+            .and_then(|place| place.split_at_mut_checked(LENGTH_BYTES))
+        else {
+            return false;
+        };
+        head.copy_from_slice(&match endian {
+            Endian::Big => length.to_be_bytes(),
+            Endian::Little => length.to_le_bytes(),
+        });
+        body.copy_from_slice(message);
+        self.len = end;
+        self.count += 1;
+        true
+    }
+}
