@@ -230,6 +230,8 @@ pub struct StageCounters {
     pub rejected: [Counter; REASONS_MAX],
     /// Messages in hand when the stage panicked, and those held by an instance that is gone.
     pub panicked: Counter,
+    /// Messages that the stage kept when the line was ended under it.
+    pub ended: Counter,
     /// Messages that the stage keeps for later.
     pub held: Counter,
     /// Emissions: a message counts once, on however many hops.

@@ -18,6 +18,7 @@ use crate::reactor::LoopCounters;
 use crate::stage::hop::kind_name;
 use crate::stage::{Role, State};
 
+use super::drain::{DrainReport, STALLED};
 use super::panics::{Panics, Quarantined};
 use super::plan::PlannedThread;
 use super::split::{SplitReport, SplitView};
@@ -194,7 +195,7 @@ impl Report {
     }
 
     /// Whether the run was good: the ledger closed, no loss where none is allowed, no fault, and at
-    /// its end every node done.
+    /// its end every node done, which nothing but a stall had brought about.
     #[must_use]
     pub fn is_good(&self) -> bool {
         let ended = self.drain.is_some();
@@ -303,6 +304,7 @@ pub(crate) fn stage_report(node: &NodeView, hops: &[HopView]) -> StageReport {
     insert(&mut absorbed, "undeclared", &stage.undeclared);
     let mut rejected = by_name(node.reasons, &stage.rejected);
     insert(&mut rejected, "panicked", &stage.panicked);
+    insert(&mut rejected, Reject::LineEnded.name(), &stage.ended);
     let life = &node.counters.life;
     let (quarantined, lost) = (life.quarantined.get(), life.quarantine_lost.get());
     let counts = |panics: &Panics| panics.counts(quarantined, lost);
@@ -642,44 +644,6 @@ impl Parts<'_> {
             verdict: "unjudged",
         }
     }
-}
-
-/// What a drain that was given up found: discarded by then, or still on a ring that nobody emptied.
-/// Holder is the node furthest down that had input and passed nothing on, or the one that `stuck_with`
-/// says its loop hangs in.
-pub(crate) fn left(
-    hops: &[HopView],
-    nodes: &[NodeView],
-    stuck_with: impl Fn(&str) -> Option<String>,
-) -> Vec<Left> {
-    let on = |hop: &HopView| {
-        let arrivals = hop.arrivals();
-        arrivals.in_flight + arrivals.discarded[Discard::DrainDeadline.index()]
-    };
-    let holder = |first: &HopView| {
-        // One that has come as far as a consumer that it follows waits for that one.
-        let mut at = first.to;
-        let mut after = &first.after;
-        while let Some(next) = after.iter().find(|next| on(&hops[**next]) >= on(first)) {
-            (at, after) = (hops[*next].to, &hops[*next].after);
-        }
-        // A line is a DAG, so this comes to an end.
-        while let Some(next) = nodes[at].outputs.iter().find(|out| on(&hops[**out]) > 0) {
-            at = hops[*next].to;
-        }
-        let name = &nodes[at].name;
-        stuck_with(name).unwrap_or_else(|| name.clone())
-    };
-    let left = hops
-        .iter()
-        .map(|hop| (hop, on(hop)))
-        .filter(|(_, messages)| *messages > 0);
-    left.map(|(hop, messages)| Left {
-        hop: hop.name.clone(),
-        messages,
-        held_by: holder(hop),
-    })
-    .collect()
 }
 
 /// Whether a node is over, from outside.

@@ -22,9 +22,10 @@ use crate::reactor::LoopCounters;
 use crate::stage::log::Shelf;
 
 use super::clean::{Clean, CleanReport};
+use super::drain::{DrainReport, STALLED, left};
 use super::panics::Quarantined;
 use super::plan::PlannedThread;
-use super::report::{DrainReport, LineReport, LoopReport, Parts, Report, is_over, left};
+use super::report::{LineReport, LoopReport, Parts, Report, is_over};
 use super::window::{self, Window, Windows};
 use super::wire::{HopView, NodeView};
 

@@ -158,6 +158,10 @@ impl<H: Handler> Node for Consumer<H> {
             _ => Discard::DrainDeadline,
         };
         self.discard_queued(why);
+        // What it holds has been delivered to it, and will not come out any more.
+        let stage = &self.wiring.counters.stage;
+        stage.ended.add(stage.held.get());
+        stage.held.set(0);
         for rx in &mut self.wiring.inputs {
             // Refuse first, then discard, so that as little as possible slips in between.
             rx.close(cause);
