@@ -236,6 +236,8 @@ pub struct StageCounters {
     pub held: Counter,
     /// Emissions: a message counts once, on however many hops.
     pub emitted: Counter,
+    /// When it was last done with a frame, or a source at a message, in nanoseconds of the line's clock; 0 before the first.
+    pub done_ns: Counter,
 }
 
 /// What a source counts of what the world sends it.

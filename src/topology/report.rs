@@ -142,50 +142,6 @@ impl LoopReport {
     }
 }
 
-/// How a run ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct DrainReport {
-    /// Why: `finished`, `duration`, `signal`, `fault`, `stalled`.
-    pub cause: &'static str,
-    /// Whether everything was finished before the deadline.
-    pub complete: bool,
-    /// How long it took, in nanoseconds.
-    pub elapsed_ns: u64,
-    /// How long it could take, in nanoseconds.
-    pub deadline_ns: u64,
-    /// What was still queued at the deadline, and who held it.
-    pub left: Vec<Left>,
-    /// Nodes that did not return from their handler.
-    pub stuck: Vec<String>,
-}
-
-/// What a drain found on a hop at its deadline.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Left {
-    /// The hop.
-    pub hop: String,
-    /// Messages on it.
-    pub messages: u64,
-    /// Who held them up: the node furthest down that had input itself.
-    pub held_by: String,
-}
-
-impl DrainReport {
-    /// What a drain that gave up has to say, in words.
-    fn words(&self) -> String {
-        let left: u64 = self.left.iter().map(|left| left.messages).sum();
-        let holder = match (self.stuck.first(), self.left.first()) {
-            (Some(stuck), _) => format!(": {stuck} did not return"),
-            (None, Some(left)) => format!(": {} held it up", left.held_by),
-            (None, None) => String::new(),
-        };
-        format!(
-            "the drain was given up after {} with {left} messages queued{holder}",
-            crate::base::units::Span(self.deadline_ns)
-        )
-    }
-}
-
 impl Report {
     /// The stage to blame for what was held back, full or shed in this report's window: who it is, why, and the figures. `None`
     /// where nothing was lost.
@@ -199,6 +155,7 @@ impl Report {
     #[must_use]
     pub fn is_good(&self) -> bool {
         let ended = self.drain.is_some();
+        let stalled = self.drain.as_ref().map(|drain| drain.cause) == Some(STALLED);
         let is_good = |state: &str| match ended {
             true => state == State::Done.name(),
             false => state != State::Failed.name(),
@@ -206,6 +163,7 @@ impl Report {
         self.ledger.closed
             && self.ledger.losses.is_empty()
             && self.faults.is_empty()
+            && !stalled
             && self.stages.iter().all(|stage| is_good(stage.state))
     }
 }
@@ -611,6 +569,7 @@ impl Parts<'_> {
                 faults.push(format!("{}: {fault}", stage.name));
             }
         }
+        faults.extend(self.drain.iter().flat_map(DrainReport::faults));
         let mut ledger = ledger_report(&hops, &stages, self.nodes, self.at_rest);
         if let Some(drain) = self
             .drain

@@ -129,6 +129,8 @@ pub struct Running {
     pub(super) began_ns: u64,
     pub(super) ended: Receiver<usize>,
     pub(super) wakers: Vec<Waker>,
+    /// The nodes that had the turn when the line was found to hang.
+    pub(super) stalled_in: Vec<String>,
     /// Messages delivered on all hops when that number last rose, and when.
     pub(super) progress: (u64, u64),
     /// Bytes in memory, the most that was seen while the loops had their rings.
@@ -218,8 +220,10 @@ impl Running {
             if let Some(cause) = stop.cause(self.elapsed()) {
                 return cause;
             }
-            if !self.stalled().is_empty() || self.is_stuck_at_the_end() {
-                return "stalled";
+            let stalled = self.stalled();
+            if !stalled.is_empty() || self.is_stuck_at_the_end() {
+                self.stalled_in = stalled;
+                return STALLED;
             }
         }
     }
@@ -259,7 +263,8 @@ impl Running {
     /// The nodes of loops that have made no turn for seconds.
     fn stalled(&self) -> Vec<String> {
         let now_ns = self.clock.stamp();
-        let hangs = |one: &&Loop| !one.over && one.age_ns(now_ns, self.began_ns) > STALL_NS;
+        let hangs =
+            |one: &&Loop| !one.over && one.age_ns(now_ns, self.began_ns, &self.nodes) > STALL_NS;
         let stalled = self.loops.iter().filter(hangs);
         stalled.filter_map(Loop::current_node).collect()
     }
@@ -366,7 +371,8 @@ impl Running {
         let mut report = DrainReport {
             cause,
             complete,
-            deadline_ns: self.deadline_ns,
+            deadline_ns: u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX),
+            stalled_in: std::mem::take(&mut self.stalled_in),
             ..DrainReport::default()
         };
         if !complete {
@@ -471,7 +477,7 @@ impl Running {
             .map(|one| {
                 let silent_ns = match one.over {
                     true => 0,
-                    false => one.age_ns(now_ns, self.began_ns),
+                    false => one.age_ns(now_ns, self.began_ns, &self.nodes),
                 };
                 LoopReport {
                     silent_ns,
