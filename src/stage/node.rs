@@ -132,7 +132,7 @@ pub struct Standing {
     pub changes: u64,
     /// How often it was made anew after a panic.
     pub restarts: u64,
-    /// Frames on which it panicked and that it stepped over.
+    /// Panics of it that went into its quarantine, with a frame in hand or without.
     pub quarantined: u64,
 }
 
@@ -384,7 +384,7 @@ pub trait Node: Send {
     }
 
     /// When the first of the frames that wait for it is due, in nanoseconds of the line's clock; none
-    /// where none waits.
+    /// where none waits, or it takes none just now. What it waits for by itself is [`Node::next_due_ns`].
     fn due_ns(&mut self) -> Option<u64> {
         None
     }

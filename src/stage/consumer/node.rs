@@ -97,14 +97,16 @@ impl<H: Handler> Node for Consumer<H> {
     }
 
     fn has_input(&mut self) -> bool {
-        // What waits for another instance needs time, not a turn.
-        let is_away = matches!(self.absent, Some(Absent::Until { .. }));
+        let is_away = self.is_away();
         let inputs = &mut self.wiring.inputs;
         (!is_away && inputs.iter_mut().any(|rx| rx.ring.peek().is_some()))
             || inputs.iter_mut().all(HopRx::is_finished)
     }
 
     fn due_ns(&mut self) -> Option<u64> {
+        if self.is_away() {
+            return None;
+        }
         self.wiring
             .inputs
             .iter_mut()

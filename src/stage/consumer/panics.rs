@@ -172,6 +172,11 @@ impl<H: Handler> Consumer<H> {
         }
     }
 
+    /// Whether it is away until another instance is made: what waits for that needs time, not a turn.
+    pub(super) fn is_away(&self) -> bool {
+        matches!(self.absent, Some(Absent::Until { .. }))
+    }
+
     /// Whether it has failed, and is not asked anything any more.
     pub(super) fn has_failed(&self) -> bool {
         matches!(self.absent, Some(Absent::Failed(_)))
@@ -296,6 +301,7 @@ mod tests {
         assert_eq!(counters.state(), State::Restarting);
         assert_eq!(turn(&mut node), Progress::IDLE);
         assert!(!node.has_input(), "what waits needs time, not a turn");
+        assert_eq!(node.due_ns(), None, "and is not what a schedule goes by");
         let due_ns = node.next_due_ns().unwrap();
         assert!((500_001_000..500_002_000).contains(&due_ns), "{due_ns}");
         assert!(node.restart());
