@@ -144,9 +144,10 @@ pub struct Running {
 }
 
 impl Drop for Running {
-    /// A line that nobody holds any more is ended at once; a loop that hangs is left behind.
+    /// A line that nobody holds any more is ended at once; a loop that hangs is left behind, at once after a drain, which has
+    /// waited for it.
     fn drop(&mut self) {
-        if self.loops.iter().any(|one| !one.over) {
+        if self.drain.is_none() && self.loops.iter().any(|one| !one.over) {
             self.abort();
             self.wait(GIVE_UP_GRACE);
         }
@@ -358,16 +359,23 @@ impl Running {
         }
     }
 
-    /// Stops the sources, lets what is queued finish, and says what was left at the deadline and
-    /// who held it. Once drained it stays so.
+    /// As [`Running::drain_within`], with the line's own deadline.
     pub fn drain(&mut self, cause: &'static str) -> DrainReport {
+        self.drain_within(cause, Duration::from_nanos(self.deadline_ns))
+    }
+
+    /// Stops the sources, lets what is queued finish, and returns by the deadline with what was left and who held it. The last of
+    /// that time, [`GIVE_UP_GRACE_NS`] and at most half, is for loops to end that are given up. Once drained the line stays so, and
+    /// another call says the same again.
+    pub fn drain_within(&mut self, cause: &'static str, deadline: Duration) -> DrainReport {
         if let Some(done) = &self.drain {
             return done.clone();
         }
         self.observe();
         let asked_ns = self.clock.stamp();
         self.begin_drain();
-        let complete = self.wait_observing(Duration::from_nanos(self.deadline_ns));
+        let grace = GIVE_UP_GRACE.min(deadline / 2);
+        let complete = self.wait_observing(deadline - grace);
         let mut report = DrainReport {
             cause,
             complete,
@@ -377,7 +385,7 @@ impl Running {
         };
         if !complete {
             self.tell(Command::GiveUp);
-            if !self.wait_observing(GIVE_UP_GRACE) {
+            if !self.wait_observing(grace) {
                 report.stuck = self
                     .loops
                     .iter()
