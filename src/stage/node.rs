@@ -227,6 +227,33 @@ impl NodeCounters {
         self.standing.set(standing);
     }
 
+    /// Counts a restart. The node's own loop only.
+    pub(crate) fn restarted(&self) {
+        let life = &self.life;
+        let in_vain = match self.done() > life.done_before.get() {
+            true => 0,
+            false => life.in_vain.get(),
+        };
+        life.in_vain.set(in_vain + 1);
+        life.done_before.set(self.done());
+        life.restarts.add(1);
+    }
+
+    /// Restarts in a row, up to now, between which it was done with no frame. It counts a turn's frames at the end of the turn.
+    #[must_use]
+    pub fn restarts_in_vain(&self) -> u64 {
+        match self.done() > self.life.done_before.get() {
+            true => 0,
+            false => self.life.in_vain.get(),
+        }
+    }
+
+    /// Messages that it has consumed and not panicked with.
+    fn done(&self) -> u64 {
+        let panicked = self.stage.panicked.get();
+        self.stage.consumed.get().saturating_sub(panicked)
+    }
+
     /// What went wrong, in words.
     #[must_use]
     pub fn fault(&self) -> Option<&str> {
@@ -455,5 +482,24 @@ mod tests {
         };
         assert_eq!(gaps_with(1_000), 0);
         assert_eq!(gaps_with(BLAME_FROM_NS), 1);
+    }
+
+    #[test]
+    fn restarts_are_in_vain_until_a_frame_is_done_with_between_two() {
+        let counters = NodeCounters::default();
+        for nth in 1..=3 {
+            // Each takes a frame and panics with it.
+            counters.stage.consumed.add(1);
+            counters.stage.panicked.add(1);
+            counters.restarted();
+            assert_eq!(counters.restarts_in_vain(), nth);
+        }
+        counters.stage.consumed.add(1);
+        assert_eq!(counters.restarts_in_vain(), 0);
+        counters.restarted();
+        assert_eq!(
+            (counters.restarts_in_vain(), counters.life.restarts.get()),
+            (1, 4)
+        );
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! Invariant: looking costs a loop nothing, and a loop that hangs cannot make the look wait.
 
-use crate::base::limits::LIVE_NS;
+use crate::base::limits::{LIVE_NS, RESTARTS_IN_VAIN_MAX};
 use crate::base::units::Span;
 use crate::stage::{Standing, State};
 
@@ -35,6 +35,8 @@ pub struct NodeHealth {
     pub state: State,
     /// The same with its history. Nothing if its loop was just about to change it.
     pub standing: Option<Standing>,
+    /// How often in a row it was made anew without being done with a frame since.
+    pub restarts_in_vain: u64,
     /// What went wrong with it, in words.
     pub fault: Option<String>,
 }
@@ -49,7 +51,8 @@ pub struct Health {
 }
 
 impl Health {
-    /// Whether every loop makes turns, or has ended as it should, and no node has failed. A line that has ended in good order
+    /// Whether every loop makes turns, or has ended as it should, and no node has failed or is made anew over and over for
+    /// nothing. A line that has ended in good order
     /// is in good health; [`LoopHealth::age_ns`] says that it has ended.
     #[must_use]
     pub fn is_live(&self) -> bool {
@@ -95,6 +98,11 @@ impl Health {
                     "{name} has ended and left {} in state {state}",
                     node.name
                 ));
+            } else if !node.state.is_over() && node.restarts_in_vain >= RESTARTS_IN_VAIN_MAX {
+                why.push(format!(
+                    "{} has been made anew {} times in a row and is done with no frame",
+                    node.name, node.restarts_in_vain
+                ));
             }
         }
         why
@@ -120,6 +128,7 @@ impl Running {
             on: self.place_of(at).map_or(0, |(on, _)| on),
             state: node.counters.state(),
             standing: node.counters.standing(),
+            restarts_in_vain: node.counters.restarts_in_vain(),
             fault: node.counters.fault().map(str::to_owned),
         });
         Health {
@@ -163,6 +172,7 @@ mod tests {
                 on: 0,
                 state,
                 standing: None,
+                restarts_in_vain: 0,
                 fault,
             }],
         }

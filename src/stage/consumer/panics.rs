@@ -153,7 +153,7 @@ impl<H: Handler> Consumer<H> {
         self.absent = None;
         match catch_unwind(AssertUnwindSafe(|| self.handler.remake())) {
             Ok(Ok(())) => {
-                self.wiring.counters.life.restarts.add(1);
+                self.wiring.counters.restarted();
                 let restarted = |standing: &mut Standing| standing.restarts += 1;
                 self.wiring.counters.change_standing(restarted);
                 self.wiring.set_state(State::Run);
