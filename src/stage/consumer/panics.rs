@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::base::limits::TIMER_AGAIN_NS;
 use crate::base::{Cause, Discard};
 use crate::stage::handler::Handler;
 use crate::stage::hop::HopRx;
@@ -83,6 +84,10 @@ impl<H: Handler> Consumer<H> {
             // It has said its last, as far as it could: there is nothing left to make another one for.
             self.leave_held();
             return self.over(State::Done, Cause::Finished);
+        }
+        if during == During::Timer && self.timer.is_none() {
+            // It asked to be woken, and what it wanted to do then is not done.
+            self.timer = Some(now_ns.saturating_add(TIMER_AGAIN_NS));
         }
         let inputs = self.wiring.inputs.len();
         self.rotation.begin_after(self.rotation.first(), inputs);
