@@ -28,6 +28,9 @@ use super::wire::{Collected, HopView, NodeView};
 /// Version of the report's shape; it rises when a key changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
 
+/// The state of a node that a drain left behind in its handler.
+const STUCK: &str = "stuck";
+
 /// What a run did, from its first frame to now or to its end.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -452,7 +455,9 @@ pub(crate) fn ledger_report(
                 ));
             }
         }
-        for stage in stages.iter().filter(|stage| stage.role != "source") {
+        // One that did not return has not said yet what it did in that turn.
+        let returned = stages.iter().filter(|stage| stage.state != STUCK);
+        for stage in returned.filter(|stage| stage.role != "source") {
             if stage.held > 0 {
                 breaches.push(format!(
                     "{}: still holds {} messages",
@@ -562,7 +567,7 @@ impl Parts<'_> {
                 .as_ref()
                 .is_some_and(|drain| drain.stuck.contains(&stage.name))
             {
-                stage.state = "stuck";
+                stage.state = STUCK;
                 faults.push(format!("{}: its handler did not return", stage.name));
             }
             if let Some(fault) = &stage.fault {

@@ -213,6 +213,7 @@ impl Running {
             }
             look(self);
             self.listen();
+            self.collect_panics();
             // Once the counter has run for long enough, its scale is known better.
             self.clock.refine();
             if self.has_failed() {
