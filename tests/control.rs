@@ -307,7 +307,7 @@ fn a_stage_that_is_away_comes_back_when_it_is_asked() {
         "odd",
         OnPanic::Restart {
             most: 3,
-            within_ns: LONG_NS,
+            within_ns: 4 * LONG_NS,
             after_ns: LONG_NS,
             after_max_ns: LONG_NS,
         },

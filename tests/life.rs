@@ -20,6 +20,8 @@ mod config;
 mod drains;
 #[path = "common/numbers.rs"]
 mod numbers;
+#[path = "life/signs.rs"]
+mod signs;
 
 use numbers::{Collect, Counting, NUMBERS, Number};
 

@@ -4,10 +4,12 @@ use std::cell::RefCell;
 
 use hopline::base::NoWhy;
 use hopline::base::limits::BATCH_FRAMES;
+use hopline::clock::VirtualTime;
 use hopline::frame::View;
 use hopline::io::{Driver, IoError, Virtual};
 use hopline::reactor::Schedule;
 use hopline::stage::{Context, Delivery, Egress, Leaving, Outcome, Port, Stage};
+use hopline::stages::{Batch, BatchSpec, SlackSpec};
 use hopline::topology::{
     Builder, Hop, Inline, Line, Placement, Problems, Report, Sharing, ThreadSpec, p99,
 };
@@ -242,6 +244,65 @@ fn lines_that_are_held_back_drain_or_fail_account_for_every_frame_by_each_schedu
             let drain = report.drain.as_ref().unwrap();
             assert_eq!((drain.cause, drain.complete), ("duration", true), "{what}");
         }
+    }
+}
+
+/// Takes some time for each frame, and notes how old those were that it got.
+struct Takes {
+    time: VirtualTime,
+    span_ns: u64,
+    notes: bool,
+}
+
+impl Egress for Takes {
+    fn open(&mut self, _io: &mut Driver) -> Result<(), IoError> {
+        Ok(())
+    }
+
+    fn on_frame(&mut self, frame: Leaving<'_>, _io: &mut Driver) -> Delivery {
+        if self.notes {
+            let age_ns = self.time.now_ns() - frame.envelope.t_intended_ns();
+            INTENDED_NS.with_borrow_mut(|ages| ages.push(age_ns));
+        }
+        self.time.advance_by(self.span_ns);
+        Delivery::Sent
+    }
+}
+
+#[test]
+fn what_a_stage_holds_leaves_in_time_whatever_waits_behind_it() {
+    // By priority it is as late as its stage is unimportant.
+    for schedule in [Schedule::RoundRobin, Schedule::Edf] {
+        INTENDED_NS.take();
+        let inline = Inline::new(Driver::Virtual(Virtual::new()));
+        let takes = |span_ns, notes| Takes {
+            time: inline.clock.1.clone(),
+            span_ns,
+            notes,
+        };
+        let spec = BatchSpec {
+            slack: SlackSpec {
+                budget_ns: 2_000_000,
+                rest_ns: 100_000,
+            },
+            most: 64,
+        };
+        let mut line = Line::builder("holds");
+        // The second comes while the first is held, and is owed much later than all of the work beside it.
+        line.source("few", Counting::new(3, 1_500_000));
+        line.source("many", Counting::new(1_000, 0));
+        line.stage("holds", move || Batch::<Number>::new(spec));
+        line.sink("out", takes(0, true));
+        line.sink("work", takes(20_000, false));
+        line.connect("few", "holds", Hop::depth(64).budget(p99("50ms")));
+        line.connect("holds", "out", Hop::depth(512).budget(p99("1ms")));
+        line.connect("many", "work", Hop::depth(1024).budget(p99("30ms")));
+        line.placement(shared(schedule, 1, 1_000));
+        let report = line.build().unwrap().run_inline(inline, None).unwrap().0;
+        assert!(report.is_good(), "{:?}", report.ledger);
+        let ages = INTENDED_NS.take();
+        assert_eq!(ages.len(), 3);
+        assert!(ages[0] < 2_000_000, "{schedule}: {ages:?}");
     }
 }
 

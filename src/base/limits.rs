@@ -348,6 +348,14 @@ pub const PANICS_DEFAULT: u32 = 16;
 /// Restarts that a stage gets within [`PANIC_WINDOW_NS_DEFAULT`] unless told otherwise: each loses its state.
 pub const RESTARTS_DEFAULT: u32 = 5;
 
+/// How long after a timer that panicked it comes again, where the stage goes on and has set no other, in nanoseconds: one that
+/// always panics comes to its limit within milliseconds, and its neighbours have their turns in between.
+pub const TIMER_AGAIN_NS: u64 = 1_000_000;
+
+/// A stage that has been made anew so often in a row without being done with a frame is not alive: one that is unlucky in its
+/// next frame as well is not broken yet.
+pub const RESTARTS_IN_VAIN_MAX: u64 = 3;
+
 /// The window in which panics are counted unless told otherwise, in nanoseconds: a minute.
 pub const PANIC_WINDOW_NS_DEFAULT: u64 = 60_000_000_000;
 

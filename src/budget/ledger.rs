@@ -254,10 +254,14 @@ pub struct StageCounters {
     pub rejected: [Counter; REASONS_MAX],
     /// Messages in hand when the stage panicked, and those held by an instance that is gone.
     pub panicked: Counter,
+    /// Messages that the stage kept when the line was ended under it.
+    pub ended: Counter,
     /// Messages that the stage keeps for later.
     pub held: Counter,
     /// Emissions: a message counts once, on however many hops.
     pub emitted: Counter,
+    /// When it was last done with a frame, or a source at a message, in nanoseconds of the line's clock; 0 before the first.
+    pub done_ns: Counter,
 }
 
 /// What a source counts of what the world sends it.

@@ -3,14 +3,14 @@
 //! ```text
 //!   round ─→ each source ─→ the first of those with input ─┐  until none has any, as many turns as there
 //!                        └──────── after a turn ───────────┘  are takers were given, or it took too long
-//!         ─→ each taker without input: timers, what it has queued, its end
+//!         ─→ each taker without input, or whose timer is due: timers, what it has queued, its end
 //! ```
 //!
 //! A round is bounded as a turn of round robin is: sources, polls, chores and commands wait no longer.
 //! A node that is held back is not asked again until another one did some work.
 //!
 //! Invariant: a node that has input gets its turn after a bounded number of turns of others, and every other
-//! node one in each round.
+//! node, and one whose timer is due, one in each round.
 
 use crate::base::limits::{PRIORITY_MAX, ROUND_NS};
 use crate::stage::{Node, Progress, Turn};
@@ -133,11 +133,11 @@ impl Rounds {
         }
         let until_ns = turn.mark_ns + ROUND_NS;
         // Those that had a turn, those that had one in vain since another one did some work, and those
-        // that were seen with input.
+        // that were seen with input and wait for a turn by the schedule.
         let (mut had, mut vain, mut waiting) = (0u64, 0u64, 0u64);
         for _ in 0..self.takers.count_ones() {
             let next;
-            (next, waiting) = self.next(nodes, vain);
+            (next, waiting) = self.next(nodes, vain, turn.mark_ns);
             let Some(at) = next else { break };
             let progress = tally.turn(at, nodes[at].as_mut(), turn, counters);
             had |= 1 << at;
@@ -157,15 +157,23 @@ impl Rounds {
         tally
     }
 
-    /// Who is next, without those in `vain`, and who has input. Looks at the heads of all inputs.
-    fn next(&mut self, nodes: &mut [Box<dyn Node>], vain: u64) -> (Option<usize>, u64) {
+    /// Who is next at `now_ns`, without those in `vain`, and who waits for a turn by the schedule: has input, and no timer whose
+    /// time has come. Looks at the heads of all inputs.
+    fn next(
+        &mut self,
+        nodes: &mut [Box<dyn Node>],
+        vain: u64,
+        now_ns: u64,
+    ) -> (Option<usize>, u64) {
         let mut waiting = 0;
         let (mut first, mut starved) = (None, None);
         for at in places(self.takers) {
             let node = nodes[at].as_mut();
+            // What a stage holds is due by its timer, and is urgent once that has come.
+            let timer_ns = node.next_due_ns().filter(|due_ns| *due_ns <= now_ns);
             let urgency = match self.order.schedule {
                 _ if node.is_over() => None,
-                Schedule::Edf => node.due_ns(),
+                Schedule::Edf => node.due_ns().into_iter().chain(timer_ns).min(),
                 _ => node
                     .has_input()
                     .then(|| u64::from(self.order.priorities[at])),
@@ -174,7 +182,7 @@ impl Rounds {
                 self.passed_over[at] = 0;
                 continue;
             };
-            waiting |= 1 << at;
+            waiting |= u64::from(timer_ns.is_none()) << at;
             if vain & 1 << at != 0 {
                 continue;
             }

@@ -183,7 +183,7 @@ impl Reactor {
         Ok(())
     }
 
-    /// Runs until every node is over.
+    /// Runs until every node is over, and drops them.
     pub fn run(&mut self) {
         self.turns();
         let now_ns = self.clock.stamp();
@@ -191,6 +191,16 @@ impl Reactor {
         self.log.note_sheds(now_ns);
         let names = self.nodes.iter().map(|node| node.name().to_owned());
         self.log.hand_over(names);
+        self.drop_nodes();
+    }
+
+    /// Drops the nodes one by one, each under its name: a drop is the user's code as well, and may hang.
+    fn drop_nodes(&mut self) {
+        for (at, node) in self.nodes.drain(..).enumerate() {
+            self.counters.current.set(at as u64 + 1);
+            drop(node);
+        }
+        self.counters.current.set(0);
     }
 
     fn turns(&mut self) {
@@ -387,12 +397,14 @@ impl Reactor {
             let Some(node) = self.nodes.get_mut(usize::from(at)) else {
                 continue;
             };
+            self.counters.current.set(u64::from(at) + 1);
             guarded(node.as_mut(), |node| match request {
                 Request::Pause(_) => node.pause(),
                 Request::Resume(_) => node.resume(),
                 Request::Restart(_) => drop(node.restart()),
             });
         }
+        self.counters.current.set(0);
         asked
     }
 
@@ -426,7 +438,8 @@ impl Reactor {
     fn obey(&mut self, command: Command) {
         if self.seen == Command::Hold && command != Command::Abort {
             let t0_ns = self.control.t0_ns();
-            for node in &mut self.nodes {
+            for (at, node) in self.nodes.iter_mut().enumerate() {
+                self.counters.current.set(at as u64 + 1);
                 guarded(node.as_mut(), |node| node.start(t0_ns));
             }
             // What went before was waiting for the others to open: no part of the run.
@@ -436,7 +449,8 @@ impl Reactor {
             self.log.begin();
         }
         self.seen = command;
-        for node in &mut self.nodes {
+        for (at, node) in self.nodes.iter_mut().enumerate() {
+            self.counters.current.set(at as u64 + 1);
             let driver = &mut self.driver;
             guarded(node.as_mut(), |node| match command {
                 Command::Hold | Command::Run => {}
@@ -445,6 +459,7 @@ impl Reactor {
                 Command::Abort => node.abort(driver, Cause::Aborted),
             });
         }
+        self.counters.current.set(0);
     }
 
     /// The next step of the idle ladder, by the latest time that the loop has read anyway.

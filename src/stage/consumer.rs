@@ -292,6 +292,7 @@ impl<H: Handler> Consumer<H> {
                 .frame(&envelope, frame.payload(), &mut cx, turn.io);
             let t_done_ns = clock.stamp();
             self.in_hand = None;
+            counters.stage.done_ns.set(t_done_ns);
             t_before_ns = Some(t_done_ns);
             let kind = Segment::of(H::REGIME);
             if turn
@@ -419,6 +420,7 @@ impl<H: Handler> Consumer<H> {
             let mut cx = Context::new(outputs, clock, counters, &mut self.timer, now_ns);
             self.handler.timer(&mut cx);
             let now_ns = clock.stamp();
+            counters.stage.done_ns.set(now_ns);
             turn.account_segment(&counters.regimes, Regime::Work, Segment::Handler, now_ns);
         }
     }
@@ -474,7 +476,9 @@ impl<H: Handler> Consumer<H> {
         while !self.queued.is_empty() {
             let fate = self.handler.send_queued(turn.io);
             let now_ns = self.wiring.clock.stamp();
-            let regimes = &self.wiring.counters.regimes;
+            let counters = &self.wiring.counters;
+            counters.stage.done_ns.set(now_ns);
+            let regimes = &counters.regimes;
             turn.account_segment(regimes, H::REGIME, Segment::of(H::REGIME), now_ns);
             let Some((Fate::Now(disposal), count)) = fate else {
                 self.held = Some(None);

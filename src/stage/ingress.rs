@@ -366,6 +366,7 @@ impl SourceContext<'_, '_> {
         let counters = &*self.counters.ingress;
         counters.received.add(1);
         counters.bytes.add(arrival.bytes.len() as u64);
+        self.counters.stage.done_ns.set(now_ns);
         self.cx.begin_source(
             self.source,
             arrival.t_intended_ns,

@@ -179,8 +179,28 @@ impl OnPanic {
             span("restart_after", "a back-off", after_ns, least, longest)?;
             let what = "a longest back-off";
             span("restart_after_max", what, after_max_ns, after_ns, longest)?;
+            self.check_reach(most, within_ns)?;
         }
         Ok(())
+    }
+
+    /// Whether that many panics with the back-offs after them fall in one window: else none is ever one too many, and a stage that
+    /// can do nothing but panic is made anew for ever.
+    fn check_reach(self, most: u32, within_ns: u64) -> Result<(), OutOfBounds> {
+        let waits = (1..=most as usize).map(|nth| self.wait_ns(nth));
+        let least_ns = waits.fold(0, u64::saturating_add);
+        if least_ns < within_ns {
+            return Ok(());
+        }
+        Err(OutOfBounds {
+            setting: "panics_within",
+            what: format!(
+                "the back-offs after {most} panics take {}, so no window of {} has one more, and nothing ends the restarts",
+                Span(least_ns),
+                Span(within_ns)
+            ),
+            help: "write a longer \"panics_within\", a lower \"panics_max\" or a shorter \"restart_after\"".to_owned(),
+        })
     }
 
     /// Bytes that it takes beside the stage, for the plan.
@@ -200,6 +220,10 @@ pub struct LifeCounters {
     pub restarts: Counter,
     /// How long it was away between two instances, in nanoseconds. Its loop worked on or idled then.
     pub away_ns: Counter,
+    /// Restarts in a row between which it was done with no frame, up to the last restart.
+    pub in_vain: Counter,
+    /// Messages that it was done with at its last restart.
+    pub done_before: Counter,
     /// Panics that went into the quarantine.
     pub quarantined: Counter,
     /// Panics for which that had no room.
@@ -351,6 +375,13 @@ mod tests {
         };
         assert_eq!(restart(RESTART_NS_MIN, RESTART_NS_MAX), Ok(()));
         assert!(restart(RESTART_NS_MIN - 1, RESTART_NS_MAX).is_err());
+        // Two panics in a window that is over before the first back-off is.
+        let most = restart(PANIC_WINDOW_NS_MIN, PANIC_WINDOW_NS_MIN).unwrap_err();
+        assert_eq!(most.setting, "panics_within");
+        assert_eq!(
+            restart(PANIC_WINDOW_NS_MIN - 1, PANIC_WINDOW_NS_MIN),
+            Ok(())
+        );
         let wrong = restart(20_000_000, 10_000_000).unwrap_err();
         assert_eq!(wrong.setting, "restart_after_max");
         assert_eq!(wrong.what, "a longest back-off of 10.0ms is out of bounds");

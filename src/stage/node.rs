@@ -132,7 +132,7 @@ pub struct Standing {
     pub changes: u64,
     /// How often it was made anew after a panic.
     pub restarts: u64,
-    /// Frames on which it panicked and that it stepped over.
+    /// Panics of it that went into its quarantine, with a frame in hand or without.
     pub quarantined: u64,
 }
 
@@ -225,6 +225,33 @@ impl NodeCounters {
         let mut standing = self.standing.get().unwrap_or_default();
         change(&mut standing);
         self.standing.set(standing);
+    }
+
+    /// Counts a restart. The node's own loop only.
+    pub(crate) fn restarted(&self) {
+        let life = &self.life;
+        let in_vain = match self.done() > life.done_before.get() {
+            true => 0,
+            false => life.in_vain.get(),
+        };
+        life.in_vain.set(in_vain + 1);
+        life.done_before.set(self.done());
+        life.restarts.add(1);
+    }
+
+    /// Restarts in a row, up to now, between which it was done with no frame. It counts a turn's frames at the end of the turn.
+    #[must_use]
+    pub fn restarts_in_vain(&self) -> u64 {
+        match self.done() > self.life.done_before.get() {
+            true => 0,
+            false => self.life.in_vain.get(),
+        }
+    }
+
+    /// Messages that it has consumed and not panicked with.
+    fn done(&self) -> u64 {
+        let panicked = self.stage.panicked.get();
+        self.stage.consumed.get().saturating_sub(panicked)
     }
 
     /// What went wrong, in words.
@@ -384,7 +411,7 @@ pub trait Node: Send {
     }
 
     /// When the first of the frames that wait for it is due, in nanoseconds of the line's clock; none
-    /// where none waits.
+    /// where none waits, or it takes none just now. What it waits for by itself is [`Node::next_due_ns`].
     fn due_ns(&mut self) -> Option<u64> {
         None
     }
@@ -455,5 +482,24 @@ mod tests {
         };
         assert_eq!(gaps_with(1_000), 0);
         assert_eq!(gaps_with(BLAME_FROM_NS), 1);
+    }
+
+    #[test]
+    fn restarts_are_in_vain_until_a_frame_is_done_with_between_two() {
+        let counters = NodeCounters::default();
+        for nth in 1..=3 {
+            // Each takes a frame and panics with it.
+            counters.stage.consumed.add(1);
+            counters.stage.panicked.add(1);
+            counters.restarted();
+            assert_eq!(counters.restarts_in_vain(), nth);
+        }
+        counters.stage.consumed.add(1);
+        assert_eq!(counters.restarts_in_vain(), 0);
+        counters.restarted();
+        assert_eq!(
+            (counters.restarts_in_vain(), counters.life.restarts.get()),
+            (1, 4)
+        );
     }
 }

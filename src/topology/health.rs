@@ -1,23 +1,24 @@
 //! Whether a running line is alive, and if not, who is to blame.
 //!
-//! A loop stamps its heartbeat with its housekeeping. One whose last beat is older than
-//! [`LIVE_NS`] hangs, as a rule in a handler, and the node that has the turn is named: queues that
-//! are only watched for their depth look healthy while nobody is there to fill them.
+//! A loop stamps its heartbeat with its housekeeping, and a node each frame that it is done with: a turn may be long, and
+//! every frame of it a sign of life. A loop whose last sign is older than [`LIVE_NS`] hangs, as a rule in a handler, and the
+//! node that has the turn is named: queues that are only watched for their depth look healthy while nobody is there to fill them.
 //!
 //! Invariant: looking costs a loop nothing, and a loop that hangs cannot make the look wait.
 
-use crate::base::limits::LIVE_NS;
+use crate::base::limits::{LIVE_NS, RESTARTS_IN_VAIN_MAX};
 use crate::base::units::Span;
 use crate::stage::{Standing, State};
 
 use super::run::{Loop, Running};
+use super::wire::NodeView;
 
 /// A loop at the moment of a look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoopHealth {
     /// The loop's thread.
     pub name: String,
-    /// How long ago its last turn was, in nanoseconds, to a millisecond. Nothing once it is over.
+    /// How long ago its last turn was, or the last frame within one, in nanoseconds, to a millisecond. Nothing once it is over.
     pub age_ns: Option<u64>,
     /// The node that has the turn. Where the last turn is not long ago, only a sample.
     pub node: Option<String>,
@@ -34,6 +35,8 @@ pub struct NodeHealth {
     pub state: State,
     /// The same with its history. Nothing if its loop was just about to change it.
     pub standing: Option<Standing>,
+    /// How often in a row it was made anew without being done with a frame since.
+    pub restarts_in_vain: u64,
     /// What went wrong with it, in words.
     pub fault: Option<String>,
 }
@@ -48,7 +51,8 @@ pub struct Health {
 }
 
 impl Health {
-    /// Whether every loop makes turns, or has ended as it should, and no node has failed. A line that has ended in good order
+    /// Whether every loop makes turns, or has ended as it should, and no node has failed or is made anew over and over for
+    /// nothing. A line that has ended in good order
     /// is in good health; [`LoopHealth::age_ns`] says that it has ended.
     #[must_use]
     pub fn is_live(&self) -> bool {
@@ -94,6 +98,11 @@ impl Health {
                     "{name} has ended and left {} in state {state}",
                     node.name
                 ));
+            } else if !node.state.is_over() && node.restarts_in_vain >= RESTARTS_IN_VAIN_MAX {
+                why.push(format!(
+                    "{} has been made anew {} times in a row and is done with no frame",
+                    node.name, node.restarts_in_vain
+                ));
             }
         }
         why
@@ -111,7 +120,7 @@ impl Running {
         let now_ns = self.clock.stamp();
         let loops = self.loops.iter().map(|one| LoopHealth {
             name: one.planned.name.clone(),
-            age_ns: (!one.over).then(|| one.age_ns(now_ns, self.began_ns)),
+            age_ns: (!one.over).then(|| one.age_ns(now_ns, self.began_ns, &self.nodes)),
             node: one.current_node(),
         });
         let nodes = self.nodes.iter().enumerate().map(|(at, node)| NodeHealth {
@@ -119,6 +128,7 @@ impl Running {
             on: self.place_of(at).map_or(0, |(on, _)| on),
             state: node.counters.state(),
             standing: node.counters.standing(),
+            restarts_in_vain: node.counters.restarts_in_vain(),
             fault: node.counters.fault().map(str::to_owned),
         });
         Health {
@@ -129,9 +139,13 @@ impl Running {
 }
 
 impl Loop {
-    /// How long ago its last beat was, in a line that began then.
-    pub(super) fn age_ns(&self, now_ns: u64, began_ns: u64) -> u64 {
-        now_ns.saturating_sub(self.counters.beat_ns.get().max(began_ns))
+    /// How long ago its last beat was, or the last frame that one of its nodes was done with within a long turn, in a line of
+    /// these nodes that began then.
+    pub(super) fn age_ns(&self, now_ns: u64, began_ns: u64, nodes: &[NodeView]) -> u64 {
+        let nodes = self.planned.at.iter().filter_map(|at| nodes.get(*at));
+        let done_ns = nodes.map(|node| node.counters.stage.done_ns.get()).max();
+        let seen_ns = self.counters.beat_ns.get().max(done_ns.unwrap_or(0));
+        now_ns.saturating_sub(seen_ns.max(began_ns))
     }
 
     /// The node that has had the turn since the loop was last seen.
@@ -158,6 +172,7 @@ mod tests {
                 on: 0,
                 state,
                 standing: None,
+                restarts_in_vain: 0,
                 fault,
             }],
         }

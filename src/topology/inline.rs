@@ -15,10 +15,10 @@ use crate::stage::Role;
 use crate::wait::Strategy;
 
 use super::check::Line;
+use super::drain::{DrainReport, STALLED, left};
 use super::panics;
 use super::plan::Plan;
-use super::report::{DrainReport, LineReport, LoopReport, Parts, Report};
-use super::report::{is_over, left};
+use super::report::{LineReport, LoopReport, Parts, Report, is_over};
 use super::start::StartError;
 use super::window::{RUN, Windows};
 use super::wire::{NodeView, Wired, wire};
@@ -143,7 +143,7 @@ impl Line {
                         && !node_views.iter().any(NodeView::is_away)
                         && sources(&node_views).all(is_over);
                     if stuck {
-                        cause = "stalled";
+                        cause = STALLED;
                         drain_began_ns = Some(worked_ns);
                     }
                     if drain_began_ns.is_some_and(|at| now_ns.saturating_sub(at) > drain_ns) {
@@ -184,6 +184,7 @@ impl Line {
             deadline_ns: drain_ns,
             left: left(&hop_views, &node_views, |_| None),
             stuck: Vec::new(),
+            stalled_in: Vec::new(),
         };
         let report = Parts {
             line: LineReport {

@@ -18,6 +18,7 @@ use crate::host::{Host, MemoryReport, Pinned};
 use crate::reactor::LoopCounters;
 use crate::stage::{Role, State};
 
+use super::drain::{DrainReport, STALLED};
 use super::panics::{Panics, Quarantined};
 use super::plan::PlannedThread;
 use super::split::{SplitReport, SplitView};
@@ -28,6 +29,9 @@ use hop::hop_report;
 
 /// Version of the report's shape; it rises when a key changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
+
+/// The state of a node that a drain left behind in its handler.
+const STUCK: &str = "stuck";
 
 /// What a run did, from its first frame to now or to its end.
 #[derive(Clone, Debug, Serialize)]
@@ -143,50 +147,6 @@ impl LoopReport {
     }
 }
 
-/// How a run ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct DrainReport {
-    /// Why: `finished`, `duration`, `signal`, `fault`, `stalled`.
-    pub cause: &'static str,
-    /// Whether everything was finished before the deadline.
-    pub complete: bool,
-    /// How long it took, in nanoseconds.
-    pub elapsed_ns: u64,
-    /// How long it could take, in nanoseconds.
-    pub deadline_ns: u64,
-    /// What was still queued at the deadline, and who held it.
-    pub left: Vec<Left>,
-    /// Nodes that did not return from their handler.
-    pub stuck: Vec<String>,
-}
-
-/// What a drain found on a hop at its deadline.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Left {
-    /// The hop.
-    pub hop: String,
-    /// Messages on it.
-    pub messages: u64,
-    /// Who held them up: the node furthest down that had input itself.
-    pub held_by: String,
-}
-
-impl DrainReport {
-    /// What a drain that gave up has to say, in words.
-    fn words(&self) -> String {
-        let left: u64 = self.left.iter().map(|left| left.messages).sum();
-        let holder = match (self.stuck.first(), self.left.first()) {
-            (Some(stuck), _) => format!(": {stuck} did not return"),
-            (None, Some(left)) => format!(": {} held it up", left.held_by),
-            (None, None) => String::new(),
-        };
-        format!(
-            "the drain was given up after {} with {left} messages queued{holder}",
-            crate::base::units::Span(self.deadline_ns)
-        )
-    }
-}
-
 impl Report {
     /// The stage to blame for what was held back, full or shed in this report's window: who it is, why, and the figures. `None`
     /// where nothing was lost.
@@ -196,10 +156,11 @@ impl Report {
     }
 
     /// Whether the run was good: the ledger closed, no loss where none is allowed, no fault, and at
-    /// its end every node done.
+    /// its end every node done, which nothing but a stall had brought about.
     #[must_use]
     pub fn is_good(&self) -> bool {
         let ended = self.drain.is_some();
+        let stalled = self.drain.as_ref().map(|drain| drain.cause) == Some(STALLED);
         let is_good = |state: &str| match ended {
             true => state == State::Done.name(),
             false => state != State::Failed.name(),
@@ -207,6 +168,7 @@ impl Report {
         self.ledger.closed
             && self.ledger.losses.is_empty()
             && self.faults.is_empty()
+            && !stalled
             && self.stages.iter().all(|stage| is_good(stage.state))
     }
 }
@@ -242,6 +204,7 @@ pub(crate) fn stage_report(node: &NodeView, hops: &[HopView]) -> StageReport {
     insert(&mut absorbed, "undeclared", &stage.undeclared);
     let mut rejected = by_name(node.reasons, &stage.rejected);
     insert(&mut rejected, "panicked", &stage.panicked);
+    insert(&mut rejected, Reject::LineEnded.name(), &stage.ended);
     let life = &node.counters.life;
     let (quarantined, lost) = (life.quarantined.get(), life.quarantine_lost.get());
     let counts = |panics: &Panics| panics.counts(quarantined, lost);
@@ -431,7 +394,9 @@ pub(crate) fn ledger_report(
                 ));
             }
         }
-        for stage in stages.iter().filter(|stage| stage.role != "source") {
+        // One that did not return has not said yet what it did in that turn.
+        let returned = stages.iter().filter(|stage| stage.state != STUCK);
+        for stage in returned.filter(|stage| stage.role != "source") {
             if stage.held > 0 {
                 breaches.push(format!(
                     "{}: still holds {} messages",
@@ -543,13 +508,14 @@ impl Parts<'_> {
                 .as_ref()
                 .is_some_and(|drain| drain.stuck.contains(&stage.name))
             {
-                stage.state = "stuck";
+                stage.state = STUCK;
                 faults.push(format!("{}: its handler did not return", stage.name));
             }
             if let Some(fault) = &stage.fault {
                 faults.push(format!("{}: {fault}", stage.name));
             }
         }
+        faults.extend(self.drain.iter().flat_map(DrainReport::faults));
         let mut ledger = ledger_report(&hops, &stages, self.nodes, self.at_rest);
         if let Some(drain) = self
             .drain
@@ -583,44 +549,6 @@ impl Parts<'_> {
             verdict: "unjudged",
         }
     }
-}
-
-/// What a drain that was given up found: discarded by then, or still on a ring that nobody emptied.
-/// Holder is the node furthest down that had input and passed nothing on, or the one that `stuck_with`
-/// says its loop hangs in.
-pub(crate) fn left(
-    hops: &[HopView],
-    nodes: &[NodeView],
-    stuck_with: impl Fn(&str) -> Option<String>,
-) -> Vec<Left> {
-    let on = |hop: &HopView| {
-        let arrivals = hop.arrivals();
-        arrivals.in_flight + arrivals.discarded[Discard::DrainDeadline.index()]
-    };
-    let holder = |first: &HopView| {
-        // One that has come as far as a consumer that it follows waits for that one.
-        let mut at = first.to;
-        let mut after = &first.after;
-        while let Some(next) = after.iter().find(|next| on(&hops[**next]) >= on(first)) {
-            (at, after) = (hops[*next].to, &hops[*next].after);
-        }
-        // A line is a DAG, so this comes to an end.
-        while let Some(next) = nodes[at].outputs.iter().find(|out| on(&hops[**out]) > 0) {
-            at = hops[*next].to;
-        }
-        let name = &nodes[at].name;
-        stuck_with(name).unwrap_or_else(|| name.clone())
-    };
-    let left = hops
-        .iter()
-        .map(|hop| (hop, on(hop)))
-        .filter(|(_, messages)| *messages > 0);
-    left.map(|(hop, messages)| Left {
-        hop: hop.name.clone(),
-        messages,
-        held_by: holder(hop),
-    })
-    .collect()
 }
 
 /// Whether a node is over, from outside.

@@ -22,9 +22,10 @@ use crate::reactor::LoopCounters;
 use crate::stage::log::Shelf;
 
 use super::clean::{Clean, CleanReport};
+use super::drain::{DrainReport, STALLED, left};
 use super::panics::Quarantined;
 use super::plan::PlannedThread;
-use super::report::{DrainReport, LineReport, LoopReport, Parts, Report, is_over, left};
+use super::report::{LineReport, LoopReport, Parts, Report, is_over};
 use super::window::{self, Window, Windows};
 use super::wire::{HopView, NodeView};
 
@@ -128,6 +129,8 @@ pub struct Running {
     pub(super) began_ns: u64,
     pub(super) ended: Receiver<usize>,
     pub(super) wakers: Vec<Waker>,
+    /// The nodes that had the turn when the line was found to hang.
+    pub(super) stalled_in: Vec<String>,
     /// Messages delivered on all hops when that number last rose, and when.
     pub(super) progress: (u64, u64),
     /// Bytes in memory, the most that was seen while the loops had their rings.
@@ -141,9 +144,10 @@ pub struct Running {
 }
 
 impl Drop for Running {
-    /// A line that nobody holds any more is ended at once; a loop that hangs is left behind.
+    /// A line that nobody holds any more is ended at once; a loop that hangs is left behind, at once after a drain, which has
+    /// waited for it.
     fn drop(&mut self) {
-        if self.loops.iter().any(|one| !one.over) {
+        if self.drain.is_none() && self.loops.iter().any(|one| !one.over) {
             self.abort();
             self.wait(GIVE_UP_GRACE);
         }
@@ -209,6 +213,7 @@ impl Running {
             }
             look(self);
             self.listen();
+            self.collect_panics();
             // Once the counter has run for long enough, its scale is known better.
             self.clock.refine();
             if self.has_failed() {
@@ -217,8 +222,10 @@ impl Running {
             if let Some(cause) = stop.cause(self.elapsed()) {
                 return cause;
             }
-            if !self.stalled().is_empty() || self.is_stuck_at_the_end() {
-                return "stalled";
+            let stalled = self.stalled();
+            if !stalled.is_empty() || self.is_stuck_at_the_end() {
+                self.stalled_in = stalled;
+                return STALLED;
             }
         }
     }
@@ -258,7 +265,8 @@ impl Running {
     /// The nodes of loops that have made no turn for seconds.
     fn stalled(&self) -> Vec<String> {
         let now_ns = self.clock.stamp();
-        let hangs = |one: &&Loop| !one.over && one.age_ns(now_ns, self.began_ns) > STALL_NS;
+        let hangs =
+            |one: &&Loop| !one.over && one.age_ns(now_ns, self.began_ns, &self.nodes) > STALL_NS;
         let stalled = self.loops.iter().filter(hangs);
         stalled.filter_map(Loop::current_node).collect()
     }
@@ -352,25 +360,33 @@ impl Running {
         }
     }
 
-    /// Stops the sources, lets what is queued finish, and says what was left at the deadline and
-    /// who held it. Once drained it stays so.
+    /// As [`Running::drain_within`], with the line's own deadline.
     pub fn drain(&mut self, cause: &'static str) -> DrainReport {
+        self.drain_within(cause, Duration::from_nanos(self.deadline_ns))
+    }
+
+    /// Stops the sources, lets what is queued finish, and returns by the deadline with what was left and who held it. The last of
+    /// that time, [`GIVE_UP_GRACE_NS`] and at most half, is for loops to end that are given up. Once drained the line stays so, and
+    /// another call says the same again.
+    pub fn drain_within(&mut self, cause: &'static str, deadline: Duration) -> DrainReport {
         if let Some(done) = &self.drain {
             return done.clone();
         }
         self.observe();
         let asked_ns = self.clock.stamp();
         self.begin_drain();
-        let complete = self.wait_observing(Duration::from_nanos(self.deadline_ns));
+        let grace = GIVE_UP_GRACE.min(deadline / 2);
+        let complete = self.wait_observing(deadline - grace);
         let mut report = DrainReport {
             cause,
             complete,
-            deadline_ns: self.deadline_ns,
+            deadline_ns: u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX),
+            stalled_in: std::mem::take(&mut self.stalled_in),
             ..DrainReport::default()
         };
         if !complete {
             self.tell(Command::GiveUp);
-            if !self.wait_observing(GIVE_UP_GRACE) {
+            if !self.wait_observing(grace) {
                 report.stuck = self
                     .loops
                     .iter()
@@ -470,7 +486,7 @@ impl Running {
             .map(|one| {
                 let silent_ns = match one.over {
                     true => 0,
-                    false => one.age_ns(now_ns, self.began_ns),
+                    false => one.age_ns(now_ns, self.began_ns, &self.nodes),
                 };
                 LoopReport {
                     silent_ns,

@@ -297,6 +297,7 @@ impl Line {
             clock,
             ended,
             wakers,
+            stalled_in: Vec::new(),
             progress: (0, 0),
             resident_bytes: None,
             memory: MemoryReport::default(),

@@ -360,12 +360,12 @@ fn consuming(found: &mut Found, node: &StageReport, tally: &Tally) {
     let mut absorbed = tally.absorbed.clone();
     count(&mut absorbed, "undeclared", tally.undeclared);
     found.counts(&format!("{name}: absorbed"), &node.absorbed, &absorbed);
-    found.counts(
-        &format!("{name}: rejected"),
-        &node.rejected,
-        &tally.rejected,
-    );
-    found.same(&format!("{name}: held"), node.held, tally.held);
+    let (mut rejected, mut held) = (tally.rejected.clone(), tally.held);
+    if node.state == "aborted" {
+        count(&mut rejected, "line_ended", core::mem::take(&mut held));
+    }
+    found.counts(&format!("{name}: rejected"), &node.rejected, &rejected);
+    found.same(&format!("{name}: held"), node.held, held);
     let disposed = node.forwarded + sum(&node.absorbed) + sum(&node.rejected) + node.held;
     found.same(&format!("{name}: disposed of"), disposed, node.consumed);
 }
@@ -445,7 +445,8 @@ fn life(found: &mut Found, node: &StageReport, tally: &Tally, complete: bool) {
 /// What the report says of the whole run.
 fn verdict(found: &mut Found, plan: &Plan, account: &Account, report: &Report, complete: bool) {
     let undeclared = account.nodes.iter().any(|node| node.undeclared > 0);
-    let held = account.nodes.iter().any(|node| node.held > 0);
+    // As many as is held against each node's account; what one that was given up held is disposed of.
+    let held = report.stages.iter().any(|stage| stage.held > 0);
     let closed = !undeclared && !held;
     found.holds(
         &format!(
@@ -476,5 +477,8 @@ fn verdict(found: &mut Found, plan: &Plan, account: &Account, report: &Report, c
         .hops
         .iter()
         .filter_map(|hop| hop.discarded.get("drain_deadline"));
-    found.same("left at the drain's deadline", left, lost.sum::<u64>());
+    let stages = report.stages.iter().filter(|stage| stage.role == "stage");
+    let kept = stages.filter_map(|stage| stage.rejected.get("line_ended"));
+    let lost = lost.chain(kept).sum::<u64>();
+    found.same("left at the drain's deadline", left, lost);
 }

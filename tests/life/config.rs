@@ -146,6 +146,11 @@ fn what_is_wrong_is_told_with_its_place() {
             2,
             "a longest back-off of 1.00s is out of bounds\n  help: write a span from 2.00s to 60.0s",
         ),
+        (
+            "on_panic = \"restart\"\npanics_within = \"1min\"\nrestart_after = \"1min\"",
+            1,
+            "the back-offs after 5 panics take 300s, so no window of 60.0s has one more",
+        ),
     ] {
         let said = said(more);
         assert!(
@@ -186,6 +191,17 @@ fn the_builder_takes_policies_for_stages_alone_and_within_their_bounds() {
         said("odf", OnPanic::SKIP)
             .unwrap_err()
             .contains("did you mean \"odd\"?")
+    );
+    let endless = OnPanic::Restart {
+        most: 1,
+        within_ns: MS,
+        after_ns: 10 * MS,
+        after_max_ns: 10 * MS,
+    };
+    let endless = said("odd", endless).unwrap_err();
+    assert!(
+        endless.contains("so no window of 1.00ms has one more, and nothing ends the restarts"),
+        "{endless}"
     );
     let none = OnPanic::Skip {
         most: 0,

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use hopline::io::{Driver, Virtual};
-use hopline::stage::OnPanic;
-use hopline::topology::{Inline, Report, Running};
+use hopline::io::{Driver, IoError, Virtual};
+use hopline::stage::{Delivery, Egress, Leaving, OnPanic};
+use hopline::topology::{Hop, Inline, Left, Line, Report, Running};
 use hopline::wait::Strategy;
 
 use crate::numbers::Counting;
-use crate::{MS, Wrong, closed, good, inline, is_about, odd, on_threads, stage};
+use crate::{MS, Odd, Wrong, closed, good, inline, is_about, odd, on_threads, stage};
 
 /// A stage that is away for a minute after its first panic.
 const LONG: OnPanic = OnPanic::Restart {
@@ -154,4 +154,52 @@ fn a_line_that_is_ended_at_once_waits_for_no_back_off() {
     let report = running.end("signal");
     closed(&report);
     assert_eq!(stage(&report, "odd").state, "aborted");
+}
+
+/// Takes nothing.
+struct Never;
+
+impl Egress for Never {
+    fn open(&mut self, _io: &mut Driver) -> Result<(), IoError> {
+        Ok(())
+    }
+
+    fn on_frame(&mut self, _frame: Leaving<'_>, _io: &mut Driver) -> Delivery {
+        Delivery::NotNow
+    }
+}
+
+#[test]
+fn what_a_stage_holds_when_the_drain_is_given_up_is_disposed_of_and_listed() {
+    // What passes is held back by the sink that takes nothing, so that the stage beside it does not see its end.
+    let mut line = Line::builder("held");
+    line.source("in", Counting::new(u64::MAX, MS));
+    line.stage("pass", || Odd::new(Wrong::Nothing, &Default::default()));
+    line.stage("holds", || {
+        Odd::new(Wrong::HoldAndPanic(0, u64::MAX), &Default::default())
+    });
+    line.sink("out", Never);
+    line.sink("never", Never);
+    line.connect("in", "pass", Hop::depth(64));
+    line.connect("pass", ["holds", "never"], Hop::depth(32));
+    line.connect("holds", "out", Hop::depth(64));
+    line.drain_within_ns(20 * MS);
+    let end = Inline::new(Driver::Virtual(Virtual::new())).stop_after_ns(50 * MS);
+    let line = line.build().expect("a right line");
+    let report = line.run_inline(end, None).expect("it runs").0;
+    closed(&report);
+    assert!(!report.is_good());
+    let holds = stage(&report, "holds");
+    let taken = holds.consumed;
+    assert!((30..=32).contains(&taken), "{taken}");
+    assert_eq!((holds.state, holds.held), ("aborted", 0));
+    assert_eq!(holds.rejected["line_ended"], taken);
+    let drain = report.drain.as_ref().expect("an end");
+    assert!(!drain.complete);
+    let held = Left {
+        hop: "holds".to_owned(),
+        messages: taken,
+        held_by: "holds".to_owned(),
+    };
+    assert!(drain.left.contains(&held), "{:?}", drain.left);
 }

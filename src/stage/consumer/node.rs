@@ -97,14 +97,16 @@ impl<H: Handler> Node for Consumer<H> {
     }
 
     fn has_input(&mut self) -> bool {
-        // What waits for another instance needs time, not a turn.
-        let is_away = matches!(self.absent, Some(Absent::Until { .. }));
+        let is_away = self.is_away();
         let inputs = &mut self.wiring.inputs;
         (!is_away && inputs.iter_mut().any(|rx| rx.ring.peek().is_some()))
             || inputs.iter_mut().all(HopRx::is_finished)
     }
 
     fn due_ns(&mut self) -> Option<u64> {
+        if self.is_away() {
+            return None;
+        }
         self.wiring
             .inputs
             .iter_mut()
@@ -160,6 +162,10 @@ impl<H: Handler> Node for Consumer<H> {
             _ => Discard::DrainDeadline,
         };
         self.discard_queued(why);
+        // What it holds has been delivered to it, and will not come out any more.
+        let stage = &self.wiring.counters.stage;
+        stage.ended.add(stage.held.get());
+        stage.held.set(0);
         for rx in &mut self.wiring.inputs {
             // Refuse first, then discard, so that as little as possible slips in between.
             rx.close(cause);

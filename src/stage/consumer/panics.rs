@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::base::limits::TIMER_AGAIN_NS;
 use crate::base::{Cause, Discard};
 use crate::stage::handler::Handler;
 use crate::stage::hop::HopRx;
@@ -84,6 +85,10 @@ impl<H: Handler> Consumer<H> {
             self.leave_held();
             return self.over(State::Done, Cause::Finished);
         }
+        if during == During::Timer && self.timer.is_none() {
+            // It asked to be woken, and what it wanted to do then is not done.
+            self.timer = Some(now_ns.saturating_add(TIMER_AGAIN_NS));
+        }
         let inputs = self.wiring.inputs.len();
         self.rotation.begin_after(self.rotation.first(), inputs);
         self.wiring.outputs.ring_bells();
@@ -157,7 +162,7 @@ impl<H: Handler> Consumer<H> {
         self.absent = None;
         match catch_unwind(AssertUnwindSafe(|| self.handler.remake())) {
             Ok(Ok(())) => {
-                self.wiring.counters.life.restarts.add(1);
+                self.wiring.counters.restarted();
                 let restarted = |standing: &mut Standing| standing.restarts += 1;
                 self.wiring.counters.change_standing(restarted);
                 self.wiring.set_state(State::Run);
@@ -174,6 +179,11 @@ impl<H: Handler> Consumer<H> {
             work: 1,
             held_back: false,
         }
+    }
+
+    /// Whether it is away until another instance is made: what waits for that needs time, not a turn.
+    pub(super) fn is_away(&self) -> bool {
+        matches!(self.absent, Some(Absent::Until { .. }))
     }
 
     /// Whether it has failed, and is not asked anything any more.
@@ -302,6 +312,7 @@ mod tests {
         assert_eq!(counters.state(), State::Restarting);
         assert_eq!(turn(&mut node), Progress::IDLE);
         assert!(!node.has_input(), "what waits needs time, not a turn");
+        assert_eq!(node.due_ns(), None, "and is not what a schedule goes by");
         let due_ns = node.next_due_ns().unwrap();
         assert!((500_001_000..500_002_000).contains(&due_ns), "{due_ns}");
         assert!(node.restart());
