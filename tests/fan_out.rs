@@ -7,6 +7,8 @@
 
 #[path = "fan_out/hang.rs"]
 mod hang;
+#[path = "fan_out/hot.rs"]
+mod hot;
 #[path = "fan_out/line.rs"]
 mod line;
 #[path = "common/numbers.rs"]
@@ -50,11 +52,11 @@ fn once_and_in_order(report: &Report, seen: &[(&str, Seen)], sent: u64) {
         .map(|hop| hop.shed.values().sum::<u64>() + hop.discarded.values().sum::<u64>())
         .sum();
     assert_eq!(here + gone, sent);
-    keys_in_order(seen);
+    keys_in_order("", seen);
 }
 
 /// Those of a key were handled in the order in which they were sent, wherever they were.
-fn keys_in_order(seen: &[(&str, Seen)]) {
+fn keys_in_order(of: &str, seen: &[(&str, Seen)]) {
     let all = seen.iter().flat_map(|(_, seen)| &seen.values);
     let mut all: Vec<&Keyed> = all.collect();
     all.sort_by_key(|one| one.done);
@@ -63,7 +65,7 @@ fn keys_in_order(seen: &[(&str, Seen)]) {
         let before = latest.insert(one.key, one.value);
         assert!(
             before.is_none_or(|before| before < one.value),
-            "{one:?} after {before:?}"
+            "{one:?} after {before:?} {of}"
         );
     }
 }

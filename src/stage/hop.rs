@@ -18,6 +18,7 @@ mod divided;
 mod judged;
 mod rx;
 
+pub(crate) use divided::Mark;
 pub use rx::HopRx;
 
 /// Index of the wait histogram in a hop's recorder.

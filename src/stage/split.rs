@@ -16,7 +16,7 @@ use crate::control::{Latest, Words};
 use crate::overload::hot::HOT_MAX;
 use crate::overload::{Hot, HotParams, Split};
 
-use super::hop::HopTx;
+use super::hop::{HopTx, Mark};
 
 /// Hot keys that are told: there are no more than three at a time at a share of a quarter each.
 pub const HOT_TOLD: usize = 8;
@@ -156,8 +156,8 @@ struct Moved {
     way: Way,
     /// The hop that its hash says.
     home: usize,
-    /// Frames put on the hop that it is on, up to and with its last one.
-    mark: u64,
+    /// Where its last message is on the hop that it is on.
+    mark: Mark,
     /// Windows since it was last hot.
     cool: u32,
 }
@@ -226,7 +226,7 @@ impl Group {
             key: 0,
             way: Way::Stays,
             home: 0,
-            mark: 0,
+            mark: Mark::NONE,
             cool: 0,
         };
         let keys = (split == Split::ByKey).then(|| {
@@ -378,7 +378,7 @@ impl Keys {
                     way: Way::Waits,
                     home,
                     // Whatever there is of it lies before.
-                    mark: hops[home].put_frames(),
+                    mark: hops[home].mark(0),
                     cool: 0,
                 };
                 self.len += 1;
@@ -401,7 +401,7 @@ impl Keys {
         let moved = &mut self.moved[moved];
         let home = moved.home;
         if matches!(moved.way, Way::Waits | Way::Moves(_)) {
-            if hops[home].is_past(moved.mark) {
+            if hops[home].is_past(&mut moved.mark) {
                 moved.way = Way::Isolated;
                 self.counters.moves.add(1);
             } else if moved.way == Way::Waits && hops[home].is_crowded(frames) {
@@ -420,7 +420,7 @@ impl Keys {
             home
         };
         if !moving {
-            moved.mark = hops[at].put_frames() + frames as u64;
+            moved.mark = hops[at].mark(frames);
         }
         if moved.way == Way::Isolated {
             self.counters.isolated.add(1);
@@ -449,9 +449,11 @@ impl Keys {
         if !hop.blocks() || hop.is_expired() {
             return false;
         }
-        let mut moving = self.moved[..self.len].iter();
-        moving
-            .any(|one| one.home == at && matches!(one.way, Way::Moves(_)) && !hop.is_past(one.mark))
+        let mut moved = self.moved[..self.len].iter_mut();
+        moved.any(|one| {
+            let moves = one.home == at && matches!(one.way, Way::Moves(_));
+            moves && !hop.is_past(&mut one.mark)
+        })
     }
 
     /// The producer is held back by that hop.
@@ -481,7 +483,7 @@ impl Keys {
             let goes = match moved.way {
                 Way::Waits | Way::Moves(_) => moved.cool > 0,
                 Way::Stays => moved.cool >= COOL_WINDOWS,
-                Way::Isolated => moved.cool >= COOL_WINDOWS && last.is_past(moved.mark),
+                Way::Isolated => moved.cool >= COOL_WINDOWS && last.is_past(&mut moved.mark),
             };
             if goes {
                 self.len -= 1;
