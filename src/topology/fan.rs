@@ -107,6 +107,21 @@ pub(super) fn wrong_spread(hops: &[DraftHop]) -> Vec<Problem> {
             let what = "\"isolate\" moves hot keys, and these messages are not divided by key";
             wrong(what.to_owned(), "write split = \"key\", or remove isolate");
         }
+        if given.isolate
+            && let Some(other) = hops[..at].iter().find(|other| {
+                let leads_there = consumers.contains(&other.to.as_str());
+                other.hop.isolate && other.from != hop.from && leads_there
+            })
+        {
+            // Each producer knows its own hot keys.
+            let what = format!(
+                "\"{}\" and \"{}\" both isolate hot keys among the same consumers, and a key that is hot at one of them alone \
+                 would be with two consumers at a time",
+                other.from, hop.from
+            );
+            let help = "lead both to one stage and divide what leaves it, or remove isolate";
+            wrong(what, help);
+        }
         if given.split.is_some() {
             continue;
         }

@@ -250,6 +250,16 @@ fn what_is_wrong_with_a_division_is_told_with_what_to_write() {
             "{settings}: {told}"
         );
     }
+    let isolates = "to = [\"orders\", \"log\"]\nsplit = \"key\"\nisolate = true\n";
+    let line = fan(isolates).replace("from = \"signal\"", "from = [\"signal\", \"book\"]");
+    let told = said(files(&line, None, None), &Overrides::default());
+    assert!(
+        told.contains(
+            "\"signal\" and \"book\" both isolate hot keys among the same consumers, and a key that is hot at one of them alone \
+             would be with two consumers at a time\n  help: lead both to one stage"
+        ),
+        "{told}"
+    );
     for (settings, expected) in [
         (
             "to = \"orders\"\nsplit = \"any\"",
