@@ -19,7 +19,7 @@ use hopline::overload::{Policy, Slow, Split, WhenFull};
 use hopline::topology::{Hop, Report};
 
 use hang::{Broadcast, COUNT};
-use line::{Keyed, PARTS, Run, Seen, run};
+use line::{Keyed, Load, PARTS, Run, Seen, run, run_load};
 
 const WORKERS: [&str; 3] = ["a", "b", "c"];
 
@@ -275,6 +275,39 @@ fn a_consumer_that_is_too_slow_for_too_long_is_cut_off_and_ends() {
     assert_eq!(cut.shed.len(), 1);
     let stage = report.stages.iter().find(|stage| stage.name == "b");
     assert_eq!(stage.unwrap().state, "done");
+}
+
+#[test]
+fn several_that_hang_hold_the_others_back_for_one_timeout_in_all() {
+    let mut longest_us = Vec::new();
+    for hang in 1..=2 {
+        let mut load = Load::of((0..50_000).map(|nth| (nth * 1_000, nth % 100)));
+        // From 5 ms on, and for good; the line's clock begins at a second.
+        load.stalls_ns[1..=hang].fill((1_005_000_000, u64::MAX));
+        let policy = Policy {
+            block_timeout_ns: 5_000_000,
+            ..Policy::of(WhenFull::Block)
+        };
+        let (report, seen) = run_load(load, |line| {
+            let mut hop = Hop::depth(16).policy(policy);
+            for name in &WORKERS[1..=hang] {
+                hop = hop.slow(name, Slow::Disconnect);
+            }
+            line.connect("in", WORKERS, hop);
+            line.drain_within_ns(50_000_000);
+        });
+        assert!(report.ledger.closed, "{:?}", report.ledger.breaches);
+        assert_eq!(of(&seen, "a").values.len(), 50_000);
+        for name in &WORKERS[1..=hang] {
+            assert!(shed(&report, &format!("in->{name}"), "disconnected") > 0);
+        }
+        longest_us.push(hop(&report, "in->a").sojourn_ns.max / 1_000);
+    }
+    // Both held it back at the same time.
+    assert!(
+        longest_us.iter().all(|one| (5_000..5_500).contains(one)),
+        "{longest_us:?}"
+    );
 }
 
 #[test]

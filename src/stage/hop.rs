@@ -205,6 +205,14 @@ impl HopTx {
         }
     }
 
+    /// Its producer waits for room for `frames` on another hop: if there is none on this one either, it waits for both.
+    #[cold]
+    pub(crate) fn held_back_beside(&mut self, frames: usize, now_ns: u64) {
+        if self.judged && !self.has_room(frames) {
+            self.admission.held_back(now_ns);
+        }
+    }
+
     /// Why nobody reads any more, if so.
     pub(crate) fn closed(&self) -> Option<Cause> {
         self.ring.closed()

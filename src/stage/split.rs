@@ -258,6 +258,11 @@ impl Group {
         self.members.contains(&at)
     }
 
+    /// Whether the hop at that place is one of them, and a message may as well go to another.
+    pub(crate) fn balances(&self, at: usize) -> bool {
+        self.keys.is_none() && self.has(at)
+    }
+
     /// Whether messages that begin with a frame of that kind are divided by it.
     #[inline]
     pub(crate) fn takes(&self, kind: u16) -> bool {
