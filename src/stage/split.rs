@@ -4,7 +4,8 @@
 //! hot keys are isolated it moves to the last hop, which then serves hot keys alone. It moves when all that was put on its old
 //! hop up to its last message has been taken and handled there, so its messages are handled in their order. A hop that has no
 //! room never gets there by itself: then its producer is held back until it is, or, where the hop sheds, the messages of that
-//! one key are, `shed{moving}`. A key that is hot no more goes back once its last message has been taken.
+//! one key are, `shed{moving}`. Where that takes too long it stays for a while, and is tried again. A key that is hot no more
+//! goes back once its last message has been taken.
 //!
 //! Invariant: which hop a message goes to is decided once, when it is offered, and nothing is allocated for it.
 
@@ -31,6 +32,10 @@ const COOL_WINDOWS: u32 = 10;
 /// How long a key's old hop may take to be done with it, in nanoseconds, before the key stays there: rings of some thousand
 /// messages of 10 us are done in that.
 const MOVE_MAX_NS: u64 = 100_000_000;
+
+/// How long a key stays before it is tried again, in nanoseconds: what a move that fails costs others is then at most a tenth of
+/// the time.
+const STAY_NS: u64 = 10 * MOVE_MAX_NS;
 
 /// A hot key as it is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,8 +150,9 @@ enum Way {
     Moves(Option<u64>),
     /// It is on the last hop.
     Isolated,
-    /// It stays where it is: its old hop was not done with it in time.
-    Stays,
+    /// It stays where it is: its old hop was not done with it in time, which was at that time. It moves all the same if that hop
+    /// gets done with it by itself.
+    Stays(u64),
 }
 
 /// A hot key that has moved, or is to move.
@@ -224,7 +230,7 @@ impl Group {
     ) -> Group {
         const NOT_MOVED: Moved = Moved {
             key: 0,
-            way: Way::Stays,
+            way: Way::Waits,
             home: 0,
             mark: Mark::NONE,
             cool: 0,
@@ -405,7 +411,12 @@ impl Keys {
     ) -> Choice {
         let moved = &mut self.moved[moved];
         let home = moved.home;
-        if matches!(moved.way, Way::Waits | Way::Moves(_)) {
+        if let Way::Stays(since_ns) = moved.way
+            && now_ns.saturating_sub(since_ns) >= STAY_NS
+        {
+            moved.way = Way::Waits;
+        }
+        if moved.way != Way::Isolated {
             if hops[home].is_past(&mut moved.mark) {
                 moved.way = Way::Isolated;
                 self.counters.moves.add(1);
@@ -487,7 +498,7 @@ impl Keys {
             };
             let goes = match moved.way {
                 Way::Waits | Way::Moves(_) => moved.cool > 0,
-                Way::Stays => moved.cool >= COOL_WINDOWS,
+                Way::Stays(_) => moved.cool >= COOL_WINDOWS,
                 Way::Isolated => moved.cool >= COOL_WINDOWS && last.is_past(&mut moved.mark),
             };
             if goes {
@@ -508,7 +519,7 @@ impl Moved {
         };
         let since_ns = *since_ns.get_or_insert(now_ns);
         if now_ns.saturating_sub(since_ns) >= MOVE_MAX_NS {
-            self.way = Way::Stays;
+            self.way = Way::Stays(now_ns);
             counters.stays.add(1);
         }
     }

@@ -5,7 +5,7 @@ use hopline::overload::{Policy, Split, WhenFull};
 use hopline::topology::Hop;
 
 use crate::line::{Load, run_load};
-use crate::{WORKERS, keys_in_order};
+use crate::{WORKERS, keys_in_order, once_and_in_order};
 
 const US: u64 = 1_000;
 const MS: u64 = 1_000_000;
@@ -71,4 +71,46 @@ fn the_messages_of_a_key_stay_in_order_under_every_policy() {
         }
         assert!(moves > 0, "{policy}");
     }
+}
+
+/// Of ten messages nine have key 7, and one comes each `gap_ns`.
+fn nine_of_ten(messages: u64, gap_ns: u64) -> Load {
+    let key = |nth: u64| match nth % 10 {
+        0 => 1_000 + nth % 100,
+        _ => 7,
+    };
+    Load::of((0..messages).map(|nth| (nth * gap_ns, key(nth))))
+}
+
+#[test]
+fn a_hot_key_whose_old_consumer_was_stuck_moves_once_that_goes_on() {
+    for when_full in [WhenFull::Block, WhenFull::DropNewest] {
+        let mut load = nine_of_ten(120_000, 25 * US);
+        load.services_ns = [US; 3];
+        // From the start, for longer than a move may take; the line's clock begins at a second.
+        load.stalls_ns[..2].fill((0, 1_200 * MS));
+        let (report, seen) = run_load(load, |line| {
+            let hop = Hop::depth(1_024).when_full(when_full);
+            line.connect("in", WORKERS, hop.split(Split::ByKey).isolate());
+        });
+        once_and_in_order(&report, &seen, 120_000);
+        let split = &report.splits[0];
+        assert_eq!((split.moves, split.stays), (1, 1), "{when_full}: {split:?}");
+        assert!(split.isolated > 60_000, "{split:?}");
+    }
+}
+
+#[test]
+fn a_move_that_failed_is_tried_again_where_the_old_consumer_never_rests() {
+    let mut load = nine_of_ten(120_000, 25 * US);
+    // Slower than its messages come, so that its ring is never empty, and stuck for longer than the first try may take.
+    load.services_ns = [30 * US, 30 * US, US];
+    load.stalls_ns[..2].fill((0, 1_200 * MS));
+    let (report, seen) = run_load(load, |line| {
+        let hop = Hop::depth(1_024).when_full(WhenFull::DropNewest);
+        line.connect("in", WORKERS, hop.split(Split::ByKey).isolate());
+    });
+    once_and_in_order(&report, &seen, 120_000);
+    let split = &report.splits[0];
+    assert_eq!((split.moves, split.stays), (1, 1), "{split:?}");
 }
