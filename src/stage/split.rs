@@ -25,8 +25,8 @@ pub const HOT_TOLD: usize = 8;
 /// Words of what is told.
 const WORDS: usize = 1 + 2 * HOT_TOLD;
 
-/// Windows without being hot after which a key goes back: 100 ms of the default ones, so that one which comes and goes does
-/// not move each time.
+/// Windows without being hot after which a key goes back: 100 ms at least of the default ones, so that one which comes and goes
+/// does not move each time.
 const COOL_WINDOWS: u32 = 10;
 
 /// How long a key's old hop may take to be done with it, in nanoseconds, before the key stays there: rings of some thousand

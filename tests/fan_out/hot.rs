@@ -83,6 +83,26 @@ fn nine_of_ten(messages: u64, gap_ns: u64) -> Load {
 }
 
 #[test]
+fn a_hot_key_is_found_at_any_rate_at_which_a_share_means_something() {
+    // 24,000, 5,000 and 500 messages a second.
+    for gap_us in [42, 200, 2_000] {
+        let load = Load {
+            services_ns: [gap_us * US; 3],
+            ..nine_of_ten(4_000, gap_us * US)
+        };
+        let (report, seen) = run_load(load, |line| {
+            let hop = Hop::depth(64).split(Split::ByKey).isolate();
+            line.connect("in", WORKERS, hop);
+        });
+        once_and_in_order(&report, &seen, 4_000);
+        let split = &report.splits[0];
+        assert_eq!(split.hot_keys.len(), 1, "{gap_us} us: {split:?}");
+        assert_eq!((split.hot_keys[0].key, split.moves), (7, 1), "{split:?}");
+        assert!(split.isolated > 2_000, "{split:?}");
+    }
+}
+
+#[test]
 fn a_hot_key_whose_old_consumer_was_stuck_moves_once_that_goes_on() {
     for when_full in [WhenFull::Block, WhenFull::DropNewest] {
         let mut load = nine_of_ten(120_000, 25 * US);
