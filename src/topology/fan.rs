@@ -27,6 +27,7 @@ pub(crate) fn spread(
     let together = (to.len() > 1).then_some(first);
     let ring = together.filter(|_| to.iter().filter(shares).count() > 1);
     let times_out = to.iter().any(|to| slow_of(to) == Slow::Disconnect);
+    let all_tapped = to.iter().all(|to| slow_of(to) == Slow::Tap);
     let one = |to: &String| {
         let mut hop = hop.clone();
         let policy = &mut hop.policy;
@@ -36,7 +37,11 @@ pub(crate) fn spread(
             Slow::Hold => {}
             Slow::Tap => {
                 policy.when_full = WhenFull::DropNewest;
-                policy.block_timeout_ns = 0;
+                // Those that hold the producer back have these; where there are none, they are told to be without effect.
+                if !all_tapped {
+                    policy.block_timeout_ns = 0;
+                    (policy.high, policy.low) = (0, 0);
+                }
             }
             Slow::Disconnect => hop.disconnects = true,
         }
@@ -165,6 +170,20 @@ pub(super) fn wrong_spread(hops: &[DraftHop]) -> Vec<Problem> {
                 what.to_owned(),
                 "write when_full = \"block\" and block_timeout = \"10ms\"",
             );
+        }
+        let then = given.policy.then;
+        if cuts
+            && several
+            && times_out
+            && !matches!(
+                then,
+                WhenFull::DropNewest | WhenFull::Block | WhenFull::DropOldest
+            )
+        {
+            let what = format!(
+                "\"then\" is \"{then}\", and who held the others back for block_timeout is disconnected"
+            );
+            wrong(what, "remove then, or write slow = \"tap\" for it");
         }
     }
     problems
