@@ -7,6 +7,8 @@
 
 #[path = "fan_out/hang.rs"]
 mod hang;
+#[path = "fan_out/hot.rs"]
+mod hot;
 #[path = "fan_out/line.rs"]
 mod line;
 #[path = "common/numbers.rs"]
@@ -17,7 +19,7 @@ use hopline::overload::{Policy, Slow, Split, WhenFull};
 use hopline::topology::{Hop, Report};
 
 use hang::{Broadcast, COUNT};
-use line::{Keyed, PARTS, Run, Seen, run};
+use line::{Keyed, Load, PARTS, Run, Seen, run, run_load};
 
 const WORKERS: [&str; 3] = ["a", "b", "c"];
 
@@ -50,11 +52,11 @@ fn once_and_in_order(report: &Report, seen: &[(&str, Seen)], sent: u64) {
         .map(|hop| hop.shed.values().sum::<u64>() + hop.discarded.values().sum::<u64>())
         .sum();
     assert_eq!(here + gone, sent);
-    keys_in_order(seen);
+    keys_in_order("", seen);
 }
 
 /// Those of a key were handled in the order in which they were sent, wherever they were.
-fn keys_in_order(seen: &[(&str, Seen)]) {
+fn keys_in_order(of: &str, seen: &[(&str, Seen)]) {
     let all = seen.iter().flat_map(|(_, seen)| &seen.values);
     let mut all: Vec<&Keyed> = all.collect();
     all.sort_by_key(|one| one.done);
@@ -63,7 +65,7 @@ fn keys_in_order(seen: &[(&str, Seen)]) {
         let before = latest.insert(one.key, one.value);
         assert!(
             before.is_none_or(|before| before < one.value),
-            "{one:?} after {before:?}"
+            "{one:?} after {before:?} {of}"
         );
     }
 }
@@ -273,6 +275,39 @@ fn a_consumer_that_is_too_slow_for_too_long_is_cut_off_and_ends() {
     assert_eq!(cut.shed.len(), 1);
     let stage = report.stages.iter().find(|stage| stage.name == "b");
     assert_eq!(stage.unwrap().state, "done");
+}
+
+#[test]
+fn several_that_hang_hold_the_others_back_for_one_timeout_in_all() {
+    let mut longest_us = Vec::new();
+    for hang in 1..=2 {
+        let mut load = Load::of((0..50_000).map(|nth| (nth * 1_000, nth % 100)));
+        // From 5 ms on, and for good; the line's clock begins at a second.
+        load.stalls_ns[1..=hang].fill((1_005_000_000, u64::MAX));
+        let policy = Policy {
+            block_timeout_ns: 5_000_000,
+            ..Policy::of(WhenFull::Block)
+        };
+        let (report, seen) = run_load(load, |line| {
+            let mut hop = Hop::depth(16).policy(policy);
+            for name in &WORKERS[1..=hang] {
+                hop = hop.slow(name, Slow::Disconnect);
+            }
+            line.connect("in", WORKERS, hop);
+            line.drain_within_ns(50_000_000);
+        });
+        assert!(report.ledger.closed, "{:?}", report.ledger.breaches);
+        assert_eq!(of(&seen, "a").values.len(), 50_000);
+        for name in &WORKERS[1..=hang] {
+            assert!(shed(&report, &format!("in->{name}"), "disconnected") > 0);
+        }
+        longest_us.push(hop(&report, "in->a").sojourn_ns.max / 1_000);
+    }
+    // Both held it back at the same time.
+    assert!(
+        longest_us.iter().all(|one| (5_000..5_500).contains(one)),
+        "{longest_us:?}"
+    );
 }
 
 #[test]

@@ -24,6 +24,10 @@ pub const HOT_MAX: usize = 1_000 / SHARE_MIN_PER_MILLE as usize;
 /// Frames that a window needs to tell anything: with fewer the share of a key is off by over 3 % of all by chance.
 pub const FRAMES_MIN: u64 = 256;
 
+/// How long a window runs on at most until it has them, in nanoseconds: at less than 256 a second a consumer that cannot keep up
+/// takes some milliseconds for each, and what is hot is told of a time that is still the present.
+pub const WINDOW_MAX_NS: u64 = 1_000_000_000;
+
 /// When a [`Hot`] says that a key is hot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HotParams {
@@ -85,7 +89,8 @@ impl HotParams {
         self.share_per_mille
     }
 
-    /// Length of a window, in nanoseconds.
+    /// Length of a window, in nanoseconds. One with too few frames to tell anything, [`FRAMES_MIN`], runs on until it has them, for
+    /// [`WINDOW_MAX_NS`] or this, whichever is more.
     #[must_use]
     pub const fn window_ns(&self) -> u64 {
         self.window_ns
@@ -176,7 +181,7 @@ impl Hot {
     #[inline]
     pub fn saw(&mut self, now_ns: u64, key: u64) -> bool {
         if now_ns.saturating_sub(self.since_ns) >= self.params.window_ns {
-            self.end_window(now_ns);
+            self.window_is_over(now_ns);
         }
         self.frames += 1;
         match self.keys[..self.used].iter().position(|&one| one == key) {
@@ -246,6 +251,15 @@ impl Hot {
         self.keys[at] = key;
         self.taken_over[at] = self.counts[at];
         self.count(at);
+    }
+
+    /// Ends a window that has had its time, if it has its frames or has waited for them for long enough.
+    #[inline(never)]
+    fn window_is_over(&mut self, now_ns: u64) {
+        let most_ns = WINDOW_MAX_NS.max(self.params.window_ns);
+        if self.frames >= FRAMES_MIN || now_ns.saturating_sub(self.since_ns) >= most_ns {
+            self.end_window(now_ns);
+        }
     }
 
     #[cold]
@@ -318,7 +332,25 @@ mod tests {
     #[test]
     fn a_thin_stream_tells_nothing() {
         let mut hot = Hot::new(HotParams::default());
-        window(&mut hot, (1..FRAMES_MIN).map(|_| 42));
+        for nth in 0..10 * FRAMES_MIN {
+            hot.saw(nth * (WINDOW_MAX_NS / (FRAMES_MIN - 1) + 1), 42);
+            assert_eq!(hot.keys(), []);
+        }
+    }
+
+    #[test]
+    fn a_slow_stream_has_longer_windows() {
+        let mut hot = Hot::new(HotParams::default());
+        let gap_ns = WINDOW_MAX_NS / (FRAMES_MIN + 1);
+        for nth in 0..=FRAMES_MIN {
+            assert_eq!(hot.keys(), []);
+            hot.saw(nth * gap_ns, 42);
+        }
+        assert_eq!((hot.keys()[0].key, hot.keys()[0].of), (42, FRAMES_MIN));
+        // What it is now is told again by the next of them.
+        for nth in 1..=FRAMES_MIN {
+            hot.saw((FRAMES_MIN + nth) * gap_ns, nth);
+        }
         assert_eq!(hot.keys(), []);
     }
 

@@ -78,6 +78,8 @@ pub(crate) struct Conflation {
     /// Place of the oldest.
     first: usize,
     waiting: usize,
+    /// Entries made so far.
+    made: u64,
     /// A message in the making.
     spare: Entry,
 }
@@ -96,6 +98,7 @@ impl Conflation {
             entries: vec![empty.clone(); most].into(),
             first: 0,
             waiting: 0,
+            made: 0,
             spare: empty,
         }
     }
@@ -104,6 +107,12 @@ impl Conflation {
     #[inline]
     pub(crate) fn waiting(&self) -> usize {
         self.waiting
+    }
+
+    /// Entries made so far, and how many of them have left: they leave in the order in which they were made.
+    #[inline]
+    pub(crate) fn made_and_left(&self) -> (u64, u64) {
+        (self.made, self.made - self.waiting as u64)
     }
 
     /// Has a message wait, or takes it in the place of the one of its key.
@@ -120,6 +129,7 @@ impl Conflation {
                 self.index[at] = place as u32;
                 self.entries[place].key = key;
                 self.waiting += 1;
+                self.made += 1;
                 (place, Put::Waits)
             }
             place => (place as usize, Put::Replaced),

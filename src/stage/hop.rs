@@ -18,6 +18,7 @@ mod divided;
 mod judged;
 mod rx;
 
+pub(crate) use divided::Mark;
 pub use rx::HopRx;
 
 /// Index of the wait histogram in a hop's recorder.
@@ -206,6 +207,14 @@ impl HopTx {
     #[cold]
     pub(crate) fn held_back(&mut self, now_ns: u64) {
         if self.judged {
+            self.admission.held_back(now_ns);
+        }
+    }
+
+    /// Its producer waits for room for `frames` on another hop: if there is none on this one either, it waits for both.
+    #[cold]
+    pub(crate) fn held_back_beside(&mut self, frames: usize, now_ns: u64) {
+        if self.judged && !self.has_room(frames) {
             self.admission.held_back(now_ns);
         }
     }

@@ -127,6 +127,8 @@ pub struct Outputs {
     waits: bool,
     /// The hop that had no room when it was last asked, by its place, and the time up to which that is counted.
     full: Option<(usize, u64)>,
+    /// Frames for which it had none.
+    asked: usize,
 }
 
 impl Outputs {
@@ -147,6 +149,7 @@ impl Outputs {
             ports,
             waits,
             full: None,
+            asked: 0,
         }
     }
 
@@ -192,6 +195,15 @@ impl Outputs {
     /// ring with several consumers the hop of the one that holds it back.
     #[inline]
     pub(crate) fn without_room(&mut self, frames: usize) -> Option<usize> {
+        let found = self.first_without_room(frames);
+        if found.is_some() {
+            self.asked = frames;
+        }
+        found
+    }
+
+    #[inline]
+    fn first_without_room(&mut self, frames: usize) -> Option<usize> {
         let mut at = 0;
         for port in &mut self.ports {
             if port.is_divided()
@@ -212,7 +224,8 @@ impl Outputs {
     }
 
     /// The hop at `place` has no room at `now_ns`; before this turn, which began at `mark_ns`, it was not asked or had some,
-    /// unless this was said in the turn before. Counts the time since, whatever else the loop did meanwhile.
+    /// unless this was said in the turn before. Counts the time since, whatever else the loop did meanwhile. Others that have
+    /// none wait no longer for being behind it: the time for which each may hold the producer back runs for all at once.
     #[cold]
     pub(crate) fn found_full(&mut self, place: usize, mark_ns: u64, now_ns: u64) {
         self.full.get_or_insert((place, mark_ns));
@@ -221,13 +234,18 @@ impl Outputs {
         let mut at = 0;
         for port in &mut self.ports {
             for (nth, hop) in port.hops.iter_mut().enumerate() {
-                at += hop.consumers();
-                if place < at {
-                    hop.held_back(now_ns);
-                    for group in &mut port.groups {
-                        group.held_back(nth, now_ns);
+                let places = at..at + hop.consumers();
+                at = places.end;
+                if !places.contains(&place) {
+                    // Nobody waits for one of several of which any would do.
+                    if port.groups.iter().all(|group| !group.balances(nth)) {
+                        hop.held_back_beside(self.asked, now_ns);
                     }
-                    return;
+                    continue;
+                }
+                hop.held_back(now_ns);
+                for group in &mut port.groups {
+                    group.held_back(nth, now_ns);
                 }
             }
         }

@@ -4,7 +4,8 @@
 //! hot keys are isolated it moves to the last hop, which then serves hot keys alone. It moves when all that was put on its old
 //! hop up to its last message has been taken and handled there, so its messages are handled in their order. A hop that has no
 //! room never gets there by itself: then its producer is held back until it is, or, where the hop sheds, the messages of that
-//! one key are, `shed{moving}`. A key that is hot no more goes back once its last message has been taken.
+//! one key are, `shed{moving}`. Where that takes too long it stays for a while, and is tried again. A key that is hot no more
+//! goes back once its last message has been taken.
 //!
 //! Invariant: which hop a message goes to is decided once, when it is offered, and nothing is allocated for it.
 
@@ -16,7 +17,7 @@ use crate::control::{Latest, Words};
 use crate::overload::hot::HOT_MAX;
 use crate::overload::{Hot, HotParams, Split};
 
-use super::hop::HopTx;
+use super::hop::{HopTx, Mark};
 
 /// Hot keys that are told: there are no more than three at a time at a share of a quarter each.
 pub const HOT_TOLD: usize = 8;
@@ -24,13 +25,17 @@ pub const HOT_TOLD: usize = 8;
 /// Words of what is told.
 const WORDS: usize = 1 + 2 * HOT_TOLD;
 
-/// Windows without being hot after which a key goes back: 100 ms of the default ones, so that one which comes and goes does
-/// not move each time.
+/// Windows without being hot after which a key goes back: 100 ms at least of the default ones, so that one which comes and goes
+/// does not move each time.
 const COOL_WINDOWS: u32 = 10;
 
 /// How long a key's old hop may take to be done with it, in nanoseconds, before the key stays there: rings of some thousand
 /// messages of 10 us are done in that.
 const MOVE_MAX_NS: u64 = 100_000_000;
+
+/// How long a key stays before it is tried again, in nanoseconds: what a move that fails costs others is then at most a tenth of
+/// the time.
+const STAY_NS: u64 = 10 * MOVE_MAX_NS;
 
 /// A hot key as it is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,8 +150,9 @@ enum Way {
     Moves(Option<u64>),
     /// It is on the last hop.
     Isolated,
-    /// It stays where it is: its old hop was not done with it in time.
-    Stays,
+    /// It stays where it is: its old hop was not done with it in time, which was at that time. It moves all the same if that hop
+    /// gets done with it by itself.
+    Stays(u64),
 }
 
 /// A hot key that has moved, or is to move.
@@ -156,8 +162,8 @@ struct Moved {
     way: Way,
     /// The hop that its hash says.
     home: usize,
-    /// Frames put on the hop that it is on, up to and with its last one.
-    mark: u64,
+    /// Where its last message is on the hop that it is on.
+    mark: Mark,
     /// Windows since it was last hot.
     cool: u32,
 }
@@ -224,9 +230,9 @@ impl Group {
     ) -> Group {
         const NOT_MOVED: Moved = Moved {
             key: 0,
-            way: Way::Stays,
+            way: Way::Waits,
             home: 0,
-            mark: 0,
+            mark: Mark::NONE,
             cool: 0,
         };
         let keys = (split == Split::ByKey).then(|| {
@@ -256,6 +262,11 @@ impl Group {
     /// Whether the hop at that place is one of them.
     pub(crate) fn has(&self, at: usize) -> bool {
         self.members.contains(&at)
+    }
+
+    /// Whether the hop at that place is one of them, and a message may as well go to another.
+    pub(crate) fn balances(&self, at: usize) -> bool {
+        self.keys.is_none() && self.has(at)
     }
 
     /// Whether messages that begin with a frame of that kind are divided by it.
@@ -378,7 +389,7 @@ impl Keys {
                     way: Way::Waits,
                     home,
                     // Whatever there is of it lies before.
-                    mark: hops[home].put_frames(),
+                    mark: hops[home].mark(0),
                     cool: 0,
                 };
                 self.len += 1;
@@ -400,8 +411,13 @@ impl Keys {
     ) -> Choice {
         let moved = &mut self.moved[moved];
         let home = moved.home;
-        if matches!(moved.way, Way::Waits | Way::Moves(_)) {
-            if hops[home].is_past(moved.mark) {
+        if let Way::Stays(since_ns) = moved.way
+            && now_ns.saturating_sub(since_ns) >= STAY_NS
+        {
+            moved.way = Way::Waits;
+        }
+        if moved.way != Way::Isolated {
+            if hops[home].is_past(&mut moved.mark) {
                 moved.way = Way::Isolated;
                 self.counters.moves.add(1);
             } else if moved.way == Way::Waits && hops[home].is_crowded(frames) {
@@ -420,7 +436,7 @@ impl Keys {
             home
         };
         if !moving {
-            moved.mark = hops[at].put_frames() + frames as u64;
+            moved.mark = hops[at].mark(frames);
         }
         if moved.way == Way::Isolated {
             self.counters.isolated.add(1);
@@ -449,9 +465,11 @@ impl Keys {
         if !hop.blocks() || hop.is_expired() {
             return false;
         }
-        let mut moving = self.moved[..self.len].iter();
-        moving
-            .any(|one| one.home == at && matches!(one.way, Way::Moves(_)) && !hop.is_past(one.mark))
+        let mut moved = self.moved[..self.len].iter_mut();
+        moved.any(|one| {
+            let moves = one.home == at && matches!(one.way, Way::Moves(_));
+            moves && !hop.is_past(&mut one.mark)
+        })
     }
 
     /// The producer is held back by that hop.
@@ -480,8 +498,8 @@ impl Keys {
             };
             let goes = match moved.way {
                 Way::Waits | Way::Moves(_) => moved.cool > 0,
-                Way::Stays => moved.cool >= COOL_WINDOWS,
-                Way::Isolated => moved.cool >= COOL_WINDOWS && last.is_past(moved.mark),
+                Way::Stays(_) => moved.cool >= COOL_WINDOWS,
+                Way::Isolated => moved.cool >= COOL_WINDOWS && last.is_past(&mut moved.mark),
             };
             if goes {
                 self.len -= 1;
@@ -501,7 +519,7 @@ impl Moved {
         };
         let since_ns = *since_ns.get_or_insert(now_ns);
         if now_ns.saturating_sub(since_ns) >= MOVE_MAX_NS {
-            self.way = Way::Stays;
+            self.way = Way::Stays(now_ns);
             counters.stays.add(1);
         }
     }

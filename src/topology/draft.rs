@@ -251,7 +251,7 @@ impl Hop {
     }
 
     /// The same with hot keys moved to the last consumer, which gets nothing else, where messages are
-    /// [divided](Hop::split) by key.
+    /// [divided](Hop::split) by key. Each producer knows its own hot keys, so only one may isolate them among the same consumers.
     #[must_use]
     pub fn isolate(mut self) -> Hop {
         self.isolate = true;
@@ -260,7 +260,7 @@ impl Hop {
 
     /// The same with what happens if `consumer` is slower than the others: for a hop that leads to several nodes, of which each
     /// gets all messages. [`Slow::Disconnect`] needs a policy with a `block_timeout_ns`, which is then for those that are
-    /// disconnected alone.
+    /// disconnected alone, and with `then` as [`Policy::of`] has it.
     ///
     /// ```
     /// # use hopline::topology::Hop;

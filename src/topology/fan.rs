@@ -27,6 +27,7 @@ pub(crate) fn spread(
     let together = (to.len() > 1).then_some(first);
     let ring = together.filter(|_| to.iter().filter(shares).count() > 1);
     let times_out = to.iter().any(|to| slow_of(to) == Slow::Disconnect);
+    let all_tapped = to.iter().all(|to| slow_of(to) == Slow::Tap);
     let one = |to: &String| {
         let mut hop = hop.clone();
         let policy = &mut hop.policy;
@@ -37,8 +38,11 @@ pub(crate) fn spread(
             Slow::Tap => {
                 // What is said for those that hold the producer back is not meant for it.
                 policy.when_full = WhenFull::DropNewest;
-                policy.block_timeout_ns = 0;
-                (policy.high, policy.low) = (0, 0);
+                // Those that hold the producer back have these; where there are none, they are told to be without effect.
+                if !all_tapped {
+                    policy.block_timeout_ns = 0;
+                    (policy.high, policy.low) = (0, 0);
+                }
             }
             Slow::Disconnect => hop.disconnects = true,
         }
@@ -109,6 +113,21 @@ pub(super) fn wrong_spread(hops: &[DraftHop]) -> Vec<Problem> {
             let what = "\"isolate\" moves hot keys, and these messages are not divided by key";
             wrong(what.to_owned(), "write split = \"key\", or remove isolate");
         }
+        if given.isolate
+            && let Some(other) = hops[..at].iter().find(|other| {
+                let leads_there = consumers.contains(&other.to.as_str());
+                other.hop.isolate && other.from != hop.from && leads_there
+            })
+        {
+            // Each producer knows its own hot keys.
+            let what = format!(
+                "\"{}\" and \"{}\" both isolate hot keys among the same consumers, and a key that is hot at one of them alone \
+                 would be with two consumers at a time",
+                other.from, hop.from
+            );
+            let help = "lead both to one stage and divide what leaves it, or remove isolate";
+            wrong(what, help);
+        }
         if given.split.is_some() {
             continue;
         }
@@ -152,6 +171,20 @@ pub(super) fn wrong_spread(hops: &[DraftHop]) -> Vec<Problem> {
                 what.to_owned(),
                 "write when_full = \"block\" and block_timeout = \"10ms\"",
             );
+        }
+        let then = given.policy.then;
+        if cuts
+            && several
+            && times_out
+            && !matches!(
+                then,
+                WhenFull::DropNewest | WhenFull::Block | WhenFull::DropOldest
+            )
+        {
+            let what = format!(
+                "\"then\" is \"{then}\", and who held the others back for block_timeout is disconnected"
+            );
+            wrong(what, "remove then, or write slow = \"tap\" for it");
         }
     }
     problems

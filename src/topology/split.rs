@@ -107,7 +107,8 @@ pub struct SplitReport {
     pub split: &'static str,
     /// Whether hot keys move to the last hop.
     pub isolate: bool,
-    /// The keys that had the highest shares of a window (10 ms of the line's clock) since the start, the highest first; at most
+    /// The keys that had the highest shares of a window (10 ms of the line's clock, or as long as 256 messages take, up to
+    /// a second) since the start, the highest first; at most
     /// eight, and only those with more than a quarter.
     pub hot_keys: Vec<HotKeyReport>,
     /// Messages that went to the last hop because their key was moved there.

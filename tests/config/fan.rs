@@ -237,19 +237,41 @@ fn what_is_wrong_with_a_division_is_told_with_what_to_write() {
             "\"disconnect\" needs a time for which a consumer may hold the others back\n  \
              help: write when_full = \"block\" and block_timeout = \"10ms\"",
         ),
+        (
+            "slow = { log = \"disconnect\" }\nblock_timeout = \"10ms\"\nthen = \"reject\"",
+            "\"then\" is \"reject\", and who held the others back for block_timeout is disconnected\n  help: remove then",
+        ),
+        (
+            "slow = { orders = \"tap\", log = \"tap\" }\nblock_timeout = \"10ms\"",
+            "\"block_timeout\" has no effect where when_full = \"drop_newest\"",
+        ),
     ] {
         let line = fan(&format!("{both}{settings}\n"));
         let told = said(files(&line, None, None), &Overrides::default());
         assert!(told.contains(expected), "{settings}: {told}");
         assert!(told.starts_with("line.toml:"), "{told}");
-        // What conflates without a key is wrong by itself, for each of them.
-        let problems = if settings.contains("conflate") { 3 } else { 1 };
+        // What conflates without a key is wrong by itself, for each of them; a time for which nobody waits is wrong for each.
+        let problems = match settings {
+            _ if settings.contains("conflate") => 3,
+            _ if settings.contains("orders = \"tap\"") => 2,
+            _ => 1,
+        };
         assert_eq!(
             told.matches("help:").count(),
             problems,
             "{settings}: {told}"
         );
     }
+    let isolates = "to = [\"orders\", \"log\"]\nsplit = \"key\"\nisolate = true\n";
+    let line = fan(isolates).replace("from = \"signal\"", "from = [\"signal\", \"book\"]");
+    let told = said(files(&line, None, None), &Overrides::default());
+    assert!(
+        told.contains(
+            "\"signal\" and \"book\" both isolate hot keys among the same consumers, and a key that is hot at one of them alone \
+             would be with two consumers at a time\n  help: lead both to one stage"
+        ),
+        "{told}"
+    );
     for (settings, expected) in [
         (
             "to = \"orders\"\nsplit = \"any\"",

@@ -70,6 +70,15 @@ impl Run {
     pub(crate) const KEYS: u64 = 100;
     const GAP_NS: u64 = 1_000;
 
+    fn load(self) -> Load {
+        let message = |value| (value * Run::GAP_NS, self.key(value));
+        Load {
+            fragments: self.fragments,
+            services_ns: self.services_ns,
+            ..Load::of((0..Run::MESSAGES).map(message))
+        }
+    }
+
     /// The key of a message: of those that are not hot one after the other.
     fn key(&self, value: u64) -> u64 {
         match self.hot_key {
@@ -90,7 +99,31 @@ impl Default for Run {
     }
 }
 
-impl Decode for Run {
+/// What is sent and when, and what the workers do.
+#[derive(Clone, Debug)]
+pub(crate) struct Load {
+    /// When each message is due after the start, in nanoseconds, and its key.
+    pub(crate) messages: Arc<[(u64, u64)]>,
+    /// Whether every other message has fragments.
+    pub(crate) fragments: bool,
+    pub(crate) services_ns: [u64; 3],
+    /// When each takes nothing, from and until, in nanoseconds of the line's clock.
+    pub(crate) stalls_ns: [(u64, u64); 3],
+}
+
+impl Load {
+    /// Messages by their due times and keys, for workers that take no time.
+    pub(crate) fn of(messages: impl IntoIterator<Item = (u64, u64)>) -> Load {
+        Load {
+            messages: messages.into_iter().collect(),
+            fragments: false,
+            services_ns: [0; 3],
+            stalls_ns: [(0, 0); 3],
+        }
+    }
+}
+
+impl Decode for Load {
     fn ports(&self) -> &'static [Port] {
         const PORTS: &[Port] = &[Port::new::<Mixed>("out")];
         PORTS
@@ -103,7 +136,7 @@ impl Decode for Run {
     fn decode(&mut self, message: &[u8], cx: &mut Context<'_>) -> Result<Decoded, Reject> {
         let bytes: [u8; 8] = message.try_into().map_err(|_| Reject::BadLine)?;
         let value = u64::from_le_bytes(bytes);
-        let key = self.key(value);
+        let (_, key) = self.messages[value as usize];
         if self.fragments && !value.is_multiple_of(2) {
             let parts = (1..PARTS).map(|nth| Part { value, nth });
             cx.emit_with(OUT, &Head { key, value }, parts);
@@ -115,18 +148,18 @@ impl Decode for Run {
 }
 
 struct Sender {
-    run: Run,
+    load: Load,
     sent: u64,
-    due_ns: u64,
+    began_ns: u64,
 }
 
 impl Ingress for Sender {
     fn ports(&self) -> &'static [Port] {
-        self.run.ports()
+        self.load.ports()
     }
 
     fn max_emit(&self) -> usize {
-        self.run.max_emit()
+        self.load.max_emit()
     }
 
     fn open(&mut self, _io: &mut Driver) -> Result<(), IoError> {
@@ -134,15 +167,15 @@ impl Ingress for Sender {
     }
 
     fn start(&mut self, t0_ns: u64) {
-        self.due_ns = t0_ns;
+        self.began_ns = t0_ns;
     }
 
     fn turn(&mut self, cx: &mut SourceContext<'_, '_>) -> Feed {
         for nth in 0..32 {
-            if self.sent == Run::MESSAGES {
+            let Some(due_ns) = self.next_due_ns() else {
                 return Feed::Ended;
-            }
-            if cx.stamp() < self.due_ns || !cx.has_room() {
+            };
+            if cx.stamp() < due_ns || !cx.has_room() {
                 return Feed::Live;
             }
             if nth == 0 {
@@ -150,20 +183,20 @@ impl Ingress for Sender {
             }
             let arrival = Arrival {
                 bytes: &self.sent.to_le_bytes(),
-                t_intended_ns: self.due_ns,
+                t_intended_ns: due_ns,
                 scheduled: true,
                 received_wall_ns: None,
                 peer: None,
             };
-            cx.message(arrival, &mut self.run);
+            cx.message(arrival, &mut self.load);
             self.sent += 1;
-            self.due_ns += Run::GAP_NS;
         }
         Feed::Live
     }
 
     fn next_due_ns(&self) -> Option<u64> {
-        Some(self.due_ns)
+        let next = self.load.messages.get(self.sent as usize);
+        next.map(|(after_ns, _)| self.began_ns + after_ns)
     }
 }
 
@@ -189,6 +222,8 @@ pub(crate) struct Seen {
 struct Worker {
     time: VirtualTime,
     service_ns: u64,
+    /// When it takes nothing, from and until.
+    stall_ns: (u64, u64),
     busy_until_ns: u64,
     done: Arc<AtomicU64>,
     seen: Arc<Mutex<Seen>>,
@@ -203,7 +238,12 @@ impl Egress for Worker {
 
     fn on_frame(&mut self, frame: Leaving<'_>, _io: &mut Driver) -> Delivery {
         if frame.envelope.flags.is_first() {
-            if self.time.now_ns() < self.busy_until_ns {
+            let now_ns = self.time.now_ns();
+            let stalls = self.stall_ns.0 <= now_ns && now_ns < self.stall_ns.1;
+            if stalls {
+                self.busy_until_ns = self.busy_until_ns.max(now_ns);
+            }
+            if stalls || now_ns < self.busy_until_ns {
                 return Delivery::NotNow;
             }
             let began_ns = self.busy_until_ns.max(frame.envelope.t_offer_ns);
@@ -239,23 +279,33 @@ pub(crate) fn run(
     run: Run,
     connect: impl FnOnce(&mut Builder),
 ) -> (Report, Vec<(&'static str, Seen)>) {
+    run_load(run.load(), connect)
+}
+
+/// The same under another load.
+pub(crate) fn run_load(
+    load: Load,
+    connect: impl FnOnce(&mut Builder),
+) -> (Report, Vec<(&'static str, Seen)>) {
     let inline = Inline::new(Driver::Virtual(Virtual::new()));
     let mut line = Line::builder("divided");
     line.source(
         "in",
         Sender {
-            run,
+            load: load.clone(),
             sent: 0,
-            due_ns: 0,
+            began_ns: 0,
         },
     );
     let done = Arc::new(AtomicU64::new(0));
-    let workers = ["a", "b", "c"].into_iter().zip(run.services_ns);
+    let workers = ["a", "b", "c"].into_iter();
+    let workers = workers.zip(load.services_ns.into_iter().zip(load.stalls_ns));
     let workers: Vec<(&str, Worker)> = workers
-        .map(|(name, service_ns)| {
+        .map(|(name, (service_ns, stall_ns))| {
             let worker = Worker {
                 time: inline.clock.1.clone(),
                 service_ns,
+                stall_ns,
                 busy_until_ns: 0,
                 done: done.clone(),
                 seen: Arc::default(),
