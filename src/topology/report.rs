@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::base::{Counter, Discard, Hangup, Reason, Reject, Shed};
+use crate::base::{Counter, Hangup, Reason, Reject, Shed};
 use crate::budget::culprit::{Culprit, Figures, LoopTimes};
 use crate::budget::report::{
     BudgetReport, ByReason, EndToEndReport, HopReport, LedgerReport, OUTSIDE, Percentiles,
