@@ -288,13 +288,13 @@ fn what_a_stage_holds_leaves_in_time_whatever_waits_behind_it() {
             most: 64,
         };
         let mut line = Line::builder("holds");
-        // The second comes while the first is held, and is owed much later than all of the work beside it.
+        // The first is owed before all of the work beside it; the second comes while that is held, and is owed after much of it.
         line.source("few", Counting::new(3, 1_500_000));
         line.source("many", Counting::new(1_000, 0));
         line.stage("holds", move || Batch::<Number>::new(spec));
         line.sink("out", takes(0, true));
         line.sink("work", takes(20_000, false));
-        line.connect("few", "holds", Hop::depth(64).budget(p99("50ms")));
+        line.connect("few", "holds", Hop::depth(64).budget(p99("29ms")));
         line.connect("holds", "out", Hop::depth(512).budget(p99("1ms")));
         line.connect("many", "work", Hop::depth(1024).budget(p99("30ms")));
         line.placement(shared(schedule, 1, 1_000));
