@@ -552,7 +552,7 @@ fn a_stage_that_misbehaves_ends_3_and_is_named() {
 #[test]
 fn a_stage_that_is_made_anew_ends_0_and_its_panics_have_a_line() {
     let settings =
-        "panic_at = 100\non_panic = \"restart\"\npanics_max = 1024\nrestart_after = \"1ms\"";
+        "panic_at = 100\non_panic = \"restart\"\npanics_max = 32\nrestart_after = \"1ms\"";
     let case = Case::new(settings, "");
     let output = case.hopline("run", &["--for", "1s", "--virtual"]);
     ends(&output, 0);

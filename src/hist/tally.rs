@@ -17,7 +17,7 @@ use crate::hist::{BUCKETS, histogram};
 /// let mut tally = Tally::new();
 /// assert!(tally.add(250, 3) && tally.add(7, 1));
 /// assert!(!tally.add(u64::MAX, 1), "counted at the largest value");
-/// assert_eq!((tally.count(), tally.quantile(0.5)), (5, 251));
+/// assert_eq!((tally.count(), tally.quantile(0.5)), (5, 250));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Tally {

@@ -175,7 +175,7 @@ fn spill(hops: &mut [LineHop], at: usize, places: Option<&HopPlaces>, problems: 
         return;
     };
     // In a case it is said where the settings are read; what a run changes may leave it without effect.
-    let is_of_case = places.is_some();
+    let is_of_case = places.is_some_and(|one| one.hop.is_some() || one.changed_by.is_some());
     if !hop.hop.policy.spills() && !is_of_case {
         let what = format!(
             "{} does not overflow, and \"{to}\" would get nothing",

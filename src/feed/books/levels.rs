@@ -43,9 +43,9 @@ impl Default for LevelBooksSpec {
 ///
 /// let mut books = LevelBooks::new(&LevelBooksSpec { symbols: 8, depth: 8 })?;
 /// let directory = b"D\0\0\0\0\0\0\0\0\0ZIEXT   \x64\0\0\0\0\0\0\0\0\0\0\0\x01";
-/// books.apply(&deep::decode(directory).unwrap())?;
+/// books.apply(&deep::decode(directory).unwrap()).unwrap();
 /// let update = b"8\x01\0\0\0\0\0\0\0\0ZIEXT   \xe4\x25\0\0\x24\x1d\x0f\0\0\0\0\0";
-/// books.apply(&deep::decode(update).unwrap())?;
+/// books.apply(&deep::decode(update).unwrap()).unwrap();
 /// let index = books.index(Symbol8::new("ZIEXT")).unwrap();
 /// assert_eq!(books.bids(index).best().map(|level| level.shares), Some(9_700));
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -51,11 +51,11 @@ impl Default for OrderBooksSpec {
 /// let mut books = OrderBooks::new(&spec)?;
 /// let mut directory = StockDirectory::new_zeroed();
 /// (directory.head, directory.stock) = (Head::new(b'R', 7, 0), Symbol8::new("ZIEXT"));
-/// books.apply(&Message::StockDirectory(&directory))?;
+/// books.apply(&Message::StockDirectory(&directory)).unwrap();
 /// let mut add = AddOrder::new_zeroed();
 /// (add.head, add.side) = (Head::new(b'A', 7, 1), b'B');
 /// (add.reference, add.shares, add.price) = (42.into(), 100.into(), Price4::new(990_500));
-/// books.apply(&Message::AddOrder(&add))?;
+/// books.apply(&Message::AddOrder(&add)).unwrap();
 /// let index = books.index(7).unwrap();
 /// assert_eq!(books.bids(index).best().map(|level| level.shares), Some(100));
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -34,8 +34,8 @@ use crate::feed::sequenced::{
 ///     let len = writer.finish();
 ///     buffer[..len].to_vec()
 /// };
-/// feed.packet(0, &packet(1), 0, &mut out)?;
-/// feed.packet(0, &packet(3), 1_000, &mut out)?; // 2 is missing, 3 waits for it
+/// feed.packet(0, &packet(1), 0, &mut out).unwrap();
+/// feed.packet(0, &packet(3), 1_000, &mut out).unwrap(); // 2 is missing, 3 waits for it
 /// feed.tick(2_001_000, &mut out);
 /// assert_eq!(out.0, [(1, 0, State::Stale), (3, 1, State::Gap)]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

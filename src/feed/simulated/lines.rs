@@ -122,7 +122,7 @@ struct Way {
 /// let schedule = Schedule::new(1e6, burst(), 1)?;
 /// let mut lines = Lines::new(&spec, Saying::Orders(Orders::new(1, 10, 100)), schedule);
 /// let first = lines.next().unwrap();
-/// assert_eq!(moldudp64::Downstream::parse(first.bytes)?.header.sequence.get(), 1);
+/// assert_eq!(moldudp64::Downstream::parse(first.bytes).unwrap().header.sequence.get(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
