@@ -7,6 +7,8 @@
 
 #[path = "ledger/account.rs"]
 mod account;
+#[path = "ledger/fans.rs"]
+mod fans;
 #[path = "ledger/on_ring.rs"]
 mod on_ring;
 #[path = "ledger/oracle.rs"]
@@ -29,7 +31,7 @@ use std::sync::Arc;
 use hopline::base::primitive::{AtomicU64, Ordering};
 use hopline::budget::report::{ByReason, HopReport, StageReport};
 use hopline::io::{Driver, FaultPlan, Faulty, VirtualNet};
-use hopline::overload::{Policy, WhenFull};
+use hopline::overload::{Policy, Slow, WhenFull};
 use hopline::reactor::Schedule;
 use hopline::stage::Emit;
 use hopline::topology::{Builder, Hop, Inline, Line, Placement, Report};
@@ -73,8 +75,22 @@ fn add_stage(
     };
 }
 
-fn add_ring(line: &mut Builder, plan: &Plan, ring: &RingPlan) {
-    let mut hop = Hop::depth(ring.depth).policy(ring.policy);
+/// Adds the hops of a ring, and of those that are of its list if it is the first one.
+fn add_ring(line: &mut Builder, plan: &Plan, at: usize) {
+    let (ring, list) = (&plan.rings[at], plan.list_of(at));
+    if list[0] != at {
+        return;
+    }
+    let mut hop = Hop::depth(ring.depth).policy(plan.policy_of(&list));
+    if let Some(split) = plan.split_of(at) {
+        hop = hop.split(split);
+    }
+    for one in &list {
+        let slow = plan.slow_of(*one);
+        for to in plan.rings[*one].to.iter().filter(|_| slow != Slow::Hold) {
+            hop = hop.slow(&oracle::name(plan, *to), slow);
+        }
+    }
     (hop.most_keys, hop.rank) = (ring.most_keys, ring.rank);
     if let Some(to) = ring.overflow_to {
         hop = hop.overflow_to(&oracle::name(plan, to));
@@ -85,12 +101,14 @@ fn add_ring(line: &mut Builder, plan: &Plan, ring: &RingPlan) {
     let names = |nodes: &[usize]| -> Vec<String> {
         nodes.iter().map(|node| oracle::name(plan, *node)).collect()
     };
-    for (consumer, others) in &ring.after {
+    let after = list.iter().flat_map(|one| &plan.rings[*one].after);
+    for (consumer, others) in after {
         let others = names(others);
         let others: Vec<&str> = others.iter().map(String::as_str).collect();
         hop = hop.after(&oracle::name(plan, *consumer), others.as_slice());
     }
-    let to = names(&ring.to);
+    let to = list.iter().flat_map(|one| names(&plan.rings[*one].to));
+    let to: Vec<String> = to.collect();
     let to: Vec<&str> = to.iter().map(String::as_str).collect();
     line.connect(&oracle::from(plan, ring), to.as_slice(), hop);
 }
@@ -111,8 +129,8 @@ fn build(plan: &Plan, shared: &Shared) -> Line {
             }
         };
     }
-    for ring in &plan.rings {
-        add_ring(&mut line, plan, ring);
+    for at in 0..plan.rings.len() {
+        add_ring(&mut line, plan, at);
     }
     let mut placement = Placement {
         sharing: plan.sharing,
@@ -292,7 +310,7 @@ fn node_with(report: &mut Report, is_it: impl Fn(&StageReport) -> bool) -> &mut 
 type Plant = fn(&mut Report);
 
 /// Faults of a report that its own sums may not show.
-const PLANTED: [(&str, Has, Plant); 12] = [
+const PLANTED: [(&str, Has, Plant); 13] = [
     (
         "one delivered more",
         |_| true,
@@ -325,6 +343,26 @@ const PLANTED: [(&str, Has, Plant); 12] = [
             *hop.shed.get_mut("full").expect("it is there") -= 1;
             hop.accepted += 1;
             *hop.discarded.entry("stage_failed".to_owned()).or_default() += 1;
+        },
+    ),
+    (
+        "one of a split that another of its hops has shed as well",
+        |ran| {
+            let mut splits = ran.report.splits.iter();
+            splits.any(|split| ran.has_delivered(split, 2) && ran.has_shed_token(split))
+        },
+        |report| {
+            let split = report.splits.iter().flat_map(|split| split.hops.clone());
+            let split: Vec<String> = split.collect();
+            let hop = hop_with(report, |hop| {
+                let token = hop.shed_by_kind.get("token");
+                split.contains(&hop.name) && token.is_some_and(|shed| shed.contains_key("full"))
+            });
+            hop.offered += 1;
+            *hop.shed.get_mut("full").expect("it is there") += 1;
+            let token = hop.shed_by_kind.get_mut("token").expect("it is there");
+            *token.get_mut("full").expect("it is there") += 1;
+            report.ledger.shed += 1;
         },
     ),
     (
@@ -436,6 +474,7 @@ fn come(emitted: &[usize], frames: &[(u64, usize, usize)]) -> Vec<String> {
         most_keys: 1,
         rank: 0,
         class: None,
+        fan: None,
     }];
     let shared = Account::shared(&Arc::new(plan));
     let mut account = lock(&shared);

@@ -11,14 +11,16 @@
     reason = "one account of all parts, which run on one thread; a stage has to be Send"
 )]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use hopline::base::Shed;
 use hopline::base::primitive::{AtomicBool, Ordering};
+use hopline::overload::Split;
 use hopline::stage::{Emit, OnPanic};
 
 use crate::on_ring::{Fate, Reader, Ring, slack};
+use crate::parts::key_of;
 use crate::plan::{End, NodePlan, Plan, RingPlan};
 use crate::policies::{NoRoom, Rules, rules};
 
@@ -106,6 +108,12 @@ pub(crate) struct Account {
     pub(crate) hurries: bool,
     signal_at: Option<u64>,
     pub(crate) signal: Arc<AtomicBool>,
+    /// Messages that were offered to a list of which each goes to one, by its first ring.
+    pub(crate) divided: BTreeMap<usize, u64>,
+    /// Those that began to come, by their list and number.
+    come: BTreeSet<(usize, u64)>,
+    /// The ring by which those of a key come, and those that have none, of a list that is divided by key.
+    homes: BTreeMap<(usize, Option<u64>), usize>,
     plan: Arc<Plan>,
 }
 
@@ -127,21 +135,25 @@ impl Account {
     }
 
     fn new(plan: &Arc<Plan>) -> Account {
-        let ring = |ring: &RingPlan| Ring {
-            sure: rules(&ring.policy).no_room != NoRoom::Unforetold,
-            rules: Some(rules(&ring.policy)),
-            readers: ring
-                .to
-                .iter()
-                .map(|node| Reader {
-                    node: *node,
-                    ..Reader::default()
-                })
-                .collect(),
-            ..Ring::default()
+        let ring = |at: usize| {
+            let ring = &plan.rings[at];
+            let rules = rules(&ring.policy, plan.slow_of(at));
+            let reader = |node: &usize| Reader {
+                node: *node,
+                ..Reader::default()
+            };
+            Ring {
+                sure: rules.no_room != NoRoom::Unforetold,
+                rules: Some(rules),
+                readers: ring.to.iter().map(reader).collect(),
+                ..Ring::default()
+            }
         };
         Account {
-            rings: plan.rings.iter().map(ring).collect(),
+            rings: (0..plan.rings.len()).map(ring).collect(),
+            divided: BTreeMap::new(),
+            come: BTreeSet::new(),
+            homes: BTreeMap::new(),
             nodes: plan.nodes.iter().map(|_| Tally::default()).collect(),
             wrong: Vec::new(),
             calls: 0,
@@ -200,7 +212,11 @@ impl Account {
             .partition(|(_, of)| of.is_empty());
         let mut fates: Vec<(usize, Fate)> = Vec::new();
         for (at, _) in main {
-            fates.push((at, self.offer(at, made)));
+            let fate = match plan.split_of(at) {
+                Some(_) => self.offer_to_one(at, made),
+                None => self.offer(at, made),
+            };
+            fates.push((at, fate));
         }
         for (at, of) in spills {
             let before = || fates.iter().filter(|(from, _)| of.contains(from));
@@ -208,10 +224,7 @@ impl Account {
             if before().any(|(_, fate)| overflows(fate)) {
                 fates.push((at, self.offer(at, made)));
             } else if before().any(|(from, fate)| self.may_overflow(*from, *fate)) {
-                self.rings[at].perhaps += 1;
-                self.rings[at].sure = false;
-                self.rings[at].put(made);
-                fates.push((at, Fate::Perhaps));
+                fates.push((at, self.rings[at].perhaps_has(made)));
             }
         }
         self.compare(made, &fates, told);
@@ -225,7 +238,7 @@ impl Account {
     }
 
     fn rules(&self, at: usize) -> &Rules {
-        self.rings[at].rules.as_ref().expect("each has some")
+        self.rings[at].rules()
     }
 
     /// Holds what the line said of an emission against what was foretold, and learns from it what was not.
@@ -268,6 +281,36 @@ impl Account {
                 _ => open.iter().for_each(|at| self.rings[*at].sure = false),
             },
             _ => {}
+        }
+    }
+
+    /// Offers a message to a list of which it goes to one: this ring may be that.
+    fn offer_to_one(&mut self, at: usize, made: Made) -> Fate {
+        let first = self.plan.list_of(at)[0];
+        *self.divided.entry(first).or_default() += u64::from(at == first);
+        self.rings[at].perhaps_has(made)
+    }
+
+    /// A message begins to come by one of a list: by no other of it, and by the one that its key belongs to.
+    fn comes_by_one(&mut self, at: usize, seen: Seen) {
+        let Some(split) = self.plan.split_of(at) else {
+            return;
+        };
+        let list = self.plan.list_of(at);
+        if !self.come.insert((list[0], seen.seq)) {
+            self.wrong(format!(
+                "{seen:?} comes by ring {at} and by another of {list:?}"
+            ));
+        }
+        let kind = self.rings[at].message(seen.seq).map(|message| message.kind);
+        let key = (kind == Some("token")).then(|| key_of(seen.seq));
+        if split == Split::ByKey {
+            let home = *self.homes.entry((list[0], key)).or_insert(at);
+            if home != at || (key.is_none() && at != list[0]) {
+                self.wrong(format!(
+                    "{seen:?} of key {key:?} comes by ring {at}, others by {home}"
+                ));
+            }
         }
     }
 
@@ -367,6 +410,9 @@ impl Account {
             self.wrong(format!("node {node}: {seen:?} came by no hop of it"));
             return (0, 0);
         };
+        if seen.part == 0 {
+            self.comes_by_one(at, seen);
+        }
         if self.rules(at).waits {
             if !self.rings[at].takes_out_of_turn(place, seen, takes_any) {
                 self.wrong(format!("node {node}: {seen:?} is out of turn of its key"));

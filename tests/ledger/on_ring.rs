@@ -81,6 +81,11 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
+    /// What its policy allows.
+    pub(crate) fn rules(&self) -> &Rules {
+        self.rules.as_ref().expect("each has some")
+    }
+
     /// Whether it is known of each message what became of it.
     pub(crate) fn is_foretold(&self) -> bool {
         self.maybe + self.perhaps + self.somehow == 0
@@ -131,6 +136,14 @@ impl Ring {
         self.maybe += 1;
         self.put(made);
         Fate::Open
+    }
+
+    /// The message may not even have been offered to the ring.
+    pub(crate) fn perhaps_has(&mut self, made: Made) -> Fate {
+        self.perhaps += 1;
+        self.sure = false;
+        self.put(made);
+        Fate::Perhaps
     }
 
     pub(crate) fn message(&self, seq: u64) -> Option<&OnRing> {

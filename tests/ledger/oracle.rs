@@ -11,7 +11,6 @@ use crate::account::{Account, Counts, Tally, count};
 use crate::on_ring::Ring;
 use crate::parts::KEYS;
 use crate::plan::{CLASSES, NodePlan, Plan, RingPlan};
-use crate::policies::rules;
 
 /// A node's name in its line.
 pub(crate) fn name(plan: &Plan, node: usize) -> String {
@@ -55,7 +54,7 @@ pub(crate) fn differences(plan: &Plan, account: &Account, report: &Report) -> Ve
                 continue;
             };
             names += 1;
-            offering(&mut found, ring, on, hop);
+            offering(&mut found, on, hop);
             overflowing(&mut found, plan, report, at, hop);
             discarded += sum(&hop.discarded);
             arriving(
@@ -72,6 +71,7 @@ pub(crate) fn differences(plan: &Plan, account: &Account, report: &Report) -> Ve
             }
         }
     }
+    dividing(&mut found, plan, account, report);
     found.same("hops", report.hops.len(), names);
     if account.rings.iter().all(Ring::is_foretold) {
         found.same("ledger.shed", report.ledger.shed, shed);
@@ -143,7 +143,7 @@ fn sum(counts: &ByReason) -> u64 {
 }
 
 /// offered = accepted + shed{reason}, each as it was; nothing waits at the end.
-fn offering(found: &mut Found, ring: &RingPlan, on: &Ring, hop: &HopReport) {
+fn offering(found: &mut Found, on: &Ring, hop: &HopReport) {
     let name = &hop.name;
     let more = hop.offered.checked_sub(on.offered);
     found.holds(
@@ -189,8 +189,7 @@ fn offering(found: &mut Found, ring: &RingPlan, on: &Ring, hop: &HopReport) {
         ),
         more.is_some_and(|more| more <= on.maybe + on.perhaps),
     );
-    let rules = rules(&ring.policy);
-    let mut reasons: Vec<&str> = rules.sheds.iter().map(|shed| name_of(*shed)).collect();
+    let mut reasons: Vec<&str> = on.rules().sheds.iter().map(|shed| name_of(*shed)).collect();
     if on.perhaps > 0 {
         reasons.extend(["closed", "oversize"]);
     }
@@ -235,6 +234,21 @@ fn overflowing(found: &mut Found, plan: &Plan, report: &Report, at: usize, hop: 
         ),
         (least..=most).contains(&hop.offered),
     );
+}
+
+/// Each message of a split was offered to one of its hops.
+fn dividing(found: &mut Found, plan: &Plan, account: &Account, report: &Report) {
+    for (first, offered) in &account.divided {
+        let rings = plan.list_of(*first);
+        let names = rings.iter().map(|at| {
+            let ring = &plan.rings[*at];
+            hop_name(plan, ring, ring.to[0])
+        });
+        let names: Vec<String> = names.collect();
+        let hops = report.hops.iter().filter(|hop| names.contains(&hop.name));
+        let told: u64 = hops.map(|hop| hop.offered).sum();
+        found.same(&format!("{}: offered", names.join(" + ")), told, *offered);
+    }
 }
 
 /// Whether the last message of each key has to come by a hop whose consumer took all that it was given: its table had room for
@@ -321,7 +335,7 @@ fn arriving(
     let malformed = hop.discarded.get("malformed").copied().unwrap_or(0);
     let least = reader.malformed;
     let most = least + reader.maybe_malformed + on.aliens_left(place);
-    let own = rules(&ring.policy).discards;
+    let own = &on.rules().discards;
     let ended = complete && !to.failed && on.is_foretold() && own.is_empty();
     found.holds(
         &format!("{name}: malformed {malformed}, from {least} to {most}"),

@@ -58,7 +58,7 @@ macro_rules! kind {
 /// Keys of the kind that has some.
 pub(crate) const KEYS: u64 = 5;
 
-fn key_of(seq: u64) -> u64 {
+pub(crate) fn key_of(seq: u64) -> u64 {
     Prng::new(seq).below(KEYS)
 }
 

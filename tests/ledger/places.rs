@@ -3,6 +3,8 @@
 //! Invariant: a place is looked for in a run's report, so that a policy that never acts is never come to.
 
 use hopline::budget::report::HopReport;
+use hopline::overload::Slow;
+use hopline::topology::SplitReport;
 
 use crate::on_ring::Ring;
 use crate::parts::lock;
@@ -13,7 +15,7 @@ use crate::{Ran, oracle};
 pub(crate) type Has = fn(&Ran) -> bool;
 
 /// What the seeds have to come to, or what is asserted of it holds of nothing.
-pub(crate) const PLACES: [(&str, Has); 44] = [
+pub(crate) const PLACES: [(&str, Has); 49] = [
     ("a message shed by drop_newest", |ran| ran.has_shed("full")),
     ("a message refused", |ran| ran.has_shed("rejected")),
     ("a message longer than its ring", |ran| {
@@ -146,6 +148,25 @@ pub(crate) const PLACES: [(&str, Has); 44] = [
     ("a good run that was shed from by a soft limit", |ran| {
         ran.report.is_good() && ran.has_shed("rate_limited")
     }),
+    ("a split by key that led to two", |ran| ran.has_split("key")),
+    ("a split that led to any of two", |ran| ran.has_split("any")),
+    ("a split that shed", |ran| {
+        let mut splits = ran.report.splits.iter();
+        splits.any(|split| ran.has_shed_token(split))
+    }),
+    ("a tap that lost some", |ran| {
+        let taps = (0..ran.plan.rings.len()).filter(|at| ran.plan.slow_of(*at) == Slow::Tap);
+        let names = taps.map(|at| {
+            let ring = &ran.plan.rings[at];
+            oracle::hop_name(&ran.plan, ring, ring.to[0])
+        });
+        let names: Vec<String> = names.collect();
+        let mut hops = ran.report.hops.iter();
+        hops.any(|hop| names.contains(&hop.name) && hop.shed.contains_key("full"))
+    }),
+    ("a message for one that was cut off", |ran| {
+        ran.has_shed("disconnected")
+    }),
     ("a run that finished", |ran| ran.cause() == "finished"),
     ("a run that was told to end", |ran| ran.cause() == "signal"),
     ("a run whose time was over", |ran| ran.cause() == "duration"),
@@ -170,6 +191,29 @@ impl Ran {
             .hops
             .iter()
             .any(|hop| hop.discarded.contains_key(why))
+    }
+
+    fn hops_of<'r>(&'r self, split: &'r SplitReport) -> impl Iterator<Item = &'r HopReport> {
+        let hops = self.report.hops.iter();
+        hops.filter(|hop| split.hops.contains(&hop.name))
+    }
+
+    /// Whether at least so many hops of a split delivered something.
+    pub(crate) fn has_delivered(&self, split: &SplitReport, hops: usize) -> bool {
+        let delivered = self.hops_of(split).filter(|hop| hop.delivered > 0);
+        delivered.count() >= hops
+    }
+
+    /// Whether one of them had no room for a message that begins with a token.
+    pub(crate) fn has_shed_token(&self, split: &SplitReport) -> bool {
+        let mut hops = self.hops_of(split);
+        let full = |hop: &HopReport| hop.shed_by_kind.get("token")?.get("full").copied();
+        hops.any(|hop| full(hop).is_some())
+    }
+
+    fn has_split(&self, how: &str) -> bool {
+        let mut splits = self.report.splits.iter();
+        splits.any(|split| split.split == how && self.has_delivered(split, 2))
     }
 
     pub(crate) fn has_rejected(&self, why: &str) -> bool {

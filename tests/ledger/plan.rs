@@ -10,6 +10,7 @@ use hopline::reactor::Schedule;
 use hopline::stage::OnPanic;
 use hopline::topology::Sharing;
 
+use crate::fans::{self, Fan};
 use crate::policies;
 
 /// Most messages of one source: enough that the shallow rings are full many times over.
@@ -23,6 +24,9 @@ const DRAIN_NS_LONG: u64 = 20_000_000_000;
 
 /// Frames that a stage emits at most on a port for a frame it takes: each is a type of its own.
 pub(crate) const STAGE_EMITS: [usize; 3] = [1, 3, 8];
+
+/// Sets what is drawn of lists apart from the rest, which is the same with and without them.
+const FANS_SEED: u64 = 0xFA25;
 
 /// A whole run.
 #[derive(Clone, Debug)]
@@ -74,6 +78,8 @@ pub(crate) struct RingPlan {
     pub(crate) rank: u8,
     /// The first or the second of the two classes of a port's messages to its consumer.
     pub(crate) class: Option<usize>,
+    /// The list that it is one of.
+    pub(crate) fan: Option<Fan>,
 }
 
 /// Names of the two classes, and the kinds that each names. The second carries what is left; and so does the first, without it.
@@ -302,6 +308,7 @@ impl Plan {
         nodes.extend((0..sinks).map(|_| NodePlan::Sink(sink(prng))));
         let edges = edges(prng, sources, stages, sinks);
         let rings = rings(prng, &nodes, edges);
+        let rings = fans::draw(&mut Prng::new(seed ^ FANS_SEED), &nodes, rings);
         let mut plan = Plan {
             seed,
             tick_ns: [0, 1, 20, 500][prng.below(4) as usize],
@@ -463,6 +470,7 @@ fn rings(prng: &mut Prng, nodes: &[NodePlan], edges: Vec<Edge>) -> Vec<RingPlan>
                 most_keys: [1, 2, 8, 64][prng.below(4) as usize],
                 rank: prng.below(3) as u8,
                 class: None,
+                fan: None,
             }),
         }
     }

@@ -3,7 +3,7 @@
 //! Invariant: every policy that is drawn is one that a hop may have, and gives no reasons but those that its rules name.
 
 use hopline::base::{Prng, Shed};
-use hopline::overload::{Policy, WhenFull};
+use hopline::overload::{Policy, Slow, WhenFull};
 
 /// What a hop's policy allows, and what of it can be foretold.
 #[derive(Debug)]
@@ -93,8 +93,8 @@ pub(crate) fn draw(prng: &mut Prng, spills: bool) -> Policy {
     policy
 }
 
-/// What is to be held against the ledger of a hop with this policy.
-pub(crate) fn rules(policy: &Policy) -> Rules {
+/// What is to be held against the ledger of a hop with this policy, whose consumer may be slow.
+pub(crate) fn rules(policy: &Policy, slow: Slow) -> Rules {
     let mut rules = Rules {
         no_room: NoRoom::Unforetold,
         sheds: Vec::new(),
@@ -105,6 +105,7 @@ pub(crate) fn rules(policy: &Policy) -> Rules {
         WhenFull::Block => None,
         WhenFull::Reject => Some(Shed::Rejected),
         WhenFull::Overflow => Some(Shed::Overflowed),
+        WhenFull::DropNewest if expired && slow == Slow::Disconnect => Some(Shed::Disconnected),
         WhenFull::DropNewest if expired => Some(Shed::BlockTimeout),
         WhenFull::DropNewest | WhenFull::DropOldest | WhenFull::Conflate => Some(Shed::Full),
     };

@@ -176,6 +176,10 @@ fn narrow(ring: &mut RingPlan) -> bool {
 
 /// A ring without soft limits, and of one class.
 fn plainer(ring: &mut RingPlan) -> bool {
+    if ring.fan.is_some() {
+        // Those of a list have one policy.
+        return false;
+    }
     let plain = Policy::of(ring.policy.when_full);
     let is_plain = ring.policy == plain && ring.rank == 0;
     ring.policy = plain;
