@@ -122,8 +122,8 @@ fn a_phase_in_which_nothing_is_done_in_time_ends_with_it() {
 fn a_message_that_would_be_made_is_worked_on_however_much_services_differ() {
     let rates = &[(5_000 * MS, 10 * MS)];
     // Half a millisecond more or less, by the time.
-    let differing = |since_ns| {
-        if since_ns / (10 * MS) % 3 == 0 {
+    let differing = |since_ns: u64| {
+        if (since_ns / (10 * MS)).is_multiple_of(3) {
             MS
         } else {
             10_000

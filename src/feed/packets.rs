@@ -10,8 +10,8 @@
 //!
 //! | file | transport |
 //! |---|---|
-//! | [`moldudp64`](crate::feed::moldudp64) | MoldUDP64 1.00, big-endian |
-//! | [`iextp`](crate::feed::iextp) | IEX-TP 1.x, little-endian |
+//! | [`moldudp64`] | MoldUDP64 1.00, big-endian |
+//! | [`iextp`] | IEX-TP 1.x, little-endian |
 //!
 //! Invariant: each byte of a packet is the header's, a block's length or a message's, or the packet
 //! is refused; nothing is allocated, and no input panics.
