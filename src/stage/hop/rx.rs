@@ -251,7 +251,7 @@ impl HopRx {
         let kind = of_message.unwrap_or(envelope.kind);
         self.discarded_kind = Some(kind);
         if envelope.flags.is_last() {
-            self.service_ns = 0;
+            (self.service_ns, self.fragments) = (0, 0);
             self.discarded_kind = None;
             self.discard_message(kind, why);
         } else {
