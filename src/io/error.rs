@@ -49,6 +49,8 @@ pub enum IoErrorKind {
     WrongId,
     /// What was asked for makes no sense.
     InvalidInput,
+    /// What is there is not what it should be; the subject says where.
+    Malformed,
     /// A signal came in between, again and again.
     Interrupted,
     /// The device failed, or a kind without a name here; the code says which.
@@ -74,6 +76,7 @@ impl IoErrorKind {
             IoErrorKind::TooManyOpen => "too many open files or sockets",
             IoErrorKind::WrongId => "unknown or closed id",
             IoErrorKind::InvalidInput => "invalid request",
+            IoErrorKind::Malformed => "not in the expected format",
             IoErrorKind::Interrupted => "interrupted by a signal",
             IoErrorKind::Other => "operating system error",
         }
