@@ -244,8 +244,9 @@ impl Outputs {
                     continue;
                 }
                 hop.held_back(now_ns);
+                let most_ns = hop.block_timeout_ns();
                 for group in &mut port.groups {
-                    group.held_back(nth, now_ns);
+                    group.held_back(nth, now_ns, most_ns);
                 }
             }
         }
