@@ -119,6 +119,8 @@ pub struct HopTx {
     defers: bool,
     /// Whether it is to wait, and lies in the table's spare place until it ends.
     stashed: bool,
+    /// Whether it was known only with its first fragment that it overflows, and nobody was told yet.
+    late: bool,
     rang: bool,
     /// What it carries of the port's kinds, by their schemas; all without.
     only: Option<Box<[u16]>>,
@@ -167,6 +169,7 @@ impl HopTx {
             refused: None,
             defers: false,
             stashed: false,
+            late: false,
             rang: true,
             only: None,
             spill_of: 0,
@@ -338,7 +341,7 @@ impl HopTx {
         t_offer_ns: u64,
     ) -> Option<Shed> {
         self.open_at_ns = t_offer_ns;
-        (self.defers, self.stashed) = (false, false);
+        (self.defers, self.stashed, self.late) = (false, false, false);
         self.refused = if frames == 0 {
             // A message of nothing is nothing, and one that was to be nothing and is something has no room.
             Some(Shed::Undeclared)

@@ -100,6 +100,17 @@ impl HopTx {
         self.spill_of & overflowed != 0 && self.carries(kind)
     }
 
+    /// Whether the message in the making has turned out with its first fragment to overflow, the first time that this is asked.
+    #[inline]
+    pub(crate) fn take_late(&mut self) -> bool {
+        core::mem::take(&mut self.late)
+    }
+
+    /// Whether a message is in the making, with room or without.
+    pub(crate) fn is_in_the_making(&self) -> bool {
+        self.open > 0 || self.refused.is_some()
+    }
+
     /// Whether messages may wait in it for room.
     pub(crate) fn has_table(&self) -> bool {
         self.table.is_some()
@@ -259,6 +270,7 @@ impl HopTx {
         };
         if why.is_some() {
             (self.open, self.refused) = (0, why);
+            self.late = why == Some(Shed::Overflowed);
         }
         why.is_none()
     }
