@@ -210,6 +210,7 @@ impl Line {
             quarantine: &quarantine,
             drain: Some(drain),
             at_rest: true,
+            hung: &[],
             windows: &mut windows,
             window: RUN,
             now_ns: ended_ns,

@@ -341,6 +341,7 @@ pub(crate) fn ledger_report(
     stages: &[StageReport],
     nodes: &[NodeView],
     at_rest: bool,
+    hung: impl Fn(usize) -> bool,
 ) -> LedgerReport {
     let sources: BTreeMap<String, SourceReport> = nodes
         .iter()
@@ -394,8 +395,10 @@ pub(crate) fn ledger_report(
                 ));
             }
         }
-        // One that did not return has not said yet what it did in that turn.
-        let returned = stages.iter().filter(|stage| stage.state != STUCK);
+        // One that did not return has not said yet what it did in that turn, and who is behind it on its loop cannot say what
+        // became of what it held: that is among what the drain left.
+        let stages = stages.iter().enumerate();
+        let returned = stages.filter(|(at, _)| !hung(*at)).map(|(_, stage)| stage);
         for stage in returned.filter(|stage| stage.role != "source") {
             if stage.held > 0 {
                 breaches.push(format!(
@@ -483,6 +486,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) quarantine: &'a [Quarantined],
     pub(crate) drain: Option<DrainReport>,
     pub(crate) at_rest: bool,
+    /// The nodes, by their places, of loops that have not ended though the line has been given up.
+    pub(crate) hung: &'a [usize],
     /// The windows on the line, which of them is read, and when.
     pub(crate) windows: &'a mut Windows,
     pub(crate) window: Window,
@@ -494,7 +499,10 @@ impl Parts<'_> {
         let peaks = self.windows.peaks(self.window);
         let hops = self.hops.iter().zip(peaks);
         let hops: Vec<HopReport> = hops
-            .map(|(hop, peaks)| hop_report(hop, *peaks, self.now_ns))
+            .map(|(hop, peaks)| {
+                let is_left = self.hung.contains(&hop.to);
+                hop_report(hop, *peaks, self.now_ns, is_left)
+            })
             .collect();
         let mut stages: Vec<StageReport> = self
             .nodes
@@ -516,7 +524,9 @@ impl Parts<'_> {
             }
         }
         faults.extend(self.drain.iter().flat_map(DrainReport::faults));
-        let mut ledger = ledger_report(&hops, &stages, self.nodes, self.at_rest);
+        let mut ledger = ledger_report(&hops, &stages, self.nodes, self.at_rest, |at| {
+            self.hung.contains(&at)
+        });
         if let Some(drain) = self
             .drain
             .as_ref()

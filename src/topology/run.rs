@@ -480,6 +480,8 @@ impl Running {
 
     fn report_of(&mut self, drain: Option<DrainReport>, at_rest: bool, window: Window) -> Report {
         let now_ns = self.clock.stamp();
+        let hang = self.loops.iter().filter(|one| at_rest && !one.over);
+        let hung: Vec<usize> = hang.flat_map(|one| one.planned.at.clone()).collect();
         let placement = self
             .loops
             .iter()
@@ -519,6 +521,7 @@ impl Running {
             quarantine: &self.quarantine,
             drain,
             at_rest,
+            hung: &hung,
             windows: &mut self.windows,
             window,
             now_ns,

@@ -76,6 +76,9 @@ pub(crate) struct HopView {
     pub(crate) has_table: bool,
     pub(crate) has_keys: bool,
     pub(crate) has_spill: bool,
+    /// Whether its consumer is one for which nobody waits, and whether it is one that is cut off.
+    pub(crate) is_tap: bool,
+    pub(crate) disconnects: bool,
     /// Most frames of one message of its producer.
     pub(crate) max_emit: usize,
     pub(crate) kinds: &'static [KindInfo],
@@ -334,6 +337,8 @@ pub(crate) fn wire(
                 has_table: first.has_table(),
                 has_keys: first.has_keys(),
                 has_spill: first.hop.overflow_to.is_some(),
+                is_tap: hop.is_tap(),
+                disconnects: first.hop.disconnects,
                 max_emit: nodes[hop.from].descriptor.max_emit,
                 kinds: hop.kinds,
                 budget: hop.hop.budget.clone(),
