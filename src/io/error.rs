@@ -41,6 +41,8 @@ pub enum IoErrorKind {
     BrokenPipe,
     /// A folder where a file is expected.
     IsADirectory,
+    /// A file with what an earlier run left there, which is not to be overwritten.
+    AlreadyThere,
     /// Longer than one datagram can be.
     MessageTooLong,
     /// The process has as many files or sockets open as it may, or the driver has.
@@ -72,6 +74,7 @@ impl IoErrorKind {
             IoErrorKind::DiskFull => "no space left on the device",
             IoErrorKind::BrokenPipe => "the reader is gone",
             IoErrorKind::IsADirectory => "it is a folder",
+            IoErrorKind::AlreadyThere => "it holds what an earlier run left there",
             IoErrorKind::MessageTooLong => "message too long for one datagram",
             IoErrorKind::TooManyOpen => "too many open files or sockets",
             IoErrorKind::WrongId => "unknown or closed id",
@@ -109,6 +112,9 @@ impl IoErrorKind {
                 Some("free some space (`df -h` shows the device) or write elsewhere")
             }
             IoErrorKind::IsADirectory => Some("name a file inside the folder"),
+            IoErrorKind::AlreadyThere => {
+                Some("read it and remove it, move it away, or name another file")
+            }
             IoErrorKind::TooManyOpen => Some("raise `ulimit -n`, or use fewer sources and sinks"),
             _ => None,
         }

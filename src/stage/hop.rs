@@ -17,9 +17,11 @@ use super::ring::TxRing;
 mod divided;
 mod judged;
 mod rx;
+mod spill;
 
 pub(crate) use divided::Mark;
 pub use rx::HopRx;
+pub(crate) use spill::SpillTx;
 
 /// Index of the wait histogram in a hop's recorder.
 pub const WAIT: usize = 0;
@@ -126,6 +128,8 @@ pub struct HopTx {
     only: Option<Box<[u16]>>,
     /// The hops of the same port, by their places, of which it takes what they have no room for; then it gets nothing else.
     spill_of: u32,
+    /// Its way to a file for what it has no room for itself, if it has one.
+    spill: Option<Box<SpillTx>>,
     /// Whether its policy asks for more than room.
     judged: bool,
     /// What it asks for. Made at the start whether it does or not, since a policy may change while the line runs.
@@ -173,6 +177,7 @@ impl HopTx {
             rang: true,
             only: None,
             spill_of: 0,
+            spill: None,
             orders: None,
             disconnects: false,
             cut: false,
@@ -314,6 +319,7 @@ impl HopTx {
     #[inline(always)]
     fn put<F: Frame>(&mut self, frame: &F, parent: &Parent, t_offer_ns: u64) -> Result<(), Shed> {
         if let Some(why) = self.refusal(1) {
+            let why = self.overflow(why, frame, parent, t_offer_ns);
             self.shed(F::SCHEMA, why, t_offer_ns);
             return Err(why);
         }
@@ -360,6 +366,7 @@ impl HopTx {
                 }
             })
         };
+        self.refused = self.begin_overflow(self.refused, frames);
         self.open = if self.refused.is_none() { frames } else { 0 };
         self.refused
     }
@@ -373,12 +380,10 @@ impl HopTx {
         parent: &Parent,
         t_offer_ns: u64,
     ) {
-        if self.defers && !self.goes_on_ring(frame, parent, t_offer_ns) {
-            return;
-        }
+        let goes_on = !self.defers || self.goes_on_ring(frame, parent, t_offer_ns);
         let frames = self.open;
-        if at >= frames {
-            return;
+        if !goes_on || at >= frames {
+            return self.write_overflow(at, frame, parent, t_offer_ns);
         }
         self.ring.write_ahead(at, frames, |payload| {
             let len = write_frame(frame, payload);
@@ -401,6 +406,7 @@ impl HopTx {
         }
         self.counters.tx.offered.add(1);
         if let Some(why) = refused {
+            let why = self.end_overflow(why, written);
             self.shed(kind, why, self.open_at_ns);
             return Err(why);
         }
@@ -441,6 +447,9 @@ impl HopTx {
                 self.counters.tx.wakes.add(1);
             }
         }
+        if let Some(spill) = &self.spill {
+            spill.ring_bell();
+        }
     }
 
     /// Says that nothing more comes, and why. What waits for room until now does not get it any more.
@@ -448,6 +457,9 @@ impl HopTx {
         self.settle_last();
         self.forget_waiting(Shed::Closed);
         self.ring.close(cause);
+        if let Some(spill) = &mut self.spill {
+            spill.close(cause);
+        }
         self.wake_consumers();
     }
 

@@ -269,8 +269,9 @@ impl HopTx {
             _ => self.refusal(frames),
         };
         if why.is_some() {
-            (self.open, self.refused) = (0, why);
+            self.open = 0;
             self.late = why == Some(Shed::Overflowed);
+            self.refused = self.begin_overflow(why, frames);
         }
         why.is_none()
     }
