@@ -10,9 +10,6 @@ use crate::overload::{
 /// A ring that is filled by more than this part of its depth is nearly full: one eighth is left.
 const NEARLY_FULL: usize = 8;
 
-/// How many times the likely service nothing was done with before a measure is doubted that leaves messages out.
-const STARVED_TIMES: u64 = 2;
-
 /// What is stepped over then: a quarter, so that it does not happen at each turn.
 const STEPPED_OVER: usize = 4;
 
@@ -134,11 +131,12 @@ impl Aging {
         })
     }
 
-    /// A message was left out at `now_ns` that may have been in time. Where others are done with meanwhile that says nothing: what
-    /// is in front of a queue that is too long is left out, one after the other, until one can be made.
+    /// A message that was offered then was left out though it may have been in time. If it waited for others that were done with
+    /// meanwhile that says nothing: what is in front of a queue that is too long is left out, one after the other, until one can
+    /// be made.
     #[cold]
-    pub(crate) fn doubted(&mut self, now_ns: u64) {
-        if now_ns.saturating_sub(self.t_done_ns) > STARVED_TIMES * self.likely_ns {
+    pub(crate) fn doubted(&mut self, t_offer_ns: u64) {
+        if t_offer_ns >= self.t_done_ns {
             self.service.doubted();
             self.plan();
         }

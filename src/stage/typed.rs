@@ -183,7 +183,7 @@ impl<F: Frame> TypedRx<F> {
                 && !spared
                 && let Some(old) = self.hop.aging.too_late(&envelope, t_dequeue_ns)
             {
-                spared = self.hop.spares(old, t_dequeue_ns);
+                spared = self.hop.spares(old, envelope.t_offer_ns);
                 if !spared {
                     self.hop.discard(&envelope, old.why);
                 }

@@ -127,7 +127,7 @@ fn run(load: Load) -> Served {
                 break;
             }
             let old = rx.aging.too_late(&first, begin_ns);
-            let old = old.filter(|old| !rx.spares(*old, begin_ns));
+            let old = old.filter(|old| !rx.spares(*old, first.t_offer_ns));
             let frames = frame_count(&mut rx);
             free_ns = begin_ns
                 + if old.is_some() {

@@ -177,13 +177,13 @@ impl HopRx {
     /// Whether a message in front that is too old by what its work likely takes is worked on nevertheless: nothing else waits. Of
     /// one of several fragments the next ones count as others.
     #[cold]
-    pub(crate) fn spares(&mut self, old: TooOld, now_ns: u64) -> bool {
+    pub(crate) fn spares(&mut self, old: TooOld, t_offer_ns: u64) -> bool {
         if old.is_sure {
             return false;
         }
         let is_alone = self.ring.ready_ahead(2) < 2;
         if !is_alone {
-            self.aging.doubted(now_ns);
+            self.aging.doubted(t_offer_ns);
         }
         is_alone
     }
