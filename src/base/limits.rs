@@ -48,6 +48,27 @@ pub const CONFLATE_KEYS_DEFAULT: usize = 4096;
 /// neighbour on the same thread waits 20 us at the most.
 pub const DROPS_PER_TURN_MAX: usize = 1024;
 
+/// Slots of the ring from a hop that overflows into a file to the one who writes it: 2 MiB, and 16 ms of a million frames a
+/// second, for which a disk may keep its writer waiting before messages are shed.
+pub const OVERFLOW_DEPTH: usize = 1 << 14;
+
+/// How long the writer of overflow files gathers before it looks again, in nanoseconds: a sixteenth of what the ring to it holds
+/// of a million frames a second.
+pub const OVERFLOW_LOOK_NS: u64 = 1_000_000;
+
+/// Looks in a row that find nothing before it sleeps until it is woken: a hop that overflows now and then wakes it once, and not
+/// for each message.
+pub const OVERFLOW_LOOKS: u32 = 16;
+
+/// Bytes that an overflow file may have unless told otherwise: some 500,000 messages of one frame.
+pub const OVERFLOW_FILE_BYTES_DEFAULT: u64 = 64 << 20;
+
+/// Fewest bytes of one: what the file says of itself and several of the longest messages.
+pub const OVERFLOW_FILE_BYTES_MIN: u64 = 1 << 20;
+
+/// Most bytes of one, a tebibyte: what is more is no overflow.
+pub const OVERFLOW_FILE_BYTES_MAX: u64 = 1 << 40;
+
 /// Most classes of one hop: more than anybody can rank.
 pub const CLASSES_MAX: usize = 8;
 
@@ -395,6 +416,9 @@ const _: () = assert!(FRAGMENTS_MAX <= DEPTH_DEFAULT);
 const _: () =
     assert!(CONFLATE_KEYS_DEFAULT <= CONFLATE_KEYS_MAX && CLASSES_MAX <= HOPS_PER_NODE_MAX);
 const _: () = assert!(DROPS_PER_TURN_MAX > FRAGMENTS_MAX);
+const _: () = assert!(OVERFLOW_DEPTH.is_power_of_two() && OVERFLOW_DEPTH >= 2 * FRAGMENTS_MAX);
+const _: () = assert!(OVERFLOW_FILE_BYTES_MIN <= OVERFLOW_FILE_BYTES_DEFAULT);
+const _: () = assert!(OVERFLOW_FILE_BYTES_DEFAULT <= OVERFLOW_FILE_BYTES_MAX);
 const _: () = assert!(BATCH_FRAMES <= BATCH_FRAMES_MAX && GUARD_TURNS <= GUARD_TURNS_MAX);
 // A set of nodes is a word of bits.
 const _: () = assert!(NODES_MAX <= u64::BITS as usize);

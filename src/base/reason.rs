@@ -69,7 +69,7 @@ impl Reason for NoWhy {
 reasons! {
     /// Why a producer did not put a message on a hop.
     pub enum Shed {
-        /// The ring was full and the policy is `drop_newest`.
+        /// The ring was full and the policy is `drop_newest`, or `overflow` into a file that had no room either.
         Full = "full",
         /// The ring was full and the policy is `reject`: the producing stage was told.
         Rejected = "rejected",
@@ -89,7 +89,7 @@ reasons! {
         Degraded = "degraded",
         /// The hop has degraded to the last rung, at which it refuses everything.
         Refused = "refused",
-        /// The ring was full and the message went to another hop.
+        /// The ring was full and the message went to another hop, or to who writes it into a file.
         Overflowed = "overflowed",
         /// The ring was full for longer than a producer may be held back.
         BlockTimeout = "block_timeout",

@@ -250,6 +250,7 @@ impl LineSpec {
             depth: params.place_of("depth").cloned(),
             after: after_place,
             overflow_to: params.place_of("overflow_to").cloned(),
+            overflow_file: params.place_of("overflow_file").cloned(),
             changed_by: None,
             policy_by: None,
         };
@@ -260,6 +261,8 @@ impl LineSpec {
             let mut places = places.clone();
             places.hop = params.place().cloned();
             places.depth = params.place_of("depth").cloned().or(places.depth);
+            let file = params.place_of("overflow_file").cloned();
+            places.overflow_file = file.or(places.overflow_file);
             hops.push((hop, places));
         }
         if hops.is_empty() {
@@ -338,6 +341,14 @@ fn class(params: &mut Params, hop: &mut Hop, problems: &mut Problems) {
     }
     if !params.has("overflow_to") && !hop.policy.spills() {
         // It is for those classes that overflow.
+        hop.overflow_to = None;
+    }
+    let is_file = params.has("overflow_file");
+    if !is_file && (!hop.policy.spills() || params.has("overflow_to")) {
+        hop.overflow_file = None;
+    }
+    if is_file && !params.has("overflow_to") {
+        // The class says it otherwise than its hop.
         hop.overflow_to = None;
     }
     problems.0.extend(params.unknown().0);

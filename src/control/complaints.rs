@@ -13,7 +13,7 @@ use crate::base::limits::{COMPLAINT_BURST, COMPLAINT_NS, COMPLAINTS_DEPTH};
 use crate::base::{Counter, Hangup};
 
 /// Kinds of complaints, each with tokens of its own.
-const KINDS: usize = 5;
+const KINDS: usize = 6;
 
 /// What went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub enum What {
     Failed,
     /// The consumer of a hop held its producer back for too long and was cut off: it gets nothing more.
     CutOff,
+    /// The file into which a hop overflows cannot be written; its words are in the report.
+    FileFailed,
 }
 
 impl What {
@@ -49,6 +51,7 @@ impl What {
             What::HungUp { .. } => 2,
             What::Failed => 3,
             What::CutOff => 4,
+            What::FileFailed => 5,
         }
     }
 }
@@ -58,7 +61,7 @@ impl What {
 pub struct Complaint {
     /// What went wrong.
     pub what: What,
-    /// Where: the number of the hop for shedding, else that of the node, as the one that listens counts them.
+    /// Where: the number of the hop for shedding and files, else that of the node, as the one that listens counts them.
     pub at: u16,
     /// When it was seen, in nanoseconds of the line's clock.
     pub at_ns: u64,

@@ -42,6 +42,7 @@ pub mod ring;
 mod sheds;
 mod short;
 mod source;
+pub mod spill;
 pub mod split;
 pub mod tap;
 mod typed;

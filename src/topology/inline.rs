@@ -84,8 +84,10 @@ impl Line {
             mut hop_views,
             splits,
             mut node_views,
+            mut writer,
+            spills,
             ..
-        } = wire(self, &clock, |_, _| None)?;
+        } = wire(self, &clock, |_, _| None, None)?;
         let control = Arc::new(Control::default());
         let counters = Arc::new(LoopCounters::default());
         // In the order that the plan has them in.
@@ -105,6 +107,8 @@ impl Line {
         reactor
             .open()
             .map_err(|(node, error)| StartError::open(node, error))?;
+        // What would run beside the loops has its turn between those of the one.
+        writer.open(reactor.driver())?;
         let began_ns = clock.now_ns();
         let stop_at_ns = stop_after_ns.map(|span| began_ns.saturating_add(span));
         control.run(began_ns);
@@ -113,6 +117,7 @@ impl Line {
         let mut worked_ns = began_ns;
         loop {
             let step = reactor.step();
+            writer.work(reactor.driver());
             let now_ns = clock.now_ns();
             if drain_began_ns.is_none() {
                 if stop_at_ns.is_some_and(|at| now_ns >= at) {
@@ -158,7 +163,8 @@ impl Line {
             }
         }
         // The loop has ended: dropping it hands over the rest of what was recorded.
-        let driver = reactor.into_driver();
+        let mut driver = reactor.into_driver();
+        writer.close(&mut driver);
         let ended_ns = clock.now_ns();
         let mut windows = Windows::new(hop_views.len(), began_ns);
         for (at, hop) in hop_views.iter_mut().enumerate() {
@@ -206,10 +212,13 @@ impl Line {
             hops: &hop_views,
             nodes: &node_views,
             splits: &splits,
+            spills: &spills,
+            writer_is_left: false,
             objective: objective.as_ref(),
             quarantine: &quarantine,
             drain: Some(drain),
             at_rest: true,
+            hung: &[],
             windows: &mut windows,
             window: RUN,
             now_ns: ended_ns,

@@ -21,6 +21,7 @@ use crate::stage::{Role, State};
 use super::drain::{DrainReport, STALLED};
 use super::panics::{Panics, Quarantined};
 use super::plan::PlannedThread;
+use super::spill::{self, OverflowReport, SpillView};
 use super::split::{SplitReport, SplitView};
 use super::window::{Seen, Window, Windows};
 use super::wire::{Collected, HopView, NodeView};
@@ -48,6 +49,8 @@ pub struct Report {
     pub hops: Vec<HopReport>,
     /// The hops among which messages are divided, each group by itself.
     pub splits: Vec<SplitReport>,
+    /// The files into which hops overflow.
+    pub overflow_files: Vec<OverflowReport>,
     /// Every node.
     pub stages: Vec<StageReport>,
     /// From the intended time to the end of the sinks' handlers.
@@ -341,6 +344,7 @@ pub(crate) fn ledger_report(
     stages: &[StageReport],
     nodes: &[NodeView],
     at_rest: bool,
+    hung: impl Fn(usize) -> bool,
 ) -> LedgerReport {
     let sources: BTreeMap<String, SourceReport> = nodes
         .iter()
@@ -394,8 +398,10 @@ pub(crate) fn ledger_report(
                 ));
             }
         }
-        // One that did not return has not said yet what it did in that turn.
-        let returned = stages.iter().filter(|stage| stage.state != STUCK);
+        // One that did not return has not said yet what it did in that turn, and who is behind it on its loop cannot say what
+        // became of what it held: that is among what the drain left.
+        let stages = stages.iter().enumerate();
+        let returned = stages.filter(|(at, _)| !hung(*at)).map(|(_, stage)| stage);
         for stage in returned.filter(|stage| stage.role != "source") {
             if stage.held > 0 {
                 breaches.push(format!(
@@ -479,10 +485,15 @@ pub(crate) struct Parts<'a> {
     pub(crate) hops: &'a [HopView],
     pub(crate) nodes: &'a [NodeView],
     pub(crate) splits: &'a [SplitView],
+    pub(crate) spills: &'a [SpillView],
+    /// Whether who writes those has been told to stop before it had written all.
+    pub(crate) writer_is_left: bool,
     pub(crate) objective: Option<&'a Budget>,
     pub(crate) quarantine: &'a [Quarantined],
     pub(crate) drain: Option<DrainReport>,
     pub(crate) at_rest: bool,
+    /// The nodes, by their places, of loops that have not ended though the line has been given up.
+    pub(crate) hung: &'a [usize],
     /// The windows on the line, which of them is read, and when.
     pub(crate) windows: &'a mut Windows,
     pub(crate) window: Window,
@@ -494,7 +505,10 @@ impl Parts<'_> {
         let peaks = self.windows.peaks(self.window);
         let hops = self.hops.iter().zip(peaks);
         let hops: Vec<HopReport> = hops
-            .map(|(hop, peaks)| hop_report(hop, *peaks, self.now_ns))
+            .map(|(hop, peaks)| {
+                let is_left = self.hung.contains(&hop.to);
+                hop_report(hop, *peaks, self.now_ns, is_left)
+            })
             .collect();
         let mut stages: Vec<StageReport> = self
             .nodes
@@ -516,7 +530,24 @@ impl Parts<'_> {
             }
         }
         faults.extend(self.drain.iter().flat_map(DrainReport::faults));
-        let mut ledger = ledger_report(&hops, &stages, self.nodes, self.at_rest);
+        let spills = self.spills.iter();
+        let overflow_files: Vec<OverflowReport> =
+            spills.map(|one| one.report(self.writer_is_left)).collect();
+        for (file, view) in overflow_files.iter().zip(self.spills) {
+            let fault = file.fault.iter();
+            faults.extend(fault.map(|fault| format!("{}: {fault}", hops[view.hop].name)));
+        }
+        let mut ledger = ledger_report(&hops, &stages, self.nodes, self.at_rest, |at| {
+            self.hung.contains(&at)
+        });
+        if self.at_rest {
+            for (file, view) in overflow_files.iter().zip(self.spills) {
+                let shed = |why| spill::count(&hops[view.hop].shed, why);
+                let breaches = file.breaches(shed(Shed::Overflowed), shed(Shed::Full));
+                ledger.breaches.extend(breaches);
+            }
+            ledger.closed = ledger.breaches.is_empty();
+        }
         if let Some(drain) = self
             .drain
             .as_ref()
@@ -537,6 +568,7 @@ impl Parts<'_> {
             culprit: figures.culprit(),
             line: self.line,
             splits: self.splits.iter().map(SplitView::report).collect(),
+            overflow_files,
             host: self.host.clone(),
             placement: self.placement,
             end_to_end: end_to_end_report(self.hops, self.nodes, self.objective),

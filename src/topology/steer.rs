@@ -183,7 +183,22 @@ impl Running {
             complaint,
             words: self.words(&complaint),
         });
-        heard.collect()
+        let mut heard: Vec<Heard> = heard.collect();
+        let at_ns = self.clock.stamp();
+        for spill in &mut self.spills {
+            let Some((hop, fault)) = spill.take_fault() else {
+                continue;
+            };
+            let words = format!("{} overflows no more: {fault}", self.hops[hop].name);
+            let complaint = Complaint {
+                what: What::FileFailed,
+                at: hop as u16,
+                at_ns,
+                kept_back: 0,
+            };
+            heard.push(Heard { complaint, words });
+        }
+        heard
     }
 
     fn words(&self, complaint: &Complaint) -> String {
@@ -207,6 +222,7 @@ impl Running {
             What::HungUp { why, times } => {
                 format!("{}: {times} hung up ({})", node(), why.name())
             }
+            What::FileFailed => format!("{}: its overflow file cannot be written", hop()),
             What::Failed => {
                 let fault = self.nodes.get(at).and_then(|node| node.counters.fault());
                 format!(
