@@ -284,6 +284,10 @@ pub struct StageReport {
     pub quarantined: u64,
     /// Panics of it for which the quarantine had no room.
     pub quarantine_lost: u64,
+    /// What its state came to at its end, in 16 hexadecimal digits, where it tells: the same for the same
+    /// messages in the same order, whatever their times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_hash: Option<String>,
     /// What went wrong, in words.
     pub fault: Option<String>,
 }

@@ -241,6 +241,10 @@ pub(crate) fn stage_report(node: &NodeView, hops: &[HopView]) -> StageReport {
         away_ns: life.away_ns.get(),
         quarantined,
         quarantine_lost,
+        state_hash: node
+            .counters
+            .state_hash()
+            .map(|hash| format!("{hash:016x}")),
         fault: node.counters.fault().map(str::to_owned),
     }
 }
