@@ -279,6 +279,24 @@ impl Sequenced {
         sink: &mut impl Sink,
     ) -> Result<(), PacketReject> {
         self.tick(now_ns, sink);
+        self.arrived(line, datagram, now_ns, sink)
+    }
+
+    /// The same without letting time pass: nothing is given up for being late. For who takes packets from
+    /// sockets in batches: a copy that already waits in the other socket has to come in first, so
+    /// [`Sequenced::tick`] is for the moment at which all of them were found empty. What is missing is given up
+    /// all the same where the window has no room.
+    ///
+    /// # Errors
+    /// As [`Sequenced::packet`].
+    pub fn arrived(
+        &mut self,
+        line: usize,
+        datagram: &[u8],
+        now_ns: u64,
+        sink: &mut impl Sink,
+    ) -> Result<(), PacketReject> {
+        self.now_ns = self.now_ns.max(now_ns);
         let Some(from) = self.lines.get_mut(line) else {
             self.core.counts.unknown_line += 1;
             return Err(PacketReject::UnknownLine);
