@@ -281,6 +281,13 @@ fn source_report(node: &NodeView) -> SourceReport {
             rejected
         },
         undeclared: ingress.undeclared.get(),
+        duplicates: ingress.duplicates.get(),
+        lines: ingress
+            .sequenced
+            .get()
+            .map(|feed| feed.line_reports())
+            .unwrap_or_default(),
+        sequenced: ingress.sequenced.get().map(|feed| feed.report()),
         kernel_dropped: ingress.kernel_dropped.get(),
         kernel_dropped_at_least: ingress.drops_are_trains.get() > 0
             && ingress.kernel_dropped.get() > 0,
@@ -427,6 +434,9 @@ pub(crate) fn ledger_report(
                     "{name}: received {} is not all accounted for",
                     source.received
                 ));
+            }
+            if let Some(breach) = source.lines_breach() {
+                breaches.push(format!("{name}: {breach}"));
             }
         }
     }
