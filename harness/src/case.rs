@@ -13,9 +13,10 @@ use hopline::base::limits::CONFIG_BYTES_MAX;
 use hopline::base::units::Span;
 use hopline::budget::{Budget, Passage};
 use hopline::config::{
-    Case, CaseFiles, Content as Made, Feed, FeedMode, HopSetting, Load, LoadChange, Overrides, Slo,
-    SourceText, Via,
+    Case, CaseFiles, Content as Made, Feed, FeedKind, FeedMode, HopSetting, Load, LoadChange,
+    Overrides, Slo, SourceText, Via,
 };
+use hopline::feed::simulated::{Feed as LevelFeed, Levels, LinesSpec, Orders, Restart, Saying};
 use hopline::feed::synthetic::Mix;
 use hopline::feed::{Arrivals, Shape as LoadShape, SyntheticSpec};
 use hopline::host::{Host, Pin, usable_threads};
@@ -32,6 +33,9 @@ use crate::{input, load};
 /// The case that runs when none is named.
 pub(crate) const DEMONSTRATION: &str = "tick-to-trade";
 
+/// Most orders that a made-up exchange has open: what a busy day of a few thousand symbols comes to.
+const OPEN_ORDERS_MAX: usize = 200_000;
+
 /// A case that is part of the program, so that it runs from any folder.
 struct BuiltIn {
     name: &'static str,
@@ -41,7 +45,7 @@ struct BuiltIn {
     budget: &'static str,
 }
 
-const BUILT_IN: [BuiltIn; 5] = [
+const BUILT_IN: [BuiltIn; 6] = [
     BuiltIn {
         name: DEMONSTRATION,
         about: "two market feeds to orders: decode, book, signal, risk, encode, UDP out",
@@ -55,6 +59,13 @@ const BUILT_IN: [BuiltIn; 5] = [
         line: include_str!("../cases/udp-echo/line.toml"),
         load: include_str!("../cases/udp-echo/load.toml"),
         budget: include_str!("../cases/udp-echo/budget.toml"),
+    },
+    BuiltIn {
+        name: "market-udp",
+        about: "two sequenced feeds, ITCH and DEEP, over two lossy UDP lines each, to books",
+        line: include_str!("../cases/market-udp/line.toml"),
+        load: include_str!("../cases/market-udp/load.toml"),
+        budget: include_str!("../cases/market-udp/budget.toml"),
     },
     BuiltIn {
         name: "diamond",
@@ -223,10 +234,10 @@ fn load_as(
         Vec::new()
     };
     if arrival_stamps
-        && draft
-            .nodes
-            .iter()
-            .any(|node| node.kind == "udp" && node.part.descriptor().tells_wire)
+        && draft.nodes.iter().any(|node| {
+            ["udp", "moldudp64", "iextp"].contains(&node.kind.as_str())
+                && node.part.descriptor().tells_wire
+        })
     {
         notes.push(
             "the kernel stamps what arrives by UDP while a run is judged: some 0.3 us a datagram"
@@ -307,7 +318,7 @@ fn load_as(
         undated: case
             .sources()
             .filter(|source| via == Via::Udp || shape.live && !is_input(source.name()))
-            .filter(|source| source.kind() == "udp")
+            .filter(|source| ["udp", "moldudp64", "iextp"].contains(&source.kind()))
             .filter(|source| source.setting("timestamps") == Some("off"))
             .map(|source| source.name().to_owned())
             .collect(),
@@ -457,7 +468,40 @@ fn lanes(
                 "write --via direct, or give the source kind = \"udp\" and an address to bind",
             )
         };
-        if source.kind() != "udp" {
+        let content = match (content, source.setting("bind_b")) {
+            (
+                Content::Lines {
+                    mut spec,
+                    saying,
+                    rate_per_s,
+                    arrivals,
+                    seed,
+                    ..
+                },
+                line_b,
+            ) => {
+                let line_b = line_b.map(|bind| {
+                    let to = bind.parse().map(on_this_machine);
+                    to.map_err(|_| wrong(format!("\"{bind}\" is no address")))
+                });
+                let line_b = line_b.transpose()?;
+                spec.lines = 1 + usize::from(line_b.is_some());
+                Content::Lines {
+                    spec,
+                    saying,
+                    rate_per_s,
+                    arrivals,
+                    seed,
+                    line_b,
+                }
+            }
+            (content, _) => content,
+        };
+        let takes = match content {
+            Content::Lines { .. } => feed.map(|feed| feed.content).map_or("udp", source_kind),
+            _ => "udp",
+        };
+        if source.kind() != takes {
             return Err(wrong(format!("it is of kind \"{}\"", source.kind())));
         }
         let bind = source.setting("bind").unwrap_or_default();
@@ -490,6 +534,41 @@ fn made(feed: &Feed, symbol: Option<&str>) -> Result<Content, Failure> {
         LoadShape::Recorded { .. } => Arrivals::Constant,
     };
     Ok(match feed.content {
+        Made::Feed(made) => Content::Lines {
+            spec: LinesSpec {
+                seed: feed.seed,
+                messages: u64::MAX,
+                loss: f64::from(made.loss_ppm) / 1e6,
+                delayed: f64::from(made.delayed_ppm) / 1e6,
+                delay_ns: made.delay_ns,
+                repeated: f64::from(made.repeated_ppm) / 1e6,
+                heartbeat_ns: made.heartbeat_ns,
+                restart: made.restart_after.map(|messages| {
+                    let how = if made.new_session {
+                        Restart::Session
+                    } else {
+                        Restart::Sequence
+                    };
+                    (messages, how)
+                }),
+                ..LinesSpec::default()
+            },
+            saying: match made.kind {
+                FeedKind::Itch => {
+                    Saying::Orders(Orders::new(feed.seed, made.symbols, OPEN_ORDERS_MAX))
+                }
+                FeedKind::Deep => {
+                    Saying::Levels(Levels::new(LevelFeed::Deep, feed.seed, made.symbols))
+                }
+                FeedKind::Tops => {
+                    Saying::Levels(Levels::new(LevelFeed::Tops, feed.seed, made.symbols))
+                }
+            },
+            rate_per_s: feed.rate_per_s,
+            arrivals,
+            seed: feed.seed,
+            line_b: None,
+        },
         Made::Datagrams { bytes } => Content::Datagrams {
             rate_per_s: feed.rate_per_s,
             arrivals,
@@ -514,6 +593,14 @@ fn made(feed: &Feed, symbol: Option<&str>) -> Result<Content, Failure> {
             mix: Mix::default(),
         }),
     })
+}
+
+/// The kind of source that takes a content.
+fn source_kind(content: Made) -> &'static str {
+    match content {
+        Made::Feed(feed) => feed.kind.source_kind(),
+        _ => "udp",
+    }
 }
 
 /// Where to send so that it arrives at a socket bound to `addr`: "any address" is none to send to.
@@ -638,7 +725,7 @@ mod tests {
             ("tick-to-trad", "did you mean tick-to-trade?"),
             (
                 "nothing-like-it",
-                "built in are tick-to-trade, udp-echo, diamond, overload or overload-iot",
+                "built in are tick-to-trade, udp-echo, market-udp, diamond, overload or overload-iot",
             ),
             (path, "has no line.toml"),
             (file.to_str().unwrap(), "is a file"),

@@ -12,7 +12,7 @@
 //! memory; whatever was due is counted as one of the three.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use hopline::adapter::rhythm_of;
@@ -20,6 +20,8 @@ use hopline::base::limits::MESSAGE_BYTES_MAX;
 use hopline::budget::report::Percentiles;
 use hopline::clock::Clock;
 use hopline::feed::schedule::ScheduleError;
+use hopline::feed::simulated::lines::PACKET_BYTES_MAX;
+use hopline::feed::simulated::{Lines, LinesSpec, Saying};
 use hopline::feed::{Arrivals, Schedule, Synthetic, SyntheticSpec};
 use hopline::hist::Totals;
 use hopline::io::{BatchSent, Driver, SendBatch, Sent, TRAIN_SEGMENTS_MAX, UdpId, UdpSpec};
@@ -67,6 +69,15 @@ pub(crate) enum Content {
         /// At least 16.
         bytes: usize,
     },
+    /// Packets of a made-up exchange, on one or two lossy lines; the second one's address is here.
+    Lines {
+        spec: LinesSpec,
+        saying: Saying,
+        rate_per_s: f64,
+        arrivals: Arrivals,
+        seed: u64,
+        line_b: Option<SocketAddr>,
+    },
     /// The messages of a capture, at a multiple of their recorded pace.
     Capture {
         file: PathBuf,
@@ -96,10 +107,13 @@ pub struct SenderReport {
     pub source: String,
     /// Where it sent to.
     pub to: String,
-    /// `market`, `datagrams` or the capture's path.
+    /// `market`, `datagrams`, `itch`, `deep`, `tops` or the capture's path.
     pub content: String,
     /// The core that the sending thread was bound to, if it was.
     pub core: Option<usize>,
+    /// Messages that a made-up exchange has said, on whatever line they left; absent for other contents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub said: Option<u64>,
     /// Datagrams that the system took.
     pub sent: u64,
     /// Bytes of them.
@@ -163,6 +177,11 @@ enum Feed {
         sequence: u64,
         rate_per_s: f64,
     },
+    Lines {
+        lines: Box<Lines>,
+        to: [SocketAddr; 2],
+        rate_per_s: f64,
+    },
     Capture(Box<Capture>),
 }
 
@@ -179,6 +198,9 @@ impl Feed {
                 rate_per_s,
                 ..
             } => *schedule = other(*rate_per_s)?,
+            Feed::Lines {
+                lines, rate_per_s, ..
+            } => lines.follow(other(*rate_per_s)?),
             Feed::Capture(_) => {}
         }
         Ok(())
@@ -197,6 +219,8 @@ pub(super) struct Due {
 /// A message, and when it leaves; without a time there is none.
 struct Made {
     due: Option<Due>,
+    /// Where it goes, if not to the lane's one address.
+    to: Option<SocketAddr>,
     bytes: Box<[u8]>,
     len: usize,
 }
@@ -269,6 +293,15 @@ pub(super) struct Lane {
     fault: Option<String>,
 }
 
+/// Any port of the family of that address.
+fn any_port(to: SocketAddr) -> SocketAddr {
+    let ip: IpAddr = match to.ip() {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    SocketAddr::new(ip, 0)
+}
+
 fn totals() -> Totals {
     Totals::new(&[]).expect("no limits are never too many")
 }
@@ -303,6 +336,27 @@ impl Lane {
                 };
                 (feed, "datagrams".to_owned())
             }
+            Content::Lines {
+                spec: lines,
+                saying,
+                rate_per_s,
+                arrivals,
+                seed,
+                line_b,
+            } => {
+                let schedule =
+                    Schedule::new(rate_per_s, arrivals, seed).map_err(|error| wrong(&error))?;
+                message_bytes = PACKET_BYTES_MAX;
+                let name = saying.name().to_owned();
+                let lines = Box::new(Lines::new(&lines, saying, schedule));
+                let to = [spec.to, line_b.unwrap_or(spec.to)];
+                let feed = Feed::Lines {
+                    lines,
+                    to,
+                    rate_per_s,
+                };
+                (feed, name)
+            }
             Content::Capture {
                 file,
                 speed,
@@ -318,8 +372,17 @@ impl Lane {
             feed.follow(|rate_per_s| Schedule::recorded(rate_per_s, rhythm))
                 .map_err(|error| wrong(&error))?;
         }
+        let socket = match &feed {
+            // To two addresses, so connected to none.
+            Feed::Lines { to: [to, _], .. } => UdpSpec::bound(any_port(*to)),
+            _ => UdpSpec {
+                recv_buffer_bytes: Some(RETURNS_BYTES),
+                ..UdpSpec::connected(spec.to)
+            },
+        };
         let made = || Made {
             due: None,
+            to: None,
             bytes: vec![b'.'; message_bytes].into_boxed_slice(),
             len: 0,
         };
@@ -327,10 +390,7 @@ impl Lane {
             source: spec.source,
             to: spec.to,
             content,
-            socket: driver.udp_open(&UdpSpec {
-                recv_buffer_bytes: Some(RETURNS_BYTES),
-                ..UdpSpec::connected(spec.to)
-            })?,
+            socket: driver.udp_open(&socket)?,
             feed,
             hand: made(),
             ahead: made(),
@@ -378,6 +438,15 @@ impl Lane {
                     paced: true,
                 })
             }
+            Feed::Lines { lines, to, .. } => lines.next().map(|sent| {
+                made.len = sent.bytes.len();
+                made.bytes[..made.len].copy_from_slice(sent.bytes);
+                made.to = to.get(sent.line).copied();
+                Due {
+                    at_ns: sent.at_ns,
+                    paced: true,
+                }
+            }),
             Feed::Capture(capture) => match capture.next(driver, &mut made.bytes) {
                 Ok(next) => next.map(|(due, len)| {
                     made.len = len;
@@ -468,7 +537,7 @@ impl Lane {
         let mut refused = false;
         loop {
             let message = &self.hand.bytes[..self.hand.len];
-            match to.driver.udp_send(self.socket, None, message) {
+            match to.driver.udp_send(self.socket, self.hand.to, message) {
                 Ok(Sent::Yes) => {
                     self.calls += 1;
                     self.bytes += self.hand.len as u64;
@@ -506,7 +575,8 @@ impl Lane {
             self.stamp(intended_ns);
             self.batched[self.batch.len()] = (intended_ns, self.hand.len as u64);
             // There is room: it was looked at before the message came into the hand.
-            self.batch.push(None, &self.hand.bytes[..self.hand.len]);
+            self.batch
+                .push(self.hand.to, &self.hand.bytes[..self.hand.len]);
             self.last_due_ns = due.at_ns;
             self.advance(to.driver);
             if !goes_on {
@@ -648,6 +718,10 @@ impl Lane {
         let offered_per_s = per_s(due, end_ns);
         let achieved_per_s = per_s(sent, sent_until_ns);
         let expects_returns = matches!(self.feed, Feed::Datagrams { .. });
+        let said = match &self.feed {
+            Feed::Lines { lines, .. } => Some(lines.said()),
+            _ => None,
+        };
         let skipped = match &self.feed {
             Feed::Capture(capture) => capture.skipped(),
             _ => BTreeMap::new(),
@@ -657,6 +731,7 @@ impl Lane {
             to: self.to.to_string(),
             content: self.content,
             core,
+            said,
             sent: self.counts.sent,
             bytes: self.bytes,
             unsent: self.counts.unsent,
