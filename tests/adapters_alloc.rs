@@ -97,7 +97,7 @@ fn fed(messages: u64) -> (u64, u64) {
     line.source("itch", feed.decode(itch()));
     line.stage("book", || {
         let mut params = Params::new(None);
-        for (key, value) in [("symbols", 32), ("depth", 16), ("orders", 1_024)] {
+        for (key, value) in [("most_symbols", 32), ("depth", 16), ("most_orders", 1_024)] {
             params.set(key, Value::Int(value), None);
         }
         FeedBook::<OrderSet>::from_params(&mut params).unwrap()

@@ -265,7 +265,7 @@ fn price_levels_come_by_the_other_transport() {
     line.source("deep", feed.decode(deep()));
     let registry = hopline::stages::register(Registry::new());
     let mut params = Params::new(None);
-    params.set("symbols", Value::Int(64), None);
+    params.set("most_symbols", Value::Int(64), None);
     assert!(
         registry
             .make("level_book", Role::Stage, &mut params)
@@ -273,7 +273,7 @@ fn price_levels_come_by_the_other_transport() {
     );
     line.stage("book", || {
         let mut params = Params::new(None);
-        params.set("symbols", Value::Int(64), None);
+        params.set("most_symbols", Value::Int(64), None);
         params.set("depth", Value::Int(16), None);
         FeedBook::<LevelSet>::from_params(&mut params).unwrap()
     });
@@ -497,7 +497,7 @@ fn restarts_empty_the_books_and_make_them_whole() {
     line.source("itch", moldudp64(udp(A)).line_b(udp(B)).decode(itch()));
     line.stage("book", || {
         let mut params = Params::new(None);
-        for (key, value) in [("symbols", 64), ("depth", 16), ("orders", 4_096)] {
+        for (key, value) in [("most_symbols", 64), ("depth", 16), ("most_orders", 4_096)] {
             params.set(key, Value::Int(value), None);
         }
         FeedBook::<OrderSet>::from_params(&mut params).unwrap()

@@ -3,9 +3,11 @@
 //! Invariant: opens the case's files and the heads of the captures, nothing else; a line that comes
 //! out of here was checked.
 
+mod lanes;
+
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,12 +15,8 @@ use hopline::base::limits::CONFIG_BYTES_MAX;
 use hopline::base::units::Span;
 use hopline::budget::{Budget, Passage};
 use hopline::config::{
-    Case, CaseFiles, Content as Made, Feed, FeedKind, FeedMode, HopSetting, Load, LoadChange,
-    Overrides, Slo, SourceText, Via,
+    Case, CaseFiles, Feed, FeedMode, HopSetting, Load, LoadChange, Overrides, Slo, SourceText, Via,
 };
-use hopline::feed::simulated::{Feed as LevelFeed, Levels, LinesSpec, Orders, Restart, Saying};
-use hopline::feed::synthetic::Mix;
-use hopline::feed::{Arrivals, Shape as LoadShape, SyntheticSpec};
 use hopline::host::{Host, Pin, usable_threads};
 use hopline::topology::draft::Draft;
 use hopline::topology::problem::{closest, list};
@@ -27,14 +25,11 @@ use hopline::topology::{Line, Problem, Problems, Registry};
 use crate::cli::{DEMONSTRATION_SPAN, Shape, ViaArg};
 use crate::exit::Failure;
 use crate::replayed::{self, Replayed};
-use crate::sender::{Content, LaneSpec};
+use crate::sender::LaneSpec;
 use crate::{input, load};
 
 /// The case that runs when none is named.
 pub(crate) const DEMONSTRATION: &str = "tick-to-trade";
-
-/// Most orders that a made-up exchange has open: what a busy day of a few thousand symbols comes to.
-const OPEN_ORDERS_MAX: usize = 200_000;
 
 /// A case that is part of the program, so that it runs from any folder.
 struct BuiltIn {
@@ -229,7 +224,7 @@ fn load_as(
     let mut draft = case.draft(registry, &overrides)?;
     let mut notes: Vec<String> = rhythms.iter().map(|rhythm| rhythm.note.clone()).collect();
     let lanes = if via == Via::Udp && !shape.live {
-        lanes(&case, load, shape, epoch_ns.unwrap_or(0))?
+        lanes::lanes(&case, load, shape, epoch_ns.unwrap_or(0))?
     } else {
         Vec::new()
     };
@@ -438,179 +433,6 @@ fn sends_to(case: &Case) -> Vec<(String, SocketAddr)> {
         .filter(|sink| sink.kind() == "udp")
         .filter_map(to)
         .collect()
-}
-
-/// What a sender sends to each source.
-fn lanes(
-    case: &Case,
-    load: Option<&Load>,
-    shape: &Shape,
-    epoch_ns: u64,
-) -> Result<Vec<LaneSpec>, Failure> {
-    let mut lanes = Vec::new();
-    for source in case.sources() {
-        let name = source.name();
-        let input = shape.inputs.iter().find(|input| input.source == name);
-        let feed = load.and_then(|load| load.feed(name));
-        let content = match (input, feed) {
-            (Some(input), _) => Content::Capture {
-                file: input.file.clone(),
-                speed: shape.speed.map_or(Some(1.0), |pace| pace.0),
-                epoch_ns,
-            },
-            (None, Some(feed)) => made(feed, source.setting("symbol"))?,
-            // Nobody says what to send: the world may.
-            (None, None) => continue,
-        };
-        let wrong = |what: String| {
-            Failure::usage(
-                format!("no sender can feed \"{name}\": {what}"),
-                "write --via direct, or give the source kind = \"udp\" and an address to bind",
-            )
-        };
-        let content = match (content, source.setting("bind_b")) {
-            (
-                Content::Lines {
-                    mut spec,
-                    saying,
-                    rate_per_s,
-                    arrivals,
-                    seed,
-                    ..
-                },
-                line_b,
-            ) => {
-                let line_b = line_b.map(|bind| {
-                    let to = bind.parse().map(on_this_machine);
-                    to.map_err(|_| wrong(format!("\"{bind}\" is no address")))
-                });
-                let line_b = line_b.transpose()?;
-                spec.lines = 1 + usize::from(line_b.is_some());
-                Content::Lines {
-                    spec,
-                    saying,
-                    rate_per_s,
-                    arrivals,
-                    seed,
-                    line_b,
-                }
-            }
-            (content, _) => content,
-        };
-        let takes = match content {
-            Content::Lines { .. } => feed.map(|feed| feed.content).map_or("udp", source_kind),
-            _ => "udp",
-        };
-        if source.kind() != takes {
-            return Err(wrong(format!("it is of kind \"{}\"", source.kind())));
-        }
-        let bind = source.setting("bind").unwrap_or_default();
-        let to = bind
-            .parse()
-            .map_err(|_| wrong(format!("\"{bind}\" is no address")))?;
-        lanes.push(LaneSpec {
-            source: name.to_owned(),
-            to: on_this_machine(to),
-            content,
-            recorded: match feed.map(|feed| &feed.shape) {
-                Some(LoadShape::Recorded { file }) if input.is_none() => Some(file.clone()),
-                _ => None,
-            },
-        });
-    }
-    if lanes.is_empty() {
-        return Err(Failure::usage(
-            "there is nothing to send: the case has no load.toml, and no --input is given",
-            "write a load.toml, give --input, or leave --via udp out",
-        ));
-    }
-    Ok(lanes)
-}
-
-fn made(feed: &Feed, symbol: Option<&str>) -> Result<Content, Failure> {
-    // The sender puts the gaps of a capture in the place of any others.
-    let arrivals = match &feed.shape {
-        LoadShape::Of(arrivals) => *arrivals,
-        LoadShape::Recorded { .. } => Arrivals::Constant,
-    };
-    Ok(match feed.content {
-        Made::Feed(made) => Content::Lines {
-            spec: LinesSpec {
-                seed: feed.seed,
-                messages: u64::MAX,
-                loss: f64::from(made.loss_ppm) / 1e6,
-                delayed: f64::from(made.delayed_ppm) / 1e6,
-                delay_ns: made.delay_ns,
-                repeated: f64::from(made.repeated_ppm) / 1e6,
-                heartbeat_ns: made.heartbeat_ns,
-                restart: made.restart_after.map(|messages| {
-                    let how = if made.new_session {
-                        Restart::Session
-                    } else {
-                        Restart::Sequence
-                    };
-                    (messages, how)
-                }),
-                ..LinesSpec::default()
-            },
-            saying: match made.kind {
-                FeedKind::Itch => {
-                    Saying::Orders(Orders::new(feed.seed, made.symbols, OPEN_ORDERS_MAX))
-                }
-                FeedKind::Deep => {
-                    Saying::Levels(Levels::new(LevelFeed::Deep, feed.seed, made.symbols))
-                }
-                FeedKind::Tops => {
-                    Saying::Levels(Levels::new(LevelFeed::Tops, feed.seed, made.symbols))
-                }
-            },
-            rate_per_s: feed.rate_per_s,
-            arrivals,
-            seed: feed.seed,
-            line_b: None,
-        },
-        Made::Datagrams { bytes } => Content::Datagrams {
-            rate_per_s: feed.rate_per_s,
-            arrivals,
-            seed: feed.seed,
-            bytes,
-        },
-        Made::Market => Content::Market(SyntheticSpec {
-            seed: feed.seed,
-            symbol: symbol
-                .ok_or_else(|| {
-                    Failure::usage(
-                        format!(
-                            "\"{}\" names no symbol to make up a market for",
-                            feed.source
-                        ),
-                        "write symbol = \"BTCUSDT\" in its [[source]]",
-                    )
-                })?
-                .to_owned(),
-            rate_per_s: feed.rate_per_s,
-            arrivals,
-            mix: Mix::default(),
-        }),
-    })
-}
-
-/// The kind of source that takes a content.
-fn source_kind(content: Made) -> &'static str {
-    match content {
-        Made::Feed(feed) => feed.kind.source_kind(),
-        _ => "udp",
-    }
-}
-
-/// Where to send so that it arrives at a socket bound to `addr`: "any address" is none to send to.
-fn on_this_machine(addr: SocketAddr) -> SocketAddr {
-    let ip = match addr.ip() {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-    };
-    SocketAddr::new(ip, addr.port())
 }
 
 /// The case that `named` means: a folder with a line.toml, else a built-in one.

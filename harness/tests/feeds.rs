@@ -31,7 +31,8 @@ fn run(folder: &tempfile::TempDir, more: &[&str]) -> Output {
     command.args(["--wait", "yield", "--for", "1500ms"]);
     let output = command.args(more).output().unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{words}");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{words}\n{said}");
     output
 }
 

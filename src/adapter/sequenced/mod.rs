@@ -1,9 +1,9 @@
 //! Sequenced market feeds: MoldUDP64 and IEX-TP from one or two lines of datagrams.
 //!
 //! A turn takes what waits in the sockets, hands it to [`Sequenced`], and what that hands out to the decoder, whose
-//! frames say of each message where it stands and what can be relied on. Nothing is given up for being late
-//! before all sockets were found empty: a copy that has waited there while the line was held back, or off its
-//! core, comes in first.
+//! frames say of each message where it stands and what can be relied on. What is missing is given up for being late only
+//! where no socket may have it: each was found empty, or its own line has come past it. A copy that has waited
+//! there while the line was held back, or off its core, comes in first.
 //!
 //! What has no room on the line is copied into a queue, and no datagram is taken until that is empty, so that
 //! what waits further, waits in the kernel's buffers, and is counted there when they overflow.
@@ -292,21 +292,25 @@ impl Ingress for SequencedSource {
         }
         let now_ns = cx.stamp();
         let lines = self.lines.len();
-        let mut all_empty = true;
+        // The first sequence that a socket may still have.
+        let mut reach = u64::MAX;
         for nth in 0..lines {
             let at = (self.first + nth) % lines;
             if !self.receive(at, cx) {
                 continue;
             }
-            all_empty = false;
             self.take(at, cx);
             if !self.is_all_handed(cx) {
                 return Feed::Live;
             }
+            reach = reach.min(self.feed.position(at));
         }
         self.first = (self.first + 1) % lines;
-        if all_empty && self.due_ns.is_some_and(|due_ns| due_ns <= now_ns) {
-            self.by_time(cx, now_ns, |feed, hand| feed.tick(now_ns, hand));
+        let is_due = self.due_ns.is_some_and(|due_ns| due_ns <= now_ns);
+        if is_due && reach > self.feed.next_sequence() {
+            self.by_time(cx, now_ns, |feed, hand| {
+                feed.tick_as_far_as(now_ns, reach, hand);
+            });
             self.is_all_handed(cx);
         }
         Feed::Live

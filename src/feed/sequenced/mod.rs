@@ -47,6 +47,7 @@
 //! | file | what it knows |
 //! |---|---|
 //! | `engine` | the rules above |
+//! | `line` | what one line brought and passed over |
 //! | `counts` | what is counted |
 //! | `window` | the messages held |
 //! | `past` | which of the last sequences were there |
@@ -56,6 +57,7 @@
 
 mod counts;
 mod engine;
+mod line;
 mod past;
 mod window;
 

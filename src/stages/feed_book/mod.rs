@@ -7,9 +7,9 @@
 //!
 //! | setting | default | means |
 //! |---|---|---|
-//! | `symbols` | 16,384 | symbols there is room for |
+//! | `most_symbols` | 16,384 | symbols there is room for |
 //! | `depth` | 64 | prices a side there is room for; worse ones are hidden, and counted |
-//! | `orders` | 1,048,576 | open orders there is room for; `order_book` only |
+//! | `most_orders` | 1,048,576 | open orders there is room for; `order_book` only |
 //! | `levels` | 5 | prices a side whose shares make `imbalance_ppm` |
 //! | `part` | `false` | it gets a part of the feed's frames, so that a jump in their numbers is no loss |
 //! | `heals_after` | 0 | frames in unbroken order after which a loss on the line counts as made good; 0: none |
@@ -194,7 +194,7 @@ impl FeedBookSpec {
 /// Symbols and prices a side, of the settings.
 fn room(params: &mut Params, symbols: usize, depth: usize) -> Result<(usize, usize), Problem> {
     use crate::feed::books::{DEPTH_MAX, SYMBOLS_MAX};
-    let symbols = params.count("symbols", symbols as u64, 1..=SYMBOLS_MAX as u64)?;
+    let symbols = params.count("most_symbols", symbols as u64, 1..=SYMBOLS_MAX as u64)?;
     let depth = params.count("depth", depth as u64, 1..=DEPTH_MAX as u64)?;
     Ok((symbols as usize, depth as usize))
 }
@@ -202,9 +202,9 @@ fn room(params: &mut Params, symbols: usize, depth: usize) -> Result<(usize, usi
 /// Books that would be too large.
 fn too_large(params: &Params, error: BooksError) -> Problem {
     params.problem(
-        "symbols",
+        "most_symbols",
         error.to_string(),
-        "give it fewer symbols, fewer prices a side (depth) or fewer orders",
+        "give it fewer symbols, fewer prices a side (depth) or fewer orders (most_orders)",
     )
 }
 

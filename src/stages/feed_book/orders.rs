@@ -46,7 +46,7 @@ impl FeedBook<OrderSet> {
     pub fn from_params(params: &mut Params) -> Result<FeedBook<OrderSet>, Problem> {
         let default = OrderBooksSpec::default();
         let (symbols, depth) = super::room(params, default.symbols, default.depth)?;
-        let orders = params.count("orders", default.orders as u64, 1..=ORDERS_MAX as u64)?;
+        let orders = params.count("most_orders", default.orders as u64, 1..=ORDERS_MAX as u64)?;
         let common = FeedBookSpec::from_params(params, symbols, depth)?;
         let spec = OrderBooksSpec {
             symbols,
