@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// The case in a folder of its own, with ports of its own.
+/// The case in a folder of its own, with ports of its own, at a rate that a debug build keeps.
 fn case() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let built_in = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/market-udp/");
@@ -18,6 +18,14 @@ fn case() -> tempfile::TempDir {
         for (port, socket) in ["26700", "26701", "26710", "26711"].iter().zip(&sockets) {
             let own = socket.local_addr().unwrap().port().to_string();
             text = text.replace(port, &own);
+        }
+        for (from, to) in [
+            ("rate = \"50k/s\"", "rate = \"4k/s\""),
+            ("rate = \"20k/s\"", "rate = \"2k/s\""),
+            ("bursts=8000/1ms", "bursts=200/1ms"),
+            ("symbols = 1000 ", "symbols = 100 "),
+        ] {
+            text = text.replace(from, to);
         }
         std::fs::write(folder.path().join(file), text).unwrap();
     }
