@@ -446,7 +446,7 @@ impl Taking {
         senders.sent().all(|(name, sent)| {
             sources
                 .get(name)
-                .is_some_and(|source| source.received + source.kernel_dropped >= sent)
+                .is_some_and(|source| source.datagrams() + source.kernel_dropped >= sent)
         })
     }
 }

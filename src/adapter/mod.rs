@@ -5,11 +5,13 @@
 //! | `udp` | source | receives datagrams |
 //! | `tcp`, `unix` | source | receives messages from connections, each behind its length |
 //! | `unix_datagram` | source | receives datagrams of this machine |
+//! | `moldudp64`, `iextp` | source | receives a sequenced market feed from one line or two |
 //! | [`inlet()`] | source, in code only | takes frames from any threads of the program |
 //! | `replay` | source | reads a capture, plain or gzip, by its own times or flat out |
 //! | `synthetic` | source | makes up a feed by a seed and a schedule |
 //! | `binance` | decoder | the exchange's JSON into [`Market`](crate::feed::market::Market) |
 //! | `datagram` | decoder | bytes as they are into [`Datagrams`](crate::feed::Datagrams) |
+//! | `itch`, `deep`, `tops` | decoder | messages of such feeds, with their place and the feed's state |
 //! | `made_up` | decoder | each message, whatever is in it, is the next one of a made-up market |
 //! | `udp` | sink | sends datagrams to an address |
 //! | `udp_reply` | sink | sends each datagram back to where it came from, by the socket it came in by |
@@ -46,10 +48,12 @@
 mod binance;
 mod blackhole;
 mod datagram;
+mod feeds;
 mod inlet;
 mod made_up;
 mod outbox;
 mod replay;
+mod sequenced;
 pub(crate) mod shape;
 mod sink_log;
 mod stream;
@@ -66,9 +70,11 @@ use core::net::{IpAddr, SocketAddr};
 pub use binance::{Binance, BinanceDecoder};
 pub use blackhole::{Blackhole, blackhole};
 pub use datagram::{DatagramDecoder, datagrams};
+pub use feeds::{FeedDecoder, FeedFrame, deep, itch, tops};
 pub use inlet::{Inlet, InletSource, Refused, inlet};
 pub use made_up::{MadeUpMarket, made_up};
 pub use replay::{Replay, ReplaySource, replay};
+pub use sequenced::{SequencedSource, SequencedUdp, iextp, moldudp64};
 pub use shape::{rhythm_of, shape_of};
 pub use sink_log::{LogLost, LogTo, SINK_LOG_BUFFER_BYTES, SinkLog, sink_log};
 pub use stream::{Stream, shared_tcp, shared_unix, stream_on, tcp, tcp_from, unix, unix_from};
@@ -107,6 +113,17 @@ pub fn register(registry: Registry) -> Registry {
         })
         .decoder("made_up", |params| {
             Ok(Box::new(MadeUpMarket::from_params(params)?))
+        })
+        .decoder("itch", |_| Ok(Box::new(itch())))
+        .decoder("deep", |_| Ok(Box::new(deep())))
+        .decoder("tops", |_| Ok(Box::new(tops())))
+        .source("moldudp64", |params, decoder| {
+            let made = SequencedUdp::from_params(params, false)?.into_ingress(decoder);
+            made.map_err(|problem| problem.at(params.place_of("decode")))
+        })
+        .source("iextp", |params, decoder| {
+            let made = SequencedUdp::from_params(params, true)?.into_ingress(decoder);
+            made.map_err(|problem| problem.at(params.place_of("decode")))
         })
         .source("udp", move |params, decoder| {
             Udp::from_params(params, &of_sources)?.into_ingress(decoder)

@@ -345,6 +345,13 @@ pub const SHED_QUIET_NS: u64 = 100_000_000;
 /// to miss one. A handler that takes so long has spent the budget of any low-latency line many times over.
 pub const LIVE_NS: u64 = 2 * PARK_MAX_NS;
 
+/// Most lines of a sequenced feed: A and B, the copies that exchanges send.
+pub const FEED_LINES_MAX: usize = 2;
+
+/// Runs of lost sequences that a report names, the first ones: 8 KiB a feed. One that loses more often has no
+/// few places to look at, and the count goes on.
+pub const LOST_RANGES_MAX: usize = 128;
+
 /// Most windows on a line's peaks: the run's own, that of reports, and one for each other reader, such as a live view, a
 /// page and some exporters of metrics. Each takes 16 B a hop.
 pub const WINDOWS_MAX: usize = 16;

@@ -176,6 +176,15 @@ reasons! {
         BadEvent = "bad_event",
         /// A service check without a name or with an unknown status.
         BadCheck = "bad_check",
+        /// A packet of another feed, or of another channel of it.
+        OtherFeed = "other_feed",
+        /// A packet of a sequenced feed with a sequence that cannot be.
+        BadSequence = "bad_sequence",
+        /// A packet whose counts contradict its bytes.
+        BadCount = "bad_count",
+        /// A message of a sequenced feed that came when its turn was over: given up, of a session that has
+        /// ended, or from before the feed was joined.
+        OutOfTurn = "out_of_turn",
     }
 }
 

@@ -1,6 +1,6 @@
 //! The counters that must add up.
 //!
-//! - ingress: received = ingested + shed + rejected{reason} + undeclared; the kernel's drops stand beside it.
+//! - ingress: received = ingested + shed + rejected{reason} + undeclared + duplicates; the kernel's drops stand beside it.
 //! - hop: offered = accepted + shed{reason} + waiting, and nothing waits at the end; accepted = delivered + in flight +
 //!   discarded{reason}. A ring with several consumers has one offering side, and the second equation holds for each consumer.
 //! - stage: consumed = forwarded + absorbed{reason} + rejected{reason} + held, where
@@ -10,12 +10,14 @@
 //! writing thread, so counting takes no locked instruction; each side of a hop has cache lines of
 //! its own.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_utils::CachePadded;
 
 use crate::base::limits::{KINDS_PER_HOP_MAX, READERS_MAX, REASONS_MAX};
 use crate::base::{Cause, Counter, Discard, Hangup, Reason, Reject, Shed};
+
+use super::sequenced::SequencedCounters;
 
 const SHEDS: usize = Shed::NAMES.len();
 const DISCARDS: usize = Discard::NAMES.len();
@@ -284,6 +286,10 @@ pub struct IngressCounters {
     /// Messages that decoded into nothing without a reason, or into something and a refusal. Any
     /// of them breaks the ledger.
     pub undeclared: Counter,
+    /// Messages of which another line of the feed, or the same one, had brought a copy before.
+    pub duplicates: Counter,
+    /// What a sequenced feed counts, if this is one.
+    pub sequenced: OnceLock<Arc<SequencedCounters>>,
     /// Datagrams that the kernel dropped before the line saw them.
     pub kernel_dropped: Counter,
     /// Whether one drop of the kernel's may be a whole train, so that its count is the least.

@@ -14,6 +14,7 @@ pub mod losses;
 pub mod pace;
 pub mod regime;
 pub mod report;
+pub mod sequenced;
 pub mod taint;
 
 pub use culprit::Culprit;

@@ -440,6 +440,9 @@ impl<H: Handler> Consumer<H> {
         if let Err(error) = closed {
             self.note_io(&error);
         }
+        if let Some(hash) = self.handler.state_hash() {
+            self.wiring.counters.set_state_hash(hash);
+        }
         self.take_back_lost();
         self.note_fault();
         self.over(State::Done, Cause::Finished);

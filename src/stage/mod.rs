@@ -130,6 +130,14 @@ pub trait Stage: Send + 'static {
         0
     }
 
+    /// A number of what it has come to, for the report at the end of a run: the same for the same state,
+    /// whatever came when and however fast, so that two replays of one capture can be compared. It is asked
+    /// once, after [`Stage::on_drain`], and may look at all that the stage keeps. `None` where there is nothing to
+    /// compare.
+    fn state_hash(&self) -> Option<u64> {
+        None
+    }
+
     /// Takes one frame. Must say what became of it.
     ///
     /// The fragments of a message come one after the other, with no other frame between them, from

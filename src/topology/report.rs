@@ -244,6 +244,10 @@ pub(crate) fn stage_report(node: &NodeView, hops: &[HopView]) -> StageReport {
         away_ns: life.away_ns.get(),
         quarantined,
         quarantine_lost,
+        state_hash: node
+            .counters
+            .state_hash()
+            .map(|hash| format!("{hash:016x}")),
         fault: node.counters.fault().map(str::to_owned),
     }
 }
@@ -280,6 +284,13 @@ fn source_report(node: &NodeView) -> SourceReport {
             rejected
         },
         undeclared: ingress.undeclared.get(),
+        duplicates: ingress.duplicates.get(),
+        lines: ingress
+            .sequenced
+            .get()
+            .map(|feed| feed.line_reports())
+            .unwrap_or_default(),
+        sequenced: ingress.sequenced.get().map(|feed| feed.report()),
         kernel_dropped: ingress.kernel_dropped.get(),
         kernel_dropped_at_least: ingress.drops_are_trains.get() > 0
             && ingress.kernel_dropped.get() > 0,
@@ -429,6 +440,9 @@ pub(crate) fn ledger_report(
                     "{name}: received {} is not all accounted for",
                     source.received
                 ));
+            }
+            if let Some(breach) = source.lines_breach() {
+                breaches.push(format!("{name}: {breach}"));
             }
         }
     }

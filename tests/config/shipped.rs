@@ -28,6 +28,7 @@ fn the_cases_are_good() {
     for name in [
         "tick-to-trade",
         "udp-echo",
+        "market-udp",
         "diamond",
         "overload",
         "overload-iot",
@@ -100,10 +101,15 @@ fn settings_of_kinds() -> Vec<(String, Vec<String>)> {
         ("takes", "1us"),
         ("budget", "1ms"),
     ];
-    let all = [&[("decode", "datagram")], needed].concat();
+    let decoder = |kind: &str| match kind {
+        "moldudp64" => "itch",
+        "iextp" => "deep",
+        _ => "datagram",
+    };
     let of_datagram = ["decode", "max_bytes"];
     let mut found = Vec::new();
     for (kind, role) in registry().kinds() {
+        let all = [&[("decode", decoder(kind))], needed].concat();
         let given = if role == Role::Source { &all } else { needed };
         let mut settings = settings_of(kind, role, given);
         settings.retain(|key| role != Role::Source || !of_datagram.contains(&key.as_str()));

@@ -4,6 +4,7 @@
 
 mod around;
 mod clean;
+mod feeds;
 pub(crate) mod hints;
 pub(crate) mod live;
 pub(crate) mod plan;

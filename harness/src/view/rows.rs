@@ -588,6 +588,7 @@ pub(crate) fn sources(sources: &BTreeMap<String, SourceReport>) -> Table {
                 Tone::Warn,
             );
         }
+        super::feeds::sequenced(source, &mut table);
         if source.connected > 0 {
             let text = format!(
                 "connections: {}; ended: {}",

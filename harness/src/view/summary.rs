@@ -160,6 +160,11 @@ fn ledger(lines: &mut Lines<'_>, report: &Report) {
         .values()
         .map(|source| source.kernel_dropped)
         .sum();
+    let feeds = ledger.sources.values();
+    let lost_on_feeds: u64 = feeds
+        .filter_map(|source| source.sequenced.as_ref())
+        .map(|feed| feed.lost)
+        .sum();
     let sinks = report.stages.iter().filter(|stage| stage.role == "sink");
     let refused: u64 = sinks.flat_map(|sink| sink.rejected.values()).sum();
     let stages = report.stages.iter().filter(|stage| stage.role == "stage");
@@ -173,6 +178,7 @@ fn ledger(lines: &mut Lines<'_>, report: &Report) {
         ("refused by sinks", refused),
         ("lost to panics", panicked),
         ("dropped by the kernel", kernel_dropped),
+        ("lost by feeds", lost_on_feeds),
     ];
     let lost: Vec<String> = losses
         .iter()
