@@ -16,11 +16,12 @@ use crate::budget::{Budget, Regime};
 use crate::hist::Totals;
 use crate::host::{Host, MemoryReport, Pinned};
 use crate::reactor::LoopCounters;
-use crate::stage::{Role, State};
+use crate::stage::{IO_FAULT, Role, State};
 
 use super::drain::{DrainReport, STALLED};
 use super::panics::{Panics, Quarantined};
 use super::plan::PlannedThread;
+use super::record::RecordReport;
 use super::split::{SplitReport, SplitView};
 use super::window::{Seen, Window, Windows};
 use super::wire::{Collected, HopView, NodeView};
@@ -64,6 +65,8 @@ pub struct Report {
     /// What is kept of panics that did not stop the line, with the frames in hand; how many there were and how many
     /// have no room here is in `stages`.
     pub quarantine: Vec<Quarantined>,
+    /// What came of recordings, once the run has ended.
+    pub records: Vec<RecordReport>,
     /// Always `unjudged`: counts over budget are raw, and a run judges nothing.
     pub verdict: &'static str,
 }
@@ -153,6 +156,20 @@ impl Report {
     #[must_use]
     pub fn culprit(&self) -> Option<&Culprit> {
         self.culprit.as_ref()
+    }
+
+    /// Adds what came of recordings. One that could not write has a fault; what it had no room for is a count.
+    pub(crate) fn add_records(&mut self, records: &[RecordReport]) {
+        for one in records {
+            if let Some(fault) = &one.fault {
+                let file = &one.file;
+                self.faults.push(format!(
+                    "the recorder of {}: {IO_FAULT}{file}: {fault}",
+                    one.hop
+                ));
+            }
+        }
+        self.records.extend_from_slice(records);
     }
 
     /// Whether the run was good: the ledger closed, no loss where none is allowed, no fault, and at
@@ -546,6 +563,7 @@ impl Parts<'_> {
             drain: self.drain,
             faults,
             quarantine: self.quarantine.to_vec(),
+            records: Vec::new(),
             verdict: "unjudged",
         }
     }

@@ -24,6 +24,7 @@ use super::check::Line;
 use super::clean::Clean;
 use super::plan::Plan;
 use super::problem::Problems;
+use super::record::Recording;
 use super::report::Report;
 use super::run::{Loop, Running, Stop};
 use super::window::Windows;
@@ -153,6 +154,7 @@ impl Line {
             _ => None,
         };
 
+        let recording = Recording::start(&self, &clock, driver)?;
         // Drivers are made here, so that the bells of other loops can hold their wakers.
         let mut drivers = Vec::new();
         for thread in &plan.threads {
@@ -304,6 +306,7 @@ impl Line {
             drain: None,
             quarantine: Vec::new(),
             clean,
+            recording,
         };
         running.wait_for_open(&opened)?;
         running.arrange(wish, &ring_spans)?;
