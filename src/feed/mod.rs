@@ -46,6 +46,7 @@ pub mod market;
 pub mod moldudp64;
 mod number;
 pub mod packets;
+pub mod pcap;
 mod predict;
 pub mod rhythm;
 pub mod sample;

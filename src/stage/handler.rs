@@ -53,6 +53,11 @@ pub(crate) trait Handler: Send {
 
     fn drained(&mut self, cx: &mut Context<'_>, io: &mut Driver) -> Result<(), IoError>;
 
+    /// A hash of what it knows.
+    fn state_hash(&self) -> Option<u64> {
+        None
+    }
+
     fn lost(&mut self) -> Option<(u8, u64)> {
         None
     }
@@ -136,6 +141,10 @@ impl<S: Stage> Handler for StageHandler<S> {
             stage.on_drain(cx);
         }
         Ok(())
+    }
+
+    fn state_hash(&self) -> Option<u64> {
+        self.stage.as_ref().and_then(Stage::state_hash)
     }
 
     fn let_go(&mut self) {

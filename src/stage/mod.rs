@@ -32,6 +32,7 @@ pub mod ingress;
 pub mod life;
 pub mod log;
 pub mod node;
+mod order;
 pub mod orders;
 pub mod outcome;
 pub(crate) mod outputs;
@@ -144,4 +145,11 @@ pub trait Stage: Send + 'static {
 
     /// Runs once after the last frame, while the outputs are still open.
     fn on_drain(&mut self, _cx: &mut Context<'_>) {}
+
+    /// A hash of what it knows, asked for once after [`Stage::on_drain`], where it has one: of all that the frames it took have
+    /// left behind, and of no time at which they came. [`chain_hash`](crate::frame::capture::chain_hash) makes one. By it two
+    /// replays of a capture are told to have led to the same.
+    fn state_hash(&self) -> Option<u64> {
+        None
+    }
 }

@@ -188,6 +188,8 @@ pub struct NodeCounters {
     state: AtomicU32,
     /// The state with its history, for the outside.
     standing: Latest<Standing, 5>,
+    /// A hash of what its stage knew when it ended in good order; written once.
+    pub(crate) state_hash: std::sync::OnceLock<u64>,
     /// What went wrong; written once, on the way out, never in a turn that goes well.
     fault: std::sync::OnceLock<String>,
 }

@@ -193,17 +193,7 @@ impl Report {
 /// The percentiles of a histogram.
 #[must_use]
 pub fn percentiles(totals: &Totals) -> Percentiles {
-    if totals.count() == 0 {
-        return Percentiles::default();
-    }
-    Percentiles {
-        count: totals.count(),
-        p50: totals.quantile_ns(0.5),
-        p90: totals.quantile_ns(0.9),
-        p99: totals.quantile_ns(0.99),
-        p99_9: totals.quantile_ns(0.999),
-        max: totals.max_ns(),
-    }
+    Percentiles::of(totals)
 }
 
 pub(crate) fn over_budget(budget: Option<&Budget>, totals: &Totals) -> BTreeMap<&'static str, u64> {
@@ -258,6 +248,14 @@ pub(crate) fn stage_report(node: &NodeView, hops: &[HopView]) -> StageReport {
         away_ns: life.away_ns.get(),
         quarantined,
         quarantine_lost,
+        out_of_order: stage.out_of_order.get(),
+        inversions: stage.inversions.get(),
+        inversion_ns_max: stage.inversion_ns_max.get(),
+        state_hash: node
+            .counters
+            .state_hash
+            .get()
+            .map(|hash| format!("{hash:016x}")),
         fault: node.counters.fault().map(str::to_owned),
     }
 }
@@ -298,6 +296,10 @@ fn source_report(node: &NodeView) -> SourceReport {
         kernel_dropped_at_least: ingress.drops_are_trains.get() > 0
             && ingress.kernel_dropped.get() > 0,
         wire: wire_report(node),
+        skipped: ingress.skipped.get(),
+        fidelity: ingress.fidelity.get().cloned(),
+        skew: ingress.skew.get().cloned(),
+        gaps: ingress.gaps.get().copied(),
         time_backwards: ingress.time_backwards.get(),
         skew_clamped: ingress.skew_clamped.get(),
         skew_ns_max: ingress.skew_ns_max.get(),

@@ -3,6 +3,7 @@
 //! Invariant: drawing takes values and gives lines of text; only `live` touches the terminal.
 
 mod around;
+pub(crate) mod captures;
 mod clean;
 pub(crate) mod hints;
 pub(crate) mod live;
