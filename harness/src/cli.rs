@@ -46,6 +46,7 @@ Examples:
   hopline run tick-to-trade
   hopline run tick-to-trade --input btc=btc.gz --input eth=eth.gz --speed 100x --sink-log out.ndjson
   hopline run tick-to-trade --input btc=btc.gz --input eth=eth.gz --hop 'btc->book:depth=1024,when_full=drop_newest'
+  hopline run tick-to-trade --for 5s --record 'btc->book=btc.cap'
   hopline run udp-echo --via udp --for 30s
   hopline run udp-echo --rate 20k --shape bursts=100/1ms --seed 7
   hopline run ./my-case --live
@@ -110,6 +111,8 @@ pub(crate) enum Command {
     /// Run a case and print what every hop did
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Replay a recorded capture into nothing: what is in it, its content hash, and how faithfully it comes
+    Replay(ReplayArgs),
     /// Say all that is wrong with a case: file, line, column, what to write instead
     Check(CheckArgs),
     /// Show where a case would run on this machine, and how much memory it takes
@@ -147,13 +150,32 @@ pub(crate) struct RunArgs {
     /// Watch a hop by a lossy copy that can hold nothing up, and count what comes; may be given several times
     #[arg(long = "tap", value_name = "HOP")]
     pub(crate) taps: Vec<String>,
+    /// Record what a hop delivers to a capture file, by a lossy copy that can hold nothing up; may be given several times
+    #[arg(long = "record", value_name = "HOP=FILE", value_parser = parse_record)]
+    pub(crate) records: Vec<(String, PathBuf)>,
     /// Tell what the host did from what the line did, and show clean figures beside raw ones: auto does it where the live view
     /// is drawn
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub(crate) clean: CleanArg,
     /// Run without threads, on virtual time: the same report every time
-    #[arg(long = "virtual", conflicts_with_all = ["live", "via", "threads", "pin", "wait", "taps", "clean"])]
+    #[arg(long = "virtual", conflicts_with_all = ["live", "via", "threads", "pin", "wait", "taps", "records", "clean"])]
     pub(crate) inline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// A file that `run --record` or a hop's `record` wrote
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Pace: 1x as recorded (the default), 100x, or max for as fast as it goes
+    #[arg(long, value_name = "SPEED", value_parser = parse_pace)]
+    pub(crate) speed: Option<Pace>,
+    /// End after that long
+    #[arg(long = "for", value_name = "SPAN", value_parser = parse_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// Print one JSON report on standard output, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// When a run tells what the host touched.
@@ -426,6 +448,15 @@ fn parse_pace(text: &str) -> Result<Pace, String> {
     parse_speed(text)
         .map(Pace)
         .map_err(|error| error.to_string())
+}
+
+fn parse_record(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((hop, file)) if !hop.is_empty() && !file.is_empty() => {
+            Ok((hop.to_owned(), file.into()))
+        }
+        _ => Err("write the hop and the file, such as 'btc->book=btc.cap'".to_owned()),
+    }
 }
 
 fn parse_input(text: &str) -> Result<Input, String> {

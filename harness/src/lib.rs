@@ -18,6 +18,7 @@
 //!
 //! Invariant: the process ends with a code of [`Exit`], whatever happens.
 
+mod again;
 mod case;
 mod cli;
 mod exit;
@@ -95,11 +96,13 @@ fn command(registry: &Registry) -> Exit {
                 duration: Some(cli::DEMONSTRATION_SPAN),
                 json: false,
                 taps: Vec::new(),
+                records: Vec::new(),
                 clean: CleanArg::Auto,
                 inline: false,
             },
         ),
         Some(Command::Run(args)) => run(registry, &args),
+        Some(Command::Replay(args)) => again::run(&args),
         Some(Command::Check(args)) => check(registry, &args.shape),
         Some(Command::Plan(args)) => plan(registry, &args.shape, args.json),
         Some(Command::Cases) => cases(),
@@ -126,6 +129,7 @@ fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
         most: args.duration.or(ready.most),
         json: args.json,
         taps: args.taps.clone(),
+        records: args.records.clone(),
         clean: args.clean,
     };
     if args.inline {

@@ -7,11 +7,14 @@
 //! | `unix_datagram` | source | receives datagrams of this machine |
 //! | `moldudp64`, `iextp` | source | receives a sequenced market feed from one line or two |
 //! | [`inlet()`] | source, in code only | takes frames from any threads of the program |
-//! | `replay` | source | reads a capture, plain or gzip, by its own times or flat out |
+//! | `replay` | source | reads recorded messages, plain or gzip, by their own times or flat out |
+//! | `capture` | source | reads what was recorded of a hop, likewise |
+//! | `pcap` | source | reads the datagrams of recorded packets, likewise |
 //! | `synthetic` | source | makes up a feed by a seed and a schedule |
 //! | `binance` | decoder | the exchange's JSON into [`Market`](crate::feed::market::Market) |
 //! | `datagram` | decoder | bytes as they are into [`Datagrams`](crate::feed::Datagrams) |
 //! | `itch`, `deep`, `tops` | decoder | messages of such feeds, with their place and the feed's state |
+//! | `captured` | decoder | the frames that a capture recorded |
 //! | `made_up` | decoder | each message, whatever is in it, is the next one of a made-up market |
 //! | `udp` | sink | sends datagrams to an address |
 //! | `udp_reply` | sink | sends each datagram back to where it came from, by the socket it came in by |
@@ -73,7 +76,7 @@ pub use datagram::{DatagramDecoder, datagrams};
 pub use feeds::{FeedDecoder, FeedFrame, deep, itch, tops};
 pub use inlet::{Inlet, InletSource, Refused, inlet};
 pub use made_up::{MadeUpMarket, made_up};
-pub use replay::{Replay, ReplaySource, replay};
+pub use replay::{Capture, Captured, Pcap, Replay, capture, captured, pcap, replay};
 pub use sequenced::{SequencedSource, SequencedUdp, iextp, moldudp64};
 pub use shape::{rhythm_of, shape_of};
 pub use sink_log::{LogLost, LogTo, SINK_LOG_BUFFER_BYTES, SinkLog, sink_log};
@@ -128,6 +131,13 @@ pub fn register(registry: Registry) -> Registry {
         .source("udp", move |params, decoder| {
             Udp::from_params(params, &of_sources)?.into_ingress(decoder)
         })
+        .decoder("captured", captured_frames)
+        .source("capture", |params, decoder| {
+            Capture::from_params(params)?.into_ingress(decoder)
+        })
+        .source("pcap", |params, decoder| {
+            Pcap::from_params(params)?.into_ingress(decoder)
+        })
         .source("replay", |params, decoder| {
             Replay::from_params(params)?.into_ingress(decoder)
         })
@@ -143,6 +153,20 @@ pub fn register(registry: Registry) -> Registry {
         .sink("sink_log", |params| {
             Ok(Box::new(SinkLog::from_params(params)?))
         })
+}
+
+/// The decoder of captured frames of one of the sets of this library; a program adds those of its own.
+fn captured_frames(params: &mut Params) -> Result<Box<dyn Decode>, Problem> {
+    use crate::feed::{Datagrams, market::Market};
+    type Make = fn() -> Box<dyn Decode>;
+    const SETS: [(&str, Make); 2] = [
+        ("market", || Box::new(captured::<Market>())),
+        ("datagrams", || Box::new(captured::<Datagrams>())),
+    ];
+    let words = SETS.map(|(word, _)| word);
+    let find = |word: &str| SETS.iter().find(|(name, _)| *name == word);
+    let make = params.word("frames", &words, find)?.unwrap_or(&SETS[0]);
+    Ok(make.1())
 }
 
 /// Adds the sources and sinks of connections and Unix sockets.

@@ -319,6 +319,23 @@ pub const PASSAGES_TOLD: usize = 1 << 15;
 /// turns take it may note each of the first ten thousand.
 pub const SEGMENTS_TOLD: usize = 1 << 14;
 
+/// Slots of a recorder's tap: at a million frames a second this is 65 ms, longer than a thread without a core of its own usually
+/// waits for one. 8 MiB a hop that is recorded.
+pub const RECORD_DEPTH: usize = 1 << 16;
+
+/// Most frames that a recorder takes of one hop before it looks at the next, some 200 us.
+pub const RECORD_BURST: usize = 1024;
+
+/// A recorder hands the system what it has gathered that often, in nanoseconds, and when nothing more comes: what a killed
+/// process takes with it is at most that old.
+pub const RECORD_FLUSH_NS: u64 = 5_000_000;
+
+/// Bytes that a recorded file may have unless told otherwise: hours of a busy feed, and little enough for most disks.
+pub const RECORD_BYTES_DEFAULT: u64 = 4 << 30;
+
+/// Least bytes that a recorded file may be given: its head and some of the longest messages.
+pub const RECORD_BYTES_MIN: u64 = 1 << 20;
+
 /// Requests of a loop that wait to be taken: one for each node of the largest line, so only a loop that makes no turns has no
 /// room for another.
 pub const REQUESTS_DEPTH: usize = NODES_MAX;

@@ -152,6 +152,12 @@ reasons! {
         Corrupt = "corrupt",
         /// Encoded for a schema or version that this line does not know.
         UnknownSchema = "unknown_schema",
+        /// A datagram in fragments of IP, which a capture's reader does not join; the first of them counts.
+        Fragmented = "fragmented",
+        /// A packet of a link whose headers are not known.
+        UnknownLink = "unknown_link",
+        /// Headers of a packet or a file that contradict themselves.
+        BadHeader = "bad_header",
         /// Nothing in it.
         Empty = "empty",
         /// Received or waiting to be taken in, and not decoded when the run was ended.

@@ -17,6 +17,8 @@ use crossbeam_utils::CachePadded;
 use crate::base::limits::{KINDS_PER_HOP_MAX, READERS_MAX, REASONS_MAX};
 use crate::base::{Cause, Counter, Discard, Hangup, Reason, Reject, Shed};
 
+use super::fidelity::FidelityReport;
+use super::skew::{GapsReport, SkewReport};
 use super::sequenced::SequencedCounters;
 
 const SHEDS: usize = Shed::NAMES.len();
@@ -264,6 +266,12 @@ pub struct StageCounters {
     pub held: Counter,
     /// Emissions: a message counts once, on however many hops.
     pub emitted: Counter,
+    /// Messages that a sink got after one of the same source that was due later.
+    pub out_of_order: Counter,
+    /// Messages that a sink got after one of another source that was due later.
+    pub inversions: Counter,
+    /// By how many nanoseconds at most.
+    pub inversion_ns_max: Counter,
     /// When it was last done with a frame, or a source at a message, in nanoseconds of the line's clock; 0 before the first.
     pub done_ns: Counter,
 }
@@ -302,6 +310,14 @@ pub struct IngressCounters {
     pub not_by_device: Counter,
     /// Whose receive stamps there are and of which clock, once they were granted.
     pub wire_clock: OnceLock<String>,
+    /// Packets of a capture that are for somebody else.
+    pub skipped: Counter,
+    /// How faithful a replay was; given as it ends.
+    pub fidelity: OnceLock<FidelityReport>,
+    /// What lies between two clocks; given as the source ends.
+    pub skew: OnceLock<SkewReport>,
+    /// How evenly messages arrived; given as the source ends.
+    pub gaps: OnceLock<GapsReport>,
     /// Messages whose recorded time lies before that of an earlier one.
     pub time_backwards: Counter,
     /// Messages whose event time lies after their receive time; the difference counts as zero.

@@ -6,10 +6,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::fidelity::FidelityReport;
 use super::limit::{Budget, Of};
 use super::regime::Regime;
 use super::sequenced::{FeedLineReport, SequencedReport};
+use super::skew::{GapsReport, SkewReport};
 use crate::base::{Counter, Reason};
+use crate::hist::Totals;
 
 /// The nodes that a hop's name tells: those of `from->to`, `from.port->to` and `from->to#class`. What is no hop's name has only
 /// the first.
@@ -70,6 +73,24 @@ pub struct Percentiles {
     pub p99_9: u64,
     /// The largest, exact.
     pub max: u64,
+}
+
+impl Percentiles {
+    /// Those of a histogram.
+    #[must_use]
+    pub fn of(totals: &Totals) -> Percentiles {
+        if totals.count() == 0 {
+            return Percentiles::default();
+        }
+        Percentiles {
+            count: totals.count(),
+            p50: totals.quantile_ns(0.5),
+            p90: totals.quantile_ns(0.9),
+            p99: totals.quantile_ns(0.99),
+            p99_9: totals.quantile_ns(0.999),
+            max: totals.max_ns(),
+        }
+    }
 }
 
 /// A budget and the raw counts beside it. Nothing here is judged: a count over a limit on a
@@ -289,6 +310,12 @@ pub struct StageReport {
     /// messages in the same order, whatever their times.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_hash: Option<String>,
+    /// Of a sink: messages that came after one of the same source that was due later.
+    pub out_of_order: u64,
+    /// Of a sink: messages that came after one of another source that was due later.
+    pub inversions: u64,
+    /// By how many nanoseconds at most.
+    pub inversion_ns_max: u64,
     /// What went wrong, in words.
     pub fault: Option<String>,
 }
@@ -356,6 +383,14 @@ pub struct SourceReport {
     pub kernel_dropped_at_least: bool,
     /// How long messages lay in the kernel, if it stamps them.
     pub wire: Option<WireReport>,
+    /// Packets of a capture that are for somebody else: other ports, other protocols.
+    pub skipped: u64,
+    /// How faithful the replay was, once it has ended, where the source is one.
+    pub fidelity: Option<FidelityReport>,
+    /// What lies between the sender's clock and the receiver's, once the source has ended, where events have times.
+    pub skew: Option<SkewReport>,
+    /// How evenly messages arrived, once the source has ended.
+    pub gaps: Option<GapsReport>,
     /// Messages whose recorded time lies before that of an earlier one.
     pub time_backwards: u64,
     /// Messages whose event time lies after their receive time.

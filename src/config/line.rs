@@ -3,7 +3,8 @@
 //! Invariant: knows no kind of node; their settings are kept for the registry.
 
 use crate::base::limits::{
-    DRAIN_DEADLINE_NS, IDLE_SPAN_MAX_NS, NODES_MAX, PARK_MAX_NS, PARK_MIN_NS,
+    DRAIN_DEADLINE_NS, IDLE_SPAN_MAX_NS, NODES_MAX, PARK_MAX_NS, PARK_MIN_NS, RECORD_BYTES_DEFAULT,
+    RECORD_BYTES_MIN,
 };
 use crate::base::units::Span;
 use crate::host::{MemoryWish, PINNABLE_CORES, Pin, Wish};
@@ -13,7 +14,7 @@ use crate::stage::{OnPanic, Role};
 use crate::topology::draft::{Class, DraftHop, HopPlaces};
 use crate::topology::words::name_is_right;
 use crate::topology::{
-    Hop, Params, Place, Placement, Problem, Problems, Sharing, ThreadSpec, Value,
+    Hop, Params, Place, Placement, Problem, Problems, Record, Sharing, ThreadSpec, Value,
 };
 use crate::wait::{Rung, Strategy};
 
@@ -233,6 +234,7 @@ impl LineSpec {
         fan::read(&mut params, &mut hop, problems);
         depth(&mut params, &mut hop, problems);
         policy::read(&mut params, &mut hop, problems);
+        record(&mut params, &mut hop, problems);
         problems.0.extend(params.unknown().0);
 
         let (Some(from), Some(to)) = (from.filter(|from| !from.is_empty()), to) else {
@@ -316,6 +318,31 @@ fn depth(params: &mut Params, hop: &mut Hop, problems: &mut Problems) {
     let depth = params.count("depth", hop.depth as u64, bounds);
     if let Some(depth) = noted(depth, problems) {
         hop.depth = depth as usize;
+    }
+}
+
+/// The file that a hop is recorded to, and its bound.
+fn record(params: &mut Params, hop: &mut Hop, problems: &mut Problems) {
+    let path = noted(params.text("record"), problems).flatten();
+    let bound = params.count(
+        "record_max",
+        RECORD_BYTES_DEFAULT,
+        RECORD_BYTES_MIN..=i64::MAX as u64,
+    );
+    let bound = noted(bound, problems);
+    match (path, bound) {
+        (Some(path), Some(bytes_max)) => {
+            hop.record = Some(Record {
+                path: path.into(),
+                bytes_max,
+            });
+        }
+        (None, _) if params.has("record_max") => {
+            let what = "\"record_max\" has no effect without record";
+            let help = "write record = \"FILE\" beside it, or remove it";
+            problems.push(params.problem("record_max", what, help));
+        }
+        _ => {}
     }
 }
 

@@ -47,6 +47,7 @@ pub mod market;
 pub mod moldudp64;
 mod number;
 pub mod packets;
+pub mod pcap;
 pub mod placed;
 mod predict;
 pub mod rhythm;

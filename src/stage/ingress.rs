@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use crate::base::limits::SUSPECT_MESSAGE_NS;
 use crate::base::{Cause, Hangup, Reject};
-use crate::budget::{IngressCounters, Regime, Segment};
+use crate::budget::{Gaps, IngressCounters, Regime, Segment, Skew};
 use crate::clock::Clock;
 use crate::feed::packets::Carrier;
 use crate::feed::sequenced::Delivery;
@@ -191,10 +191,31 @@ pub struct SourceContext<'a, 't> {
     pub(crate) turn: &'a mut Turn<'t>,
     pub(crate) counters: &'a super::node::NodeCounters,
     pub(crate) hold: &'a mut Hold,
+    pub(crate) seen: &'a mut Seen,
     pub(crate) wire: Option<&'a mut Recorder<1>>,
     pub(crate) source: u16,
     pub(crate) max_emit: usize,
     pub(crate) work: usize,
+}
+
+/// What a source sees of its messages' times.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) gaps: Gaps,
+    pub(crate) skew: Skew,
+}
+
+impl Seen {
+    /// What it came to, for the report.
+    pub(crate) fn tell(&self, counters: &IngressCounters) {
+        // Nothing else sets them.
+        if let Some(gaps) = self.gaps.report() {
+            let _ = counters.gaps.set(gaps);
+        }
+        if let Some(skew) = self.skew.report() {
+            let _ = counters.skew.set(skew);
+        }
+    }
 }
 
 /// Since when a source has been held back, and until when it was.
@@ -413,6 +434,7 @@ impl SourceContext<'_, '_> {
         counters.received.add(1);
         counters.bytes.add(arrival.bytes.len() as u64);
         self.counters.stage.done_ns.set(now_ns);
+        self.seen.gaps.note(arrival.t_intended_ns);
         self.cx.begin_source(
             self.source,
             arrival.t_intended_ns,
@@ -436,10 +458,12 @@ impl SourceContext<'_, '_> {
             event_wall_ns: Some(event_ns),
         }) = result
             && let Some(received_ns) = arrival.received_wall_ns
-            && event_ns > received_ns
         {
-            counters.skew_clamped.add(1);
-            counters.skew_ns_max.raise(event_ns - received_ns);
+            self.seen.skew.note(event_ns, received_ns);
+            if event_ns > received_ns {
+                counters.skew_clamped.add(1);
+                counters.skew_ns_max.raise(event_ns - received_ns);
+            }
         }
         self.work += 1;
         emitted > 0
@@ -484,6 +508,11 @@ impl SourceContext<'_, '_> {
     /// Counts a message whose recorded time lies before that of an earlier one.
     pub fn note_time_backwards(&mut self) {
         self.counters.ingress.time_backwards.add(1);
+    }
+
+    /// Counts packets that are for somebody else.
+    pub fn note_skipped(&mut self, packets: u64) {
+        self.counters.ingress.skipped.add(packets);
     }
 
     /// Counts messages whose thread panicked while it wrote them.

@@ -32,6 +32,7 @@ pub mod ingress;
 pub mod life;
 pub mod log;
 pub mod node;
+mod order;
 pub mod orders;
 pub mod outcome;
 pub(crate) mod outputs;
@@ -132,8 +133,8 @@ pub trait Stage: Send + 'static {
 
     /// A number of what it has come to, for the report at the end of a run: the same for the same state,
     /// whatever came when and however fast, so that two replays of one capture can be compared. It is asked
-    /// once, after [`Stage::on_drain`], and may look at all that the stage keeps. `None` where there is nothing to
-    /// compare.
+    /// once, after [`Stage::on_drain`], and may look at all that the stage keeps, but at no
+    /// time. [`chain_hash`](crate::frame::capture::chain_hash) makes one. `None` where there is nothing to compare.
     fn state_hash(&self) -> Option<u64> {
         None
     }

@@ -13,6 +13,7 @@ use super::check::Line;
 use super::fan;
 use super::part::{IntoSink, IntoSource, Part, SinkPart, SourcePart, StagePart};
 use super::problem::{Place, Problem, Problems};
+use super::record::Record;
 use super::sharing::{Priority, Sharing};
 
 /// A node as given.
@@ -143,6 +144,8 @@ pub struct Hop {
     pub isolate: bool,
     /// Of several consumers of all messages those that have a ring of their own, since they may be slow.
     pub slow: Vec<(String, Slow)>,
+    /// The file that what it delivers is recorded to.
+    pub record: Option<Record>,
     /// Whether the consumer is cut off where it has held the producer back for the policy's `block_timeout_ns`.
     pub(crate) disconnects: bool,
     pub(crate) budget_error: Option<BudgetError>,
@@ -171,9 +174,27 @@ impl Hop {
             split: None,
             isolate: false,
             slow: Vec::new(),
+            record: None,
             disconnects: false,
             budget_error: None,
         }
+    }
+
+    /// The same, and what it delivers is recorded to that file, of at most `bytes_max` bytes. The recorder is a lossy copy on a
+    /// thread of its own: it can hold nothing up, and what it has no room for is counted. See `docs/CAPTURES.md`.
+    ///
+    /// ```
+    /// use hopline::topology::Hop;
+    /// let hop = Hop::depth(1024).record("btc.cap", 1 << 30);
+    /// assert_eq!(hop.record.unwrap().bytes_max, 1 << 30);
+    /// ```
+    #[must_use]
+    pub fn record(mut self, path: impl AsRef<std::path::Path>, bytes_max: u64) -> Hop {
+        self.record = Some(Record {
+            path: path.as_ref().to_owned(),
+            bytes_max,
+        });
+        self
     }
 
     /// The same with another hard limit.

@@ -18,6 +18,7 @@ use super::check::Line;
 use super::drain::{DrainReport, STALLED, left};
 use super::panics;
 use super::plan::Plan;
+use super::record::Recorders;
 use super::report::{LineReport, LoopReport, Parts, Report, is_over};
 use super::start::StartError;
 use super::window::{RUN, Windows};
@@ -68,7 +69,7 @@ impl Line {
         interrupted: Option<&Arc<AtomicBool>>,
     ) -> Result<(Report, Driver), StartError> {
         let Inline {
-            driver,
+            mut driver,
             clock: (clock, time),
             stop_after_ns,
         } = inline;
@@ -76,6 +77,7 @@ impl Line {
         static HOST: OnceLock<Host> = OnceLock::new();
         let host = HOST.get_or_init(Host::read);
         let plan = Plan::inline(&self);
+        let mut recorders = Recorders::open(&self, &clock, &mut driver)?;
         let planned_bytes = plan.memory_bytes;
         let (name, objective, drain_ns) =
             (self.name.clone(), self.objective.clone(), self.drain_ns);
@@ -118,6 +120,9 @@ impl Line {
         loop {
             let step = reactor.step();
             writer.work(reactor.driver());
+            if !recorders.is_empty() {
+                recorders.pump(&clock, reactor.driver(), false);
+            }
             let now_ns = clock.now_ns();
             if drain_began_ns.is_none() {
                 if stop_at_ns.is_some_and(|at| now_ns >= at) {
@@ -165,6 +170,9 @@ impl Line {
         // The loop has ended: dropping it hands over the rest of what was recorded.
         let mut driver = reactor.into_driver();
         writer.close(&mut driver);
+        while !recorders.are_done() {
+            recorders.pump(&clock, &mut driver, true);
+        }
         let ended_ns = clock.now_ns();
         let mut windows = Windows::new(hop_views.len(), began_ns);
         for (at, hop) in hop_views.iter_mut().enumerate() {
@@ -192,7 +200,7 @@ impl Line {
             stuck: Vec::new(),
             stalled_in: Vec::new(),
         };
-        let report = Parts {
+        let mut report = Parts {
             line: LineReport {
                 name,
                 mode: "inline",
@@ -224,6 +232,7 @@ impl Line {
             now_ns: ended_ns,
         }
         .report();
+        report.add_records(&recorders.reports());
         Ok((report, driver))
     }
 }

@@ -16,12 +16,13 @@ use crate::budget::{Budget, Regime};
 use crate::hist::Totals;
 use crate::host::{Host, MemoryReport, Pinned};
 use crate::reactor::LoopCounters;
-use crate::stage::{Role, State};
+use crate::stage::{IO_FAULT, Role, State};
 
 use super::drain::{DrainReport, STALLED};
 use super::panics::{Panics, Quarantined};
 use super::plan::PlannedThread;
 use super::spill::{self, OverflowReport, SpillView};
+use super::record::RecordReport;
 use super::split::{SplitReport, SplitView};
 use super::window::{Seen, Window, Windows};
 use super::wire::{Collected, HopView, NodeView};
@@ -67,6 +68,8 @@ pub struct Report {
     /// What is kept of panics that did not stop the line, with the frames in hand; how many there were and how many
     /// have no room here is in `stages`.
     pub quarantine: Vec<Quarantined>,
+    /// What came of recordings, once the run has ended.
+    pub records: Vec<RecordReport>,
     /// Always `unjudged`: counts over budget are raw, and a run judges nothing.
     pub verdict: &'static str,
 }
@@ -158,6 +161,20 @@ impl Report {
         self.culprit.as_ref()
     }
 
+    /// Adds what came of recordings. One that could not write has a fault; what it had no room for is a count.
+    pub(crate) fn add_records(&mut self, records: &[RecordReport]) {
+        for one in records {
+            if let Some(fault) = &one.fault {
+                let file = &one.file;
+                self.faults.push(format!(
+                    "the recorder of {}: {IO_FAULT}{file}: {fault}",
+                    one.hop
+                ));
+            }
+        }
+        self.records.extend_from_slice(records);
+    }
+
     /// Whether the run was good: the ledger closed, no loss where none is allowed, no fault, and at
     /// its end every node done, which nothing but a stall had brought about.
     #[must_use]
@@ -179,17 +196,7 @@ impl Report {
 /// The percentiles of a histogram.
 #[must_use]
 pub fn percentiles(totals: &Totals) -> Percentiles {
-    if totals.count() == 0 {
-        return Percentiles::default();
-    }
-    Percentiles {
-        count: totals.count(),
-        p50: totals.quantile_ns(0.5),
-        p90: totals.quantile_ns(0.9),
-        p99: totals.quantile_ns(0.99),
-        p99_9: totals.quantile_ns(0.999),
-        max: totals.max_ns(),
-    }
+    Percentiles::of(totals)
 }
 
 pub(crate) fn over_budget(budget: Option<&Budget>, totals: &Totals) -> BTreeMap<&'static str, u64> {
@@ -244,6 +251,9 @@ pub(crate) fn stage_report(node: &NodeView, hops: &[HopView]) -> StageReport {
         away_ns: life.away_ns.get(),
         quarantined,
         quarantine_lost,
+        out_of_order: stage.out_of_order.get(),
+        inversions: stage.inversions.get(),
+        inversion_ns_max: stage.inversion_ns_max.get(),
         state_hash: node
             .counters
             .state_hash()
@@ -295,6 +305,10 @@ fn source_report(node: &NodeView) -> SourceReport {
         kernel_dropped_at_least: ingress.drops_are_trains.get() > 0
             && ingress.kernel_dropped.get() > 0,
         wire: wire_report(node),
+        skipped: ingress.skipped.get(),
+        fidelity: ingress.fidelity.get().cloned(),
+        skew: ingress.skew.get().cloned(),
+        gaps: ingress.gaps.get().copied(),
         time_backwards: ingress.time_backwards.get(),
         skew_clamped: ingress.skew_clamped.get(),
         skew_ns_max: ingress.skew_ns_max.get(),
@@ -592,6 +606,7 @@ impl Parts<'_> {
             drain: self.drain,
             faults,
             quarantine: self.quarantine.to_vec(),
+            records: Vec::new(),
             verdict: "unjudged",
         }
     }

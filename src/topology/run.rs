@@ -25,6 +25,7 @@ use super::clean::{Clean, CleanReport};
 use super::drain::{DrainReport, STALLED, left};
 use super::panics::Quarantined;
 use super::plan::PlannedThread;
+use super::record::Recording;
 use super::report::{LineReport, LoopReport, Parts, Report, is_over};
 use super::spill::{SpillThread, SpillView};
 use super::window::{self, Window, Windows};
@@ -145,6 +146,8 @@ pub struct Running {
     pub(super) quarantine: Vec<Quarantined>,
     /// What is heard and decided of messages while it runs, if that was asked for.
     pub(super) clean: Option<Clean>,
+    /// Its recorders, if it has any.
+    pub(super) recording: Option<Recording>,
 }
 
 impl Drop for Running {
@@ -520,7 +523,12 @@ impl Running {
         for _ in 0..2 {
             self.observe();
         }
-        self.report_of(Some(drain), true, window::RUN)
+        let mut report = self.report_of(Some(drain), true, window::RUN);
+        // Its taps have ended with their hops.
+        if let Some(recording) = &mut self.recording {
+            report.add_records(recording.end());
+        }
+        report
     }
 
     fn report_of(&mut self, drain: Option<DrainReport>, at_rest: bool, window: Window) -> Report {

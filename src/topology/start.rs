@@ -25,6 +25,7 @@ use super::check::Line;
 use super::clean::Clean;
 use super::plan::Plan;
 use super::problem::Problems;
+use super::record::Recording;
 use super::report::Report;
 use super::run::{Loop, Running, Stop};
 use super::spill::{self, SpillThread};
@@ -164,6 +165,7 @@ impl Line {
             _ => None,
         };
 
+        let recording = Recording::start(&self, &clock, driver)?;
         // Drivers are made here, so that the bells of other loops can hold their wakers.
         let mut drivers = Vec::new();
         for thread in &plan.threads {
@@ -336,6 +338,7 @@ impl Line {
             drain: None,
             quarantine: Vec::new(),
             clean,
+            recording,
         };
         running.wait_for_open(&opened)?;
         running.arrange(wish, &ring_spans)?;

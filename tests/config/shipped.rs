@@ -71,6 +71,9 @@ fn settings_of(kind: &str, role: Role, needed: &[(&str, &str)]) -> Vec<String> {
     for (key, value) in needed {
         params.set(key, Value::Text((*value).to_owned()), None);
     }
+    if kind == "pcap" {
+        params.set("port", Value::Int(26_400), None);
+    }
     params.set("zzzzzzzz", Value::Bool(true), None);
     let said = match registry().make(kind, role, &mut params) {
         Ok(_) => panic!("{kind} takes any key"),
@@ -121,7 +124,7 @@ fn settings_of_kinds() -> Vec<(String, Vec<String>)> {
         .unwrap()
         .1
         .clone();
-    for decoder in ["binance", "datagram", "made_up"] {
+    for decoder in ["binance", "datagram", "made_up", "captured"] {
         let given = [&[("decode", decoder)], needed].concat();
         let mut settings = settings_of("udp", Role::Source, &given);
         settings.retain(|key| key != "decode" && !of_udp.contains(key));

@@ -3,6 +3,7 @@
 //! Invariant: drawing takes values and gives lines of text; only `live` touches the terminal.
 
 mod around;
+pub(crate) mod captures;
 mod clean;
 mod feeds;
 pub(crate) mod hints;

@@ -611,6 +611,13 @@ pub(crate) fn sources(sources: &BTreeMap<String, SourceReport>) -> Table {
             );
             table.remark(text, Tone::Warn);
         }
+        if source.skipped > 0 {
+            let text = format!("{} packets were for somebody else", grouped(source.skipped));
+            table.remark(text, Tone::Dim);
+        }
+        if let Some(fidelity) = &source.fidelity {
+            table.remark(super::captures::replayed(fidelity), Tone::Dim);
+        }
         if source.skew_clamped > 0 {
             let text = format!(
                 "clock skew: {} events lie after their receipt, by up to {}; clamped to zero",

@@ -7,6 +7,7 @@ use hopline::host::Wish;
 use hopline::topology::Report;
 
 use super::around;
+use super::captures;
 use super::rows::{self, Detail, Since};
 use super::text::{Paint, Tone, bytes, grouped, limit, rate, seconds, share, wrap};
 use crate::report::RunReport;
@@ -77,6 +78,9 @@ pub(crate) fn lines(run: &RunReport, next: &[String], width: usize, paint: Paint
         lines.add("fault:", fault, Tone::Bad);
     }
     memory(&mut lines, run);
+    for record in &report.records {
+        lines.add("record:", &captures::recorded(record), Tone::Plain);
+    }
     for note in &run.notes {
         lines.add("note:", note, Tone::Plain);
     }
