@@ -284,6 +284,10 @@ pub struct IngressCounters {
     /// Messages that decoded into nothing without a reason, or into something and a refusal. Any
     /// of them breaks the ledger.
     pub undeclared: Counter,
+    /// Datagrams that the system handed over, of sources that receive any: what was sent = these + the kernel's drops.
+    pub datagrams: Counter,
+    /// Whether the messages are lines of text, any number of which may come in a datagram or a read.
+    pub in_lines: Counter,
     /// Datagrams that the kernel dropped before the line saw them.
     pub kernel_dropped: Counter,
     /// Whether one drop of the kernel's may be a whole train, so that its count is the least.

@@ -336,6 +336,12 @@ pub struct SourceReport {
     pub rejected: ByReason,
     /// Messages that decoded into nothing without a reason.
     pub undeclared: u64,
+    /// The same as `received`, where messages are lines of text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lines: Option<u64>,
+    /// Datagrams that the system handed over, whatever they held: what was sent is these and those that the kernel
+    /// dropped. None for sources that receive none.
+    pub datagrams_received: u64,
     /// Datagrams that the kernel dropped before the line saw them.
     pub kernel_dropped: u64,
     /// Whether that is the least that it may be: the kernel counts a train of datagrams once.

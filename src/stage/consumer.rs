@@ -425,7 +425,7 @@ impl<H: Handler> Consumer<H> {
         }
     }
 
-    /// Ends in good order: the handler passes on the last of it, then the outputs close.
+    /// Ends in good order: the handler passes on the last of it, in as many turns as that takes, then the outputs close.
     fn finish(&mut self, io: &mut Driver) {
         let Wiring {
             outputs,
@@ -439,6 +439,9 @@ impl<H: Handler> Consumer<H> {
         let closed = self.handler.drained(&mut cx, io);
         if let Err(error) = closed {
             self.note_io(&error);
+        }
+        if !self.handler.is_drained() {
+            return self.wiring.outputs.ring_bells();
         }
         self.take_back_lost();
         self.note_fault();

@@ -53,6 +53,11 @@ pub(crate) trait Handler: Send {
 
     fn drained(&mut self, cx: &mut Context<'_>, io: &mut Driver) -> Result<(), IoError>;
 
+    /// Whether that was all of it, or it is to be called again.
+    fn is_drained(&self) -> bool {
+        true
+    }
+
     fn lost(&mut self) -> Option<(u8, u64)> {
         None
     }
@@ -136,6 +141,10 @@ impl<S: Stage> Handler for StageHandler<S> {
             stage.on_drain(cx);
         }
         Ok(())
+    }
+
+    fn is_drained(&self) -> bool {
+        self.stage.as_ref().is_none_or(S::is_drained)
     }
 
     fn let_go(&mut self) {

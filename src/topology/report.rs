@@ -277,6 +277,8 @@ fn source_report(node: &NodeView) -> SourceReport {
             rejected
         },
         undeclared: ingress.undeclared.get(),
+        lines: (ingress.in_lines.get() > 0).then(|| ingress.received.get()),
+        datagrams_received: ingress.datagrams.get(),
         kernel_dropped: ingress.kernel_dropped.get(),
         kernel_dropped_at_least: ingress.drops_are_trains.get() > 0
             && ingress.kernel_dropped.get() > 0,
