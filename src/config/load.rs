@@ -8,6 +8,7 @@ use crate::adapter::shape;
 use crate::base::limits::MESSAGE_BYTES_MAX;
 use crate::base::units::Span;
 use crate::feed::arrivals::RATE_MAX;
+use crate::feed::readings::LineFormat;
 use crate::feed::schedule::ScheduleError;
 use crate::feed::shape::{BURST_DEFAULT, BURST_MAX, INTENSITY_DEFAULT};
 use crate::feed::{Arrivals, Rhythm, Schedule, Shape, Synthetic};
@@ -70,6 +71,8 @@ pub enum Content {
         /// Bytes of each, from 8 to [`MESSAGE_BYTES_MAX`].
         bytes: usize,
     },
+    /// Lines of telemetry.
+    Lines(LineFormat),
 }
 
 impl Content {
@@ -79,6 +82,7 @@ impl Content {
         match self {
             Content::Market => "market",
             Content::Datagrams { .. } => "datagrams",
+            Content::Lines(format) => format.name(),
         }
     }
 }
@@ -112,7 +116,7 @@ impl Feed {
             (Shape::Of(arrivals), _) => {
                 let seed = match self.content {
                     Content::Market => Synthetic::times_seed(self.seed),
-                    Content::Datagrams { .. } => self.seed,
+                    Content::Datagrams { .. } | Content::Lines(_) => self.seed,
                 };
                 Schedule::new(self.rate_per_s, *arrivals, seed)
             }
@@ -361,13 +365,13 @@ impl Manner {
     }
 
     fn content(&self, params: &mut Params) -> Result<Content, Problem> {
-        let words = ["market", "datagrams"];
+        let words = ["market", "datagrams", "statsd", "graphite", "influx"];
         let word = params.word("content", &words, |word| {
             words.iter().copied().find(|known| *known == word)
         });
         let bytes = match self.content {
             Content::Datagrams { bytes } => bytes as u64,
-            Content::Market => DATAGRAM_BYTES_DEFAULT,
+            Content::Market | Content::Lines(_) => DATAGRAM_BYTES_DEFAULT,
         };
         let bytes = params.count(
             "bytes",
@@ -376,12 +380,22 @@ impl Manner {
         )? as usize;
         let content = match word? {
             Some("market") => Content::Market,
-            Some(_) => Content::Datagrams { bytes },
-            None if self.content != Content::Market => Content::Datagrams { bytes },
-            None => Content::Market,
+            Some(word) => match LineFormat::of_word(word) {
+                Some(format) => Content::Lines(format),
+                None => Content::Datagrams { bytes },
+            },
+            None => match self.content {
+                Content::Datagrams { .. } => Content::Datagrams { bytes },
+                other => other,
+            },
         };
-        if content == Content::Market && params.has("bytes") {
-            let what = "\"bytes\" says nothing of market messages, which are as long as they are";
+        if !matches!(content, Content::Datagrams { .. }) && params.has("bytes") {
+            let what = match content {
+                Content::Lines(_) => {
+                    "\"bytes\" says nothing of lines of telemetry, which are as long as they are"
+                }
+                _ => "\"bytes\" says nothing of market messages, which are as long as they are",
+            };
             let help = "write content = \"datagrams\" beside it, or remove it";
             return Err(params.problem("bytes", what, help));
         }
