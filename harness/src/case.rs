@@ -41,7 +41,7 @@ struct BuiltIn {
     budget: &'static str,
 }
 
-const BUILT_IN: [BuiltIn; 5] = [
+const BUILT_IN: [BuiltIn; 7] = [
     BuiltIn {
         name: DEMONSTRATION,
         about: "two market feeds to orders: decode, book, signal, risk, encode, UDP out",
@@ -76,6 +76,20 @@ const BUILT_IN: [BuiltIn; 5] = [
         line: include_str!("../cases/overload-iot/line.toml"),
         load: include_str!("../cases/overload-iot/load.toml"),
         budget: include_str!("../cases/overload-iot/budget.toml"),
+    },
+    BuiltIn {
+        name: "telemetry",
+        about: "StatsD, Graphite and Influx by UDP, TCP and Unix sockets, summed up by key and window, NDJSON out",
+        line: include_str!("../cases/telemetry/line.toml"),
+        load: include_str!("../cases/telemetry/load.toml"),
+        budget: include_str!("../cases/telemetry/budget.toml"),
+    },
+    BuiltIn {
+        name: "overload-telemetry",
+        about: "the telemetry line with sums that take 10 us, offered ten times what they can do",
+        line: include_str!("../cases/overload-telemetry/line.toml"),
+        load: include_str!("../cases/overload-telemetry/load.toml"),
+        budget: include_str!("../cases/overload-telemetry/budget.toml"),
     },
 ];
 
@@ -171,12 +185,18 @@ fn load_as(
     arrival_stamps: bool,
 ) -> Result<Ready, Failure> {
     let mut case = read(&shape.case)?;
+    for bind in &shape.binds {
+        case.bind(&bind.source, &bind.address).map_err(|problem| {
+            let given = format!("--bind {}={}", bind.source, bind.address);
+            Failure::usage(format!("{given}: {}", problem.what), problem.help)
+        })?;
+    }
     shape.load.apply(&mut case, &shape.inputs)?;
     let case = case;
-    let load = case.load().filter(|_| !shape.live);
+    let load = case.load().filter(|_| !shape.is_live());
     let via = via_of(shape, load, inline);
     let epoch_ns = input::epoch_ns(&shape.inputs)?;
-    let rhythms = if shape.live {
+    let rhythms = if shape.is_live() {
         Vec::new()
     } else {
         load::rhythms(&case, &shape.inputs)?
@@ -193,7 +213,7 @@ fn load_as(
         speed: shape.speed.map(|pace| pace.0),
         epoch_ns,
         sink_log: shape.sink_log.clone(),
-        feed: if shape.live {
+        feed: if shape.is_live() {
             FeedMode::Live
         } else {
             FeedMode::Load
@@ -217,7 +237,7 @@ fn load_as(
     };
     let mut draft = case.draft(registry, &overrides)?;
     let mut notes: Vec<String> = rhythms.iter().map(|rhythm| rhythm.note.clone()).collect();
-    let lanes = if via == Via::Udp && !shape.live {
+    let lanes = if via == Via::Udp && !shape.is_live() {
         lanes(&case, load, shape, epoch_ns.unwrap_or(0))?
     } else {
         Vec::new()
@@ -240,7 +260,7 @@ fn load_as(
         notes.push("one core is left to the sender".to_owned());
     }
     let is_input = |source: &str| shape.inputs.iter().any(|input| input.source == source);
-    if via == Via::Direct && !shape.live {
+    if via == Via::Direct && !shape.is_live() {
         for source in case.sources() {
             if source.setting("share").is_some() && (load.is_some() || is_input(source.name())) {
                 return Err(Failure::usage(
@@ -277,7 +297,7 @@ fn load_as(
             .chain(rhythms.into_iter().map(|rhythm| rhythm.file))
             .collect(),
         sink_log: shape.sink_log.clone(),
-        sends_to: if shape.live {
+        sends_to: if shape.is_live() {
             Vec::new()
         } else {
             sends_to(&case)
@@ -306,7 +326,7 @@ fn load_as(
         replayed: replayed::in_turn(&case, shape, load, via, epoch_ns),
         undated: case
             .sources()
-            .filter(|source| via == Via::Udp || shape.live && !is_input(source.name()))
+            .filter(|source| via == Via::Udp || shape.is_live() && !is_input(source.name()))
             .filter(|source| source.kind() == "udp")
             .filter(|source| source.setting("timestamps") == Some("off"))
             .map(|source| source.name().to_owned())
@@ -318,7 +338,7 @@ fn load_as(
 /// How messages get to the sources.
 fn via_of(shape: &Shape, load: Option<&Load>, inline: bool) -> Via {
     match shape.via {
-        _ if inline || shape.live => Via::Direct,
+        _ if inline || shape.is_live() => Via::Direct,
         Some(ViaArg::Direct) => Via::Direct,
         Some(ViaArg::Udp) => Via::Udp,
         None => load.map_or(Via::Direct, |load| load.via),
@@ -348,7 +368,7 @@ pub(crate) fn given(shape: &Shape) -> Result<Given, Failure> {
     let mut case = read(&shape.case)?;
     shape.load.apply(&mut case, &shape.inputs)?;
     let is_input = |name: &str| shape.inputs.iter().any(|input| input.source == name);
-    let is_drawn = !shape.live && case.sources().any(|source| !is_input(source.name()));
+    let is_drawn = !shape.is_live() && case.sources().any(|source| !is_input(source.name()));
     let first = case.load().and_then(|load| load.feeds.first());
     Ok(Given {
         seed: first.filter(|_| is_drawn).map(|feed| feed.seed),
@@ -367,7 +387,7 @@ pub(crate) fn given(shape: &Shape) -> Result<Given, Failure> {
 pub(crate) fn can_be_judged(shape: &Shape, by_budgets: bool) -> Result<(), Failure> {
     let mut case = read(&shape.case)?;
     shape.load.apply(&mut case, &shape.inputs)?;
-    let load = case.load().filter(|_| !shape.live);
+    let load = case.load().filter(|_| !shape.is_live());
     replayed::refuse_flat_out(&case, shape, load, via_of(shape, load, false))?;
     if by_budgets && !case.owes() {
         return Err(Failure::usage(
@@ -400,7 +420,7 @@ pub(crate) fn rates(shape: &Shape) -> Result<Vec<f64>, Failure> {
     shape.load.apply(&mut case, &shape.inputs)?;
     let is_input = |name: &str| shape.inputs.iter().any(|input| input.source == name);
     let feeds = case.load().into_iter().flat_map(|load| &load.feeds);
-    let fed = feeds.filter(|feed| !shape.live && !is_input(&feed.source));
+    let fed = feeds.filter(|feed| !shape.is_live() && !is_input(&feed.source));
     let rates: Vec<f64> = fed.map(|feed| feed.rate_per_s).collect();
     if rates.is_empty() {
         return Err(Failure::usage(
@@ -495,6 +515,12 @@ fn made(feed: &Feed, symbol: Option<&str>) -> Result<Content, Failure> {
             arrivals,
             seed: feed.seed,
             bytes,
+        },
+        Made::Lines(format) => Content::Lines {
+            rate_per_s: feed.rate_per_s,
+            arrivals,
+            seed: feed.seed,
+            format,
         },
         Made::Market => Content::Market(SyntheticSpec {
             seed: feed.seed,

@@ -19,6 +19,7 @@ use hopline::adapter::rhythm_of;
 use hopline::base::limits::MESSAGE_BYTES_MAX;
 use hopline::budget::report::Percentiles;
 use hopline::clock::Clock;
+use hopline::feed::readings::{LineFormat, READING_BYTES_MAX, Readings};
 use hopline::feed::schedule::ScheduleError;
 use hopline::feed::{Arrivals, Schedule, Synthetic, SyntheticSpec};
 use hopline::hist::Totals;
@@ -67,6 +68,13 @@ pub(crate) enum Content {
         /// At least 16.
         bytes: usize,
     },
+    /// Lines of telemetry, one a datagram.
+    Lines {
+        rate_per_s: f64,
+        arrivals: Arrivals,
+        seed: u64,
+        format: LineFormat,
+    },
     /// The messages of a capture, at a multiple of their recorded pace.
     Capture {
         file: PathBuf,
@@ -96,7 +104,7 @@ pub struct SenderReport {
     pub source: String,
     /// Where it sent to.
     pub to: String,
-    /// `market`, `datagrams` or the capture's path.
+    /// `market`, `datagrams`, the format of lines, or the capture's path.
     pub content: String,
     /// The core that the sending thread was bound to, if it was.
     pub core: Option<usize>,
@@ -163,6 +171,11 @@ enum Feed {
         sequence: u64,
         rate_per_s: f64,
     },
+    Lines {
+        schedule: Schedule,
+        readings: Readings,
+        rate_per_s: f64,
+    },
     Capture(Box<Capture>),
 }
 
@@ -175,6 +188,11 @@ impl Feed {
         match self {
             Feed::Market { feed, rate_per_s } => feed.follow(other(*rate_per_s)?),
             Feed::Datagrams {
+                schedule,
+                rate_per_s,
+                ..
+            }
+            | Feed::Lines {
                 schedule,
                 rate_per_s,
                 ..
@@ -303,6 +321,23 @@ impl Lane {
                 };
                 (feed, "datagrams".to_owned())
             }
+            Content::Lines {
+                rate_per_s,
+                arrivals,
+                seed,
+                format,
+            } => {
+                let schedule =
+                    Schedule::new(rate_per_s, arrivals, seed).map_err(|error| wrong(&error))?;
+                message_bytes = READING_BYTES_MAX;
+                let readings = Readings::new(format, seed);
+                let feed = Feed::Lines {
+                    schedule,
+                    readings,
+                    rate_per_s,
+                };
+                (feed, format.name().to_owned())
+            }
             Content::Capture {
                 file,
                 speed,
@@ -373,6 +408,15 @@ impl Lane {
                 made.len = made.bytes.len();
                 made.bytes[..8].copy_from_slice(&sequence.to_le_bytes());
                 *sequence += 1;
+                Some(Due {
+                    at_ns: schedule.next_ns(),
+                    paced: true,
+                })
+            }
+            Feed::Lines {
+                schedule, readings, ..
+            } => {
+                made.len = readings.write(&mut made.bytes);
                 Some(Due {
                     at_ns: schedule.next_ns(),
                     paced: true,
