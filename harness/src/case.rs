@@ -23,6 +23,7 @@ use hopline::topology::draft::Draft;
 use hopline::topology::problem::{closest, list};
 use hopline::topology::{Line, Problem, Problems, Registry};
 
+use crate::built_in::{BUILT_IN, BuiltIn};
 use crate::cli::{DEMONSTRATION_SPAN, Shape, ViaArg};
 use crate::exit::Failure;
 use crate::replayed::{self, Replayed};
@@ -31,67 +32,6 @@ use crate::{input, load};
 
 /// The case that runs when none is named.
 pub(crate) const DEMONSTRATION: &str = "tick-to-trade";
-
-/// A case that is part of the program, so that it runs from any folder.
-struct BuiltIn {
-    name: &'static str,
-    about: &'static str,
-    line: &'static str,
-    load: &'static str,
-    budget: &'static str,
-}
-
-const BUILT_IN: [BuiltIn; 7] = [
-    BuiltIn {
-        name: DEMONSTRATION,
-        about: "two market feeds to orders: decode, book, signal, risk, encode, UDP out",
-        line: include_str!("../cases/tick-to-trade/line.toml"),
-        load: include_str!("../cases/tick-to-trade/load.toml"),
-        budget: include_str!("../cases/tick-to-trade/budget.toml"),
-    },
-    BuiltIn {
-        name: "udp-echo",
-        about: "each datagram returns to its sender through two rings and a stage that does nothing",
-        line: include_str!("../cases/udp-echo/line.toml"),
-        load: include_str!("../cases/udp-echo/load.toml"),
-        budget: include_str!("../cases/udp-echo/budget.toml"),
-    },
-    BuiltIn {
-        name: "diamond",
-        about: "one ring that two stages read in place, and a third in which they join",
-        line: include_str!("../cases/diamond/line.toml"),
-        load: include_str!("../cases/diamond/load.toml"),
-        budget: include_str!("../cases/diamond/budget.toml"),
-    },
-    BuiltIn {
-        name: "overload",
-        about: "the market line with a book that takes 10 us, offered ten times what it can do",
-        line: include_str!("../cases/overload/line.toml"),
-        load: include_str!("../cases/overload/load.toml"),
-        budget: include_str!("../cases/overload/budget.toml"),
-    },
-    BuiltIn {
-        name: "overload-iot",
-        about: "telemetry that comes at ten times what the line can do for 5 s in every 20",
-        line: include_str!("../cases/overload-iot/line.toml"),
-        load: include_str!("../cases/overload-iot/load.toml"),
-        budget: include_str!("../cases/overload-iot/budget.toml"),
-    },
-    BuiltIn {
-        name: "telemetry",
-        about: "StatsD, Graphite and Influx by UDP, TCP and Unix sockets, summed up by key and window, NDJSON out",
-        line: include_str!("../cases/telemetry/line.toml"),
-        load: include_str!("../cases/telemetry/load.toml"),
-        budget: include_str!("../cases/telemetry/budget.toml"),
-    },
-    BuiltIn {
-        name: "overload-telemetry",
-        about: "the telemetry line with sums that take 10 us, offered ten times what they can do",
-        line: include_str!("../cases/overload-telemetry/line.toml"),
-        load: include_str!("../cases/overload-telemetry/load.toml"),
-        budget: include_str!("../cases/overload-telemetry/budget.toml"),
-    },
-];
 
 /// The cases that are built in: name, and what it is about.
 pub(crate) fn built_in() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -664,7 +604,7 @@ mod tests {
             ("tick-to-trad", "did you mean tick-to-trade?"),
             (
                 "nothing-like-it",
-                "built in are tick-to-trade, udp-echo, diamond, overload or overload-iot",
+                "built in are tick-to-trade, udp-echo, diamond, overload, overload-iot, telemetry or overload-telemetry",
             ),
             (path, "has no line.toml"),
             (file.to_str().unwrap(), "is a file"),

@@ -18,6 +18,7 @@
 //!
 //! Invariant: the process ends with a code of [`Exit`], whatever happens.
 
+mod built_in;
 mod case;
 mod cli;
 mod exit;

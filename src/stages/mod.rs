@@ -26,8 +26,8 @@
 //! [`Telemetry`]: crate::feed::Telemetry
 //! [`Summaries`]: crate::feed::Summaries
 //!
-//! Invariant: prices and quantities are fixed point, never floats (metrics are doubles, as their senders write them); every store is bounded and
-//! allocated before the first frame; no stage reads a clock but through its context.
+//! Invariant: prices and quantities are fixed point, never floats (metrics are doubles, as their senders
+//! write them); every store is bounded and allocated before the first frame; no stage reads a clock but through its context.
 
 pub mod aggregate;
 pub mod batch;

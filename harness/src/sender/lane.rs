@@ -20,7 +20,6 @@ use hopline::base::limits::MESSAGE_BYTES_MAX;
 use hopline::budget::report::Percentiles;
 use hopline::clock::Clock;
 use hopline::feed::readings::{LineFormat, READING_BYTES_MAX, Readings};
-use hopline::feed::schedule::ScheduleError;
 use hopline::feed::{Arrivals, Schedule, Synthetic, SyntheticSpec};
 use hopline::hist::Totals;
 use hopline::io::{BatchSent, Driver, SendBatch, Sent, TRAIN_SEGMENTS_MAX, UdpId, UdpSpec};
@@ -28,6 +27,7 @@ use hopline::topology::report::percentiles;
 use serde::Serialize;
 
 use super::capture::Capture;
+use super::feed::Feed;
 use super::segments::Segments;
 use crate::exit::Failure;
 use crate::gate::model::{GeneratorAnalysis, Quantiles};
@@ -158,48 +158,6 @@ impl SenderReport {
                 max: late.max,
             },
         }
-    }
-}
-
-enum Feed {
-    Market {
-        feed: Box<Synthetic>,
-        rate_per_s: f64,
-    },
-    Datagrams {
-        schedule: Schedule,
-        sequence: u64,
-        rate_per_s: f64,
-    },
-    Lines {
-        schedule: Schedule,
-        readings: Readings,
-        rate_per_s: f64,
-    },
-    Capture(Box<Capture>),
-}
-
-impl Feed {
-    /// Sends what is made up by another schedule of the same mean rate.
-    fn follow(
-        &mut self,
-        other: impl FnOnce(f64) -> Result<Schedule, ScheduleError>,
-    ) -> Result<(), ScheduleError> {
-        match self {
-            Feed::Market { feed, rate_per_s } => feed.follow(other(*rate_per_s)?),
-            Feed::Datagrams {
-                schedule,
-                rate_per_s,
-                ..
-            }
-            | Feed::Lines {
-                schedule,
-                rate_per_s,
-                ..
-            } => *schedule = other(*rate_per_s)?,
-            Feed::Capture(_) => {}
-        }
-        Ok(())
     }
 }
 

@@ -15,13 +15,13 @@
 //! |---|---|
 //! | counter | `sum` |
 //! | gauge | `last`, `min`, `max`, `mean` |
-//! | timer, histogram, distribution | `count`, `sum`, `min`, `max`, `mean`; where there was a histogram `p50`, `p90`, `p95`, `p99`, `p99_9` |
+//! | timer, histogram, distribution | `count`, `sum`, `min`, `max`, `mean`; with a histogram `p50`, `p90`, `p95`, `p99`, `p99_9` |
 //! | set | `members` |
 //!
 //! - The time is when the window began.
 //! - A field of Influx stands between: `user` of `cpu` is `user_last` there, and `cpu.user.last` in Graphite.
-//! - What a format cannot say is made sayable: Influx escapes it, or has `_` for a backslash at an end, Graphite has `_` for it; a tag without a
-//!   value has the value `true` in both, as Telegraf writes it, and one without a key the key `_`.
+//! - What a format cannot say is made sayable: Influx escapes it, or has `_` for a backslash at an end,
+//!   Graphite has `_` for it; a tag without a value has the value `true` in both, as Telegraf writes it, and one without a key the key `_`.
 //! - An event is `{"event":{"title":…,"text":…,"sections":…}}`, a service check
 //!   `{"service_check":{"name":…,"status":…,"sections":…}}`; in Influx they are points of `event` and
 //!   `service_check` without a time; in Graphite they are absorbed.
