@@ -191,7 +191,7 @@ fn what_both_lines_lost_is_named_and_nothing_else_is_missing() {
         expected = one.sequence + 1;
     }
     let source = &report.ledger.sources["itch"];
-    let (line_a, line_b) = (&source.lines["a"], &source.lines["b"]);
+    let (line_a, line_b) = (&source.feed_lines["a"], &source.feed_lines["b"]);
     assert_eq!(line_a.messages, a.len() as u64);
     assert_eq!(source.duplicates, a.intersection(&b).count() as u64);
     assert_eq!(source.received, (a.len() + b.len()) as u64);
@@ -379,7 +379,7 @@ fn a_session_that_changes_in_mid_gap_gives_up_what_it_lacked() {
     assert_eq!(range.session, "1111111111");
     assert_eq!((feed.sessions, feed.lost_ranges.len()), (2, 1));
     assert_eq!(source.rejected["out_of_turn"], 1);
-    assert_eq!(source.lines["b"].straggler, 1);
+    assert_eq!(source.feed_lines["b"].straggler, 1);
 }
 
 #[test]
@@ -439,11 +439,11 @@ fn each_refusal_has_its_reason_and_the_feed_goes_on() {
     assert_eq!((count("unknown_kind"), count("too_long")), (1, 2));
     assert_eq!(count("out_of_turn"), 2);
     assert_eq!(source.duplicates, 2);
-    let line_a = &source.lines["a"];
+    let line_a = &source.feed_lines["a"];
     assert_eq!(line_a.rejected["header_cut"], 1);
     assert_eq!(line_a.rejected["block_cut"], 1);
     assert_eq!(line_a.rejected["count_too_low"], 1);
-    assert_eq!((line_a.unheld, source.lines["b"].late), (1, 2));
+    assert_eq!((line_a.unheld, source.feed_lines["b"].late), (1, 2));
 }
 
 #[test]
@@ -473,13 +473,13 @@ fn what_the_kernel_drops_is_counted_by_line() {
     }
     let (report, seen) = two_lines(&net);
     let source = &report.ledger.sources["itch"];
-    let dropped = source.lines["a"].kernel_dropped;
+    let dropped = source.feed_lines["a"].kernel_dropped;
     assert!(dropped > 0);
     assert_eq!(
-        (source.kernel_dropped, source.lines["b"].kernel_dropped),
+        (source.kernel_dropped, source.feed_lines["b"].kernel_dropped),
         (dropped, 0)
     );
-    assert_eq!(source.lines["a"].packets + dropped, 3_000);
+    assert_eq!(source.feed_lines["a"].packets + dropped, 3_000);
     assert_eq!(seen.len() as u64, source.ingested);
 }
 

@@ -1,5 +1,6 @@
 //! Telemetry's text formats against oracles, on the specifications' examples, on generated and on
-//! captured lines, and on what is left of them after random edits; and windows against a slow model.
+//! captured lines, and on what is left of them after random edits; windows against a slow model; and lines that
+//! take telemetry in, sum it up and write it out.
 //!
 //! `HOPLINE_FUZZ_INPUTS` says how many edited inputs each parser is given.
 
@@ -12,8 +13,14 @@ mod edits;
 mod graphite;
 #[path = "telemetry/influx.rs"]
 mod influx;
+#[path = "telemetry/ingress.rs"]
+mod ingress;
+#[path = "telemetry/rig.rs"]
+mod rig;
 #[path = "telemetry/statsd.rs"]
 mod statsd;
+#[path = "telemetry/sums.rs"]
+mod sums;
 
 use std::env;
 use std::io::Read;

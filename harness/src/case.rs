@@ -22,6 +22,7 @@ use hopline::topology::draft::Draft;
 use hopline::topology::problem::{closest, list};
 use hopline::topology::{Line, Problem, Problems, Registry};
 
+use crate::built_in::{BUILT_IN, BuiltIn};
 use crate::cli::{DEMONSTRATION_SPAN, Shape, ViaArg};
 use crate::exit::Failure;
 use crate::replayed::{self, Replayed};
@@ -30,60 +31,6 @@ use crate::{input, load};
 
 /// The case that runs when none is named.
 pub(crate) const DEMONSTRATION: &str = "tick-to-trade";
-
-/// A case that is part of the program, so that it runs from any folder.
-struct BuiltIn {
-    name: &'static str,
-    about: &'static str,
-    line: &'static str,
-    load: &'static str,
-    budget: &'static str,
-}
-
-const BUILT_IN: [BuiltIn; 6] = [
-    BuiltIn {
-        name: DEMONSTRATION,
-        about: "two market feeds to orders: decode, book, signal, risk, encode, UDP out",
-        line: include_str!("../cases/tick-to-trade/line.toml"),
-        load: include_str!("../cases/tick-to-trade/load.toml"),
-        budget: include_str!("../cases/tick-to-trade/budget.toml"),
-    },
-    BuiltIn {
-        name: "udp-echo",
-        about: "each datagram returns to its sender through two rings and a stage that does nothing",
-        line: include_str!("../cases/udp-echo/line.toml"),
-        load: include_str!("../cases/udp-echo/load.toml"),
-        budget: include_str!("../cases/udp-echo/budget.toml"),
-    },
-    BuiltIn {
-        name: "market-udp",
-        about: "two sequenced feeds, ITCH and DEEP, over two lossy UDP lines each, to books",
-        line: include_str!("../cases/market-udp/line.toml"),
-        load: include_str!("../cases/market-udp/load.toml"),
-        budget: include_str!("../cases/market-udp/budget.toml"),
-    },
-    BuiltIn {
-        name: "diamond",
-        about: "one ring that two stages read in place, and a third in which they join",
-        line: include_str!("../cases/diamond/line.toml"),
-        load: include_str!("../cases/diamond/load.toml"),
-        budget: include_str!("../cases/diamond/budget.toml"),
-    },
-    BuiltIn {
-        name: "overload",
-        about: "the market line with a book that takes 10 us, offered ten times what it can do",
-        line: include_str!("../cases/overload/line.toml"),
-        load: include_str!("../cases/overload/load.toml"),
-        budget: include_str!("../cases/overload/budget.toml"),
-    },
-    BuiltIn {
-        name: "overload-iot",
-        about: "telemetry that comes at ten times what the line can do for 5 s in every 20",
-        line: include_str!("../cases/overload-iot/line.toml"),
-        load: include_str!("../cases/overload-iot/load.toml"),
-        budget: include_str!("../cases/overload-iot/budget.toml"),
-    },
-];
 
 /// The cases that are built in: name, and what it is about.
 pub(crate) fn built_in() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -177,12 +124,18 @@ fn load_as(
     arrival_stamps: bool,
 ) -> Result<Ready, Failure> {
     let mut case = read(&shape.case)?;
+    for bind in &shape.binds {
+        case.bind(&bind.source, &bind.address).map_err(|problem| {
+            let given = format!("--bind {}={}", bind.source, bind.address);
+            Failure::usage(format!("{given}: {}", problem.what), problem.help)
+        })?;
+    }
     shape.load.apply(&mut case, &shape.inputs)?;
     let case = case;
-    let load = case.load().filter(|_| !shape.live);
+    let load = case.load().filter(|_| !shape.is_live());
     let via = via_of(shape, load, inline);
     let epoch_ns = input::epoch_ns(&shape.inputs)?;
-    let rhythms = if shape.live {
+    let rhythms = if shape.is_live() {
         Vec::new()
     } else {
         load::rhythms(&case, &shape.inputs)?
@@ -199,7 +152,7 @@ fn load_as(
         speed: shape.speed.map(|pace| pace.0),
         epoch_ns,
         sink_log: shape.sink_log.clone(),
-        feed: if shape.live {
+        feed: if shape.is_live() {
             FeedMode::Live
         } else {
             FeedMode::Load
@@ -223,7 +176,7 @@ fn load_as(
     };
     let mut draft = case.draft(registry, &overrides)?;
     let mut notes: Vec<String> = rhythms.iter().map(|rhythm| rhythm.note.clone()).collect();
-    let lanes = if via == Via::Udp && !shape.live {
+    let lanes = if via == Via::Udp && !shape.is_live() {
         lanes::lanes(&case, load, shape, epoch_ns.unwrap_or(0))?
     } else {
         Vec::new()
@@ -246,7 +199,7 @@ fn load_as(
         notes.push("one core is left to the sender".to_owned());
     }
     let is_input = |source: &str| shape.inputs.iter().any(|input| input.source == source);
-    if via == Via::Direct && !shape.live {
+    if via == Via::Direct && !shape.is_live() {
         for source in case.sources() {
             if source.setting("share").is_some() && (load.is_some() || is_input(source.name())) {
                 return Err(Failure::usage(
@@ -283,7 +236,7 @@ fn load_as(
             .chain(rhythms.into_iter().map(|rhythm| rhythm.file))
             .collect(),
         sink_log: shape.sink_log.clone(),
-        sends_to: if shape.live {
+        sends_to: if shape.is_live() {
             Vec::new()
         } else {
             sends_to(&case)
@@ -312,7 +265,7 @@ fn load_as(
         replayed: replayed::in_turn(&case, shape, load, via, epoch_ns),
         undated: case
             .sources()
-            .filter(|source| via == Via::Udp || shape.live && !is_input(source.name()))
+            .filter(|source| via == Via::Udp || shape.is_live() && !is_input(source.name()))
             .filter(|source| ["udp", "moldudp64", "iextp"].contains(&source.kind()))
             .filter(|source| source.setting("timestamps") == Some("off"))
             .map(|source| source.name().to_owned())
@@ -324,7 +277,7 @@ fn load_as(
 /// How messages get to the sources.
 fn via_of(shape: &Shape, load: Option<&Load>, inline: bool) -> Via {
     match shape.via {
-        _ if inline || shape.live => Via::Direct,
+        _ if inline || shape.is_live() => Via::Direct,
         Some(ViaArg::Direct) => Via::Direct,
         Some(ViaArg::Udp) => Via::Udp,
         None => load.map_or(Via::Direct, |load| load.via),
@@ -354,7 +307,7 @@ pub(crate) fn given(shape: &Shape) -> Result<Given, Failure> {
     let mut case = read(&shape.case)?;
     shape.load.apply(&mut case, &shape.inputs)?;
     let is_input = |name: &str| shape.inputs.iter().any(|input| input.source == name);
-    let is_drawn = !shape.live && case.sources().any(|source| !is_input(source.name()));
+    let is_drawn = !shape.is_live() && case.sources().any(|source| !is_input(source.name()));
     let first = case.load().and_then(|load| load.feeds.first());
     Ok(Given {
         seed: first.filter(|_| is_drawn).map(|feed| feed.seed),
@@ -373,7 +326,7 @@ pub(crate) fn given(shape: &Shape) -> Result<Given, Failure> {
 pub(crate) fn can_be_judged(shape: &Shape, by_budgets: bool) -> Result<(), Failure> {
     let mut case = read(&shape.case)?;
     shape.load.apply(&mut case, &shape.inputs)?;
-    let load = case.load().filter(|_| !shape.live);
+    let load = case.load().filter(|_| !shape.is_live());
     replayed::refuse_flat_out(&case, shape, load, via_of(shape, load, false))?;
     if by_budgets && !case.owes() {
         return Err(Failure::usage(
@@ -406,7 +359,7 @@ pub(crate) fn rates(shape: &Shape) -> Result<Vec<f64>, Failure> {
     shape.load.apply(&mut case, &shape.inputs)?;
     let is_input = |name: &str| shape.inputs.iter().any(|input| input.source == name);
     let feeds = case.load().into_iter().flat_map(|load| &load.feeds);
-    let fed = feeds.filter(|feed| !shape.live && !is_input(&feed.source));
+    let fed = feeds.filter(|feed| !shape.is_live() && !is_input(&feed.source));
     let rates: Vec<f64> = fed.map(|feed| feed.rate_per_s).collect();
     if rates.is_empty() {
         return Err(Failure::usage(
@@ -547,7 +500,7 @@ mod tests {
             ("tick-to-trad", "did you mean tick-to-trade?"),
             (
                 "nothing-like-it",
-                "built in are tick-to-trade, udp-echo, market-udp, diamond, overload or overload-iot",
+                "built in are tick-to-trade, udp-echo, market-udp, diamond, overload, overload-iot, telemetry or overload-telemetry",
             ),
             (path, "has no line.toml"),
             (file.to_str().unwrap(), "is a file"),

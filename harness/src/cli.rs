@@ -341,6 +341,10 @@ pub(crate) struct Shape {
     /// Leave the sources as they are and feed them nothing: the world does
     #[arg(long, conflicts_with_all = ["inputs", "via"])]
     pub(crate) live: bool,
+    /// Have a source listen elsewhere, such as statsd=127.0.0.1:8125; may be given several times. Without --via and --input
+    /// it means --live
+    #[arg(long = "bind", value_name = "SOURCE=ADDR", value_parser = parse_bind)]
+    pub(crate) binds: Vec<Bind>,
     /// How the feed or the inputs reach the sources
     #[arg(long, value_name = "HOW")]
     pub(crate) via: Option<ViaArg>,
@@ -369,6 +373,7 @@ impl Shape {
             speed: None,
             sink_log: None,
             live: false,
+            binds: Vec::new(),
             via: None,
             load: LoadArgs::default(),
             hops: Vec::new(),
@@ -376,6 +381,13 @@ impl Shape {
             pin: None,
             wait: None,
         }
+    }
+}
+
+impl Shape {
+    /// Whether the world feeds the sources: said so, or that it finds one elsewhere.
+    pub(crate) fn is_live(&self) -> bool {
+        self.live || !self.binds.is_empty() && self.inputs.is_empty() && self.via.is_none()
     }
 }
 
@@ -393,6 +405,13 @@ pub(crate) enum ViaArg {
     Direct,
     /// A sender on its own thread sends them over the loopback
     Udp,
+}
+
+/// Another address for a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bind {
+    pub(crate) source: String,
+    pub(crate) address: String,
 }
 
 /// A capture for a source.
@@ -466,6 +485,16 @@ fn parse_input(text: &str) -> Result<Input, String> {
             file: file.into(),
         }),
         _ => Err("write the source and its file, such as btc=btcusdt.gz".to_owned()),
+    }
+}
+
+fn parse_bind(text: &str) -> Result<Bind, String> {
+    match text.split_once('=') {
+        Some((source, address)) if !source.is_empty() && !address.is_empty() => Ok(Bind {
+            source: source.to_owned(),
+            address: address.to_owned(),
+        }),
+        _ => Err("write the source and its address, such as statsd=127.0.0.1:8125".to_owned()),
     }
 }
 

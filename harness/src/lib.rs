@@ -19,6 +19,7 @@
 //! Invariant: the process ends with a code of [`Exit`], whatever happens.
 
 mod again;
+mod built_in;
 mod case;
 mod cli;
 mod exit;

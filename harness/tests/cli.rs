@@ -256,6 +256,8 @@ fn built_in_cases_are_listed_and_right() {
         "diamond",
         "overload",
         "overload-iot",
+        "telemetry",
+        "overload-telemetry",
     ] {
         assert!(out(&output).contains(name));
         ends(&run(&["check", name]), 0);

@@ -67,7 +67,7 @@ fn two_lossy_lines_lose_what_both_lost_and_the_ledger_closes() {
     assert_eq!(ledger["closed"], true, "{}", ledger["breaches"]);
     for (at, name) in ["nasdaq", "iex"].iter().enumerate() {
         let source = &ledger["sources"][name];
-        let lines = source["lines"].as_object().unwrap();
+        let lines = source["feed_lines"].as_object().unwrap();
         assert_eq!(lines.len(), 2);
         let all = |key: &str| lines.values().map(|line| of(line, key)).sum::<u64>();
         let refused: u64 = lines.values().map(|line| sum(&line["rejected"])).sum();

@@ -3,7 +3,7 @@
 //! | word | is a | what it does |
 //! |---|---|---|
 //! | `udp` | source | receives datagrams |
-//! | `tcp`, `unix` | source | receives messages from connections, each behind its length |
+//! | `tcp`, `unix` | source | receives messages from connections, each behind its length, or lines |
 //! | `unix_datagram` | source | receives datagrams of this machine |
 //! | `moldudp64`, `iextp` | source | receives a sequenced market feed from one line or two |
 //! | [`inlet()`] | source, in code only | takes frames from any threads of the program |
@@ -15,12 +15,14 @@
 //! | `datagram` | decoder | bytes as they are into [`Datagrams`](crate::feed::Datagrams) |
 //! | `itch`, `deep`, `tops` | decoder | messages of such feeds, with their place and the feed's state |
 //! | `captured` | decoder | the frames that a capture recorded |
+//! | `statsd`, `graphite`, `influx` | decoder | lines of telemetry into [`Telemetry`](crate::feed::Telemetry) |
 //! | `made_up` | decoder | each message, whatever is in it, is the next one of a made-up market |
 //! | `udp` | sink | sends datagrams to an address |
 //! | `udp_reply` | sink | sends each datagram back to where it came from, by the socket it came in by |
 //! | `tcp`, `unix` | sink | writes messages to a connection |
 //! | `unix_datagram` | sink | sends datagrams to a name of this machine |
 //! | `stream_reply` | sink | writes each message back to the connection that it came from |
+//! | `file` | sink | writes the bytes of messages to a file |
 //! | `blackhole` | sink | counts |
 //! | `sink_log` | sink | one line of JSON for each message that left a stage |
 //!
@@ -52,6 +54,8 @@ mod binance;
 mod blackhole;
 mod datagram;
 mod feeds;
+mod file;
+mod framed;
 mod inlet;
 mod made_up;
 mod outbox;
@@ -64,6 +68,7 @@ mod stream_reply;
 mod stream_sink;
 mod stream_source;
 mod synthetic;
+mod telemetry;
 mod udp_sink;
 mod udp_source;
 mod unix_datagram;
@@ -74,6 +79,7 @@ pub use binance::{Binance, BinanceDecoder};
 pub use blackhole::{Blackhole, blackhole};
 pub use datagram::{DatagramDecoder, datagrams};
 pub use feeds::{FeedDecoder, FeedFrame, deep, itch, tops};
+pub use file::{FILE_BUFFER_BYTES, FileSink, FileTo, NotKept, file_to};
 pub use inlet::{Inlet, InletSource, Refused, inlet};
 pub use made_up::{MadeUpMarket, made_up};
 pub use replay::{Capture, Captured, Pcap, Replay, capture, captured, pcap, replay};
@@ -85,6 +91,7 @@ pub use stream_reply::{StreamReply, stream_reply};
 pub use stream_sink::{StreamSink, StreamTo, Unwritten, tcp_to, unix_to};
 pub use stream_source::{HOT_MAX, StreamSource};
 pub use synthetic::{Content, MadeUp, SyntheticSource, synthetic};
+pub use telemetry::{TelemetryDecoder, graphite, influx, statsd};
 pub use udp_sink::{UdpSink, UdpTo, Unsent, udp_reply, udp_to};
 pub use udp_source::{Udp, UdpSource, shared_udp, udp, udp_on};
 pub use unix_datagram::{
@@ -113,6 +120,15 @@ pub fn register(registry: Registry) -> Registry {
         })
         .decoder("datagram", |params| {
             Ok(Box::new(DatagramDecoder::from_params(params)?))
+        })
+        .decoder("statsd", |params| {
+            Ok(Box::new(TelemetryDecoder::from_params(statsd(), params)?))
+        })
+        .decoder("graphite", |params| {
+            Ok(Box::new(TelemetryDecoder::from_params(graphite(), params)?))
+        })
+        .decoder("influx", |params| {
+            Ok(Box::new(TelemetryDecoder::from_params(influx(), params)?))
         })
         .decoder("made_up", |params| {
             Ok(Box::new(MadeUpMarket::from_params(params)?))
@@ -149,6 +165,7 @@ pub fn register(registry: Registry) -> Registry {
         .sink("udp_reply", move |params| {
             Ok(Box::new(UdpSink::reply_from_params(params, &sockets)?))
         })
+        .sink("file", |params| Ok(Box::new(FileTo::from_params(params)?)))
         .sink("blackhole", |_| Ok(Box::new(blackhole())))
         .sink("sink_log", |params| {
             Ok(Box::new(SinkLog::from_params(params)?))

@@ -2,13 +2,14 @@
 //!
 //! Invariant: a description opens nothing; what is wrong in it is reported when the line is built.
 
+use crate::adapter::framed::Framed;
 use crate::adapter::stream_source::StreamSource;
 use crate::adapter::{Intake, address, decoder_takes, decodes, peer, unix_name};
 use crate::base::limits::{
     CONNECTIONS_DEFAULT, CONNECTIONS_MAX, MESSAGE_BYTES_MAX, STREAM_MESSAGE_BYTES_DEFAULT,
 };
 use crate::io::{Endpoint, SharedStream, SharedStreams, StreamSpec};
-use crate::stage::{Decode, Ingress};
+use crate::stage::{Decode, Ingress, LineEnds};
 use crate::topology::{Params, Problem};
 use crate::wire::{Framing, Prefix};
 
@@ -20,10 +21,17 @@ const RECV_BUFFER_BYTES_MAX: u64 = 1 << 30;
 #[derive(Clone, Debug)]
 pub struct Stream {
     opens: Result<Opens, Problem>,
-    prefix: Prefix,
+    told_apart: Option<ToldApart>,
     /// If it was said: a message over it ends its connection, one over the decoder's bound only itself.
     message_bytes_max: Option<usize>,
     connections_max: usize,
+}
+
+/// How messages are told apart, where that is said.
+#[derive(Clone, Copy, Debug)]
+enum ToldApart {
+    Behind(Prefix),
+    Lines,
 }
 
 #[derive(Clone, Debug)]
@@ -42,7 +50,7 @@ fn stream(at: Result<Endpoint, Problem>, connects: bool) -> Stream {
             connects,
             shared: None,
         }),
-        prefix: Prefix::default(),
+        told_apart: None,
         message_bytes_max: None,
         connections_max: CONNECTIONS_DEFAULT,
     }
@@ -111,10 +119,19 @@ pub fn shared_unix(bind: &str) -> Result<SharedStream, Problem> {
 decodes!(Stream);
 
 impl Stream {
-    /// The same with that length before each message; [`Prefix::U32Be`] if nothing is said.
+    /// The same with that length before each message. If nothing is said, messages are lines where the
+    /// decoder reads lines, and behind [`Prefix::U32Be`] where it does not.
     #[must_use]
     pub fn framing(mut self, prefix: Prefix) -> Stream {
-        self.prefix = prefix;
+        self.told_apart = Some(ToldApart::Behind(prefix));
+        self
+    }
+
+    /// The same with messages that are lines, which end as the decoder says, or else with a line feed.
+    /// A line that is too long is refused and left out, and its connection goes on.
+    #[must_use]
+    pub fn lines(mut self) -> Stream {
+        self.told_apart = Some(ToldApart::Lines);
         self
     }
 
@@ -186,8 +203,14 @@ impl Stream {
                 stream(Ok(at("bind", &text, params)?), false)
             }
         };
-        let (prefix, bytes) = framing_from_params(params)?;
-        made.prefix = prefix;
+        let mut words: Vec<&str> = Prefix::WORDS.iter().map(|(word, _)| *word).collect();
+        words.push("lines");
+        let told_apart = |word: &str| match word {
+            "lines" => Some(ToldApart::Lines),
+            word => Prefix::of_word(word).map(ToldApart::Behind),
+        };
+        made.told_apart = params.word("framing", &words, told_apart)?;
+        let bytes = message_bytes_from_params(params)?;
         made.message_bytes_max = params.has("max_message").then_some(bytes);
         let (few, most) = (CONNECTIONS_DEFAULT as u64, CONNECTIONS_MAX as u64);
         made.connections_max = params.count("connections", few, 1..=most)? as usize;
@@ -213,13 +236,25 @@ impl Stream {
     }
 }
 
-/// From the settings `framing` and `max_message`.
+/// From the settings `framing` and `max_message` of a sink.
 pub(super) fn framing_from_params(params: &mut Params) -> Result<(Prefix, usize), Problem> {
-    let words: Vec<&str> = Prefix::WORDS.iter().map(|(word, _)| *word).collect();
-    let prefix = params.word("framing", &words, Prefix::of_word)?;
+    let mut words: Vec<&str> = Prefix::WORDS.iter().map(|(word, _)| *word).collect();
+    words.push("none");
+    let prefix = params.word("framing", &words, |word| match word {
+        "none" => Some(Prefix::None),
+        word => Prefix::of_word(word),
+    })?;
+    Ok((
+        prefix.unwrap_or_default(),
+        message_bytes_from_params(params)?,
+    ))
+}
+
+/// From the setting `max_message`.
+fn message_bytes_from_params(params: &mut Params) -> Result<usize, Problem> {
     let bytes = STREAM_MESSAGE_BYTES_DEFAULT as u64;
     let bytes = params.count("max_message", bytes, 1..=MESSAGE_BYTES_MAX as u64)?;
-    Ok((prefix.unwrap_or_default(), bytes as usize))
+    Ok(bytes as usize)
 }
 
 impl Intake for Stream {
@@ -228,10 +263,30 @@ impl Intake for Stream {
             let what = "messages are let in up to";
             decoder_takes(decoder.as_ref(), bytes, what)?;
         }
-        let bytes = self
-            .message_bytes_max
-            .unwrap_or(STREAM_MESSAGE_BYTES_DEFAULT);
-        let framing = Framing::new(self.prefix, bytes);
+        let ends = decoder.line_ends();
+        let told_apart = self.told_apart.unwrap_or(match ends {
+            Some(_) => ToldApart::Lines,
+            None => ToldApart::Behind(Prefix::default()),
+        });
+        let said = self.message_bytes_max;
+        let framed = match told_apart {
+            ToldApart::Lines => {
+                // What is longer than the decoder takes need not be gathered first.
+                let most = said.or(decoder.message_bytes_max());
+                Framed::Lines {
+                    ends: ends.unwrap_or(LineEnds::Feed),
+                    bytes_max: most.unwrap_or(STREAM_MESSAGE_BYTES_DEFAULT),
+                }
+            }
+            ToldApart::Behind(Prefix::None) => return Err(no_framing("none", "lines")),
+            ToldApart::Behind(_) if decoder.is_packed() => {
+                return Err(no_framing("a length before each message", "lines"));
+            }
+            ToldApart::Behind(prefix) => Framed::Behind(Framing::new(
+                prefix,
+                said.unwrap_or(STREAM_MESSAGE_BYTES_DEFAULT),
+            )),
+        };
         let opens = self.opens?;
         if let Some(shared) = &opens.shared {
             // One that connects has one.
@@ -241,7 +296,15 @@ impl Intake for Stream {
                 self.connections_max
             });
         }
-        let source = StreamSource::new(opens, framing, self.connections_max, decoder);
+        let source = StreamSource::new(opens, framed, self.connections_max, decoder);
         Ok(Box::new(source))
     }
+}
+
+/// Messages cannot be told apart like that.
+fn no_framing(given: &str, instead: &str) -> Problem {
+    Problem::new(
+        format!("\"framing\": {given} does not tell the messages of this decoder apart"),
+        format!("write framing = \"{instead}\", or leave it out"),
+    )
 }

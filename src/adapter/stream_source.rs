@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 
 use crate::adapter::Trouble;
+use crate::adapter::framed::{Finder, Framed, Lost};
 use crate::adapter::stream::Opens;
 use crate::base::Backoff;
 use crate::base::limits::{BURST_MESSAGES, HALF_CLOSED_NS};
@@ -21,7 +22,6 @@ use crate::io::{
 };
 use crate::ring::spsc::Producer;
 use crate::stage::{Arrival, Decode, Feed, Ingress, Port, SourceContext};
-use crate::wire::{Decoder, Framing};
 
 /// Connections up to which each is read in every turn. A read that finds nothing is one short system
 /// call; four of them stay below a microsecond, and the poll that would spare them costs a call too.
@@ -43,7 +43,7 @@ struct Conn {
     id: Option<StreamId>,
     /// How many connections had this place before.
     turn: u32,
-    decoder: Decoder,
+    found: Finder,
     /// When the last bytes came, in nanoseconds of the line's clock.
     received_ns: u64,
     /// Whether it is on the list of those still readable.
@@ -68,7 +68,7 @@ enum Served {
 /// Receives messages from connections.
 pub struct StreamSource {
     opens: Opens,
-    framing: Framing,
+    framed: Framed,
     connections_max: usize,
     decoder: Box<dyn Decode>,
     listener: Option<ListenerId>,
@@ -108,12 +108,12 @@ impl StreamSource {
     /// A source of messages that `decoder` understands.
     pub(super) fn new(
         opens: Opens,
-        framing: Framing,
+        framed: Framed,
         connections_max: usize,
         decoder: Box<dyn Decode>,
     ) -> StreamSource {
         StreamSource {
-            framing,
+            framed,
             connections_max: if opens.connects { 1 } else { connections_max },
             opens,
             decoder,
@@ -182,7 +182,7 @@ impl StreamSource {
             }
         }
         let conn = &mut self.conns[usize::from(at)];
-        conn.decoder.restart();
+        conn.found.restart();
         (conn.id, conn.ended) = (Some(id), false);
         self.by_place[id.place()] = at;
         self.live.push(at);
@@ -223,7 +223,7 @@ impl StreamSource {
     #[cold]
     fn ended(&mut self, at: u16, why: Hangup, cx: &mut SourceContext<'_, '_>) -> Served {
         let conn = &mut self.conns[usize::from(at)];
-        let unfinished = conn.decoder.buffered();
+        let unfinished = conn.found.buffered();
         let mut why = why;
         if why != Hangup::TooLong && unfinished > 0 {
             cx.reject(Reject::Truncated, unfinished);
@@ -231,7 +231,7 @@ impl StreamSource {
                 why = Hangup::CutOff;
             }
         }
-        conn.decoder.restart();
+        conn.found.restart();
         cx.note_disconnected(why);
         if self.sinks.is_empty() || !matches!(why, Hangup::Finished | Hangup::CutOff) {
             self.hang_up(at, cx.io());
@@ -265,8 +265,20 @@ impl StreamSource {
                 if !cx.has_room() {
                     return Served::HeldBack;
                 }
-                match conn.decoder.next_message() {
-                    Ok(Some(bytes)) => {
+                let next = match conn.found.next() {
+                    Ok(next) => next,
+                    Err(Lost) => {
+                        // What came, not what was announced.
+                        cx.reject(Reject::TooLong, conn.found.buffered());
+                        return self.ended(at, Hangup::TooLong, cx);
+                    }
+                };
+                for _ in 0..next.left_out {
+                    cx.reject(Reject::TooLong, 0);
+                }
+                cx.note_left_out(next.left_out_bytes);
+                match next.message {
+                    Some(bytes) => {
                         let arrival = Arrival {
                             bytes,
                             t_intended_ns: conn.received_ns,
@@ -274,24 +286,20 @@ impl StreamSource {
                             received_wall_ns: None,
                             peer,
                         };
-                        cx.message(arrival, self.decoder.as_mut());
+                        // A line is one message, or none.
+                        cx.packet(arrival, &mut 0, self.decoder.as_mut());
                         left -= 1;
                     }
-                    Ok(None) => break,
-                    Err(_) => {
-                        // What came, not what was announced.
-                        cx.reject(Reject::TooLong, conn.decoder.buffered());
-                        return self.ended(at, Hangup::TooLong, cx);
-                    }
+                    None => break,
                 }
             }
             if has_read {
                 return Served::More;
             }
-            let space = conn.decoder.space();
+            let space = conn.found.space();
             match cx.io().stream_read(id, space) {
                 Ok(StreamRead::Bytes(count)) => {
-                    conn.decoder.filled(count);
+                    conn.found.filled(count);
                     conn.received_ns = cx.stamp();
                     cx.did_io();
                     has_read = true;
@@ -437,7 +445,7 @@ impl Ingress for StreamSource {
     }
 
     fn memory_bytes(&self) -> usize {
-        let of_conn = size_of::<Conn>() + Decoder::buffer_bytes(self.framing);
+        let of_conn = size_of::<Conn>() + self.framed.buffer_bytes();
         size_of::<StreamSource>()
             + self.connections_max * of_conn
             + STREAMS_MAX * size_of::<u16>()
@@ -456,7 +464,7 @@ impl Ingress for StreamSource {
         let conn = |_| Conn {
             id: None,
             turn: 0,
-            decoder: Decoder::new(self.framing),
+            found: Finder::new(self.framed),
             received_ns: 0,
             listed: false,
             ended: false,
@@ -498,6 +506,11 @@ impl Ingress for StreamSource {
         Feed::Live
     }
 
+    fn housekeep(&mut self, _io: &mut Driver, counters: &IngressCounters) {
+        let is = matches!(self.framed, Framed::Lines { .. });
+        counters.in_lines.set(u64::from(is));
+    }
+
     fn next_due_ns(&self) -> Option<u64> {
         let linger_ns = self.lingering.front().map(|(until_ns, _)| *until_ns);
         linger_ns.into_iter().chain(self.redial_ns).min()
@@ -511,10 +524,16 @@ impl Ingress for StreamSource {
         };
         for conn in &mut self.conns {
             let Some(id) = conn.id.take() else { continue };
-            while let Ok(Some(message)) = conn.decoder.next_message() {
-                count(Reject::LineEnded, message.len());
+            while let Ok(next) = conn.found.next() {
+                for _ in 0..next.left_out {
+                    count(Reject::TooLong, 0);
+                }
+                let Some(message) = next.message else { break };
+                for _ in 0..self.decoder.messages_left(message, 0) {
+                    count(Reject::LineEnded, message.len());
+                }
             }
-            match conn.decoder.buffered() {
+            match conn.found.buffered() {
                 0 => {}
                 unfinished => count(Reject::Truncated, unfinished),
             }

@@ -10,8 +10,10 @@ use std::path::PathBuf;
 
 use crate::adapter::{Intake, decoder_takes, decodes, rhythm_of, shape};
 use crate::base::limits::{BURST_MESSAGES, MESSAGE_BYTES_MAX};
+use crate::budget::IngressCounters;
 use crate::feed::arrivals::RATE_MAX;
 use crate::feed::contents::Contents;
+use crate::feed::readings::{LineFormat, READING_BYTES_MAX, Readings};
 use crate::feed::rhythm::RHYTHM_GAPS_MAX;
 use crate::feed::shape::{BURST_DEFAULT, INTENSITY_DEFAULT};
 use crate::feed::synthetic::{Mix, SYNTHETIC_BYTES_MAX};
@@ -39,6 +41,8 @@ pub enum Content {
         /// From 8 to the largest message.
         bytes: usize,
     },
+    /// Lines of telemetry, one a message.
+    Lines(LineFormat),
 }
 
 /// A description of a source that makes its messages up.
@@ -156,17 +160,16 @@ impl MadeUp {
             DATAGRAM_BYTES_MIN..=MESSAGE_BYTES_MAX as u64,
         )?;
         let symbol = params.text("symbol")?;
-        let is_market = params.word("content", &["market", "datagrams"], |word| match word {
-            "market" => Some(true),
-            "datagrams" => Some(false),
-            _ => None,
-        })?;
-        let content = match (is_market.unwrap_or(true), symbol) {
-            (false, _) => Content::Datagrams {
+        let words = ["market", "datagrams", "statsd", "graphite", "influx"];
+        let known = |word: &str| words.into_iter().find(|known| *known == word);
+        let word = params.word("content", &words, known)?.unwrap_or("market");
+        let content = match (LineFormat::of_word(word), word, symbol) {
+            (Some(format), ..) => Content::Lines(format),
+            (None, "datagrams", _) => Content::Datagrams {
                 bytes: bytes as usize,
             },
-            (true, Some(symbol)) => Content::Market { symbol },
-            (true, None) => {
+            (None, _, Some(symbol)) => Content::Market { symbol },
+            (None, _, None) => {
                 return Err(params.problem(
                     "symbol",
                     "the setting \"symbol\" is missing",
@@ -215,6 +218,15 @@ impl MadeUp {
                 let number = 0;
                 Ok((Maker::Datagrams { schedule, number }, len))
             }
+            Content::Lines(format) => {
+                let made = Schedule::new(self.rate_per_s, arrivals, self.seed);
+                let schedule = made.map_err(|error| {
+                    let help = format!("a rate is above 0 and at most {RATE_MAX} a second");
+                    Problem::new(error.to_string(), help)
+                })?;
+                let readings = Readings::new(*format, self.seed);
+                Ok((Maker::Lines { schedule, readings }, READING_BYTES_MAX))
+            }
         }
     }
 }
@@ -244,14 +256,21 @@ impl Intake for MadeUp {
 
 enum Maker {
     Market(Box<Synthetic>),
-    Datagrams { schedule: Schedule, number: u64 },
+    Datagrams {
+        schedule: Schedule,
+        number: u64,
+    },
+    Lines {
+        schedule: Schedule,
+        readings: Readings,
+    },
 }
 
 impl Maker {
     fn follow(&mut self, other: Schedule) {
         match self {
             Maker::Market(feed) => feed.follow(other),
-            Maker::Datagrams { schedule, .. } => *schedule = other,
+            Maker::Datagrams { schedule, .. } | Maker::Lines { schedule, .. } => *schedule = other,
         }
     }
 
@@ -264,6 +283,10 @@ impl Maker {
                 *bytes = number.to_le_bytes();
                 *number += 1;
                 Some((schedule.next_ns(), buffer.len()))
+            }
+            Maker::Lines { schedule, readings } => {
+                let len = readings.write(buffer);
+                Some((schedule.next_ns(), len))
             }
         }
     }
@@ -320,7 +343,7 @@ impl Ingress for SyntheticSource {
     fn memory_bytes(&self) -> usize {
         let feed_bytes = match self.maker {
             Maker::Market(_) => size_of::<Synthetic>() + Contents::heap_bytes(),
-            Maker::Datagrams { .. } => 0,
+            Maker::Datagrams { .. } | Maker::Lines { .. } => 0,
         };
         let rhythm_bytes = match self.recorded {
             Some(_) => RHYTHM_GAPS_MAX * size_of::<u64>(),
@@ -371,6 +394,11 @@ impl Ingress for SyntheticSource {
             cx.did_io();
         }
         Feed::Live
+    }
+
+    fn housekeep(&mut self, _io: &mut Driver, counters: &IngressCounters) {
+        let is = self.decoder.line_ends().is_some();
+        counters.in_lines.set(u64::from(is));
     }
 
     fn next_due_ns(&self) -> Option<u64> {

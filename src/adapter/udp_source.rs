@@ -21,10 +21,10 @@ use crate::base::limits::{BURST_MESSAGES, MESSAGE_BYTES_MAX, OPEN_DEADLINE_NS};
 use crate::budget::IngressCounters;
 use crate::clock::{Clock, WallMap};
 use crate::io::{
-    BATCH_SLOTS_MAX, Device, DeviceStamps, Driver, Interface, IoError, Join, RecvBatch,
+    BATCH_SLOTS_MAX, Device, DeviceStamps, Driver, Interface, IoError, Join, Received, RecvBatch,
     SharedSockets, SharedUdp, TRAIN_BYTES_MAX, Trains, UdpGranted, UdpId, UdpSpec,
 };
-use crate::stage::{Arrival, Decode, Feed, Ingress, Port, SourceContext};
+use crate::stage::{Arrival, Decode, Feed, InHand, Ingress, Port, SourceContext};
 use crate::topology::{Params, Problem};
 
 /// Largest receive buffer that a source may ask for, in bytes: 1 GiB, more than any kernel grants
@@ -293,6 +293,7 @@ impl Intake for Udp {
     fn into_ingress(self, decoder: Box<dyn Decode>) -> Result<Box<dyn Ingress>, Problem> {
         Ok(Box::new(UdpSource {
             opens: self.opens?,
+            is_packed: decoder.is_packed(),
             decoder,
             open: None,
             trouble: Trouble::default(),
@@ -303,6 +304,8 @@ impl Intake for Udp {
 /// Receives datagrams.
 pub struct UdpSource {
     opens: Opens,
+    /// Whether a datagram may hold any number of messages.
+    is_packed: bool,
     decoder: Box<dyn Decode>,
     open: Option<Open>,
     trouble: Trouble,
@@ -314,6 +317,8 @@ struct Open {
     socket: UdpId,
     granted: UdpGranted,
     batch: RecvBatch,
+    /// Where in the next datagram of the batch to go on.
+    at: usize,
     /// When the batch was received, in nanoseconds of the line's clock.
     received_ns: u64,
     /// Whether what is left of the batch found no room in an earlier turn.
@@ -321,6 +326,74 @@ struct Open {
     wire: Wire,
     /// Whose stamps there are, until that was told.
     wire_clock: Option<String>,
+}
+
+impl Open {
+    /// Hands over a burst of datagrams that are a message each.
+    #[inline]
+    fn hand_over_messages(
+        &mut self,
+        decoder: &mut dyn Decode,
+        in_hand: InHand,
+        cx: &mut SourceContext<'_, '_>,
+    ) {
+        let received_ns = self.received_ns;
+        let burst = self.batch.len().min(BURST_MESSAGES);
+        // Where all of them have room, it need not be asked for each.
+        let roomy = cx.has_room_for(burst);
+        for nth in 0..burst {
+            // For the first of them there is room.
+            if nth > 0 && !roomy && !self.batch.is_empty() && !cx.has_room_for(1) {
+                self.waited = true;
+                break;
+            }
+            let Some(datagram) = self.batch.next() else {
+                break;
+            };
+            if datagram.truncated {
+                cx.reject(Reject::TooLong, datagram.bytes.len());
+                continue;
+            }
+            let arrival = self.wire.arrival(&datagram, received_ns, cx);
+            if datagram.stamp_wall_ns.is_some() {
+                self.wire.note(received_ns - arrival.t_intended_ns, cx);
+            }
+            cx.batch_message(arrival, decoder, in_hand);
+        }
+    }
+
+    /// Hands over a burst of messages, of which a datagram may hold any number.
+    fn hand_over_packets(
+        &mut self,
+        decoder: &mut dyn Decode,
+        in_hand: InHand,
+        cx: &mut SourceContext<'_, '_>,
+    ) {
+        let received_ns = self.received_ns;
+        let roomy = cx.has_room_for(BURST_MESSAGES);
+        for nth in 0..BURST_MESSAGES {
+            let Some(datagram) = self.batch.peek() else {
+                break;
+            };
+            if nth > 0 && !roomy && !cx.has_room_for(1) {
+                self.waited = true;
+                break;
+            }
+            if datagram.truncated {
+                cx.reject(Reject::TooLong, datagram.bytes.len());
+                self.batch.next();
+                continue;
+            }
+            let is_first = self.at == 0;
+            let arrival = self.wire.arrival(&datagram, received_ns, cx);
+            if is_first && datagram.stamp_wall_ns.is_some() {
+                self.wire.note(received_ns - arrival.t_intended_ns, cx);
+            }
+            if !cx.batch_packet(arrival, &mut self.at, decoder, in_hand) {
+                self.batch.next();
+            }
+        }
+    }
 }
 
 /// The kernel's stamps on the line's clock.
@@ -345,6 +418,27 @@ impl Wire {
             None => self.map = Some(WallMap::new(clock, self.floor_ns)),
         }
         self.last = (0, now_ns);
+    }
+
+    /// A datagram as it is handed over: its time is its stamp's, if it has one.
+    #[inline]
+    fn arrival<'b>(
+        &mut self,
+        datagram: &Received<'b>,
+        received_ns: u64,
+        cx: &SourceContext<'_, '_>,
+    ) -> Arrival<'b> {
+        let t_intended_ns = match datagram.stamp_wall_ns {
+            Some(wall_ns) => self.line_ns(cx.clock(), wall_ns, received_ns),
+            None => received_ns,
+        };
+        Arrival {
+            bytes: datagram.bytes,
+            t_intended_ns,
+            scheduled: false,
+            received_wall_ns: None,
+            peer: datagram.from,
+        }
     }
 
     /// Keeps a span to be recorded with those that are like it.
@@ -432,6 +526,7 @@ impl Ingress for UdpSource {
             granted,
             wire_clock,
             batch: RecvBatch::new(slots, bytes),
+            at: 0,
             received_ns: 0,
             waited: false,
             wire: Wire::default(),
@@ -458,7 +553,10 @@ impl Ingress for UdpSource {
             cx.begin_io();
             match cx.io().udp_recv_batch(open.socket, &mut open.batch) {
                 Ok(0) => return Feed::Live,
-                Ok(_) => open.waited = false,
+                Ok(count) => {
+                    cx.note_datagrams(count);
+                    open.waited = false;
+                }
                 Err(error) => {
                     self.trouble.note(error);
                     return Feed::Live;
@@ -472,36 +570,11 @@ impl Ingress for UdpSource {
                 open.wire.refresh(cx.clock(), in_hand.now_ns);
             }
         }
-        let received_ns = open.received_ns;
-        let burst = open.batch.len().min(BURST_MESSAGES);
-        // Where all of them have room, it need not be asked for each.
-        let roomy = cx.has_room_for(burst);
-        for nth in 0..burst {
-            // For the first of them there is room.
-            if nth > 0 && !roomy && !open.batch.is_empty() && !cx.has_room_for(1) {
-                open.waited = true;
-                break;
-            }
-            let Some(datagram) = open.batch.next() else {
-                break;
-            };
-            if datagram.truncated {
-                cx.reject(Reject::TooLong, datagram.bytes.len());
-                continue;
-            }
-            let mut t_intended_ns = received_ns;
-            if let Some(wall_ns) = datagram.stamp_wall_ns {
-                t_intended_ns = open.wire.line_ns(cx.clock(), wall_ns, received_ns);
-                open.wire.note(received_ns - t_intended_ns, cx);
-            }
-            let arrival = Arrival {
-                bytes: datagram.bytes,
-                t_intended_ns,
-                scheduled: false,
-                received_wall_ns: None,
-                peer: datagram.from,
-            };
-            cx.batch_message(arrival, self.decoder.as_mut(), in_hand);
+        let decoder = self.decoder.as_mut();
+        if self.is_packed {
+            open.hand_over_packets(decoder, in_hand, cx);
+        } else {
+            open.hand_over_messages(decoder, in_hand, cx);
         }
         open.wire.tell(cx);
         cx.end_batch();
@@ -513,7 +586,18 @@ impl Ingress for UdpSource {
     }
 
     fn in_hand(&self) -> usize {
-        self.open.as_ref().map_or(0, |open| open.batch.len())
+        let Some(open) = &self.open else { return 0 };
+        if !self.is_packed {
+            return open.batch.len();
+        }
+        let from = core::iter::once(open.at).chain(core::iter::repeat(0));
+        let datagrams = open.batch.iter().zip(from);
+        // One that was cut counts as one.
+        let messages = datagrams.map(|(datagram, from)| match datagram.truncated {
+            true => 1,
+            false => self.decoder.messages_left(datagram.bytes, from),
+        });
+        messages.sum()
     }
 
     fn tells_wire(&self) -> bool {
@@ -525,6 +609,9 @@ impl Ingress for UdpSource {
         if let Some(drops) = io.udp_kernel_drops(open.socket) {
             counters.kernel_dropped.raise(drops);
         }
+        counters
+            .in_lines
+            .set(u64::from(self.decoder.line_ends().is_some()));
         let granted = io.udp_granted(open.socket).unwrap_or(open.granted);
         counters.drops_are_trains.set(u64::from(granted.trains));
         counters.stamps_clamped.set(open.wire.clamped);

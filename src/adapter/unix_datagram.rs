@@ -8,6 +8,7 @@ use crate::adapter::udp_sink::Unsent;
 use crate::adapter::{Intake, Trouble, decodes, unix_name};
 use crate::base::limits::{BURST_MESSAGES, MESSAGE_BYTES_MAX};
 use crate::base::{Reason, Reject};
+use crate::budget::IngressCounters;
 use crate::feed::datagram::{DATAGRAM_BYTES_MAX, Datagrams};
 use crate::frame::{Input, KindInfo};
 use crate::io::{Driver, Endpoint, IoError, IoErrorKind, Sent, UnixId, UnixSpec};
@@ -53,6 +54,9 @@ impl Intake for UnixDatagramFrom {
             bind: self.bind?,
             decoder,
             buffer: Box::default(),
+            len: None,
+            at: 0,
+            received_ns: 0,
             socket: None,
             trouble: Trouble::default(),
         }))
@@ -64,6 +68,10 @@ pub struct UnixDatagramSource {
     bind: Endpoint,
     decoder: Box<dyn Decode>,
     buffer: Box<[u8]>,
+    /// Bytes of the datagram in hand, where in it to go on, and when it came, in nanoseconds of the line's clock.
+    len: Option<usize>,
+    at: usize,
+    received_ns: u64,
     socket: Option<UnixId>,
     trouble: Trouble,
 }
@@ -102,39 +110,58 @@ impl Ingress for UnixDatagramSource {
         let Some(socket) = self.socket else {
             return Feed::Ended;
         };
-        for nth in 0..BURST_MESSAGES {
+        let mut begun = false;
+        for _ in 0..BURST_MESSAGES {
             // Held back is told from idle before the mark is set.
             if !cx.has_room() {
                 break;
             }
-            if nth == 0 {
+            if !core::mem::replace(&mut begun, true) {
                 cx.begin_io();
             }
-            match cx.io().unix_recv(socket, &mut self.buffer) {
-                Ok(Some(datagram)) if datagram.truncated => {
-                    cx.reject(Reject::TooLong, datagram.len);
+            if self.len.is_none() {
+                match cx.io().unix_recv(socket, &mut self.buffer) {
+                    Ok(Some(datagram)) => {
+                        cx.note_datagrams(1);
+                        if datagram.truncated {
+                            cx.reject(Reject::TooLong, datagram.len);
+                            continue;
+                        }
+                        (self.len, self.at, self.received_ns) = (Some(datagram.len), 0, cx.stamp());
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        self.trouble.note(error);
+                        break;
+                    }
                 }
-                Ok(Some(datagram)) => {
-                    let arrival = Arrival {
-                        bytes: &self.buffer[..datagram.len],
-                        t_intended_ns: cx.stamp(),
-                        scheduled: false,
-                        received_wall_ns: None,
-                        peer: None,
-                    };
-                    cx.message(arrival, self.decoder.as_mut());
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    self.trouble.note(error);
-                    break;
-                }
+            }
+            let arrival = Arrival {
+                bytes: &self.buffer[..self.len.unwrap_or(0)],
+                t_intended_ns: self.received_ns,
+                scheduled: false,
+                received_wall_ns: None,
+                peer: None,
+            };
+            if !cx.packet(arrival, &mut self.at, self.decoder.as_mut()) {
+                self.len = None;
             }
         }
         Feed::Live
     }
 
-    fn close(&mut self, io: &mut Driver, _counters: &crate::budget::IngressCounters) {
+    fn in_hand(&self) -> usize {
+        self.len.map_or(0, |len| {
+            self.decoder.messages_left(&self.buffer[..len], self.at)
+        })
+    }
+
+    fn housekeep(&mut self, _io: &mut Driver, counters: &IngressCounters) {
+        let is = self.decoder.line_ends().is_some();
+        counters.in_lines.set(u64::from(is));
+    }
+
+    fn close(&mut self, io: &mut Driver, _counters: &IngressCounters) {
         if let Some(socket) = self.socket.take()
             && let Err(error) = io.unix_close(socket)
         {

@@ -122,6 +122,13 @@ pub const METRIC_TAGS_BYTES_MAX: usize = 4096;
 /// Most tags of a metric: Datadog keeps 100. What sorts them does it in a fixed place.
 pub const METRIC_TAGS_MAX: usize = 128;
 
+/// Longest line of telemetry that becomes frames, in bytes: a metric with its longest name and tags and 400 values, and the 8 KiB that
+/// Datadog takes of an event.
+pub const METRIC_LINE_BYTES_MAX: usize = 8 << 10;
+
+/// Longest such line unless told otherwise: it bounds the frames of a message, and with them how deep a hop must be.
+pub const METRIC_LINE_BYTES_DEFAULT: usize = 4 << 10;
+
 /// Longest key of a table of metrics, in bytes: a name, its tags, and a field.
 pub const METRIC_KEY_BYTES_MAX: usize = 2 * METRIC_NAME_BYTES_MAX + METRIC_TAGS_BYTES_MAX;
 

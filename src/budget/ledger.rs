@@ -298,6 +298,10 @@ pub struct IngressCounters {
     pub duplicates: Counter,
     /// What a sequenced feed counts, if this is one.
     pub sequenced: OnceLock<Arc<SequencedCounters>>,
+    /// Datagrams that the system handed over, of sources that receive any: what was sent = these + the kernel's drops.
+    pub datagrams: Counter,
+    /// Whether the messages are lines of text, any number of which may come in a datagram or a read.
+    pub in_lines: Counter,
     /// Datagrams that the kernel dropped before the line saw them.
     pub kernel_dropped: Counter,
     /// Whether one drop of the kernel's may be a whole train, so that its count is the least.

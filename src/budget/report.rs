@@ -373,10 +373,16 @@ pub struct SourceReport {
     pub duplicates: u64,
     /// The lines of a sequenced feed, by name; empty for other sources.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub lines: BTreeMap<&'static str, FeedLineReport>,
+    pub feed_lines: BTreeMap<&'static str, FeedLineReport>,
     /// What became of those lines together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequenced: Option<SequencedReport>,
+    /// The same as `received`, where messages are lines of text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lines: Option<u64>,
+    /// Datagrams that the system handed over, whatever they held: what was sent is these and those that the kernel
+    /// dropped. None for sources that receive none.
+    pub datagrams_received: u64,
     /// Datagrams that the kernel dropped before the line saw them.
     pub kernel_dropped: u64,
     /// Whether that is the least that it may be: the kernel counts a train of datagrams once.
@@ -422,8 +428,8 @@ impl SourceReport {
     #[must_use]
     pub fn lines_breach(&self) -> Option<String> {
         let feed = self.sequenced.as_ref()?;
-        let sum = |of: fn(&FeedLineReport) -> u64| self.lines.values().map(of).sum::<u64>();
-        if let Some((name, line)) = self.lines.iter().find(|(_, line)| !line.adds_up()) {
+        let sum = |of: fn(&FeedLineReport) -> u64| self.feed_lines.values().map(of).sum::<u64>();
+        if let Some((name, line)) = self.feed_lines.iter().find(|(_, line)| !line.adds_up()) {
             return Some(format!(
                 "line {name}: {} messages are not all under one heading",
                 line.messages
@@ -452,7 +458,7 @@ impl SourceReport {
     #[must_use]
     pub fn datagrams(&self) -> u64 {
         match self.sequenced {
-            Some(_) => self.lines.values().map(|line| line.packets).sum(),
+            Some(_) => self.feed_lines.values().map(|line| line.packets).sum(),
             None => self.received,
         }
     }

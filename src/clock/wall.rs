@@ -114,6 +114,13 @@ impl WallMap {
         self.measured_at_ns = at_ns;
     }
 
+    /// The wall time of a time of the line's clock, in nanoseconds since 1970: as good as the last measurement.
+    #[inline]
+    #[must_use]
+    pub fn wall_ns(&self, line_ns: u64) -> u64 {
+        u64::try_from(i128::from(line_ns) + self.offset_ns).unwrap_or(0)
+    }
+
     /// What a stamp of the wall clock is on the line's clock, for something received at `now_ns`.
     #[inline]
     pub fn line_ns(&mut self, clock: &Clock, wall_ns: u64, now_ns: u64) -> Mapped {

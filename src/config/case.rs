@@ -15,7 +15,7 @@ use crate::topology::{Draft, Hop, Params, Part, Problem, Problems, Registry};
 
 use super::document::{Table, parse};
 use super::line::{LineSpec, NodeSpec};
-use super::load::{Content, FeedKind, Load, LoadChange, Via};
+use super::load::{Content, FeedKind, Load, LoadChange, meant};
 use super::overrides::{FeedMode, Overrides, path};
 use super::owed::{Owed, Slo};
 use super::shares;
@@ -130,6 +130,33 @@ impl Case {
     #[must_use]
     pub fn load(&self) -> Option<&Load> {
         self.load.as_ref()
+    }
+
+    /// Has a source bind another address, for one run.
+    ///
+    /// # Errors
+    /// The line has no such source. Whether the address is one is said when the line is made.
+    pub fn bind(&mut self, source: &str, address: &str) -> Result<(), Problem> {
+        let sources: Vec<String> = self.sources().map(|one| one.name().to_owned()).collect();
+        let nodes = &mut self.line.nodes;
+        let found = nodes
+            .iter_mut()
+            .find(|node| node.role == Role::Source && node.name == source);
+        let Some(node) = found else {
+            let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+            let what = format!("\"{source}\" is no source of this line");
+            return Err(Problem::new(what, meant(source, &sources)));
+        };
+        if !node.params.has("bind") {
+            let what = format!("\"{source}\" binds no address");
+            let help =
+                "only a source that listens can do so elsewhere: its [[source]] has a setting bind";
+            return Err(Problem::new(what, help));
+        }
+        let place = node.params.place_of("bind").cloned();
+        let address = Value::Text(address.to_owned());
+        node.params.set("bind", address, place);
+        Ok(())
     }
 
     /// Changes what `load.toml` says, for one run.

@@ -8,6 +8,7 @@ use crate::adapter::shape;
 use crate::base::limits::MESSAGE_BYTES_MAX;
 use crate::base::units::{Span, UnitError};
 use crate::feed::arrivals::RATE_MAX;
+use crate::feed::readings::LineFormat;
 use crate::feed::schedule::ScheduleError;
 use crate::feed::shape::{BURST_DEFAULT, BURST_MAX, INTENSITY_DEFAULT};
 use crate::feed::simulated::SYMBOLS_MAX;
@@ -73,6 +74,8 @@ pub enum Content {
     },
     /// Packets of a sequenced feed, which go over UDP.
     Feed(FeedContent),
+    /// Lines of telemetry.
+    Lines(LineFormat),
 }
 
 /// Which feed.
@@ -213,6 +216,7 @@ impl Content {
             Content::Market => "market",
             Content::Datagrams { .. } => "datagrams",
             Content::Feed(feed) => feed.kind.name(),
+            Content::Lines(format) => format.name(),
         }
     }
 }
@@ -246,7 +250,7 @@ impl Feed {
             (Shape::Of(arrivals), _) => {
                 let seed = match self.content {
                     Content::Market => Synthetic::times_seed(self.seed),
-                    Content::Datagrams { .. } | Content::Feed(_) => self.seed,
+                    Content::Datagrams { .. } | Content::Lines(_) | Content::Feed(_) => self.seed,
                 };
                 Schedule::new(self.rate_per_s, *arrivals, seed)
             }
@@ -495,13 +499,22 @@ impl Manner {
     }
 
     fn content(&self, params: &mut Params) -> Result<Content, Problem> {
-        let words = ["market", "datagrams", "itch", "deep", "tops"];
+        let words = [
+            "market",
+            "datagrams",
+            "statsd",
+            "graphite",
+            "influx",
+            "itch",
+            "deep",
+            "tops",
+        ];
         let word = params.word("content", &words, |word| {
             words.iter().copied().find(|known| *known == word)
         });
         let bytes = match self.content {
             Content::Datagrams { bytes } => bytes as u64,
-            Content::Market | Content::Feed(_) => DATAGRAM_BYTES_DEFAULT,
+            Content::Market | Content::Lines(_) | Content::Feed(_) => DATAGRAM_BYTES_DEFAULT,
         };
         let bytes = params.count(
             "bytes",
@@ -515,10 +528,11 @@ impl Manner {
             _ => FeedContent::of(FeedKind::Itch),
         };
         let feed = before.read(params);
-        let content = match (word, kind) {
-            (_, Some(kind)) => Content::Feed(FeedContent { kind, ..feed? }),
-            ("market", None) => Content::Market,
-            (_, None) => Content::Datagrams { bytes },
+        let content = match (kind, LineFormat::of_word(word)) {
+            (Some(kind), _) => Content::Feed(FeedContent { kind, ..feed? }),
+            (None, Some(format)) => Content::Lines(format),
+            (None, None) if word == "market" => Content::Market,
+            (None, None) => Content::Datagrams { bytes },
         };
         if kind.is_none()
             && let Some(key) = FEED_KEYS.into_iter().find(|key| params.has(key))

@@ -106,22 +106,52 @@ impl<'a> Point<'a> {
     }
 
     /// What an aggregate takes: a gauge for each field that is a number.
-    pub fn samples(&self) -> impl Iterator<Item = Sample<'a>> + use<'a> {
-        let (name, tags) = (self.measurement.raw(), self.tag_set());
-        // Before 1970 is too late for any window.
-        let at_ns = self.at_ns.map(|ns| u64::try_from(ns).unwrap_or(0));
-        self.fields().filter_map(move |(key, value)| {
-            Some(Sample {
-                name,
-                field: key.raw(),
-                tags,
-                class: Class::Gauge,
-                values: Numbers::one(Number::plain(value.number()?)),
-                member: b"",
-                rate: 1.0,
-                at_ns,
-            })
-        })
+    pub fn samples(&self) -> Samples<'a> {
+        Samples {
+            name: self.measurement.raw(),
+            tags: self.tag_set(),
+            at_ns: self.since_1970_ns(),
+            fields: self.fields(),
+        }
+    }
+
+    /// Its time; what was before 1970 is too late for any window.
+    #[inline]
+    #[must_use]
+    pub(crate) fn since_1970_ns(&self) -> Option<u64> {
+        self.at_ns.map(|ns| u64::try_from(ns).unwrap_or(0))
+    }
+}
+
+/// The fields of a line that are numbers, as an aggregate takes them.
+#[derive(Clone, Copy, Debug)]
+pub struct Samples<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) tags: TagSet<'a>,
+    pub(crate) at_ns: Option<u64>,
+    pub(crate) fields: Fields<'a>,
+}
+
+impl<'a> Iterator for Samples<'a> {
+    type Item = Sample<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Sample<'a>> {
+        loop {
+            let (key, value) = self.fields.next()?;
+            if let Some(value) = value.number() {
+                return Some(Sample {
+                    name: self.name,
+                    field: key.raw(),
+                    tags: self.tags,
+                    class: Class::Gauge,
+                    values: Numbers::one(Number::plain(value)),
+                    member: b"",
+                    rate: 1.0,
+                    at_ns: self.at_ns,
+                });
+            }
+        }
     }
 }
 
@@ -129,6 +159,22 @@ impl<'a> Point<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'a> {
     rest: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    /// Their bytes.
+    #[inline]
+    #[must_use]
+    pub(crate) const fn raw(self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Of bytes that were checked before; what is no field ends them.
+    #[inline]
+    #[must_use]
+    pub(crate) const fn checked(raw: &'a [u8]) -> Fields<'a> {
+        Fields { rest: raw }
+    }
 }
 
 impl<'a> Iterator for Fields<'a> {

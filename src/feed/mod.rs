@@ -11,8 +11,11 @@
 //! | [`arrivals`], [`schedule`] | open-loop schedules: constant, Poisson, bursty, bursts, ramps, recorded |
 //! | [`rhythm`], [`shape`] | the gaps of a capture; how people write a schedule |
 //! | [`synthetic`] | a seeded feed in the exchange's format |
+//! | [`readings`] | seeded lines of telemetry |
 //! | [`statsd`], [`graphite`], [`influx`] | a line of telemetry: StatsD and DogStatsD, Graphite plaintext, Influx line protocol |
 //! | [`sample`] | what any of them says about one metric |
+//! | [`metric`] | the frames that carry a line of telemetry |
+//! | [`summary`] | the frames that carry what a window has to say |
 //! | [`aggregate`] | samples summed up by key and window, bounded |
 //! | `text`, `number`, `look` | lines of a datagram; doubles and times; searches, counted in tests |
 //! | [`packets`] | packets of sequenced feeds: [`moldudp64`] and [`iextp`] |
@@ -44,12 +47,14 @@ pub mod itch;
 pub mod line;
 mod look;
 pub mod market;
+pub mod metric;
 pub mod moldudp64;
 mod number;
 pub mod packets;
 pub mod pcap;
 pub mod placed;
 mod predict;
+pub mod readings;
 pub mod rhythm;
 pub mod sample;
 mod scanner;
@@ -58,6 +63,7 @@ pub mod sequenced;
 pub mod shape;
 pub mod simulated;
 pub mod statsd;
+pub mod summary;
 pub mod symbols;
 pub mod synthetic;
 mod text;
@@ -73,12 +79,14 @@ pub use line::parse_line;
 pub use market::{
     BookTicker, DepthHead, Left, Level, Levels, SnapshotHead, Trade, fragments, frames_needed,
 };
+pub use metric::{Metric, Notice, Telemetry, TextPart};
 pub use placed::{DeepMessage, ItchMessage, TopsMessage};
 pub use rhythm::Rhythm;
 pub use sample::{Class, Number, Numbers, Sample, Tag, TagForm, TagSet, Tags};
 pub use schedule::Schedule;
 pub use sequenced::Sequenced;
 pub use shape::Shape;
+pub use summary::{Quantiles, Summaries, Summary, SummedUp};
 pub use symbols::Symbols;
 pub use synthetic::{Synthetic, SyntheticSpec};
 pub use text::Lines;

@@ -5,6 +5,7 @@
 use crate::feed::{look, number};
 
 /// What a metric's values mean, and so what is made of them in a window.
+#[hopline::frame_part]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Class {
@@ -48,6 +49,7 @@ impl Class {
 }
 
 /// How tags are written.
+#[hopline::frame_part]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum TagForm {
@@ -225,6 +227,12 @@ impl<'a> Numbers<'a> {
             first: Some(first),
             packed,
         }
+    }
+
+    /// The first value, and the bytes of the others.
+    #[inline]
+    pub(crate) const fn parts(&self) -> (Option<Number>, &'a [u8]) {
+        (self.first, self.packed)
     }
 
     /// The value, if there is just one.

@@ -28,6 +28,12 @@ impl<'a> Lines<'a> {
     pub const fn new(bytes: &'a [u8]) -> Lines<'a> {
         Lines { rest: bytes }
     }
+
+    /// What was not looked at yet.
+    #[must_use]
+    pub const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
 }
 
 impl<'a> Iterator for Lines<'a> {

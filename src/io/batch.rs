@@ -179,6 +179,38 @@ impl RecvBatch {
         self.left == 0
     }
 
+    /// The next datagram, which stays the next one.
+    #[inline]
+    #[must_use]
+    pub fn peek(&self) -> Option<Received<'_>> {
+        (self.left > 0).then(|| self.received(self.at, self.offset))
+    }
+
+    /// Each datagram that was not handed out yet, oldest first; they stay.
+    pub fn iter(&self) -> impl Iterator<Item = Received<'_>> {
+        let (mut at, mut offset) = (self.at, self.offset);
+        (0..self.left).map(move |_| {
+            let received = self.received(at, offset);
+            offset += self.slots.heads[at].segment;
+            if offset >= self.slots.heads[at].len {
+                (at, offset) = (at + 1, 0);
+            }
+            received
+        })
+    }
+
+    #[inline]
+    fn received(&self, at: usize, offset: usize) -> Received<'_> {
+        let head = &self.slots.heads[at];
+        let end = (offset + head.segment).min(head.len);
+        Received {
+            bytes: &self.slots.buffer(at)[offset..end],
+            from: head.from,
+            stamp_wall_ns: head.stamp_wall_ns,
+            truncated: head.truncated && end >= head.len,
+        }
+    }
+
     /// The next datagram, oldest first.
     #[allow(
         clippy::should_implement_trait,
@@ -200,12 +232,7 @@ impl RecvBatch {
         } else {
             self.offset = end;
         }
-        Some(Received {
-            bytes: &self.slots.buffer(at)[offset..end],
-            from: head.from,
-            stamp_wall_ns: head.stamp_wall_ns,
-            truncated: head.truncated && last,
-        })
+        Some(self.received(at, offset))
     }
 
     /// Forgets what was not handed out.

@@ -435,7 +435,7 @@ impl<H: Handler> Consumer<H> {
         }
     }
 
-    /// Ends in good order: the handler passes on the last of it, then the outputs close.
+    /// Ends in good order: the handler passes on the last of it, in as many turns as that takes, then the outputs close.
     fn finish(&mut self, io: &mut Driver) {
         let Wiring {
             outputs,
@@ -449,6 +449,9 @@ impl<H: Handler> Consumer<H> {
         let closed = self.handler.drained(&mut cx, io);
         if let Err(error) = closed {
             self.note_io(&error);
+        }
+        if !self.handler.is_drained() {
+            return self.wiring.outputs.ring_bells();
         }
         if let Some(hash) = self.handler.state_hash() {
             self.wiring.counters.set_state_hash(hash);

@@ -53,6 +53,11 @@ pub(crate) trait Handler: Send {
 
     fn drained(&mut self, cx: &mut Context<'_>, io: &mut Driver) -> Result<(), IoError>;
 
+    /// Whether that was all of it, or it is to be called again.
+    fn is_drained(&self) -> bool {
+        true
+    }
+
     /// A number of what it has come to, asked once at the end.
     fn state_hash(&self) -> Option<u64> {
         None
@@ -141,6 +146,10 @@ impl<S: Stage> Handler for StageHandler<S> {
             stage.on_drain(cx);
         }
         Ok(())
+    }
+
+    fn is_drained(&self) -> bool {
+        self.stage.as_ref().is_none_or(S::is_drained)
     }
 
     fn state_hash(&self) -> Option<u64> {

@@ -63,11 +63,59 @@ pub trait Decode: Send + 'static {
         self.decode(delivery.bytes, cx)
     }
 
+    /// Whether a packet, such as a datagram, may hold any number of messages: what receives packets then asks for
+    /// one after the other with [`Decode::decode_next`].
+    fn is_packed(&self) -> bool {
+        false
+    }
+
+    /// How its messages end in a stream of bytes, if they are lines of text.
+    fn line_ends(&self) -> Option<LineEnds> {
+        None
+    }
+
     /// Decodes one message and emits its frames.
     ///
     /// # Errors
     /// The reason for which the message is refused; it is counted, and the feed goes on.
     fn decode(&mut self, message: &[u8], cx: &mut Context<'_>) -> Result<Decoded, Reject>;
+
+    /// Decodes the next message of a packet, of which the bytes before `from` are done with. Before each call
+    /// there is room for what one message may become, so the same packet may come again in a later turn.
+    fn decode_next(&mut self, packet: &[u8], from: usize, cx: &mut Context<'_>) -> Taken {
+        debug_assert_eq!(from, 0, "the whole packet was one message");
+        Taken {
+            bytes: packet.len(),
+            message: Some(self.decode(packet, cx)),
+            next: None,
+        }
+    }
+
+    /// Messages that a packet holds from there on: what a source counts that ends before it could hand them over.
+    fn messages_left(&self, _packet: &[u8], _from: usize) -> usize {
+        1
+    }
+}
+
+/// How messages end that are lines of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineEnds {
+    /// With a line feed, wherever it stands.
+    Feed,
+    /// With a line feed that is neither inside of a text nor behind a backslash:
+    /// [`influx::Ends`](crate::feed::influx::Ends).
+    Quoted,
+}
+
+/// What a decoder took from a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Bytes of the message, as the ledger counts them.
+    pub bytes: usize,
+    /// What became of it; `None` if there was none: it counts as nothing, and must not have emitted anything.
+    pub message: Option<Result<Decoded, Reject>>,
+    /// Where in the packet to go on; `None` if that was all of it.
+    pub next: Option<usize>,
 }
 
 /// What a decoder says of a message that it emitted.
@@ -311,6 +359,34 @@ impl SourceContext<'_, '_> {
         );
     }
 
+    /// Hands the next message of a packet to the decoder, of which `at` says what is done with; whether the
+    /// packet may hold more. The packet comes again with the same `at` until it does not. For packets of one
+    /// message this is [`SourceContext::message`].
+    #[inline]
+    pub fn packet(
+        &mut self,
+        packet: Arrival<'_>,
+        at: &mut usize,
+        decoder: &mut (impl Decode + ?Sized),
+    ) -> bool {
+        let now_ns = self.cx.stamp();
+        self.account_received(now_ns);
+        let offer_at_ns = self.offer_at_ns(packet.t_intended_ns, packet.scheduled);
+        if packet.scheduled {
+            let late_ns = now_ns.saturating_sub(packet.t_intended_ns);
+            self.counters.ingress.late_ns_max.raise(late_ns);
+        }
+        let has_more = self.take_next(packet, at, decoder, now_ns, offer_at_ns);
+        let done_ns = self.cx.stamp();
+        self.turn.account_segment(
+            &self.counters.regimes,
+            Regime::Work,
+            Segment::Handler,
+            done_ns,
+        );
+        has_more
+    }
+
     /// Begins to hand over messages that one call brought, now or in an earlier turn: the time since
     /// the last mark was I/O. One stamp serves all of them, for they are all in hand now; what each of
     /// them becomes gets its own stamp when it is offered to a hop, unless the decoder
@@ -374,6 +450,53 @@ impl SourceContext<'_, '_> {
         })
     }
 
+    /// Hands the next message of a packet to the decoder, of which `at` says what is done with; whether the
+    /// packet may hold more. The packet comes again with the same `at` until it does not.
+    ///
+    /// For packets that are [packed](Decode::is_packed); [`SourceContext::begin_batch`] and
+    /// [`SourceContext::end_batch`] stand around them as around messages.
+    #[inline]
+    pub fn batch_packet(
+        &mut self,
+        packet: Arrival<'_>,
+        at: &mut usize,
+        decoder: &mut (impl Decode + ?Sized),
+        in_hand: InHand,
+    ) -> bool {
+        let held_ns = self.offer_at_ns(packet.t_intended_ns, in_hand.waited);
+        let offer_at_ns = held_ns.or(in_hand.ready.then_some(in_hand.now_ns));
+        self.take_next(packet, at, decoder, in_hand.now_ns, offer_at_ns)
+    }
+
+    #[inline]
+    fn take_next(
+        &mut self,
+        packet: Arrival<'_>,
+        at: &mut usize,
+        decoder: &mut (impl Decode + ?Sized),
+        now_ns: u64,
+        offer_at_ns: Option<u64>,
+    ) -> bool {
+        self.begin_message(&packet, now_ns, offer_at_ns);
+        let taken = decoder.decode_next(packet.bytes, *at, &mut self.cx);
+        self.hold.in_hand = false;
+        match taken.message {
+            Some(result) => {
+                self.end_message(result, taken.bytes, packet.received_wall_ns);
+            }
+            None => {
+                let (_, offered) = self.cx.take_emitted();
+                if offered > 0 {
+                    self.counters.ingress.received.add(1);
+                    self.counters.ingress.undeclared.add(1);
+                }
+                self.work += 1;
+            }
+        }
+        *at = taken.next.unwrap_or(0);
+        taken.next.is_some()
+    }
+
     /// Ends a batch, or this turn's part of it: the time since it began was work.
     #[inline]
     pub fn end_batch(&mut self) {
@@ -430,9 +553,15 @@ impl SourceContext<'_, '_> {
         offer_at_ns: Option<u64>,
         decode: impl FnOnce(&[u8], &mut Context<'_>) -> Result<Decoded, Reject>,
     ) -> bool {
-        let counters = &*self.counters.ingress;
-        counters.received.add(1);
-        counters.bytes.add(arrival.bytes.len() as u64);
+        self.begin_message(&arrival, now_ns, offer_at_ns);
+        let result = decode(arrival.bytes, &mut self.cx);
+        self.hold.in_hand = false;
+        self.end_message(result, arrival.bytes.len(), arrival.received_wall_ns)
+    }
+
+    /// The decoder gets a message, or a packet that may hold one.
+    #[inline]
+    fn begin_message(&mut self, arrival: &Arrival<'_>, now_ns: u64, offer_at_ns: Option<u64>) {
         self.counters.stage.done_ns.set(now_ns);
         self.seen.gaps.note(arrival.t_intended_ns);
         self.cx.begin_source(
@@ -443,8 +572,19 @@ impl SourceContext<'_, '_> {
             arrival.peer,
         );
         self.hold.in_hand = true;
-        let result = decode(arrival.bytes, &mut self.cx);
-        self.hold.in_hand = false;
+    }
+
+    /// Counts a message and what became of it; whether a hop has it.
+    #[inline]
+    fn end_message(
+        &mut self,
+        result: Result<Decoded, Reject>,
+        bytes: usize,
+        received_wall_ns: Option<u64>,
+    ) -> bool {
+        let counters = &*self.counters.ingress;
+        counters.received.add(1);
+        counters.bytes.add(bytes as u64);
         let (emitted, offered) = self.cx.take_emitted();
         match result {
             // Refused and emitted: one of the two is not true.
@@ -457,7 +597,7 @@ impl SourceContext<'_, '_> {
         if let Ok(Decoded {
             event_wall_ns: Some(event_ns),
         }) = result
-            && let Some(received_ns) = arrival.received_wall_ns
+            && let Some(received_ns) = received_wall_ns
         {
             self.seen.skew.note(event_ns, received_ns);
             if event_ns > received_ns {
@@ -472,7 +612,14 @@ impl SourceContext<'_, '_> {
     /// Counts datagrams as work of this turn, whatever messages they brought.
     #[inline]
     pub fn took_in(&mut self, datagrams: usize) {
+        self.note_datagrams(datagrams);
         self.work += datagrams;
+    }
+
+    /// Counts datagrams that the system handed over, whatever they hold.
+    #[inline]
+    pub fn note_datagrams(&mut self, count: usize) {
+        self.counters.ingress.datagrams.add(count as u64);
     }
 
     /// Counts I/O that brought no message yet, such as reading ahead: the time since the last mark
@@ -491,6 +638,12 @@ impl SourceContext<'_, '_> {
         counters.bytes.add(bytes as u64);
         counters.reject(why);
         self.work += 1;
+    }
+
+    /// Counts bytes of messages that were refused for their length.
+    #[inline]
+    pub fn note_left_out(&mut self, bytes: u64) {
+        self.counters.ingress.bytes.add(bytes);
     }
 
     /// Counts a connection that began.

@@ -52,7 +52,9 @@ pub use consumer::{describe, describe_egress, sink_node, stage_node};
 pub use context::{Context, Emit, Message, Origin};
 pub use egress::{Delivery, Egress, IO_FAULT, Leaving};
 pub use handler::Make;
-pub use ingress::{Arrival, Decode, Decoded, Feed, InHand, Ingress, SourceContext};
+pub use ingress::{
+    Arrival, Decode, Decoded, Feed, InHand, Ingress, LineEnds, SourceContext, Taken,
+};
 pub use life::{OnPanic, OutOfBounds};
 pub use node::{Descriptor, Node, NodeCounters, Progress, Role, Standing, State, Turn, Wiring};
 pub use outcome::{Disposal, Outcome};
@@ -152,6 +154,13 @@ pub trait Stage: Send + 'static {
     /// Runs when the time set with [`Context::wake_at`] has come.
     fn on_timer(&mut self, _cx: &mut Context<'_>) {}
 
-    /// Runs once after the last frame, while the outputs are still open.
+    /// Runs after the last frame, while the outputs are still open and have room for
+    /// [`Stage::MAX_EMIT`] frames: once, or in turn after turn until [`Stage::is_drained`] says that this was all.
     fn on_drain(&mut self, _cx: &mut Context<'_>) {}
+
+    /// Whether [`Stage::on_drain`] has passed on all that there was. A stage whose last words are more than what it
+    /// may emit at once says no, and gets another turn when there is room.
+    fn is_drained(&self) -> bool {
+        true
+    }
 }

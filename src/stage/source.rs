@@ -244,6 +244,7 @@ impl Node for Source {
         let in_hand = core::mem::take(&mut self.hold.in_hand);
         let counters = &self.wiring.counters;
         counters.set_fault(super::quarantine::panic_words(what));
+        counters.ingress.received.add(u64::from(in_hand));
         counters.ingress.panicked.add(u64::from(in_hand));
         // What it accepted and never took; a second panic has nothing to add.
         let _ = catch_unwind(AssertUnwindSafe(|| {

@@ -1,4 +1,4 @@
-//! Ready-made stages: the market line, the echo's middle, and a stage for chaos.
+//! Ready-made stages: the market line, the telemetry line, the echo's middle, and a stage for chaos.
 //!
 //! ```text
 //!   btc ─┐           top          signal          order          datagram
@@ -14,6 +14,8 @@
 //! | `signal` | [`Top`] | [`Signal`] | says when the book leans to one side |
 //! | `risk` | [`Signal`] | [`Order`] | refuses what is beyond its limits |
 //! | `encode` | [`Order`] | [`Datagrams`] | writes the order as the text that leaves |
+//! | `aggregate` | [`Telemetry`] | [`Summaries`] | sums metrics up by key and window |
+//! | `format` | [`Summaries`] | [`Datagrams`] | writes summaries as NDJSON, Influx line protocol or Graphite |
 //! | `batch` | [`Datagrams`] | [`Datagrams`] | gathers messages while they have time |
 //! | `debounce` | [`Top`] | [`Top`] | passes on the latest of each symbol, as late as it may |
 //! | `fault` | [`Top`] | [`Top`] | passes on, and misbehaves when told to |
@@ -25,16 +27,20 @@
 //! [`DeepMessage`]: crate::feed::DeepMessage
 //! [`Left`]: crate::feed::market::Left
 //! [`Datagrams`]: crate::feed::Datagrams
+//! [`Telemetry`]: crate::feed::Telemetry
+//! [`Summaries`]: crate::feed::Summaries
 //!
-//! Invariant: prices and quantities are fixed point, never floats; every store is bounded and
-//! allocated before the first frame; no stage reads a clock but through its context.
+//! Invariant: prices and quantities are fixed point, never floats (metrics are doubles, as their senders
+//! write them); every store is bounded and allocated before the first frame; no stage reads a clock but through its context.
 
+pub mod aggregate;
 pub mod batch;
 pub mod book;
 pub mod debounce;
 pub mod encode;
 pub mod fault;
 pub mod feed_book;
+pub mod format;
 pub mod forward;
 pub mod frames;
 pub mod risk;
@@ -42,12 +48,14 @@ pub mod signal;
 mod slack;
 pub mod work;
 
+pub use aggregate::Sums;
 pub use batch::{Batch, BatchSpec};
 pub use book::{Book, BookSpec};
 pub use debounce::{Debounce, DebounceSpec};
 pub use encode::Encode;
 pub use fault::{Fault, FaultSpec};
 pub use feed_book::{FeedBook, FeedBookSpec, LevelSet, OrderSet};
+pub use format::{Format, TextFormat};
 pub use forward::{Forward, Pass};
 pub use frames::{BookState, Order, Side, Signal, Top};
 pub use risk::{KillSwitch, Risk, RiskSpec};
@@ -69,7 +77,7 @@ const SYMBOLS_DEFAULT: [&str; 2] = ["BTCUSDT", "ETHUSDT"];
 /// use hopline::topology::Registry;
 /// let registry = stages::register(Registry::new());
 /// let kinds: Vec<&str> = registry.kinds().map(|(kind, _)| kind).collect();
-/// assert_eq!(kinds, ["batch", "book", "debounce", "encode", "fault", "forward", "level_book", "order_book", "risk", "signal", "work"]);
+/// assert_eq!(kinds, ["aggregate", "batch", "book", "debounce", "encode", "fault", "format", "forward", "level_book", "order_book", "risk", "signal", "work"]);
 /// ```
 #[must_use]
 pub fn register(registry: Registry) -> Registry {
@@ -95,6 +103,14 @@ pub fn register_with(registry: Registry, switch: &KillSwitch) -> Registry {
         .stage("encode", |params| Ok(Encode::new(symbols(params)?)))
         .stage("fault", |params| {
             Ok(Fault::new(FaultSpec::from_params(params)?))
+        })
+        .stage("aggregate", |params| {
+            let takes_ns = params.span_ns("takes");
+            let sums = Sums::new(aggregate::settings_from_params(params)?)?;
+            Ok(sums.takes_ns(takes_ns?.unwrap_or(0)))
+        })
+        .stage("format", |params| {
+            Ok(Format::new(TextFormat::from_params(params)?))
         })
         .stage("forward", |_| Ok(Forward::<Datagrams>::new()))
         .stage("batch", |params| {

@@ -295,12 +295,14 @@ fn source_report(node: &NodeView) -> SourceReport {
         },
         undeclared: ingress.undeclared.get(),
         duplicates: ingress.duplicates.get(),
-        lines: ingress
+        feed_lines: ingress
             .sequenced
             .get()
             .map(|feed| feed.line_reports())
             .unwrap_or_default(),
         sequenced: ingress.sequenced.get().map(|feed| feed.report()),
+        lines: (ingress.in_lines.get() > 0).then(|| ingress.received.get()),
+        datagrams_received: ingress.datagrams.get(),
         kernel_dropped: ingress.kernel_dropped.get(),
         kernel_dropped_at_least: ingress.drops_are_trains.get() > 0
             && ingress.kernel_dropped.get() > 0,

@@ -26,10 +26,12 @@ pub enum Prefix {
     U32Be,
     /// Four bytes, least significant first.
     U32Le,
+    /// None at all, for messages that say themselves where they end: only for what is written.
+    None,
 }
 
 impl Prefix {
-    /// All of them, by the words that settings use.
+    /// Those that can be read, by the words that settings use.
     pub const WORDS: &'static [(&'static str, Prefix)] = &[
         ("length16", Prefix::U16Be),
         ("length16_le", Prefix::U16Le),
@@ -56,6 +58,7 @@ impl Prefix {
         match self {
             Prefix::U16Be | Prefix::U16Le => 2,
             Prefix::U32Be | Prefix::U32Le => 4,
+            Prefix::None => 0,
         }
     }
 
@@ -64,11 +67,11 @@ impl Prefix {
     pub const fn announces_max(self) -> usize {
         match self {
             Prefix::U16Be | Prefix::U16Le => u16::MAX as usize,
-            Prefix::U32Be | Prefix::U32Le => u32::MAX as usize,
+            Prefix::U32Be | Prefix::U32Le | Prefix::None => u32::MAX as usize,
         }
     }
 
-    /// The length that `bytes` begin with, if all of the prefix is there.
+    /// The length that `bytes` begin with, if all of the prefix is there; never for [`Prefix::None`].
     #[inline]
     #[must_use]
     pub fn read(self, bytes: &[u8]) -> Option<usize> {
@@ -77,6 +80,7 @@ impl Prefix {
             Prefix::U16Le => usize::from(u16::from_le_bytes(*bytes.first_chunk()?)),
             Prefix::U32Be => u32::from_be_bytes(*bytes.first_chunk()?) as usize,
             Prefix::U32Le => u32::from_le_bytes(*bytes.first_chunk()?) as usize,
+            Prefix::None => return None,
         })
     }
 
@@ -93,6 +97,7 @@ impl Prefix {
             Prefix::U16Le => *out.first_chunk_mut()? = (len as u16).to_le_bytes(),
             Prefix::U32Be => *out.first_chunk_mut()? = (len as u32).to_be_bytes(),
             Prefix::U32Le => *out.first_chunk_mut()? = (len as u32).to_le_bytes(),
+            Prefix::None => {}
         }
         Some(self.bytes())
     }

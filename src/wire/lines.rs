@@ -158,12 +158,28 @@ impl Splitter {
     /// the line goes on behind them. An end that is not there counts as `None`.
     #[inline]
     pub fn next_line_by(&mut self, mut find: impl FnMut(&[u8]) -> Option<usize>) -> Option<&[u8]> {
-        let line = loop {
-            if let Some(line) = self.next_range(&mut find)? {
-                break line;
-            }
-        };
+        let line = self.next_range_by(&mut find)?;
         Some(&self.buffer[line])
+    }
+
+    /// The same, where in the buffer it lies: [`Splitter::line`] has its bytes until more are read.
+    #[inline]
+    pub fn next_range_by(
+        &mut self,
+        mut find: impl FnMut(&[u8]) -> Option<usize>,
+    ) -> Option<Range<usize>> {
+        loop {
+            if let Some(line) = self.next_range(&mut find)? {
+                return Some(line);
+            }
+        }
+    }
+
+    /// The bytes of a line that was just found; none for what lies in no buffer.
+    #[inline]
+    #[must_use]
+    pub fn line(&self, range: Range<usize>) -> &[u8] {
+        self.buffer.get(range).unwrap_or(b"")
     }
 
     /// The next line if it is short enough; the outer `None` if its end has not come.

@@ -32,6 +32,8 @@ fn the_cases_are_good() {
         "diamond",
         "overload",
         "overload-iot",
+        "telemetry",
+        "overload-telemetry",
     ] {
         let text = |file: &str| {
             let path = project().join("harness/cases").join(name).join(file);
@@ -124,7 +126,9 @@ fn settings_of_kinds() -> Vec<(String, Vec<String>)> {
         .unwrap()
         .1
         .clone();
-    for decoder in ["binance", "datagram", "made_up", "captured"] {
+    for decoder in [
+        "binance", "datagram", "made_up", "captured", "statsd", "graphite", "influx",
+    ] {
         let given = [&[("decode", decoder)], needed].concat();
         let mut settings = settings_of("udp", Role::Source, &given);
         settings.retain(|key| key != "decode" && !of_udp.contains(key));

@@ -12,7 +12,7 @@ use crate::{captured, float, inputs, lines_of, seconds_ns};
 
 /// A line without its borrows.
 #[derive(Clone, Debug, PartialEq)]
-enum Owned {
+pub(crate) enum Owned {
     Metric {
         name: String,
         class: Class,
@@ -60,7 +60,7 @@ fn read(line: &[u8]) -> Result<Owned, Reject> {
     })
 }
 
-fn oracle(line: &[u8]) -> Result<Owned, Reject> {
+pub(crate) fn oracle(line: &[u8]) -> Result<Owned, Reject> {
     if line.len() > MESSAGE_BYTES_MAX {
         return Err(Reject::TooLong);
     }

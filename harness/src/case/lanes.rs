@@ -45,7 +45,7 @@ pub(super) fn lanes(
             )
         };
         let mut content = content;
-        if let (Content::Lines { spec, line_b, .. }, Some(bind)) =
+        if let (Content::Exchange { spec, line_b, .. }, Some(bind)) =
             (&mut content, source.setting("bind_b"))
         {
             let to = bind.parse().map(on_this_machine);
@@ -53,7 +53,7 @@ pub(super) fn lanes(
             spec.lines = 2;
         }
         let takes = match content {
-            Content::Lines { .. } => feed.map(|feed| feed.content).map_or("udp", source_kind),
+            Content::Exchange { .. } => feed.map(|feed| feed.content).map_or("udp", source_kind),
             _ => "udp",
         };
         if source.kind() != takes {
@@ -96,6 +96,12 @@ fn made(feed: &Feed, symbol: Option<&str>) -> Result<Content, Failure> {
             seed: feed.seed,
             bytes,
         },
+        Made::Lines(format) => Content::Lines {
+            rate_per_s: feed.rate_per_s,
+            arrivals,
+            seed: feed.seed,
+            format,
+        },
         Made::Market => Content::Market(SyntheticSpec {
             seed: feed.seed,
             symbol: symbol
@@ -125,7 +131,7 @@ fn exchange(feed: &Feed, made: &FeedContent, arrivals: Arrivals) -> Content {
         Restart::Sequence
     };
     let share = |ppm: u32| f64::from(ppm) / 1e6;
-    Content::Lines {
+    Content::Exchange {
         spec: LinesSpec {
             seed: feed.seed,
             lines: 1,

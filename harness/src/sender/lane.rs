@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use hopline::adapter::rhythm_of;
 use hopline::base::limits::MESSAGE_BYTES_MAX;
 use hopline::clock::Clock;
-use hopline::feed::schedule::ScheduleError;
+use hopline::feed::readings::{LineFormat, READING_BYTES_MAX, Readings};
 use hopline::feed::simulated::lines::PACKET_BYTES_MAX;
 use hopline::feed::simulated::{Lines, LinesSpec, Saying};
 use hopline::feed::{Arrivals, Schedule, Synthetic, SyntheticSpec};
@@ -27,6 +27,7 @@ use hopline::io::{BatchSent, Driver, SendBatch, Sent, TRAIN_SEGMENTS_MAX, UdpId,
 use hopline::topology::report::percentiles;
 
 use super::capture::Capture;
+use super::feed::Feed;
 use super::report::SenderReport;
 use super::segments::Segments;
 use crate::exit::Failure;
@@ -68,13 +69,20 @@ pub(crate) enum Content {
         bytes: usize,
     },
     /// Packets of a made-up exchange, on one or two lossy lines; the second one's address is here.
-    Lines {
+    Exchange {
         spec: LinesSpec,
         saying: Saying,
         rate_per_s: f64,
         arrivals: Arrivals,
         seed: u64,
         line_b: Option<SocketAddr>,
+    },
+    /// Lines of telemetry, one a datagram.
+    Lines {
+        rate_per_s: f64,
+        arrivals: Arrivals,
+        seed: u64,
+        format: LineFormat,
     },
     /// The messages of a capture, at a multiple of their recorded pace.
     Capture {
@@ -98,43 +106,6 @@ pub(crate) struct LaneSpec {
     pub(crate) recorded: Option<PathBuf>,
 }
 
-enum Feed {
-    Market {
-        feed: Box<Synthetic>,
-        rate_per_s: f64,
-    },
-    Datagrams {
-        schedule: Schedule,
-        sequence: u64,
-        rate_per_s: f64,
-    },
-    Lines {
-        lines: Box<Lines>,
-        to: [SocketAddr; 2],
-        rate_per_s: f64,
-    },
-    Capture(Box<Capture>),
-}
-
-impl Feed {
-    /// Sends what is made up by another schedule of the same mean rate.
-    fn follow(
-        &mut self,
-        other: impl FnOnce(f64) -> Result<Schedule, ScheduleError>,
-    ) -> Result<(), ScheduleError> {
-        match self {
-            Feed::Market { feed, rate_per_s } => feed.follow(other(*rate_per_s)?),
-            Feed::Datagrams {
-                schedule,
-                rate_per_s,
-                ..
-            } => *schedule = other(*rate_per_s)?,
-            Feed::Lines {
-                lines, rate_per_s, ..
-            } => lines.follow(other(*rate_per_s)?),
-            Feed::Capture(_) => {}
-        }
-        Ok(())
     }
 }
 
@@ -267,7 +238,7 @@ impl Lane {
                 };
                 (feed, "datagrams".to_owned())
             }
-            Content::Lines {
+            Content::Exchange {
                 spec: lines,
                 saying,
                 rate_per_s,
@@ -281,12 +252,29 @@ impl Lane {
                 let name = saying.name().to_owned();
                 let lines = Box::new(Lines::new(&lines, saying, schedule));
                 let to = [spec.to, line_b.unwrap_or(spec.to)];
-                let feed = Feed::Lines {
+                let feed = Feed::Exchange {
                     lines,
                     to,
                     rate_per_s,
                 };
                 (feed, name)
+            }
+            Content::Lines {
+                rate_per_s,
+                arrivals,
+                seed,
+                format,
+            } => {
+                let schedule =
+                    Schedule::new(rate_per_s, arrivals, seed).map_err(|error| wrong(&error))?;
+                message_bytes = READING_BYTES_MAX;
+                let readings = Readings::new(format, seed);
+                let feed = Feed::Lines {
+                    schedule,
+                    readings,
+                    rate_per_s,
+                };
+                (feed, format.name().to_owned())
             }
             Content::Capture {
                 file,
@@ -305,7 +293,7 @@ impl Lane {
         }
         let socket = match &feed {
             // To two addresses, so connected to none.
-            Feed::Lines { to: [to, _], .. } => UdpSpec::bound(any_port(*to)),
+            Feed::Exchange { to: [to, _], .. } => UdpSpec::bound(any_port(*to)),
             _ => UdpSpec {
                 recv_buffer_bytes: Some(RETURNS_BYTES),
                 ..UdpSpec::connected(spec.to)
@@ -369,7 +357,7 @@ impl Lane {
                     paced: true,
                 })
             }
-            Feed::Lines { lines, to, .. } => lines.next().map(|sent| {
+            Feed::Exchange { lines, to, .. } => lines.next().map(|sent| {
                 made.len = sent.bytes.len();
                 made.bytes[..made.len].copy_from_slice(sent.bytes);
                 made.to = to.get(sent.line).copied();
@@ -378,6 +366,15 @@ impl Lane {
                     paced: true,
                 }
             }),
+            Feed::Lines {
+                schedule, readings, ..
+            } => {
+                made.len = readings.write(&mut made.bytes);
+                Some(Due {
+                    at_ns: schedule.next_ns(),
+                    paced: true,
+                })
+            }
             Feed::Capture(capture) => match capture.next(driver, &mut made.bytes) {
                 Ok(next) => next.map(|(due, len)| {
                     made.len = len;
@@ -650,7 +647,7 @@ impl Lane {
         let achieved_per_s = per_s(sent, sent_until_ns);
         let expects_returns = matches!(self.feed, Feed::Datagrams { .. });
         let said = match &self.feed {
-            Feed::Lines { lines, .. } => Some(lines.said()),
+            Feed::Exchange { lines, .. } => Some(lines.said()),
             _ => None,
         };
         let skipped = match &self.feed {

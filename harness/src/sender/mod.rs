@@ -11,6 +11,7 @@
 //!
 //! Invariant: memory is bounded whatever a capture holds; nothing allocates while it sends.
 mod capture;
+mod feed;
 mod lane;
 mod report;
 mod segments;

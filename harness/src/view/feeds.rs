@@ -15,7 +15,7 @@ pub(crate) fn sequenced(source: &SourceReport, table: &mut Table) {
     let Some(feed) = &source.sequenced else {
         return;
     };
-    for (name, line) in &source.lines {
+    for (name, line) in &source.feed_lines {
         let refused: u64 = line.rejected.values().sum();
         let counts = [
             (line.packets, "packets"),

@@ -117,6 +117,12 @@ impl<'a> Lines<'a> {
         Lines { rest: bytes }
     }
 
+    /// What was not looked at yet.
+    #[must_use]
+    pub const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Whether a line is blank or a comment: neither a point nor a fault.
     #[inline]
     #[must_use]

@@ -35,12 +35,12 @@ pub struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    pub(super) const fn measurement(raw: &'a [u8]) -> Text<'a> {
+    pub(crate) const fn measurement(raw: &'a [u8]) -> Text<'a> {
         let escapes = Escapes::Measurement;
         Text { raw, escapes }
     }
 
-    pub(super) const fn key(raw: &'a [u8]) -> Text<'a> {
+    pub(crate) const fn key(raw: &'a [u8]) -> Text<'a> {
         let escapes = Escapes::Key;
         Text { raw, escapes }
     }
