@@ -66,11 +66,11 @@ fn windows_are_by_event_time_where_there_is_one_and_else_by_receipt() {
         })
         .collect();
     assert_eq!(windows, [(0, 1), (1, 2), (2, 1), (3, 1), (4, 1)]);
-    let told = out
+    let mut told = out
         .json()
         .into_iter()
         .filter_map(|line| line["aggregate"].as_object().cloned());
-    let last = told.last().expect("what it did is told at the end");
+    let last = told.next_back().expect("what it did is told at the end");
     assert_eq!(
         (&last["samples"], &last["late"]),
         (&Value::from(8), &Value::from(1))
@@ -118,11 +118,11 @@ fn keys_are_bounded_and_who_made_room_is_counted() {
     let (absorbed, rejected) = of_sums(&out);
     assert_eq!(absorbed, counts(&[("aggregated", 20)]));
     assert_eq!(rejected, counts(&[("no_room", 10)]));
-    let told = out
+    let mut told = out
         .json()
         .into_iter()
         .filter_map(|line| line["aggregate"].as_object().cloned());
-    let last = told.last().unwrap();
+    let last = told.next_back().unwrap();
     assert_eq!(last["keys_evicted"], 16);
     assert_eq!(
         (&last["keys"], &last["no_room"]),
