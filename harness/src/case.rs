@@ -552,7 +552,7 @@ mod tests {
             ("10.0.0.7:1", "10.0.0.7:1"),
         ] {
             let to: SocketAddr = to.parse().unwrap();
-            assert_eq!(on_this_machine(bind.parse().unwrap()), to);
+            assert_eq!(lanes::on_this_machine(bind.parse().unwrap()), to);
         }
     }
 }

@@ -165,7 +165,7 @@ fn source_kind(content: Made) -> &'static str {
 }
 
 /// Where to send so that it arrives at a socket bound to `addr`: "any address" is none to send to.
-fn on_this_machine(addr: SocketAddr) -> SocketAddr {
+pub(super) fn on_this_machine(addr: SocketAddr) -> SocketAddr {
     let ip = match addr.ip() {
         ip if !ip.is_unspecified() => ip,
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
