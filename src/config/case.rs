@@ -15,7 +15,7 @@ use crate::topology::{Draft, Hop, Params, Part, Problem, Problems, Registry};
 
 use super::document::{Table, parse};
 use super::line::{LineSpec, NodeSpec};
-use super::load::{Content, FeedKind, Load, LoadChange, meant};
+use super::load::{Content, FeedKind, Load, LoadChange, Via, meant};
 use super::overrides::{FeedMode, Overrides, path};
 use super::owed::{Owed, Slo};
 use super::shares;
@@ -348,7 +348,7 @@ impl Case {
         let bytes = match feed.content {
             Content::Datagrams { bytes } => bytes,
             Content::Feed(made) => return self.check_feed(spec, made.kind, overrides),
-            Content::Market => return Ok(()),
+            Content::Market | Content::Lines(_) => return Ok(()),
         };
         match registry.message_bytes_max(&spec.params) {
             Some(most) if most < bytes => {
