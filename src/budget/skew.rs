@@ -269,7 +269,9 @@ mod tests {
         let mut gaps = Gaps::default();
         gaps.note(100);
         assert_eq!(gaps.report(), None);
-        [200, 400, 500, 700].map(|at_ns| gaps.note(at_ns));
+        for at_ns in [200, 400, 500, 700] {
+            gaps.note(at_ns);
+        }
         let report = gaps.report().unwrap();
         assert_eq!(
             (

@@ -106,9 +106,6 @@ pub(crate) struct LaneSpec {
     pub(crate) recorded: Option<PathBuf>,
 }
 
-    }
-}
-
 /// When a message leaves.
 #[derive(Clone, Copy)]
 pub(super) struct Due {
