@@ -33,6 +33,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("edge", 6),
     ("dashboard", 7),
     ("bridge", 7),
+    ("metrics", 7),
     ("config", 8),
 ];
 

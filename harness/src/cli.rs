@@ -3,6 +3,7 @@
 //! Invariant: whatever is wrong with it is said before anything is opened, and ends with
 //! [`Exit::Usage`], not with clap's 2, which would be a verdict.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -151,8 +152,19 @@ pub(crate) struct RunArgs {
     /// is drawn
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub(crate) clean: CleanArg,
+    /// Serve metrics at that address while it runs, such as 127.0.0.1:9464: /metrics for Prometheus, /healthz, /readyz; docs/METRICS.md
+    /// names each one
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Serve the last counts for that long after the end, so that a scraper gets them; a signal ends it sooner
+    #[arg(long, value_name = "SPAN", requires = "metrics", value_parser = parse_duration)]
+    pub(crate) metrics_linger: Option<Duration>,
+    /// How what happens meanwhile is told: as text for a person, or on standard error as one JSON object a line, instead of
+    /// the live view
+    #[arg(long, value_name = "HOW", default_value = "text")]
+    pub(crate) log: LogArg,
     /// Run without threads, on virtual time: the same report every time
-    #[arg(long = "virtual", conflicts_with_all = ["live", "via", "threads", "pin", "wait", "taps", "clean"])]
+    #[arg(long = "virtual", conflicts_with_all = ["live", "via", "threads", "pin", "wait", "taps", "clean", "metrics", "log"])]
     pub(crate) inline: bool,
 }
 
@@ -165,6 +177,16 @@ pub(crate) enum CleanArg {
     Always,
     /// In none
     Never,
+}
+
+/// How a run tells what happens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogArg {
+    /// The live view on a terminal, lines of text elsewhere, and with --json only what is wrong
+    #[default]
+    Text,
+    /// One JSON object a line on standard error: time, level, event, line, and what the event has to say
+    Json,
 }
 
 /// How runs are measured.

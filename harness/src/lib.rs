@@ -27,6 +27,7 @@ mod input;
 mod listener;
 mod load;
 pub mod measure;
+mod news;
 mod out;
 pub mod overload;
 mod replayed;
@@ -45,8 +46,8 @@ use hopline::host::Host;
 use hopline::topology::{Plan, Registry, StartError};
 
 use cli::{
-    BenchArgs, BudgetCommand, CleanArg, Command, DeriveArgs, GateArgs, MeasureArgs, ResultArgs,
-    RunArgs, Shape,
+    BenchArgs, BudgetCommand, CleanArg, Command, DeriveArgs, GateArgs, LogArg, MeasureArgs,
+    ResultArgs, RunArgs, Shape,
 };
 pub use exit::Exit;
 use exit::Failure;
@@ -96,6 +97,9 @@ fn command(registry: &Registry) -> Exit {
                 json: false,
                 taps: Vec::new(),
                 clean: CleanArg::Auto,
+                metrics: None,
+                metrics_linger: None,
+                log: LogArg::Text,
                 inline: false,
             },
         ),
@@ -127,6 +131,9 @@ fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
         json: args.json,
         taps: args.taps.clone(),
         clean: args.clean,
+        metrics: args.metrics,
+        linger: args.metrics_linger.unwrap_or_default(),
+        log: args.log,
     };
     if args.inline {
         run::inline(ready, &options)
