@@ -109,6 +109,11 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         &["clock", "host", "io"],
         "io is the door to the system",
     ),
+    (
+        "serde_json",
+        &["metrics/otlp.rs", "feed/scanner.rs"],
+        "reports are serialised by whoever prints them",
+    ),
     ("socket2", &["io"], "io is the door to the system"),
     ("toml", &["config"], "config reads TOML"),
     ("zerocopy", &["frame", "feed"], "frame has the header"),

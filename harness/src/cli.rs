@@ -159,6 +159,14 @@ pub(crate) struct RunArgs {
     /// Serve the last counts for that long after the end, so that a scraper gets them; a signal ends it sooner
     #[arg(long, value_name = "SPAN", requires = "metrics", value_parser = parse_duration)]
     pub(crate) metrics_linger: Option<Duration>,
+    /// Push metrics to an OpenTelemetry collector at that address, such as 127.0.0.1:4318, by OTLP over HTTP
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "inline")]
+    pub(crate) otlp: Option<SocketAddr>,
+    /// Time between two pushes: 10s unless given
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "SPAN", requires = "otlp", value_parser = parse_every)]
+    pub(crate) otlp_every: Option<Duration>,
     /// How what happens meanwhile is told: as text for a person, or on standard error as one JSON object a line, instead of
     /// the live view
     #[arg(long, value_name = "HOW", default_value = "text")]
@@ -412,6 +420,16 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         return Err("a run takes some time: write a span above zero".to_owned());
     }
     Ok(Duration::from_nanos(span_ns))
+}
+
+#[cfg(feature = "otlp")]
+fn parse_every(text: &str) -> Result<Duration, String> {
+    use hopline::base::limits::OTLP_EVERY_NS_MIN;
+    let every = parse_duration(text)?;
+    match every.as_nanos() >= u128::from(OTLP_EVERY_NS_MIN) {
+        true => Ok(every),
+        false => Err("write 100ms or more".to_owned()),
+    }
 }
 
 fn parse_slo(text: &str) -> Result<(Quantile, u64), String> {

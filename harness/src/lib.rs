@@ -35,6 +35,7 @@ mod report;
 mod run;
 mod sender;
 mod signals;
+mod teller;
 mod view;
 mod wish;
 
@@ -99,6 +100,10 @@ fn command(registry: &Registry) -> Exit {
                 clean: CleanArg::Auto,
                 metrics: None,
                 metrics_linger: None,
+                #[cfg(feature = "otlp")]
+                otlp: None,
+                #[cfg(feature = "otlp")]
+                otlp_every: None,
                 log: LogArg::Text,
                 inline: false,
             },
@@ -133,6 +138,8 @@ fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
         clean: args.clean,
         metrics: args.metrics,
         linger: args.metrics_linger.unwrap_or_default(),
+        #[cfg(feature = "otlp")]
+        otlp: args.otlp.map(|to| (to, args.otlp_every)),
         log: args.log,
     };
     if args.inline {

@@ -1,7 +1,7 @@
 //! What happens to a running line, for a person in words and for a log as JSON.
 //!
 //! One line of the log is one object: `time` (RFC 3339, UTC), `level` (`info`, `warn`, `error`), `event`, `line` (the line's
-//! name), then what the event has to say, and `message`, the same in words. docs/METRICS.md lists the events.
+//! name), `message` in words, and what the event has to say. docs/METRICS.md lists the events.
 //!
 //! Invariant: read on the thread that watches the line, from what its loops show anyway.
 

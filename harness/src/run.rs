@@ -19,7 +19,7 @@ use hopline::budget::Evidence;
 use hopline::clock::Clock;
 use hopline::host::Host;
 use hopline::io::{Driver, VirtualNet};
-use hopline::metrics::{Server, Snapshot};
+use hopline::metrics::Server;
 use hopline::stage::tap::Tap;
 use hopline::topology::{CleanReport, Inline, Plan, PlannedThread, Report, Running, Stop, Window};
 
@@ -32,6 +32,7 @@ use crate::listener::{ListenerReport, Listeners};
 use crate::news::{Ear, Level, News};
 use crate::report::RunReport;
 use crate::sender::{GeneratorGaps, SenderReport, Senders, Span};
+use crate::teller::Teller;
 use crate::view::live::{FRAME, Live, Progress, status};
 use crate::view::text::Paint;
 use crate::view::{hints, summary};
@@ -61,6 +62,9 @@ pub(crate) struct Options {
     pub(crate) metrics: Option<SocketAddr>,
     /// For how long after the end.
     pub(crate) linger: Duration,
+    /// Where metrics are pushed to, and how often.
+    #[cfg(feature = "otlp")]
+    pub(crate) otlp: Option<(SocketAddr, Option<Duration>)>,
     /// How what happens is told.
     pub(crate) log: LogArg,
 }
@@ -83,14 +87,15 @@ pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> 
     let exit = print(&done.run, options, is_fed)?;
     if done.server.is_some() {
         // Printed before, so that nothing is lost if a signal ends this.
-        linger(options.linger, &done.signalled);
+        let drain = done.run.report.drain.as_ref();
+        let was_signalled = drain.is_some_and(|drain| drain.cause == "signal");
+        linger(options.linger, &done.signalled, was_signalled);
     }
     Ok(exit)
 }
 
-/// Waits that long, or until a signal that had not come yet.
-fn linger(span: Duration, signalled: &AtomicBool) {
-    let was_signalled = signalled.load(Ordering::Relaxed);
+/// Waits that long, or until a signal that has not ended the run itself: after one that has, the next one ends the process.
+fn linger(span: Duration, signalled: &AtomicBool, was_signalled: bool) {
     let (_nobody_sends, nothing) = sync_channel::<()>(0);
     let clock = Clock::os();
     let until_ns = clock.stamp().saturating_add(nanoseconds(span));
@@ -137,6 +142,8 @@ pub(crate) fn measured(
         })?),
         None => None,
     };
+    #[cfg(feature = "otlp")]
+    let exporter = crate::teller::exporter(options.otlp)?;
     let clock = Clock::calibrated();
     let clock_cost_ns = facts::clock_cost_ns(&clock);
     let mut notes = ready.notes;
@@ -201,7 +208,11 @@ pub(crate) fn measured(
     }
     let watch = Watch {
         screen,
-        server,
+        teller: Teller {
+            server,
+            #[cfg(feature = "otlp")]
+            exporter,
+        },
         senders,
         listeners,
         taps,
@@ -219,9 +230,11 @@ pub(crate) fn measured(
         warmup_ns,
         taps,
         server,
+        notes: of_the_watch,
     } = watch.run(running);
     let clock_drift_ppm = Both::read(&clock).drift_ppm(&began);
     notes.extend(taps.into_iter().map(Tapped::words));
+    notes.extend(of_the_watch);
     let run = RunReport {
         report,
         senders,
@@ -346,7 +359,7 @@ fn print(run: &RunReport, options: &Options, is_fed: bool) -> Result<Exit, Failu
 /// Who watches a running line.
 struct Watch {
     screen: Screen,
-    server: Option<Server>,
+    teller: Teller,
     senders: Option<Senders>,
     listeners: Listeners,
     taps: Vec<Tapped>,
@@ -367,6 +380,8 @@ struct Watched {
     warmup_ns: u64,
     taps: Vec<Tapped>,
     server: Option<Server>,
+    /// What a person should know of it.
+    notes: Vec<String>,
 }
 
 /// A tap, and what came by it.
@@ -397,7 +412,7 @@ impl Watch {
     /// Watches the line to its end.
     fn run(mut self, mut running: Running) -> Watched {
         let mut screen = std::mem::replace(&mut self.screen, Screen::Silent);
-        let mut server = self.server.take();
+        let mut teller = std::mem::take(&mut self.teller);
         // The screen's own: whoever else reads a report takes no peak away from it.
         let window = running.window();
         // Senders end by themselves at the given time; what they sent must still be taken in.
@@ -432,9 +447,7 @@ impl Watch {
                 // Said as soon as it is known: the table at the end may be hours away.
                 ear.hear(running).iter().for_each(|news| screen.tell(news));
             }
-            if let Some(server) = &mut server {
-                server.answer(running);
-            }
+            teller.answer(running);
             let progress = self.progress(running);
             screen.look(running, window, progress);
         });
@@ -457,23 +470,15 @@ impl Watch {
             ..self.progress(&running)
         };
         screen.last(&mut running, window, progress, cause);
-        running.drain_watched(cause, |running| {
-            if let Some(server) = &mut server {
-                server.answer(running);
-            }
-        });
+        running.drain_watched(cause, |running| teller.answer(running));
         if screen.is_read() {
             ear.hear(&mut running)
                 .iter()
                 .for_each(|news| screen.tell(news));
         }
-        // Loops that are over have left the rest of what they recorded.
-        running.observe();
-        let last = server.is_some().then(|| Snapshot::take(&mut running, None));
+        let last = teller.last_of(&mut running);
         let (clean, (report, evidence)) = (running.clean(), running.end_noted(cause));
-        if let (Some(server), Some(last)) = (&mut server, last) {
-            server.last(last.ended(report.clone()));
-        }
+        let told = teller.end(last, &report);
         drop(screen);
         let (senders, sender_gaps) = match self.senders.map(Senders::finish) {
             Some((senders, gaps)) => (senders, Some(gaps)),
@@ -488,7 +493,8 @@ impl Watch {
             listeners: listeners.finish(),
             warmup_ns,
             taps,
-            server,
+            server: told.0,
+            notes: told.1,
         }
     }
 

@@ -25,6 +25,7 @@ drain = "2s"
 [[source]]
 name = "btc"
 kind = "synthetic"
+rate = "2k/s"
 decode = "binance"
 symbol = "BTCUSDT"
 symbols = ["BTCUSDT"]

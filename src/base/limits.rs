@@ -400,6 +400,16 @@ pub const METRICS_RESPONSE_NS: u64 = 10_000_000_000;
 /// looks. Then the answer is 503.
 pub const METRICS_ANSWER_NS: u64 = 2_000_000_000;
 
+/// How long a push of metrics to a collector may take, from the connection to the status, in nanoseconds. What is due meanwhile
+/// is not sent, and counted.
+pub const OTLP_PUSH_NS: u64 = 5_000_000_000;
+
+/// Shortest time between two pushes that a run may set, in nanoseconds: five looks at the line.
+pub const OTLP_EVERY_NS_MIN: u64 = 100_000_000;
+
+/// Time between two pushes unless told otherwise, in nanoseconds: what collectors take as usual is some times longer.
+pub const OTLP_EVERY_NS_DEFAULT: u64 = 10_000_000_000;
+
 /// Longest name of a node or line, in bytes: the table has columns.
 pub const NAME_BYTES_MAX: usize = 48;
 

@@ -104,9 +104,9 @@ families! {
         "What loops have complained of, told or kept back.";
     Jitter = Gauge "hopline_line_jitter_seconds" [] "seconds"
         "p99 less p50 from end to end, over the sinks that count.";
-    LineBudget = Gauge "hopline_line_budget_seconds" ["quantile"] "seconds"
+    LineBudget = Gauge "hopline_line_budget_seconds" ["limit"] "seconds"
         "What the line owes from end to end.";
-    LineOver = Counter "hopline_line_over_budget_messages" ["quantile"] "messages"
+    LineOver = Counter "hopline_line_over_budget_messages" ["limit"] "messages"
         "Messages over the end-to-end limit of that quantile: exact, raw, unjudged.";
     OriginSaturated = Counter "hopline_line_origin_saturated_messages" [] "messages"
         "Messages older than an envelope can say (4.29 s); their spans are cut there.";
@@ -153,9 +153,9 @@ families! {
         "How often the hop came to that rung, on the way up or down.";
     HopRungTime = Counter "hopline_hop_rung_seconds" ["hop", "rung"] "seconds"
         "Time on that rung since the first change.";
-    HopBudget = Gauge "hopline_hop_budget_seconds" ["hop", "of", "quantile"] "seconds"
+    HopBudget = Gauge "hopline_hop_budget_seconds" ["hop", "of", "limit"] "seconds"
         "What the hop owes.";
-    HopOver = Counter "hopline_hop_over_budget_messages" ["hop", "quantile"] "messages"
+    HopOver = Counter "hopline_hop_over_budget_messages" ["hop", "limit"] "messages"
         "Messages over the hop's limit of that quantile: exact, raw, unjudged.";
     HopSaturated = Counter "hopline_hop_saturated_samples" ["hop"] "samples"
         "Spans longer than histograms tell apart (68.7 s).";
@@ -275,7 +275,7 @@ families! {
     LoopSwitches = Counter "hopline_loop_context_switches" ["loop", "kind"] ""
         "Times that the thread gave its core up by itself, and that it was taken from it.";
     LoopMigrations = Counter "hopline_loop_migrations" ["loop"] ""
-        "Times that the thread moved to another core since the first page or the start of the server.";
+        "Times that the thread moved to another core since the first page.";
 
     ProcessCpu = Counter "process_cpu_seconds" [] "seconds"
         "Processor time of all threads.";
@@ -322,10 +322,9 @@ mod tests {
             assert!(family.unit.is_empty() || name.ends_with(&unit), "{name}");
             let timed = matches!(family.kind, Kind::Histogram | Kind::Summary);
             assert!(!timed || family.unit == "seconds", "{name}");
-            let reserved = ["le", "quantile"];
-            let summed = family.kind == Kind::Summary || family.kind == Kind::Histogram;
+            // Both are written by histograms and summaries alone.
             let mut labels = family.labels.iter();
-            assert!(!summed || labels.all(|label| !reserved.contains(label)));
+            assert!(labels.all(|label| *label != "le" && *label != "quantile"));
             let plain = |byte: u8| byte != b'\n' && byte != b'\\' && byte != b'"';
             assert!(!family.help.is_empty() && family.help.bytes().all(plain));
             let others = &FAMILIES[..at];

@@ -21,6 +21,7 @@
 //! | `line`, `machine` | the samples of a snapshot, of its loops' threads and of the process |
 //! | `session` | one scraper's connection, sans-IO: bytes and the time in, bytes out |
 //! | `serve` | sockets, deadlines and the thread |
+//! | `otlp` | pushes pages to an OpenTelemetry collector; only with the feature `otlp` |
 //!
 //! The values of labels are names of the line's spec and words of closed enums, so a page is bounded by the line whatever
 //! comes over the wire.
@@ -35,6 +36,8 @@ mod bounds;
 mod family;
 mod line;
 mod machine;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 mod page;
 mod serve;
 mod session;

@@ -271,6 +271,10 @@ impl Serving {
 
     /// Ends the connection that has been idle for longest; there may be none.
     fn make_room(&mut self) -> bool {
+        // One whose request lies in its socket is not idle.
+        for at in 0..self.sessions.len() {
+            self.read(at);
+        }
         let idle = self.sessions.iter().enumerate();
         let idle = idle.filter(|(_, (_, session))| session.is_idle());
         let Some((at, _)) = idle.min_by_key(|(_, (_, session))| session.due_ns()) else {

@@ -162,9 +162,9 @@ fn seconds(ns: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::family::Id;
     use super::*;
     use crate::hist::Totals;
+    use crate::metrics::family::Id;
     use crate::metrics::page::views;
 
     #[test]

@@ -133,6 +133,8 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
         clean: CleanArg::Never,
         metrics: None,
         linger: Duration::ZERO,
+        #[cfg(feature = "otlp")]
+        otlp: None,
         log: LogArg::Text,
     };
     let feeds = std::mem::take(&mut ready.made_in_turn).into_iter();
