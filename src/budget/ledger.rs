@@ -65,7 +65,9 @@ pub struct Delivered {
     pub discarded: [Counter; DISCARDS],
     /// How long a message that waited took to be done with after the one before it, in nanoseconds: an average over the last
     /// ones, measured where a policy asks for it.
-    pub interval_ns: Counter,
+    pub message_ns: Counter,
+    /// The same from one frame to the next, by all frames of those messages.
+    pub frame_ns: Counter,
     /// Frames that the consumer is done with and that were not the last of their message.
     pub parts: Counter,
     /// Most frames seen waiting on the ring at once.

@@ -10,6 +10,7 @@ pub mod flush;
 pub mod hot;
 pub mod ladder;
 pub mod late;
+pub mod pace;
 mod policy;
 pub mod sample;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use flush::{Flush, FlushParams};
 pub use hot::{Hot, HotKey, HotParams};
 pub use ladder::{Ladder, LadderParams, Rung, RungChange};
 pub use late::ServiceTime;
+pub use pace::{Pace, PaceMeter};
 pub use policy::{CODEL_INTERVAL_NS, Policy, SAMPLE_ABOVE, WhenFull};
 pub use sample::{Sample, SampleParams};
 pub use watermark::{Watermark, WatermarkParams};

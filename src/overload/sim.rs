@@ -24,12 +24,18 @@ pub(super) enum Work {
     Varied,
 }
 
-/// Poisson arrivals, in multiples of what the server can do.
+/// Mean frames of a burst, and how many times the mean rate it comes at.
+const BURST: u64 = 50;
+const INTENSITY: f64 = 20.0;
+
+/// Arrivals, in multiples of what the server can do: Poisson, or in bursts of some 50 frames, at 20 times the mean rate, that come
+/// at random.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
     times: f64,
     then: f64,
     work: Work,
+    in_bursts: bool,
 }
 
 impl Load {
@@ -41,6 +47,14 @@ impl Load {
             times,
             then: times,
             work,
+            in_bursts: false,
+        }
+    }
+
+    pub(super) fn bursty(times: f64, work: Work) -> Load {
+        Load {
+            in_bursts: true,
+            ..Load::steady(times, work)
         }
     }
 
@@ -49,6 +63,44 @@ impl Load {
             times,
             then,
             work: Work::Fixed,
+            in_bursts: false,
+        }
+    }
+
+    /// From an arrival at `at` to the next one.
+    fn gap(self, at: f64, prng: &mut Prng) -> f64 {
+        let times = if (at as u64) < Load::FALL_NS {
+            self.times
+        } else {
+            self.then
+        };
+        let mean = SERVICE_NS as f64 / times;
+        if !self.in_bursts {
+            return prng.exponential(mean);
+        }
+        if prng.below(BURST) > 0 {
+            return mean / INTENSITY;
+        }
+        // Of all gaps of a burst one is a pause, and together they have the mean.
+        let burst = BURST as f64;
+        prng.exponential(burst * mean - (burst - 1.0) * mean / INTENSITY)
+    }
+
+    /// Goodput of a server that knows what each frame takes and works on each that will be done within the budget: the most that
+    /// can be had of frames that take alike.
+    pub(super) fn attainable(self, budget_ns: u64) -> f64 {
+        let mut prng = Prng::new(0x5eed);
+        let (mut at, mut free_ns, mut good) = (0.0, 0, 0);
+        loop {
+            at += self.gap(at, &mut prng);
+            let now_ns = at as u64;
+            if now_ns >= SPAN_NS {
+                return good as f64 / (SPAN_NS / SERVICE_NS) as f64;
+            }
+            let end_ns = now_ns.max(free_ns) + SERVICE_NS;
+            if end_ns <= now_ns + budget_ns {
+                (free_ns, good) = (end_ns, good + 1);
+            }
         }
     }
 
@@ -66,12 +118,7 @@ impl Load {
         let mut free_ns = 0;
         let mut at = 0.0;
         loop {
-            let times = if (at as u64) < Load::FALL_NS {
-                self.times
-            } else {
-                self.then
-            };
-            at += prng.exponential(SERVICE_NS as f64 / times);
+            at += self.gap(at, &mut prng);
             let now_ns = at as u64;
             let ended = now_ns >= SPAN_NS;
             while let Some(&arrived_ns) = queue.front()

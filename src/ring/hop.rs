@@ -275,6 +275,18 @@ impl FrameConsumer {
         }
     }
 
+    /// The same, and gives back to the producer every credit that is due: for a consumer whose producer is to know what waits.
+    #[inline]
+    pub fn advance_now(&mut self) -> bool {
+        match self.0.front() {
+            Some(front) => {
+                front.advance_now();
+                true
+            }
+            None => false,
+        }
+    }
+
     /// How many frames are ready now, up to `limit`; each of them can be peeked without fail.
     ///
     /// Reads about 2 log2 of the answer's commit words, so ask only when there is a backlog. May be

@@ -5,6 +5,9 @@
 //!
 //! The backlog is known from above: what was offered since the consumer's head was last seen counts as if nothing had been
 //! taken. Only where that refuses a message, and once in a while, is the consumer looked at, which takes cache lines from it.
+//! A message that would be in time by that, and of which nothing else is asked, is taken by one comparison.
+//!
+//! How long it takes to be done with is told by its messages and its frames, each with what it takes ([`Pace`]).
 //!
 //! Invariant: knows the ring's fill and the stamp that it is given, and neither waits nor counts.
 
@@ -13,8 +16,8 @@ use std::sync::Arc;
 use crate::base::Shed;
 use crate::budget::HopCounters;
 use crate::overload::{
-    Bucket, BucketParams, Ladder, LadderParams, Policy, Rung, Sample, SampleParams, Watermark,
-    WatermarkParams, WhenFull, late,
+    Bucket, BucketParams, Ladder, LadderParams, Pace, Policy, Rung, Sample, SampleParams,
+    Watermark, WatermarkParams, WhenFull, late,
 };
 
 use super::ring::TxRing;
@@ -56,12 +59,23 @@ pub(crate) struct Admission {
     expired: bool,
     /// Whether nothing but its age can refuse a message.
     by_age: bool,
+    /// Messages of one frame that are taken without a question, and how many were to be when that was last said.
+    calm: usize,
+    calm_of: usize,
+    /// Such a message is younger than that, in nanoseconds since its intended time, and then done with by the deadline; 0 where
+    /// none is.
+    calm_ns: u64,
+    /// What each of them takes, in nanoseconds.
+    calm_each_ns: u64,
     /// Whether the producer has ended.
     ended: bool,
-    /// Most frames that may be on the ring.
+    /// Most frames that may be on the ring, and most messages.
     backlog: usize,
-    /// What a frame takes at the slowest consumer, as last seen, in nanoseconds; 0 if nobody knows yet.
-    service_ns: u64,
+    messages: usize,
+    /// Frames that were taken since the consumer was last looked at.
+    since_look: usize,
+    /// What messages and frames take at the slowest consumer, as last seen; 0 if nobody knows yet.
+    pace: Pace,
     /// Most frames that its producer emits at once.
     emits: usize,
     /// The last stamp that it was given.
@@ -85,9 +99,15 @@ impl Admission {
             held_since_ns: None,
             expired: false,
             by_age: false,
+            calm: 0,
+            calm_of: 0,
+            calm_ns: 0,
+            calm_each_ns: 0,
             ended: false,
             backlog: 0,
-            service_ns: 0,
+            messages: 0,
+            since_look: 0,
+            pace: Pace::default(),
             emits: usize::MAX,
             now_ns: 0,
         };
@@ -149,8 +169,8 @@ impl Admission {
         if policy.block_timeout_ns == 0 {
             self.expired = false;
         }
-        self.by_age = policy.deadline_ns > 0
-            && !policy.conflates()
+        self.count_calm();
+        self.by_age = !policy.conflates()
             && self.bucket.is_none()
             && self.sample.is_none()
             && self.ladder.is_none();
@@ -161,19 +181,58 @@ impl Admission {
     /// consumer. It counts as taken then.
     #[inline(always)]
     pub(crate) fn is_calm(&mut self, t_intended_ns: u64, own_at_ns: u64, now_ns: u64) -> bool {
-        let backlog = self.backlog + 1;
-        let done_ns = now_ns.saturating_add(backlog as u64 * self.service_ns);
-        let in_time = done_ns <= t_intended_ns.saturating_add(self.policy.deadline_ns);
-        let calm = self.by_age && in_time && own_at_ns == 0 && backlog < self.unlooked;
-        if calm {
-            self.backlog = backlog;
+        // One whose intended time is yet to come is older than any: that is looked at.
+        let age_ns = now_ns.wrapping_sub(t_intended_ns);
+        if self.calm == 0 || age_ns >= self.calm_ns || own_at_ns != 0 {
+            return false;
         }
-        calm
+        self.calm -= 1;
+        self.calm_ns = self.calm_ns.saturating_sub(self.calm_each_ns);
+        true
     }
 
     /// Leaves no message out, whatever the policy asks for.
     pub(crate) fn look_at_each(&mut self) {
+        self.count_calm();
         self.by_age = false;
+    }
+
+    /// Counts those that were taken without a question; the next one is asked.
+    #[inline]
+    fn count_calm(&mut self) {
+        let taken = self.calm_of - self.calm;
+        (self.calm, self.calm_of) = (0, 0);
+        self.count(1, taken);
+    }
+
+    /// Counts messages of so many frames each as taken.
+    #[inline]
+    fn count(&mut self, frames: usize, messages: usize) {
+        let frames = frames.saturating_mul(messages);
+        self.messages = self.messages.saturating_add(messages);
+        self.backlog = self.backlog.saturating_add(frames);
+        self.since_look = self.since_look.saturating_add(frames);
+    }
+
+    /// Says which of the next messages are taken without a question: until the consumer is to be looked at again those that are
+    /// in time behind all that may wait.
+    fn plan(&mut self) {
+        if !self.by_age {
+            return;
+        }
+        let deadline_ns = self.policy.deadline_ns;
+        (self.calm, self.calm_ns) = if deadline_ns == 0 {
+            // Nothing is asked but room, and nothing is counted.
+            (usize::MAX, u64::MAX)
+        } else {
+            self.calm_each_ns = self.pace.takes_ns(1, 1);
+            let needed_ns = self.wait_ns().saturating_add(self.calm_each_ns);
+            match deadline_ns.checked_sub(needed_ns) {
+                Some(left_ns) => (self.unlooked.saturating_sub(self.since_look), left_ns + 1),
+                None => (0, 0),
+            }
+        };
+        self.calm_of = self.calm;
     }
 
     /// Its producer emits no more than so many frames at once.
@@ -181,11 +240,24 @@ impl Admission {
         self.emits = frames;
     }
 
-    /// Looks at what is on the ring and what a frame takes.
-    fn look(&mut self, ring: &mut TxRing, consumers: &[Arc<HopCounters>]) {
-        self.backlog = ring.backlog();
-        let each = consumers.iter().map(|one| one.rx.interval_ns.get());
-        self.service_ns = each.max().unwrap_or(0);
+    /// Looks at what is on the ring and what it takes.
+    fn look(&mut self, ends: &mut Ends<'_>) {
+        (self.backlog, self.messages, self.since_look) = (ends.ring.backlog(), 0, 0);
+        self.pace = Pace::default();
+        for consumer in ends.consumers {
+            let waiting = consumer.arrivals(ends.offers).in_flight;
+            self.messages = self.messages.max(waiting as usize);
+            let pace = Pace {
+                message_ns: consumer.rx.message_ns.get(),
+                frame_ns: consumer.rx.frame_ns.get(),
+            };
+            // The slowest, by messages of one frame.
+            if pace.takes_ns(1, 1) > self.pace.takes_ns(1, 1) {
+                self.pace = pace;
+            }
+        }
+        // A sink may have queued some of them itself, and one that has left counts none.
+        self.messages = self.messages.min(self.backlog);
     }
 
     /// Time passes: the rung that the ladder has come to by that.
@@ -237,16 +309,12 @@ impl Admission {
 
     /// Whether what waits is to wait on though there is room, so that newer ones take its place: the queue is longer than it
     /// should be.
-    pub(crate) fn keeps_waiting(
-        &mut self,
-        ring: &mut TxRing,
-        consumers: &[Arc<HopCounters>],
-    ) -> bool {
+    pub(crate) fn keeps_waiting(&mut self, mut ends: Ends<'_>) -> bool {
         if self.ended || !self.is_degraded() {
             return false;
         }
-        self.look(ring, consumers);
-        self.wait_ns() >= self.policy.degrade_low_ns.max(self.service_ns)
+        self.look(&mut ends);
+        self.wait_ns() >= self.policy.degrade_low_ns.max(self.pace.takes_ns(1, 1))
     }
 
     /// The producer has ended: what waits has nothing newer to wait for.
@@ -256,7 +324,7 @@ impl Admission {
 
     /// How long a message would wait that is put on the ring now, in nanoseconds.
     fn wait_ns(&self) -> u64 {
-        (self.backlog as u64).saturating_mul(self.service_ns)
+        self.pace.takes_ns(self.messages, self.backlog)
     }
 
     /// The rung that was reached since the last call.
@@ -265,14 +333,10 @@ impl Admission {
     }
 
     /// Takes a message to the ladder: why that rung refuses it, if it does.
-    fn refused_by_ladder(
-        &mut self,
-        ring: &mut TxRing,
-        consumers: &[Arc<HopCounters>],
-    ) -> Option<Shed> {
+    fn refused_by_ladder(&mut self, ends: &mut Ends<'_>) -> Option<Shed> {
         let low_ns = self.policy.degrade_low_ns;
-        if self.ladder.is_some() && (self.service_ns == 0 || self.wait_ns() >= low_ns) {
-            self.look(ring, consumers);
+        if self.ladder.is_some() && (self.pace == Pace::default() || self.wait_ns() >= low_ns) {
+            self.look(ends);
         }
         let wait_ns = self.wait_ns();
         let ladder = self.ladder.as_mut()?;
@@ -290,29 +354,34 @@ impl Admission {
 
     /// Whether a message of `frames` could not be done by that time.
     fn is_hopeless(&self, frames: usize, at_ns: u64) -> bool {
-        let before = match self.backlog {
-            0 => 0,
-            backlog => backlog + frames.saturating_sub(1),
-        };
-        late::is_hopeless(before, self.service_ns, self.now_ns, at_ns)
+        let messages = self.messages.saturating_add(1);
+        let needed_ns = self
+            .pace
+            .takes_ns(messages, self.backlog.saturating_add(frames));
+        late::is_hopeless(self.backlog, needed_ns, self.now_ns, at_ns)
     }
 
-    /// Why the policy refuses a message, if it does.
-    pub(crate) fn refusal(
-        &mut self,
-        message: &Offered,
-        ring: &mut TxRing,
-        consumers: &[Arc<HopCounters>],
-    ) -> Option<Shed> {
+    /// Why the policy refuses a message, if it does. Else it counts as taken.
+    pub(crate) fn refusal(&mut self, message: &Offered, mut ends: Ends<'_>) -> Option<Shed> {
+        self.now_ns = message.now_ns;
+        self.count_calm();
+        let refused = self.refused(message, &mut ends);
+        if refused.is_none() {
+            self.count(message.frames, 1);
+        }
+        self.plan();
+        refused
+    }
+
+    fn refused(&mut self, message: &Offered, ends: &mut Ends<'_>) -> Option<Shed> {
         let now_ns = message.now_ns;
-        self.now_ns = now_ns;
         if self.bucket.as_mut().is_some_and(|one| !one.admit(now_ns)) {
             return Some(Shed::RateLimited);
         }
-        if self.backlog >= self.unlooked {
-            self.look(ring, consumers);
+        if self.since_look >= self.unlooked {
+            self.look(ends);
         }
-        if let Some(why) = self.refused_by_ladder(ring, consumers) {
+        if let Some(why) = self.refused_by_ladder(ends) {
             return Some(why);
         }
         if self.policy.deadline_ns > 0 {
@@ -324,7 +393,7 @@ impl Admission {
                 own_ns => own_ns.min(hops_ns),
             };
             if self.is_hopeless(message.frames, at_ns) {
-                self.look(ring, consumers);
+                self.look(ends);
                 if self.is_hopeless(message.frames, at_ns) {
                     return Some(Shed::Hopeless);
                 }
@@ -332,15 +401,24 @@ impl Admission {
         }
         if let Some(sample) = &mut self.sample {
             if self.backlog >= sample.params().above() {
-                self.backlog = ring.backlog();
+                self.backlog = ends.ring.backlog();
             }
             if !sample.admit(self.backlog) {
                 return Some(Shed::Sampled);
             }
         }
-        self.backlog = self.backlog.saturating_add(message.frames);
         None
     }
+}
+
+/// Where what the producer has offered lies, and who takes it.
+#[derive(Debug)]
+pub(crate) struct Ends<'h> {
+    pub(crate) ring: &'h mut TxRing,
+    /// The counters of the producer's side.
+    pub(crate) offers: &'h HopCounters,
+    /// Those of all consumers of the ring.
+    pub(crate) consumers: &'h [Arc<HopCounters>],
 }
 
 /// A message that is offered.

@@ -3,19 +3,12 @@
 //! Invariant: judges a message once, by its first frame, and neither waits nor counts.
 
 use crate::base::{Discard, Envelope};
-use crate::overload::{Codel, CodelParams, Policy, ServiceTime, WhenFull, late};
+use crate::overload::{
+    Codel, CodelParams, Pace, PaceMeter, Policy, ServiceTime, WhenFull, late, pace,
+};
 
 /// A ring that is filled by more than this part of its depth is nearly full: one eighth is left.
 const NEARLY_FULL: usize = 8;
-
-/// Messages are measured in runs of so many: what one takes changes over many of them, and a measure costs some 20 instructions.
-/// All of a run count: to measure one in eight alone would measure those that begin a turn, or never one of them, where turns are
-/// of eight or sixteen.
-const MEASURED: u32 = 8;
-
-/// One frame in the mean of frames, and the part of it that a run counts for: as in [`ServiceTime`].
-const FRAMES_ONE: u64 = 256;
-const WEIGHT_SHIFT: u32 = 4;
 
 /// What is stepped over then: a quarter, so that it does not happen at each turn.
 const STEPPED_OVER: usize = 4;
@@ -25,26 +18,24 @@ const STEPPED_OVER: usize = 4;
 pub(crate) struct Aging {
     policy: Policy,
     codel: Option<Codel>,
-    /// Whether nothing but its deadline is asked of a message.
-    by_age: bool,
+    /// A message younger than that, in nanoseconds since its intended time, and without a deadline of its own has nothing to answer
+    /// for: its work is likely done by the hop's deadline. 0 where more than its age is asked of each.
+    young_ns: u64,
     /// What the work on a message takes.
     service: ServiceTime,
-    /// What a run takes, as long as messages wait.
-    interval: ServiceTime,
-    /// Frames of a run, of the last 16 or so, times [`FRAMES_ONE`]. The two means are divided, and not the mean taken of what a
-    /// frame took in each run: a message of many frames would count for little in it.
-    run_frames: u64,
+    /// What messages and frames take, as long as messages wait, with what other stages take of the core between them. It is
+    /// measured in runs, of which all messages count, each by what it added to the time since the one before: to measure one in
+    /// eight alone would measure those that begin a turn, or never one of them, where turns are of eight or sixteen.
+    pace: PaceMeter,
     /// What the work on a message likely takes, in nanoseconds.
     likely_ns: u64,
     /// When the last message was done with.
     t_done_ns: u64,
-    /// When the run of messages began that is measured next, moved on by the time in which none waited.
-    began_ns: u64,
-    /// Messages of it so far, and how many it has.
-    taken: u32,
+    /// What the run of messages that is measured next took so far, without the time in which none waited.
+    busy_ns: u64,
+    /// Messages that it lacks, and how many it has.
+    lacking: u32,
     run: u32,
-    /// Their frames.
-    frames: u32,
 }
 
 /// A message that has become too old.
@@ -61,16 +52,14 @@ impl Aging {
         let mut aging = Aging {
             policy,
             codel: None,
-            by_age: false,
+            young_ns: 0,
             service: ServiceTime::new(),
-            interval: ServiceTime::new(),
-            run_frames: 0,
+            pace: PaceMeter::new(),
             likely_ns: 0,
             t_done_ns: 0,
-            began_ns: 0,
-            taken: 0,
+            busy_ns: 0,
+            lacking: 1,
             run: 1,
-            frames: 0,
         };
         aging.set_policy(policy);
         aging
@@ -87,8 +76,15 @@ impl Aging {
             }
             (_, params) => params.map(Codel::new),
         };
-        self.by_age = policy.deadline_ns > 0 && self.codel.is_none();
         self.policy = policy;
+        self.plan();
+    }
+
+    /// Makes what is asked first of what is known.
+    fn plan(&mut self) {
+        self.likely_ns = self.service.likely_ns();
+        let left_ns = self.policy.deadline_ns.saturating_sub(self.likely_ns);
+        self.young_ns = if self.codel.is_some() { 0 } else { left_ns };
     }
 
     /// Why a message goes no further, if it has become too old. `envelope` is its first frame's.
@@ -96,19 +92,22 @@ impl Aging {
     /// The hop's deadline counts from the intended time, a frame's own from its offer.
     #[inline(always)]
     pub(crate) fn too_late(&mut self, envelope: &Envelope, now_ns: u64) -> Option<TooOld> {
-        let hops_ns = envelope
-            .t_intended_ns()
-            .saturating_add(self.policy.deadline_ns);
-        let in_time = now_ns.saturating_add(self.likely_ns) <= hops_ns;
-        if self.by_age && in_time && envelope.deadline_ns == 0 {
+        // One whose intended time is yet to come is older than any: that is looked at.
+        let age_ns = now_ns
+            .wrapping_sub(envelope.t_offer_ns)
+            .wrapping_add(envelope.origin_ns.into());
+        if age_ns < self.young_ns && envelope.deadline_ns == 0 {
             return None;
         }
-        self.judge(envelope, now_ns, hops_ns)
+        self.judge(envelope, now_ns)
     }
 
     #[inline(never)]
-    fn judge(&mut self, envelope: &Envelope, now_ns: u64, hops_ns: u64) -> Option<TooOld> {
+    fn judge(&mut self, envelope: &Envelope, now_ns: u64) -> Option<TooOld> {
         if self.policy.deadline_ns > 0 {
+            let hops_ns = envelope
+                .t_intended_ns()
+                .saturating_add(self.policy.deadline_ns);
             let own_ns = match envelope.deadline_ns {
                 0 => late::NEVER_NS,
                 span_ns => envelope.t_offer_ns.saturating_add(u64::from(span_ns)),
@@ -132,49 +131,44 @@ impl Aging {
         })
     }
 
-    /// A message was left out that may have been in time.
+    /// A message that was offered then was left out though it may have been in time. If it waited for others that were done with
+    /// meanwhile that says nothing: what is in front of a queue that is too long is left out, one after the other, until one can
+    /// be made.
     #[cold]
-    pub(crate) fn doubted(&mut self) {
-        self.service.doubted();
-        self.likely_ns = self.service.likely_ns();
+    pub(crate) fn doubted(&mut self, t_offer_ns: u64) {
+        if t_offer_ns >= self.t_done_ns {
+            self.service.doubted();
+            self.plan();
+        }
     }
 
-    /// Learns from a message of `frames` that was done with, and at the end of a run gives the mean time from one frame to the
-    /// next, in nanoseconds: of those that waited for their turn that includes what other stages took of the core between them.
-    #[inline]
-    pub(crate) fn took(
-        &mut self,
-        frames: u32,
-        t_offer_ns: u64,
-        service_ns: u64,
-        t_done_ns: u64,
-    ) -> Option<u64> {
+    /// Learns from a message that was done with: whether that ends a run, of which [`Aging::learn`] then makes a measure.
+    #[inline(always)]
+    pub(crate) fn took(&mut self, t_offer_ns: u64, service_ns: u64, t_done_ns: u64) -> bool {
         let before_ns = core::mem::replace(&mut self.t_done_ns, t_done_ns);
-        if t_offer_ns >= before_ns {
-            // It came when nothing waited: until its work began the core was free.
-            let idle_ns = t_done_ns
-                .saturating_sub(service_ns)
-                .saturating_sub(before_ns);
-            self.began_ns += idle_ns;
-        }
-        self.taken += 1;
-        self.frames += frames;
-        if self.taken < self.run {
-            return None;
-        }
-        // The first run is one message, and counts as if there had been eight like it.
-        let scale = u64::from(MEASURED / self.run);
-        let span_ns = t_done_ns.saturating_sub(self.began_ns);
-        self.interval.measured(span_ns.saturating_mul(scale));
-        let frames = u64::from(self.frames) * scale * FRAMES_ONE;
-        self.run_frames = match self.run_frames {
-            0 => frames,
-            mean => mean - (mean >> WEIGHT_SHIFT) + (frames >> WEIGHT_SHIFT),
+        // If it came when nothing waited the core was free until its work began.
+        self.busy_ns += if t_offer_ns < before_ns {
+            t_done_ns.saturating_sub(before_ns)
+        } else {
+            service_ns
         };
+        self.lacking -= 1;
+        self.lacking == 0
+    }
+
+    /// Learns from a run that has ended, of messages with so many fragments beyond the first of each, and with one that took
+    /// `service_ns`: what the consumer takes.
+    #[inline(never)]
+    pub(crate) fn learn(&mut self, fragments: u32, service_ns: u64) -> Pace {
+        // The first run is one message, and counts as if there had been eight like it.
+        let scale = u64::from(pace::MESSAGES / self.run);
+        let frames = u64::from(self.run) + u64::from(fragments);
+        self.pace
+            .measured(frames * scale, self.busy_ns.saturating_mul(scale));
         self.service.measured(service_ns);
-        self.likely_ns = self.service.likely_ns();
-        (self.began_ns, self.taken, self.frames, self.run) = (t_done_ns, 0, 0, MEASURED);
-        Some(self.interval.mean_ns().saturating_mul(FRAMES_ONE) / self.run_frames.max(1))
+        self.plan();
+        (self.busy_ns, self.lacking, self.run) = (0, pace::MESSAGES, pace::MESSAGES);
+        self.pace.pace()
     }
 
     /// Whether it steps over the oldest of a ring that is nearly full.
@@ -195,12 +189,18 @@ impl Aging {
 mod tests {
     use super::*;
 
+    /// A message of 100 ns with so many fragments beyond the first: what one of one frame is then known to take.
+    fn took(aging: &mut Aging, fragments: u32, t_offer_ns: u64, t_done_ns: u64) -> Option<u64> {
+        let is_run = aging.took(t_offer_ns, 100, t_done_ns);
+        is_run.then(|| aging.learn(fragments, 100).takes_ns(1, 1))
+    }
+
     /// Eight messages of 100 ns each and 50 ns between two, the first one done with at `t_ns`: what it then knows.
     fn eight(aging: &mut Aging, mut t_ns: u64, t_offer_ns: impl Fn(u64) -> u64) -> Option<u64> {
         let mut known = None;
         for at in 0..8 {
             assert_eq!(known, None, "not each is measured");
-            known = aging.took(1, t_offer_ns(t_ns), 100, t_ns);
+            known = took(aging, 0, t_offer_ns(t_ns), t_ns);
             t_ns += if at == 7 { 0 } else { 150 };
         }
         known
@@ -210,7 +210,7 @@ mod tests {
     fn the_time_between_messages_counts_where_they_wait_and_does_not_where_the_core_was_free() {
         let mut aging = Aging::new(Policy::default());
         assert_eq!(
-            aging.took(1, 0, 100, 1_000),
+            took(&mut aging, 0, 0, 1_000),
             Some(100),
             "the first one at once"
         );
@@ -220,22 +220,8 @@ mod tests {
         assert_eq!(aging.likely_ns, 100);
         // Each came when nothing waited.
         let mut aging = Aging::new(Policy::default());
-        assert_eq!(aging.took(1, 900, 100, 1_000), Some(100));
+        assert_eq!(took(&mut aging, 0, 900, 1_000), Some(100));
         assert_eq!(eight(&mut aging, 5_000, |t_ns| t_ns - 100), Some(100));
-    }
-
-    #[test]
-    fn a_frame_takes_what_all_take_by_their_frames() {
-        // Of eight messages of 100 ns each, now and then one has 21 frames.
-        let mut aging = Aging::new(Policy::default());
-        let (mut t_ns, mut known) = (1_000, 0);
-        for at in 0..8 * 400 {
-            t_ns += 100;
-            let frames = if at % 16 == 3 { 21 } else { 1 };
-            known = aging.took(frames, 0, 100, t_ns).unwrap_or(known);
-        }
-        // 16 messages, 36 frames: 44 ns, where the mean of 100 and 29 would be 64.
-        assert!((40..=49).contains(&known), "{known}");
     }
 
     #[test]
@@ -246,7 +232,7 @@ mod tests {
             let (mut t_ns, mut known) = (1_000, 0);
             for at in first..first + 8 * 100 {
                 t_ns += 100 + if at % 8 == 0 { 400 } else { 0 };
-                known = aging.took(1, 0, 100, t_ns).unwrap_or(known);
+                known = took(&mut aging, 0, 0, t_ns).unwrap_or(known);
             }
             assert!((140..=151).contains(&known), "{first}: {known}");
         }

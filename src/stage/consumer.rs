@@ -271,7 +271,7 @@ impl<H: Handler> Consumer<H> {
                 && !core::mem::take(&mut spared)
                 && let Some(old) = rx.aging.too_late(&envelope, t_dequeue_ns)
             {
-                if rx.spares(old) {
+                if rx.spares(old, envelope.t_offer_ns) {
                     // The same one again, without a question.
                     spared = true;
                     continue;

@@ -14,6 +14,8 @@ use super::conflate::Conflation;
 use super::orders::Orders;
 use super::ring::TxRing;
 
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod bursts;
 mod divided;
 mod judged;
 mod rx;
@@ -297,14 +299,17 @@ impl HopTx {
         t_offer_ns: u64,
     ) -> Result<(), Shed> {
         self.counters.tx.offered.add(1);
-        if self.judged
-            && !self
-                .admission
-                .is_calm(parent.t_intended_ns, parent.deadline_at_ns, t_offer_ns)
-        {
+        if self.judged && !self.is_calm(parent, t_offer_ns) {
             return self.emit_judged(frame, parent, t_offer_ns);
         }
         self.put(frame, parent, t_offer_ns)
+    }
+
+    /// Whether a message of one frame is taken without a question.
+    #[inline(always)]
+    fn is_calm(&mut self, parent: &Parent, t_offer_ns: u64) -> bool {
+        self.admission
+            .is_calm(parent.t_intended_ns, parent.deadline_at_ns, t_offer_ns)
     }
 
     /// Puts one whole message on the ring, if there is room.
@@ -343,10 +348,12 @@ impl HopTx {
             // A message of nothing is nothing, and one that was to be nothing and is something has no room.
             Some(Shed::Undeclared)
         } else {
-            let judged = match self.judged {
-                false => None,
-                true if self.cut => Some(Shed::Disconnected),
-                true => self.judge(frames, parent, t_offer_ns),
+            let judged = if !self.judged || (frames == 1 && self.is_calm(parent, t_offer_ns)) {
+                None
+            } else if self.cut {
+                Some(Shed::Disconnected)
+            } else {
+                self.judge(frames, parent, t_offer_ns)
             };
             self.defers = self.judged && judged.is_none() && self.asks_for_key(kind, frames);
             judged.or_else(|| {

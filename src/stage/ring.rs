@@ -172,9 +172,19 @@ impl RxRing {
         };
     }
 
-    /// Gives back every credit that is due, so that the producer knows how much waits.
-    pub(crate) fn return_credits(&mut self) {
-        either!(self, ring => ring.return_credits());
+    /// Steps over the frame in hand, the last of its message, and gives back every credit that is due, so that the producer knows
+    /// how much waits.
+    #[inline(always)]
+    pub(crate) fn advance_now(&mut self) {
+        match self {
+            RxRing::One(ring) => {
+                ring.advance_now();
+            }
+            RxRing::Many { ring } => {
+                ring.advance();
+                ring.return_credits();
+            }
+        }
     }
 
     pub(crate) fn ready_ahead(&mut self, limit: usize) -> usize {

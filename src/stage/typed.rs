@@ -172,38 +172,36 @@ impl<F: Frame> TypedRx<F> {
         &mut self,
         handler: impl FnOnce(View<'_, F>) -> T,
     ) -> Option<Result<T, FrameError>> {
-        if self.hop.judged {
-            self.leave_out()?;
-        }
-        let frame = self.hop.ring.peek()?;
-        let envelope = *frame.envelope();
-        // After the pop: a plain read of the counter could be speculated to before it.
-        let t_dequeue_ns = self.clock.stamp_after();
-        match F::view(envelope.kind, frame.payload()) {
-            Ok(view) => {
-                let result = handler(view);
-                let t_done_ns = self.clock.stamp();
-                self.hop.finish(&envelope, t_dequeue_ns, t_done_ns);
-                self.hop.step_over(&envelope);
-                Some(Ok(result))
-            }
-            Err(error) => {
-                self.hop.discard(&envelope, Discard::Malformed);
-                Some(Err(error))
-            }
-        }
-    }
-
-    /// Steps over those in front that have become too old. `None` if nothing is left.
-    fn leave_out(&mut self) -> Option<()> {
-        self.hop.ring.peek()?;
-        let now_ns = self.clock.stamp_after();
+        // One that is worked on though it may become too late.
+        let mut spared = false;
         loop {
-            let envelope = *self.hop.ring.peek()?.envelope();
-            match self.hop.aging.too_late(&envelope, now_ns) {
-                Some(old) if !self.hop.spares(old) => self.hop.discard(&envelope, old.why),
-                _ => return Some(()),
+            let frame = self.hop.ring.peek()?;
+            let envelope = *frame.envelope();
+            // After the pop: a plain read of the counter could be speculated to before it.
+            let t_dequeue_ns = self.clock.stamp_after();
+            if self.hop.judged
+                && !spared
+                && let Some(old) = self.hop.aging.too_late(&envelope, t_dequeue_ns)
+            {
+                spared = self.hop.spares(old, envelope.t_offer_ns);
+                if !spared {
+                    self.hop.discard(&envelope, old.why);
+                }
+                continue;
             }
+            return match F::view(envelope.kind, frame.payload()) {
+                Ok(view) => {
+                    let result = handler(view);
+                    let t_done_ns = self.clock.stamp();
+                    self.hop.finish(&envelope, t_dequeue_ns, t_done_ns);
+                    self.hop.step_over(&envelope);
+                    Some(Ok(result))
+                }
+                Err(error) => {
+                    self.hop.discard(&envelope, Discard::Malformed);
+                    Some(Err(error))
+                }
+            };
         }
     }
 

@@ -466,6 +466,27 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_sheds_millions_shows_them_whole_on_a_narrow_terminal() {
+        let mut report = a_run().report;
+        report.hops[0].full_ns = report.line.elapsed_ns / 2;
+        report.hops[0].shed.insert("full".into(), 17_082_153);
+        let clean = told_apart(&report);
+        let both = Seen {
+            clean: Some(&clean),
+            ..seen(&report)
+        };
+        for width in [79, 100, 160] {
+            let lines = frame(both, PROGRESS, (width, 40), Paint(false));
+            assert!(lines.iter().all(|line| line.chars().count() <= width));
+            let hop = lines.iter().find(|line| line.contains("btc->"));
+            assert!(
+                hop.is_some_and(|hop| hop.ends_with("17,082,153")),
+                "{width}: {hop:?}"
+            );
+        }
+    }
+
+    #[test]
     fn the_last_complaints_stand_below_the_table_on_any_terminal() {
         let mut live = Live {
             paint: Paint(false),

@@ -167,7 +167,9 @@ pub(crate) fn hops(
         // Only where something is: a line that keeps up has no such column.
         numbers("at full"),
         words("when full").may_go(9),
-        numbers("p50"),
+        // A line that sheds millions needs the room for that on a narrow terminal: then the middle goes, and then what
+        // `over` says as well.
+        numbers("p50").may_go(if live { 2 } else { 0 }),
         numbers("p90").may_go(if is_clean { 4 } else { 2 }),
         numbers("p99"),
         // Beside a clean P99 the raw ones further out are worth least.
@@ -176,7 +178,7 @@ pub(crate) fn hops(
         numbers("clean p99"),
         // Before names are cut.
         numbers("kept").may_go(1),
-        words("budget"),
+        words("budget").may_go(if live { 1 } else { 0 }),
         numbers("over"),
         numbers("shed"),
     ]);

@@ -183,6 +183,13 @@ impl<'a, V: Content, L: Layout> Front<'a, V, L> {
         slot.value.with(|value| unsafe { &*value })
     }
 
+    /// Steps over the item, and gives back every credit that is due.
+    #[inline(always)]
+    pub(crate) fn advance_now(self) {
+        self.consumer.position = self.consumer.position.next();
+        self.consumer.publish_head();
+    }
+
     /// Steps over the item.
     #[inline(always)]
     pub(crate) fn advance(self) {

@@ -15,7 +15,7 @@ use crate::base::{Discard, Flags, Shed};
 use crate::budget::HopCounters;
 use crate::frame::{Frame, KindInfo};
 use crate::overload::Policy;
-use crate::stage::admission::Offered;
+use crate::stage::admission::{Ends, Offered};
 use crate::stage::conflate::{Conflation, Key, Put};
 use crate::stage::orders::{Orders, PolicyCell};
 
@@ -147,9 +147,12 @@ impl HopTx {
             own_at_ns: parent.deadline_at_ns,
             now_ns: t_offer_ns,
         };
-        let refused = self
-            .admission
-            .refusal(&message, &mut self.ring, &self.consumers);
+        let ends = Ends {
+            ring: &mut self.ring,
+            offers: &self.counters,
+            consumers: &self.consumers,
+        };
+        let refused = self.admission.refusal(&message, ends);
         self.note_rung(t_offer_ns);
         refused
     }
@@ -177,8 +180,11 @@ impl HopTx {
 
     /// Whether what waits is to wait on though there is room.
     fn keeps_waiting(&mut self) -> bool {
-        self.admission
-            .keeps_waiting(&mut self.ring, &self.consumers)
+        self.admission.keeps_waiting(Ends {
+            ring: &mut self.ring,
+            offers: &self.counters,
+            consumers: &self.consumers,
+        })
     }
 
     /// As [`HopTx::settle`], by a producer that has ended: nothing newer will take the place of what waits, so it goes as soon as
@@ -288,9 +294,11 @@ impl HopTx {
                 self.counters.shed(kind_at(self.kinds, kind), Shed::Closed);
                 continue;
             }
-            let keeps = self
-                .admission
-                .keeps_waiting(&mut self.ring, &self.consumers);
+            let keeps = self.admission.keeps_waiting(Ends {
+                ring: &mut self.ring,
+                offers: &self.counters,
+                consumers: &self.consumers,
+            });
             if keeps || !self.ring.has_room(1) {
                 break;
             }
@@ -322,7 +330,11 @@ impl HopRx {
 
     /// Does as `policy` says from now on.
     pub(crate) fn set_policy(&mut self, policy: Policy) {
-        self.judged = policy.is_judged_at_take();
+        let was_judged = core::mem::replace(&mut self.judged, policy.is_judged_at_take());
+        if !was_judged {
+            // Those that went by while nobody measured are of no run.
+            self.fragments = 0;
+        }
         self.aging.set_policy(policy);
     }
 

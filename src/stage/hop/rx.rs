@@ -61,8 +61,8 @@ pub struct HopRx {
     discarded_kind: Option<u16>,
     /// Service time of the fragments of the message in hand.
     service_ns: u64,
-    /// Fragments before the last ones of messages that are not recorded yet.
-    fragments: u32,
+    /// Fragments before the last ones of messages, since what they take was last measured.
+    pub(super) fragments: u32,
     /// Of the consumers that follow this one on a shared ring.
     bells: Vec<Doorbell>,
     tap: Inlet,
@@ -169,7 +169,7 @@ impl HopRx {
             let service_ns = self.take_service_ns();
             self.record(envelope, service_ns, t_done_ns);
         } else {
-            self.fragments += 1;
+            self.fragments = self.fragments.saturating_add(1);
             self.counters.rx.parts.add(1);
         }
     }
@@ -177,13 +177,13 @@ impl HopRx {
     /// Whether a message in front that is too old by what its work likely takes is worked on nevertheless: nothing else waits. Of
     /// one of several fragments the next ones count as others.
     #[cold]
-    pub(crate) fn spares(&mut self, old: TooOld) -> bool {
+    pub(crate) fn spares(&mut self, old: TooOld, t_offer_ns: u64) -> bool {
         if old.is_sure {
             return false;
         }
         let is_alone = self.ring.ready_ahead(2) < 2;
         if !is_alone {
-            self.aging.doubted();
+            self.aging.doubted(t_offer_ns);
         }
         is_alone
     }
@@ -202,14 +202,8 @@ impl HopRx {
         self.recorder
             .record_all([sojourn_ns - service_ns, service_ns, sojourn_ns]);
         self.counters.rx.delivered.add(1);
-        if self.judged {
-            let frames = 1 + core::mem::take(&mut self.fragments);
-            let interval_ns = self
-                .aging
-                .took(frames, envelope.t_offer_ns, service_ns, t_done_ns);
-            if let Some(interval_ns) = interval_ns {
-                self.counters.rx.interval_ns.set(interval_ns);
-            }
+        if self.judged && self.aging.took(envelope.t_offer_ns, service_ns, t_done_ns) {
+            self.learn(service_ns);
         }
         if self.log.is_on() {
             let (wait_ns, _) = saturate_ns(sojourn_ns - service_ns);
@@ -227,6 +221,15 @@ impl HopRx {
         }
     }
 
+    /// Has the producer know what messages take, of which the last one took `service_ns`.
+    #[inline(never)]
+    fn learn(&mut self, service_ns: u64) {
+        let fragments = core::mem::take(&mut self.fragments);
+        let pace = self.aging.learn(fragments, service_ns);
+        self.counters.rx.message_ns.set(pace.message_ns);
+        self.counters.rx.frame_ns.set(pace.frame_ns);
+    }
+
     /// Steps over the frame in hand, of which an attached tap gets a copy.
     #[inline]
     pub(crate) fn step_over(&mut self, envelope: &Envelope) {
@@ -239,9 +242,10 @@ impl HopRx {
     #[inline]
     fn advance(&mut self, envelope: &Envelope) {
         let is_last = envelope.flags.is_last();
-        self.ring.advance(is_last);
         if self.judged && is_last {
-            self.ring.return_credits();
+            self.ring.advance_now();
+        } else {
+            self.ring.advance(is_last);
         }
     }
 
@@ -251,7 +255,7 @@ impl HopRx {
         let kind = of_message.unwrap_or(envelope.kind);
         self.discarded_kind = Some(kind);
         if envelope.flags.is_last() {
-            (self.service_ns, self.fragments) = (0, 0);
+            self.service_ns = 0;
             self.discarded_kind = None;
             self.discard_message(kind, why);
         } else {

@@ -67,6 +67,7 @@ pub(super) fn table(report: &GateReport) -> String {
         ("Hop", ""),
         ("Span", ""),
         ("Quantile", ""),
+        ("Verdict", ""),
         ("Budget", "n"),
         ("Raw", "n"),
         ("Clean", "n"),
@@ -88,9 +89,8 @@ pub(super) fn table(report: &GateReport) -> String {
         out += "<th role=\"columnheader\" scope=\"col\" class=\"n\">Head / base</th>";
     }
     out += &format!(
-        "<th role=\"columnheader\" scope=\"col\"><span title=\"{picture}\">Picture</span></th>"
+        "<th role=\"columnheader\" scope=\"col\"><span title=\"{picture}\">Picture</span></th></tr></thead>\n"
     );
-    out += "<th role=\"columnheader\" scope=\"col\">Verdict</th></tr></thead>\n";
     let mut last = "";
     let mut is_open = false;
     for verdict in by_hop(report).into_iter().take(ROWS_MAX) {
@@ -149,6 +149,19 @@ fn row(verdict: &Verdict, scale: LogScale, has_base: bool, has_budget: bool) -> 
     };
     cell("Span", "what", &escape(span_of(&verdict.of)));
     cell("Quantile", "what", &escape(&quantile(&verdict.quantile)));
+    // Before the figures, so that a narrow window shows it. The reason is a word or two; the list above has the rest.
+    let reason = if is_shown_only(verdict) {
+        " <span class=\"reason\">reported only</span>".to_owned()
+    } else if verdict.word == Word::Inconclusive && !verdict.reason.is_empty() {
+        format!(" <span class=\"reason\">{}</span>", escape(&verdict.reason))
+    } else {
+        String::new()
+    };
+    cell(
+        "Verdict",
+        "word",
+        &format!("{}{reason}", badge(verdict.word)),
+    );
     if has_budget {
         cell(
             "Budget",
@@ -183,19 +196,6 @@ fn row(verdict: &Verdict, scale: LogScale, has_base: bool, has_budget: bool) -> 
         cell("Head / base", "n", &text);
     }
     cell("Picture", "picture", &picture(verdict, scale));
-    // Only here is it a word or two; the list above has the others.
-    let reason = if is_shown_only(verdict) {
-        " <span class=\"reason\">reported only</span>".to_owned()
-    } else if verdict.word == Word::Inconclusive && !verdict.reason.is_empty() {
-        format!(" <span class=\"reason\">{}</span>", escape(&verdict.reason))
-    } else {
-        String::new()
-    };
-    cell(
-        "Verdict",
-        "word",
-        &format!("{}{reason}", badge(verdict.word)),
-    );
     out + "</tr>\n"
 }
 
