@@ -4,11 +4,16 @@
 #[path = "common/counting.rs"]
 mod counting;
 
-use hopline::adapter::{Binance, Content, blackhole, datagrams, replay, synthetic, udp_to};
+use hopline::adapter::{
+    Binance, Content, blackhole, datagrams, itch, moldudp64, replay, synthetic, udp, udp_to,
+};
+use hopline::feed::Schedule;
+use hopline::feed::simulated::{Lines, LinesSpec, Orders, Saying};
 use hopline::feed::synthetic::{Mix, SYNTHETIC_BYTES_MAX};
 use hopline::feed::{Arrivals, Synthetic, SyntheticSpec};
 use hopline::io::{Driver, VirtualNet};
-use hopline::topology::{Builder, Hop, Inline, Line};
+use hopline::stages::{FeedBook, OrderSet};
+use hopline::topology::{Builder, Hop, Inline, Line, Params, Value};
 
 use counting::{Counting, counted};
 
@@ -66,6 +71,59 @@ fn sent(messages: u64) -> (u64, u64) {
     line.sink("out", udp_to("127.0.0.1:9"));
     line.connect("in", "out", Hop::depth(64));
     allocations(&mut line, net.driver().into())
+}
+
+/// A feed over two lines that overtake each other, into books: copies are held, and come twice.
+fn fed(messages: u64) -> (u64, u64) {
+    let spec = LinesSpec {
+        messages,
+        delayed: 0.05,
+        repeated: 0.05,
+        ..LinesSpec::default()
+    };
+    let schedule = Schedule::new(5e5, Arrivals::Constant, 1).unwrap();
+    let mut lines = Lines::new(&spec, Saying::Orders(Orders::new(1, 20, 400)), schedule);
+    let net = VirtualNet::new();
+    let to = ["127.0.0.1:7", "127.0.0.1:8"];
+    while let Some(sent) = lines.next() {
+        let (from, to) = (
+            "127.0.0.1:1".parse().unwrap(),
+            to[sent.line].parse().unwrap(),
+        );
+        assert!(net.inject(from, to, sent.bytes, 1_001_000_000 + sent.at_ns));
+    }
+    let mut line = Line::builder("feed");
+    let feed = moldudp64(udp(to[0])).line_b(udp(to[1]));
+    line.source("itch", feed.decode(itch()));
+    line.stage("book", || {
+        let mut params = Params::new(None);
+        for (key, value) in [("most_symbols", 32), ("depth", 16), ("most_orders", 1_024)] {
+            params.set(key, Value::Int(value), None);
+        }
+        FeedBook::<OrderSet>::from_params(&mut params).unwrap()
+    });
+    line.sink("end", blackhole());
+    line.connect("itch", "book", Hop::depth(256));
+    line.connect("book", "end", Hop::depth(256));
+    let line = line.build().unwrap();
+    let inline = Inline::new(net.driver().into()).stop_after_ns(1_000_000_000);
+    let mut delivered = 0;
+    let allocations = counted(|| {
+        let (report, _) = line.run_inline(inline, None).unwrap();
+        let feed = report.ledger.sources["itch"].sequenced.as_ref().unwrap();
+        assert!(report.ledger.closed && feed.held_max > 0, "{feed:?}");
+        assert_eq!(feed.lost, 0);
+        delivered = feed.delivered;
+    });
+    (allocations, delivered)
+}
+
+#[test]
+fn a_feed_of_two_lines_allocates_no_more_for_more_messages() {
+    fed(1_000);
+    let (few, many) = (fed(2_000), fed(20_000));
+    assert_eq!((few.1, many.1), (2_000, 20_000));
+    assert_eq!(few.0, many.0);
 }
 
 #[test]

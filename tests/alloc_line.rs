@@ -6,13 +6,13 @@ use hopline::adapter::{Binance, blackhole, synthetic, udp_to};
 use hopline::budget::report::ByReason;
 use hopline::feed::Symbols;
 use hopline::host::Pin;
-use hopline::overload::{Policy, WhenFull};
+use hopline::overload::{Policy, Slow, Split, WhenFull};
 use hopline::reactor::Schedule;
 use hopline::stages::{
     Batch, BatchSpec, Book, BookSpec, Debounce, DebounceSpec, Encode, KillSwitch, Lean, LeanSpec,
     Risk, RiskSpec, SlackSpec, Top,
 };
-use hopline::topology::{Hop, Line, Placement, Running, Sharing, p99};
+use hopline::topology::{Builder, Hop, Line, Placement, Running, Sharing, ThreadSpec, p99};
 use hopline::wait::Strategy;
 
 #[path = "common/counting.rs"]
@@ -43,12 +43,76 @@ fn no_loop_allocates_after_its_start() {
         assert_eq!(allocations(notes), 0, "{notes:?}");
     }
     for (policy, reason) in policies() {
-        assert_eq!(allocations_of_sheds(policy, reason), 0, "{policy}");
+        // Built for what needs a table.
+        let hop = Hop::depth(512).when_full(WhenFull::Conflate);
+        let mut line = overloaded(&["book"], 20_000);
+        line.connect("btc", "book", hop);
+        let case = Case::of(policy, reason);
+        assert_eq!(allocations_of_sheds(&mut line, case), 0, "{policy}");
+    }
+    no_loop_allocates_for_what_overflows();
+    no_loop_allocates_for_a_key_that_moves_or_a_consumer_that_is_cut_off();
+}
+
+/// What overflows to another hop, into a file, and what has no room there either.
+fn no_loop_allocates_for_what_overflows() {
+    let policy = Policy::of(WhenFull::Overflow);
+    let hop = Hop::depth(512).policy(policy);
+    let mut line = overloaded(&["book"], 20_000);
+    line.sink("spare", blackhole());
+    line.connect("btc", "book", hop.clone().overflow_to("spare"));
+    line.connect("btc", "spare", Hop::depth(4096));
+    let case = Case::of(policy, "overflowed");
+    assert_eq!(allocations_of_sheds(&mut line, case), 0, "to a hop");
+    for (bytes_max, reason) in [(1 << 30, "overflowed"), (1 << 20, "full")] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut line = overloaded(&["book"], 20_000);
+        let file = folder.path().join("overflow.cap");
+        let hop = hop.clone().overflow_file(&file, bytes_max);
+        line.connect("btc", "book", hop);
+        let case = Case::of(policy, reason);
+        assert_eq!(allocations_of_sheds(&mut line, case), 0, "into a file");
+        let length = std::fs::metadata(&file).expect("the file").len();
+        assert!(length > 500_000 && length <= bytes_max, "{length}");
     }
 }
 
-/// Each policy that sheds, and a reason that it gives.
-fn policies() -> [(Policy, &'static str); 9] {
+/// What is shed while a hot key is on its way, and where a slow consumer of a broadcast is cut off.
+fn no_loop_allocates_for_a_key_that_moves_or_a_consumer_that_is_cut_off() {
+    // One key, and consumers that are never done with it in time: each second it is tried again.
+    let policy = Policy::of(WhenFull::DropNewest);
+    let workers = ["a", "b", "c"];
+    let mut line = overloaded(&workers, 2_000_000);
+    let hop = Hop::depth(8192).policy(policy);
+    line.connect("btc", workers, hop.split(Split::ByKey).isolate());
+    // It is on its way from one of two, whichever its hash says.
+    let case = Case {
+        hops: &["btc->a", "btc->b"],
+        ..Case::of(policy, "moving")
+    };
+    assert_eq!(allocations_of_sheds(&mut line, case), 0, "moving");
+
+    let waits = |block_timeout_ns| Policy {
+        block_timeout_ns,
+        ..Policy::of(WhenFull::Block)
+    };
+    let mut line = overloaded(&["a", "b"], 2_000_000);
+    line.sink("good", blackhole());
+    // The one that is quick waits for no turn of the others.
+    line.placement(feeding(&["btc", "good"]));
+    // They are cut off when they are told so.
+    let hop = Hop::depth(512).policy(waits(60_000_000_000));
+    let slow = hop.slow("a", Slow::Disconnect).slow("b", Slow::Disconnect);
+    line.connect("btc", ["good", "a", "b"], slow);
+    let case = Case {
+        hops: &["btc->a", "btc->b"],
+        ..Case::of(waits(1_000_000), "disconnected")
+    };
+    assert_eq!(allocations_of_sheds(&mut line, case), 0, "disconnected");
+}
+
+/// Each policy that sheds on a hop by itself, and a reason that it gives.
+fn policies() -> [(Policy, &'static str); 11] {
     let plain = Policy::of(WhenFull::DropNewest);
     let with = |change: fn(&mut Policy)| {
         let mut policy = plain;
@@ -74,32 +138,88 @@ fn policies() -> [(Policy, &'static str); 9] {
             with(|policy| (policy.degrade_high_ns, policy.degrade_low_ns) = (300_000, 100_000)),
             "degraded",
         ),
+        // What is protected is left alone up to the last rung.
+        (
+            with(|policy| {
+                (policy.degrade_high_ns, policy.degrade_low_ns) = (300_000, 100_000);
+                policy.protected = true;
+            }),
+            "refused",
+        ),
+        (
+            Policy {
+                block_timeout_ns: 10_000,
+                ..Policy::of(WhenFull::Block)
+            },
+            "block_timeout",
+        ),
     ]
 }
 
-/// How often the loops allocate of a line that gets several times what it can do, under that policy, which is only given while it
-/// runs; and it does shed for that reason.
-fn allocations_of_sheds(policy: Policy, reason: &str) -> u64 {
+/// What is given to hops of a line while it runs, and what they shed for then.
+#[derive(Clone, Copy)]
+struct Case {
+    hops: &'static [&'static str],
+    policy: Policy,
+    reason: &'static str,
+}
+
+impl Case {
+    fn of(policy: Policy, reason: &'static str) -> Case {
+        Case {
+            hops: &["btc->book"],
+            policy,
+            reason,
+        }
+    }
+}
+
+/// A line btc → workers → tops that gets several times what its workers can do, whose first hop is still to be joined. Its source
+/// has a thread of its own.
+fn overloaded(workers: &[&str], takes_ns: u64) -> Builder {
     let table = Symbols::new(&["BTCUSDT"]).expect("a symbol");
-    let spec = BookSpec {
-        levels: 5,
-        takes_ns: 20_000,
-        symbols: table,
-    };
     let mut line = Line::builder("overloaded");
     let feed = synthetic("BTCUSDT", 400_000.0).seed(1);
     line.source("btc", feed.decode(Binance::new(&["BTCUSDT"]).or("BTCUSDT")));
-    line.stage("book", move || Book::new(&spec));
     line.sink("tops", blackhole());
-    // Built for what needs a table.
-    line.connect("btc", "book", Hop::depth(512).when_full(WhenFull::Conflate));
-    line.connect("book", "tops", Hop::depth(4096));
-    line.placement(Placement {
+    for worker in workers {
+        let spec = BookSpec {
+            levels: 5,
+            takes_ns,
+            symbols: table.clone(),
+        };
+        line.stage(worker, move || Book::new(&spec));
+        line.connect(*worker, "tops", Hop::depth(4096));
+    }
+    line.drain_within_ns(1_000_000_000);
+    line.placement(feeding(&["btc"]));
+    line
+}
+
+/// Two threads, of which one has these nodes.
+fn feeding(nodes: &[&str]) -> Placement {
+    let feed = ThreadSpec {
+        name: "feed".to_owned(),
+        nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
+        ..ThreadSpec::default()
+    };
+    Placement {
         pin: Pin::Off,
         wait: Some(Strategy::PARK),
         threads_max: Some(2),
+        threads: vec![feed],
         ..Placement::default()
-    });
+    }
+}
+
+/// How often the loops allocate of a line that gets several times what it can do, under a policy which is only given while it
+/// runs; and it does shed for that reason.
+fn allocations_of_sheds(line: &mut Builder, case: Case) -> u64 {
+    let Case {
+        hops,
+        policy,
+        reason,
+    } = case;
     let mut running = line
         .build()
         .expect("a right line")
@@ -107,17 +227,28 @@ fn allocations_of_sheds(policy: Policy, reason: &str) -> u64 {
         .expect("it starts");
     running.wait(Duration::from_millis(20));
     let gone = |running: &mut Running| {
-        let hop = &running.report().hops[0];
+        let report = running.report();
+        let hops = report
+            .hops
+            .iter()
+            .filter(|hop| hops.contains(&hop.name.as_str()));
         let count = |by: &ByReason| by.get(reason).copied().unwrap_or(0);
-        count(&hop.shed) + count(&hop.discarded)
+        hops.map(|hop| count(&hop.shed) + count(&hop.discarded))
+            .sum::<u64>()
     };
+    let before = gone(&mut running);
     let allocations = counted_elsewhere(|| {
-        running
-            .set_policy("btc->book", policy)
-            .expect("it was built for that");
-        // Until it has shed, however slow this machine is.
-        while gone(&mut running) == 0 {
+        for hop in hops {
+            running
+                .set_policy(hop, policy)
+                .expect("it was built for that");
+        }
+        // Until it has shed, however slow this machine is: a minute and more.
+        let mut looks = 0;
+        while gone(&mut running) == before {
             running.wait(Duration::from_millis(10));
+            looks += 1;
+            assert!(looks < 6_000, "{policy} sheds nothing as {reason}");
         }
         running.wait(Duration::from_millis(50));
     });
@@ -127,7 +258,11 @@ fn allocations_of_sheds(policy: Policy, reason: &str) -> u64 {
         "{policy}: {:?}",
         report.ledger.breaches
     );
-    assert_eq!(report.hops[0].policy, policy.to_string());
+    let mut given = report
+        .hops
+        .iter()
+        .filter(|hop| hops.contains(&hop.name.as_str()));
+    assert!(given.all(|hop| hop.policy == policy.to_string()));
     allocations
 }
 

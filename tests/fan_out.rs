@@ -368,3 +368,51 @@ fn a_consumer_that_hangs_and_holds_the_others_back_is_named() {
     assert!(report.ledger.closed, "{:?}", report.ledger.breaches);
     assert!(report.hops.iter().all(|hop| hop.delivered == COUNT));
 }
+
+#[test]
+fn a_slow_consumer_is_given_no_policy_that_its_list_could_not_have_been_built_with() {
+    let waits = |block_timeout_ns| Policy {
+        block_timeout_ns,
+        ..Policy::of(WhenFull::Block)
+    };
+    let mut line = hopline::topology::Line::builder("broadcast");
+    // It sends when nobody looks any more.
+    let hours_ns = 1 << 43;
+    line.source("in", numbers::Counting::new(2, hours_ns));
+    for name in WORKERS {
+        line.sink(name, numbers::Collect::default());
+    }
+    let hop = Hop::depth(64).policy(waits(5_000_000));
+    let hop = hop.slow("b", Slow::Tap).slow("c", Slow::Disconnect);
+    line.connect("in", WORKERS, hop);
+    let mut running = line.build().expect("a line").start().expect("it starts");
+    let told = running.set_policy("in->b", waits(0)).unwrap_err();
+    let expected = "in->b: its consumer is a tap, for which nobody waits";
+    assert!(told.to_string().starts_with(expected), "{told}");
+    let drops = Policy::of(WhenFull::DropOldest);
+    running.set_policy("in->b", drops).unwrap();
+    let never = [
+        drops,
+        waits(0),
+        Policy {
+            then: WhenFull::Reject,
+            ..waits(1_000_000)
+        },
+    ];
+    for policy in never {
+        let told = running.set_policy("in->c", policy).unwrap_err();
+        let expected = "in->c: its consumer is cut off once";
+        assert!(told.to_string().starts_with(expected), "{policy}: {told}");
+    }
+    running.set_policy("in->c", waits(1_000_000)).unwrap();
+    // Those that hold the producer back have no such bound.
+    running.set_policy("in->a", waits(0)).unwrap();
+    assert!(running.end("finished").ledger.closed);
+
+    let mut broadcast = Broadcast::with(Slow::Disconnect);
+    broadcast.others_get(COUNT);
+    let told = broadcast.refused_policy(waits(1_000_000));
+    let expected = "in->hangs: its consumer was cut off and gets nothing more";
+    assert!(told.starts_with(expected), "{told}");
+    broadcast.end();
+}

@@ -51,6 +51,36 @@ impl Sink for Record {
     }
 }
 
+#[test]
+fn what_a_line_has_not_come_to_yet_is_not_given_up() {
+    let params = Params {
+        deadline_ns: 1_000,
+        ..Params::of(Transport::MoldUdp64)
+    };
+    let mut feed = Sequenced::new(&params).unwrap();
+    let mut out = Record::default();
+    // The first line lacks 2 and 5; the second one, which is behind, has come to 4.
+    for (line, first) in [(0, 1), (0, 3), (0, 4), (0, 6), (1, 1), (1, 3)] {
+        feed.arrived(line, &packet(b'1', first, &[b"x"]), 0, &mut out)
+            .unwrap();
+    }
+    assert_eq!(
+        (feed.position(0), feed.position(1), feed.position(2)),
+        (7, 4, 0)
+    );
+    assert_eq!(feed.next_sequence(), 2);
+    feed.tick_as_far_as(500, 4, &mut out);
+    assert_eq!(feed.next_sequence(), 2, "it is not late yet");
+    feed.tick_as_far_as(5_000, 4, &mut out);
+    assert_eq!((feed.next_sequence(), feed.union().lost), (5, 1));
+    feed.tick_as_far_as(6_000, 4, &mut out);
+    assert_eq!((feed.missing(), feed.union().lost), (Some((5, 6)), 1));
+    // It comes after all.
+    feed.arrived(1, &packet(b'1', 5, &[b"x"]), 7_000, &mut out)
+        .unwrap();
+    assert_eq!((feed.next_sequence(), feed.union().lost), (7, 1));
+}
+
 fn packet(session: u8, first: u64, messages: &[&[u8]]) -> Vec<u8> {
     let mut buffer = [0; 1_400];
     let mut writer = Writer::new(&mut buffer, [session; 10], first).unwrap();

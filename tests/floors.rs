@@ -91,11 +91,13 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         &["control"],
         "control has the queues that are not hops",
     ),
+    ("crc32fast", &["frame"], "frame has the captures' blocks"),
     (
         "data_encoding",
         &["wire"],
         "wire knows the handshake that needs it",
     ),
+    ("etherparse", &["feed"], "feed reads packets"),
     ("flate2", &["io"], "io reads compressed files"),
     ("foldhash", &["feed"], "feed hashes the keys of metrics"),
     ("hdrhistogram", &["hist"], "hist counts"),
@@ -117,6 +119,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("socket2", &["io"], "io is the door to the system"),
     ("toml", &["config"], "config reads TOML"),
     ("zerocopy", &["frame", "feed"], "frame has the header"),
+    ("xxhash_rust", &["frame"], "frame has the content hash"),
     ("tungstenite", &["wire"], "wire has the WebSocket"),
     (
         "hopline_macros",

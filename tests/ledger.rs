@@ -9,6 +9,8 @@
 mod account;
 #[path = "ledger/fans.rs"]
 mod fans;
+#[path = "ledger/files.rs"]
+mod files;
 #[path = "ledger/on_ring.rs"]
 mod on_ring;
 #[path = "ledger/oracle.rs"]
@@ -45,6 +47,9 @@ use plan::{CLASSES, NodePlan, Plan, RingPlan, StagePlan};
 
 /// Lines where nothing else is said: a second or two without optimisation.
 const CASES_DEFAULT: u64 = 400;
+
+/// Bytes that a file may have into which a hop overflows: as many as no line has.
+const FILE_BYTES: u64 = 32 << 20;
 
 /// One in so many seeds is run a second time, for the same report.
 const TWICE_ONE_IN: u64 = 16;
@@ -94,6 +99,9 @@ fn add_ring(line: &mut Builder, plan: &Plan, at: usize) {
     (hop.most_keys, hop.rank) = (ring.most_keys, ring.rank);
     if let Some(to) = ring.overflow_to {
         hop = hop.overflow_to(&oracle::name(plan, to));
+    }
+    if ring.into_file {
+        hop = hop.overflow_file(files::path(at), FILE_BYTES);
     }
     if let Some((name, kinds)) = ring.class.map(|class| CLASSES[class]) {
         hop = hop.class(name, kinds);
@@ -157,6 +165,8 @@ struct Ran {
     shared: Shared,
     /// Datagrams that the network got.
     datagrams: u64,
+    /// What is wrong with the files into which hops overflowed.
+    wrong_files: Vec<String>,
 }
 
 fn run(plan: &Plan) -> Ran {
@@ -182,11 +192,13 @@ fn run(plan: &Plan) -> Ran {
     }
     let signal = lock(&shared).signal.clone();
     let (report, _) = line.run_inline(inline, Some(&signal)).expect("it opens");
+    let wrong_files = files::differences(&plan, &report, &mut net.driver().into());
     Ran {
         plan,
         report,
         shared,
         datagrams: net.sent().len() as u64,
+        wrong_files,
     }
 }
 
@@ -194,6 +206,7 @@ impl Ran {
     fn differences(&self) -> Vec<String> {
         let account = lock(&self.shared);
         let mut found = differences(&self.plan, &account, &self.report);
+        found.extend(self.wrong_files.iter().cloned());
         let sent: u64 = account.nodes.iter().map(|node| node.datagrams).sum();
         if sent != self.datagrams {
             found.push(format!(
@@ -471,6 +484,7 @@ fn come(emitted: &[usize], frames: &[(u64, usize, usize)]) -> Vec<String> {
         depth: 8,
         policy: Policy::of(WhenFull::DropNewest),
         overflow_to: None,
+        into_file: false,
         most_keys: 1,
         rank: 0,
         class: None,

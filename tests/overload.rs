@@ -1,7 +1,11 @@
 //! Lines that get more than they can work on: what each policy keeps, what it sheds, and that both are told.
 
+#[path = "overload/file.rs"]
+mod file;
 #[path = "overload/line.rs"]
 mod line;
+#[path = "common/numbers.rs"]
+mod numbers;
 
 use hopline::budget::report::HopReport;
 use hopline::overload::{Policy, WhenFull};

@@ -3,9 +3,11 @@
 //! Invariant: opens the case's files and the heads of the captures, nothing else; a line that comes
 //! out of here was checked.
 
+mod lanes;
+
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,11 +15,8 @@ use hopline::base::limits::CONFIG_BYTES_MAX;
 use hopline::base::units::Span;
 use hopline::budget::{Budget, Passage};
 use hopline::config::{
-    Case, CaseFiles, Content as Made, Feed, FeedMode, HopSetting, Load, LoadChange, Overrides, Slo,
-    SourceText, Via,
+    Case, CaseFiles, Feed, FeedMode, HopSetting, Load, LoadChange, Overrides, Slo, SourceText, Via,
 };
-use hopline::feed::synthetic::Mix;
-use hopline::feed::{Arrivals, Shape as LoadShape, SyntheticSpec};
 use hopline::host::{Host, Pin, usable_threads};
 use hopline::topology::draft::Draft;
 use hopline::topology::problem::{closest, list};
@@ -26,7 +25,7 @@ use hopline::topology::{Line, Problem, Problems, Registry};
 use crate::cli::{DEMONSTRATION_SPAN, Shape, ViaArg};
 use crate::exit::Failure;
 use crate::replayed::{self, Replayed};
-use crate::sender::{Content, LaneSpec};
+use crate::sender::LaneSpec;
 use crate::{input, load};
 
 /// The case that runs when none is named.
@@ -41,7 +40,7 @@ struct BuiltIn {
     budget: &'static str,
 }
 
-const BUILT_IN: [BuiltIn; 5] = [
+const BUILT_IN: [BuiltIn; 6] = [
     BuiltIn {
         name: DEMONSTRATION,
         about: "two market feeds to orders: decode, book, signal, risk, encode, UDP out",
@@ -55,6 +54,13 @@ const BUILT_IN: [BuiltIn; 5] = [
         line: include_str!("../cases/udp-echo/line.toml"),
         load: include_str!("../cases/udp-echo/load.toml"),
         budget: include_str!("../cases/udp-echo/budget.toml"),
+    },
+    BuiltIn {
+        name: "market-udp",
+        about: "two sequenced feeds, ITCH and DEEP, over two lossy UDP lines each, to books",
+        line: include_str!("../cases/market-udp/line.toml"),
+        load: include_str!("../cases/market-udp/load.toml"),
+        budget: include_str!("../cases/market-udp/budget.toml"),
     },
     BuiltIn {
         name: "diamond",
@@ -218,15 +224,15 @@ fn load_as(
     let mut draft = case.draft(registry, &overrides)?;
     let mut notes: Vec<String> = rhythms.iter().map(|rhythm| rhythm.note.clone()).collect();
     let lanes = if via == Via::Udp && !shape.live {
-        lanes(&case, load, shape, epoch_ns.unwrap_or(0))?
+        lanes::lanes(&case, load, shape, epoch_ns.unwrap_or(0))?
     } else {
         Vec::new()
     };
     if arrival_stamps
-        && draft
-            .nodes
-            .iter()
-            .any(|node| node.kind == "udp" && node.part.descriptor().tells_wire)
+        && draft.nodes.iter().any(|node| {
+            ["udp", "moldudp64", "iextp"].contains(&node.kind.as_str())
+                && node.part.descriptor().tells_wire
+        })
     {
         notes.push(
             "the kernel stamps what arrives by UDP while a run is judged: some 0.3 us a datagram"
@@ -307,7 +313,7 @@ fn load_as(
         undated: case
             .sources()
             .filter(|source| via == Via::Udp || shape.live && !is_input(source.name()))
-            .filter(|source| source.kind() == "udp")
+            .filter(|source| ["udp", "moldudp64", "iextp"].contains(&source.kind()))
             .filter(|source| source.setting("timestamps") == Some("off"))
             .map(|source| source.name().to_owned())
             .collect(),
@@ -429,103 +435,6 @@ fn sends_to(case: &Case) -> Vec<(String, SocketAddr)> {
         .collect()
 }
 
-/// What a sender sends to each source.
-fn lanes(
-    case: &Case,
-    load: Option<&Load>,
-    shape: &Shape,
-    epoch_ns: u64,
-) -> Result<Vec<LaneSpec>, Failure> {
-    let mut lanes = Vec::new();
-    for source in case.sources() {
-        let name = source.name();
-        let input = shape.inputs.iter().find(|input| input.source == name);
-        let feed = load.and_then(|load| load.feed(name));
-        let content = match (input, feed) {
-            (Some(input), _) => Content::Capture {
-                file: input.file.clone(),
-                speed: shape.speed.map_or(Some(1.0), |pace| pace.0),
-                epoch_ns,
-            },
-            (None, Some(feed)) => made(feed, source.setting("symbol"))?,
-            // Nobody says what to send: the world may.
-            (None, None) => continue,
-        };
-        let wrong = |what: String| {
-            Failure::usage(
-                format!("no sender can feed \"{name}\": {what}"),
-                "write --via direct, or give the source kind = \"udp\" and an address to bind",
-            )
-        };
-        if source.kind() != "udp" {
-            return Err(wrong(format!("it is of kind \"{}\"", source.kind())));
-        }
-        let bind = source.setting("bind").unwrap_or_default();
-        let to = bind
-            .parse()
-            .map_err(|_| wrong(format!("\"{bind}\" is no address")))?;
-        lanes.push(LaneSpec {
-            source: name.to_owned(),
-            to: on_this_machine(to),
-            content,
-            recorded: match feed.map(|feed| &feed.shape) {
-                Some(LoadShape::Recorded { file }) if input.is_none() => Some(file.clone()),
-                _ => None,
-            },
-        });
-    }
-    if lanes.is_empty() {
-        return Err(Failure::usage(
-            "there is nothing to send: the case has no load.toml, and no --input is given",
-            "write a load.toml, give --input, or leave --via udp out",
-        ));
-    }
-    Ok(lanes)
-}
-
-fn made(feed: &Feed, symbol: Option<&str>) -> Result<Content, Failure> {
-    // The sender puts the gaps of a capture in the place of any others.
-    let arrivals = match &feed.shape {
-        LoadShape::Of(arrivals) => *arrivals,
-        LoadShape::Recorded { .. } => Arrivals::Constant,
-    };
-    Ok(match feed.content {
-        Made::Datagrams { bytes } => Content::Datagrams {
-            rate_per_s: feed.rate_per_s,
-            arrivals,
-            seed: feed.seed,
-            bytes,
-        },
-        Made::Market => Content::Market(SyntheticSpec {
-            seed: feed.seed,
-            symbol: symbol
-                .ok_or_else(|| {
-                    Failure::usage(
-                        format!(
-                            "\"{}\" names no symbol to make up a market for",
-                            feed.source
-                        ),
-                        "write symbol = \"BTCUSDT\" in its [[source]]",
-                    )
-                })?
-                .to_owned(),
-            rate_per_s: feed.rate_per_s,
-            arrivals,
-            mix: Mix::default(),
-        }),
-    })
-}
-
-/// Where to send so that it arrives at a socket bound to `addr`: "any address" is none to send to.
-fn on_this_machine(addr: SocketAddr) -> SocketAddr {
-    let ip = match addr.ip() {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-    };
-    SocketAddr::new(ip, addr.port())
-}
-
 /// The case that `named` means: a folder with a line.toml, else a built-in one.
 fn read(named: &str) -> Result<Case, Failure> {
     let folder = Path::new(named);
@@ -638,7 +547,7 @@ mod tests {
             ("tick-to-trad", "did you mean tick-to-trade?"),
             (
                 "nothing-like-it",
-                "built in are tick-to-trade, udp-echo, diamond, overload or overload-iot",
+                "built in are tick-to-trade, udp-echo, market-udp, diamond, overload or overload-iot",
             ),
             (path, "has no line.toml"),
             (file.to_str().unwrap(), "is a file"),

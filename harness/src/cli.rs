@@ -18,82 +18,13 @@ use hopline::wait::Strategy;
 use crate::exit::{Exit, Failure};
 use crate::gate::bench::RUNS_DEFAULT;
 use crate::gate::outcome::Inconclusive;
+use crate::help::{BENCH_HELP, EXAMPLES, FLOOR_HELP, GATE_HELP, REPORT_HELP, RUN_EXAMPLES};
 use crate::load::LoadArgs;
 use crate::out;
 use crate::wish::{HopWish, parse_hop};
 
 /// How long a run of an endless feed lasts unless the user says how long.
 pub(crate) const DEMONSTRATION_SPAN: Duration = Duration::from_secs(10);
-
-const EXAMPLES: &str = "\
-Examples:
-  hopline                                     tick-to-trade on a feed made up
-  hopline run tick-to-trade --input btc=btc.gz --input eth=eth.gz --speed 100x
-  hopline run my-case --for 30s --json > report.json
-  hopline check my-case                       all that is wrong with it
-  hopline gate my-case --out verdicts         do its budgets hold?
-  hopline plan tick-to-trade --threads 2      threads, cores and bytes
-  hopline floor                               what this machine can do
-  hopline report gate/gate.json --out again   a gate's page and logs, made again
-
-Exit codes:
-  0 good   3 loss or a broken invariant   64 usage or config   70 a defect
-  74 file, socket, disk or reader of the output
-  130, 143 ended by a signal: the second one for run, which drains at the first;
-  the first for all others";
-
-const RUN_EXAMPLES: &str = "\
-Examples:
-  hopline run tick-to-trade
-  hopline run tick-to-trade --input btc=btc.gz --input eth=eth.gz --speed 100x --sink-log out.ndjson
-  hopline run tick-to-trade --input btc=btc.gz --input eth=eth.gz --hop 'btc->book:depth=1024,when_full=drop_newest'
-  hopline run udp-echo --via udp --for 30s
-  hopline run udp-echo --rate 20k --shape bursts=100/1ms --seed 7
-  hopline run ./my-case --live
-  hopline run tick-to-trade --virtual --for 1s --json
-
-The first Ctrl-C (or SIGTERM) stops the sources, lets what is queued finish and prints the report; \
-a second one ends at once.";
-
-const BENCH_HELP: &str = "\
-Examples:
-  hopline bench tick-to-trade                    what every span takes
-  hopline bench tick-to-trade --find-capacity    the rate it can take: a minute
-
-A search judges each rate as a gate does, by three runs or more of 1s each. It \
-ends 0 with a capacity; without one as its lowest rate: 1 FAIL, 2 INCONCLUSIVE, 3 loss. A signal ends it, and what was \
-measured by then is written.";
-
-const GATE_HELP: &str = "\
-Examples:
-  hopline gate tick-to-trade --out verdicts    by its budgets: page, JUnit
-  hopline gate my-case --bin ./mine            with the stages of your program
-  hopline gate my-case --base ./hopline-main   slower than that binary?
-  hopline gate my-case --base-rev main         slower than what `main` builds?
-
-A budget holds if the share of frames over it is small enough, by exact counts and with 95 % confidence. Frames that the \
-host touched, by a gap or since a neighbour slowed their core, are told from the others: PASS is by all frames, PASS_CLEAN \
-by the untouched ones. Nothing else should run meanwhile; what runs all the same makes verdicts INCONCLUSIVE sooner than wrong.
-
-A base of a revision is built by cargo in a git worktree of its own, in the profile of the program that is judged, before \
-anything is measured; other flags must come by cargo's configuration or environment, for both alike.
-
-Exit codes:
-  0 PASS or PASS_CLEAN   1 FAIL   2 INCONCLUSIVE   3 loss
-  130, 143 ended by a signal, with partial outputs";
-
-const FLOOR_HELP: &str = "\
-Clock, gaps, rings, sleep and wake, the turn of a loop, round trips over loopback. It keeps two cores \
-busy for some 20 seconds: nothing else should run. Where something does, it does fewer rounds and says which; \
-it takes 50 seconds at the most. Ctrl-C ends it at once, without a report (130 to the shell).";
-
-const REPORT_HELP: &str = "\
-Examples:
-  hopline report gate/gate.json --out again      every output, made again
-  hopline report mon/gate.json tue/gate.json     clean quantiles side by side
-  hopline report mon.json tue.json               likewise of what `bench --json` printed
-
-It judges nothing: the exit code says whether it could be shown, not what the gate found.";
 
 /// Runs low-latency pipelines: pinned event loops joined by bounded rings, with a latency budget
 /// on every hop and a ledger that adds up.
@@ -111,6 +42,8 @@ pub(crate) enum Command {
     /// Run a case and print what every hop did
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Replay a recorded capture into nothing: what is in it, its content hash, and how faithfully it comes
+    Replay(ReplayArgs),
     /// Say all that is wrong with a case: file, line, column, what to write instead
     Check(CheckArgs),
     /// Show where a case would run on this machine, and how much memory it takes
@@ -148,6 +81,9 @@ pub(crate) struct RunArgs {
     /// Watch a hop by a lossy copy that can hold nothing up, and count what comes; may be given several times
     #[arg(long = "tap", value_name = "HOP")]
     pub(crate) taps: Vec<String>,
+    /// Record what a hop delivers to a capture file, by a lossy copy that can hold nothing up; may be given several times
+    #[arg(long = "record", value_name = "HOP=FILE", value_parser = parse_record)]
+    pub(crate) records: Vec<(String, PathBuf)>,
     /// Tell what the host did from what the line did, and show clean figures beside raw ones: auto does it where the live view
     /// is drawn
     #[arg(long, value_name = "WHEN", default_value = "auto")]
@@ -172,8 +108,24 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "HOW", default_value = "text")]
     pub(crate) log: LogArg,
     /// Run without threads, on virtual time: the same report every time
-    #[arg(long = "virtual", conflicts_with_all = ["live", "via", "threads", "pin", "wait", "taps", "clean", "metrics", "log"])]
+    #[arg(long = "virtual", conflicts_with_all = ["live", "via", "threads", "pin", "wait", "taps", "records", "clean", "metrics", "log"])]
     pub(crate) inline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// A file that `run --record` or a hop's `record` wrote
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Pace: 1x as recorded (the default), 100x, or max for as fast as it goes
+    #[arg(long, value_name = "SPEED", value_parser = parse_pace)]
+    pub(crate) speed: Option<Pace>,
+    /// End after that long
+    #[arg(long = "for", value_name = "SPAN", value_parser = parse_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// Print one JSON report on standard output, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// When a run tells what the host touched.
@@ -466,6 +418,15 @@ fn parse_pace(text: &str) -> Result<Pace, String> {
     parse_speed(text)
         .map(Pace)
         .map_err(|error| error.to_string())
+}
+
+fn parse_record(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((hop, file)) if !hop.is_empty() && !file.is_empty() => {
+            Ok((hop.to_owned(), file.into()))
+        }
+        _ => Err("write the hop and the file, such as 'btc->book=btc.cap'".to_owned()),
+    }
 }
 
 fn parse_input(text: &str) -> Result<Input, String> {

@@ -18,11 +18,13 @@
 //!
 //! Invariant: the process ends with a code of [`Exit`], whatever happens.
 
+mod again;
 mod case;
 mod cli;
 mod exit;
 pub mod floor;
 pub mod gate;
+mod help;
 mod input;
 mod listener;
 mod load;
@@ -97,6 +99,7 @@ fn command(registry: &Registry) -> Exit {
                 duration: Some(cli::DEMONSTRATION_SPAN),
                 json: false,
                 taps: Vec::new(),
+                records: Vec::new(),
                 clean: CleanArg::Auto,
                 metrics: None,
                 metrics_linger: None,
@@ -109,6 +112,7 @@ fn command(registry: &Registry) -> Exit {
             },
         ),
         Some(Command::Run(args)) => run(registry, &args),
+        Some(Command::Replay(args)) => again::run(&args),
         Some(Command::Check(args)) => check(registry, &args.shape),
         Some(Command::Plan(args)) => plan(registry, &args.shape, args.json),
         Some(Command::Cases) => cases(),
@@ -135,6 +139,7 @@ fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
         most: args.duration.or(ready.most),
         json: args.json,
         taps: args.taps.clone(),
+        records: args.records.clone(),
         clean: args.clean,
         metrics: args.metrics,
         linger: args.metrics_linger.unwrap_or_default(),

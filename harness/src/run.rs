@@ -9,11 +9,12 @@
 //! the start comes back.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-use hopline::base::limits::DEPTH_DEFAULT;
+use hopline::base::limits::{DEPTH_DEFAULT, RECORD_BYTES_DEFAULT};
 use hopline::base::primitive::{AtomicBool, Ordering};
 use hopline::budget::Evidence;
 use hopline::clock::Clock;
@@ -21,7 +22,9 @@ use hopline::host::Host;
 use hopline::io::{Driver, VirtualNet};
 use hopline::metrics::Server;
 use hopline::stage::tap::Tap;
-use hopline::topology::{CleanReport, Inline, Plan, PlannedThread, Report, Running, Stop, Window};
+use hopline::topology::{
+    CleanReport, Inline, Plan, PlannedThread, Record, Report, Running, Stop, Window,
+};
 
 use crate::case::Ready;
 use crate::cli::{CleanArg, LogArg};
@@ -56,6 +59,8 @@ pub(crate) struct Options {
     pub(crate) json: bool,
     /// Hops to tap.
     pub(crate) taps: Vec<String>,
+    /// Hops to record, and where to.
+    pub(crate) records: Vec<(String, PathBuf)>,
     /// When clean figures are told from raw ones.
     pub(crate) clean: CleanArg,
     /// Where metrics are served.
@@ -179,6 +184,14 @@ pub(crate) fn measured(
         Some(Senders::open(lanes, core, clock.clone(), span, meter)?)
     };
     let listeners = Listeners::open(&ready.sends_to);
+    for (hop, path) in &options.records {
+        let record = Record {
+            path: path.clone(),
+            bytes_max: RECORD_BYTES_DEFAULT,
+        };
+        let recorded = ready.line.record(hop, record);
+        recorded.map_err(|problem| Failure::usage(problem.what, problem.help))?;
+    }
     let mut taps = Vec::new();
     for hop in &options.taps {
         let tap = ready.line.tap(hop, DEPTH_DEFAULT);
@@ -527,7 +540,7 @@ impl Taking {
         senders.sent().all(|(name, sent)| {
             sources
                 .get(name)
-                .is_some_and(|source| source.received + source.kernel_dropped >= sent)
+                .is_some_and(|source| source.datagrams() + source.kernel_dropped >= sent)
         })
     }
 }

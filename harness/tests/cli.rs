@@ -252,6 +252,7 @@ fn built_in_cases_are_listed_and_right() {
     for name in [
         "tick-to-trade",
         "udp-echo",
+        "market-udp",
         "diamond",
         "overload",
         "overload-iot",

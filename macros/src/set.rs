@@ -106,6 +106,19 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<T
             }
         }
 
+        impl ::hopline::frame::Replayed for #ident {
+            fn give(
+                kind: u16,
+                bytes: &[u8],
+                to: &mut impl ::hopline::frame::TakeFrame<#ident>,
+            ) -> ::core::result::Result<(), ::hopline::frame::FrameError> {
+                match <#ident as ::hopline::frame::Input>::view(kind, bytes)? {
+                    #(#view::#names(view) => to.take::<#frames>(&view.to_owned())),*
+                }
+                ::core::result::Result::Ok(())
+            }
+        }
+
         #(impl ::hopline::frame::Carries<#frames> for #ident {})*
     })
 }

@@ -5,11 +5,16 @@
 //! | `udp` | source | receives datagrams |
 //! | `tcp`, `unix` | source | receives messages from connections, each behind its length |
 //! | `unix_datagram` | source | receives datagrams of this machine |
+//! | `moldudp64`, `iextp` | source | receives a sequenced market feed from one line or two |
 //! | [`inlet()`] | source, in code only | takes frames from any threads of the program |
-//! | `replay` | source | reads a capture, plain or gzip, by its own times or flat out |
+//! | `replay` | source | reads recorded messages, plain or gzip, by their own times or flat out |
+//! | `capture` | source | reads what was recorded of a hop, likewise |
+//! | `pcap` | source | reads the datagrams of recorded packets, likewise |
 //! | `synthetic` | source | makes up a feed by a seed and a schedule |
 //! | `binance` | decoder | the exchange's JSON into [`Market`](crate::feed::market::Market) |
 //! | `datagram` | decoder | bytes as they are into [`Datagrams`](crate::feed::Datagrams) |
+//! | `itch`, `deep`, `tops` | decoder | messages of such feeds, with their place and the feed's state |
+//! | `captured` | decoder | the frames that a capture recorded |
 //! | `made_up` | decoder | each message, whatever is in it, is the next one of a made-up market |
 //! | `udp` | sink | sends datagrams to an address |
 //! | `udp_reply` | sink | sends each datagram back to where it came from, by the socket it came in by |
@@ -46,10 +51,12 @@
 mod binance;
 mod blackhole;
 mod datagram;
+mod feeds;
 mod inlet;
 mod made_up;
 mod outbox;
 mod replay;
+mod sequenced;
 pub(crate) mod shape;
 mod sink_log;
 mod stream;
@@ -66,9 +73,11 @@ use core::net::{IpAddr, SocketAddr};
 pub use binance::{Binance, BinanceDecoder};
 pub use blackhole::{Blackhole, blackhole};
 pub use datagram::{DatagramDecoder, datagrams};
+pub use feeds::{FeedDecoder, FeedFrame, deep, itch, tops};
 pub use inlet::{Inlet, InletSource, Refused, inlet};
 pub use made_up::{MadeUpMarket, made_up};
-pub use replay::{Replay, ReplaySource, replay};
+pub use replay::{Capture, Captured, Pcap, Replay, capture, captured, pcap, replay};
+pub use sequenced::{SequencedSource, SequencedUdp, iextp, moldudp64};
 pub use shape::{rhythm_of, shape_of};
 pub use sink_log::{LogLost, LogTo, SINK_LOG_BUFFER_BYTES, SinkLog, sink_log};
 pub use stream::{Stream, shared_tcp, shared_unix, stream_on, tcp, tcp_from, unix, unix_from};
@@ -108,8 +117,26 @@ pub fn register(registry: Registry) -> Registry {
         .decoder("made_up", |params| {
             Ok(Box::new(MadeUpMarket::from_params(params)?))
         })
+        .decoder("itch", |_| Ok(Box::new(itch())))
+        .decoder("deep", |_| Ok(Box::new(deep())))
+        .decoder("tops", |_| Ok(Box::new(tops())))
+        .source("moldudp64", |params, decoder| {
+            let made = SequencedUdp::from_params(params, false)?.into_ingress(decoder);
+            made.map_err(|problem| problem.at(params.place_of("decode")))
+        })
+        .source("iextp", |params, decoder| {
+            let made = SequencedUdp::from_params(params, true)?.into_ingress(decoder);
+            made.map_err(|problem| problem.at(params.place_of("decode")))
+        })
         .source("udp", move |params, decoder| {
             Udp::from_params(params, &of_sources)?.into_ingress(decoder)
+        })
+        .decoder("captured", captured_frames)
+        .source("capture", |params, decoder| {
+            Capture::from_params(params)?.into_ingress(decoder)
+        })
+        .source("pcap", |params, decoder| {
+            Pcap::from_params(params)?.into_ingress(decoder)
         })
         .source("replay", |params, decoder| {
             Replay::from_params(params)?.into_ingress(decoder)
@@ -126,6 +153,20 @@ pub fn register(registry: Registry) -> Registry {
         .sink("sink_log", |params| {
             Ok(Box::new(SinkLog::from_params(params)?))
         })
+}
+
+/// The decoder of captured frames of one of the sets of this library; a program adds those of its own.
+fn captured_frames(params: &mut Params) -> Result<Box<dyn Decode>, Problem> {
+    use crate::feed::{Datagrams, market::Market};
+    type Make = fn() -> Box<dyn Decode>;
+    const SETS: [(&str, Make); 2] = [
+        ("market", || Box::new(captured::<Market>())),
+        ("datagrams", || Box::new(captured::<Datagrams>())),
+    ];
+    let words = SETS.map(|(word, _)| word);
+    let find = |word: &str| SETS.iter().find(|(name, _)| *name == word);
+    let make = params.word("frames", &words, find)?.unwrap_or(&SETS[0]);
+    Ok(make.1())
 }
 
 /// Adds the sources and sinks of connections and Unix sockets.

@@ -1,32 +1,47 @@
-//! A capture, line by line, by its own times or as fast as it goes.
+//! A recording again, by its own times or as fast as it goes: lines of text, captures of a hop, packets.
 //!
-//! Each line is `<nanoseconds> <message>`. At a speed, a message is due at
-//! t0 + (recorded − epoch) / speed: times are absolute, so that being late once makes nothing else
+//! At a speed, a message is due at t0 + (recorded − epoch) / speed: times are absolute, so that being late once makes nothing else
 //! late. Flat out there is no schedule, and a message's intended time is when it is read.
 //!
-//! What is wrong with the file is counted in its place and the feed goes on: a bad line by its
-//! reason, a file that ends too early as `truncated`, one without a line as `empty`. A time before
-//! that of an earlier line is counted as well; its message goes out in the file's order, at once.
+//! | word | a recording of | as |
+//! |---|---|---|
+//! | `replay` | an exchange's messages | lines of `<nanoseconds> <message>`, plain or gzip |
+//! | `capture` | what went over a hop | `docs/CAPTURES.md`, plain or gzip |
+//! | `pcap` | a network's packets, by UDP port | pcap and pcapng, plain or gzip |
 //!
-//! Invariant: nothing is allocated after opening; reading ahead is done in slices of bounded cost,
-//! and not while a message is due.
+//! What is wrong with the file is counted in its place and the feed goes on: a bad message by its reason, a file that ends too early
+//! as `truncated`, one without a message as `empty`. A time before that of an earlier message is counted as well; its message goes
+//! out in the file's order, at once.
+//!
+//! Invariant: nothing is allocated after opening; reading ahead is done in slices of bounded cost, and not while a message is due.
+
+mod capture;
+mod lines;
+mod packets;
 
 use std::path::{Path, PathBuf};
 
 use crate::adapter::{Intake, Trouble, decodes};
 use crate::base::Reject;
-use crate::base::limits::{BURST_MESSAGES, LINE_BYTES_MAX};
+use crate::base::limits::BURST_MESSAGES;
 use crate::base::units::parse_speed;
-use crate::feed::parse_line;
-use crate::io::{Driver, Fill, IoError, LineEvent, LineReader};
+use crate::budget::{Fidelity, FidelityReport, IngressCounters};
+use crate::clock::Clock;
+use crate::frame::capture::chain_hash;
+use crate::io::{Driver, Fill, IoError};
+use crate::stage::hop::Doorbell;
 use crate::stage::{Arrival, Decode, Feed, Ingress, Port, SourceContext};
 use crate::topology::{Params, Problem};
+
+pub use capture::{Capture, Captured, capture, captured};
+use lines::Lines;
+pub use packets::{Pcap, pcap};
 
 /// Bytes of text that are read ahead: at 400 times the pace of a busy capture (27 MB/s) this is
 /// 40 ms, longer than a disk's pauses.
 const AHEAD_BYTES: usize = 1 << 20;
 
-/// Most bytes of text in one slice while there is a schedule: gzip takes about 12 us for them.
+/// Most bytes in one slice while there is a schedule: gzip takes about 12 us for them.
 const SLICE_BYTES: usize = 4 << 10;
 
 /// The same flat out, where nothing waits for its time.
@@ -37,77 +52,195 @@ const SLICE_NS: u64 = 25_000;
 
 const _: () = assert!(SLICE_BYTES <= FLAT_SLICE_BYTES && FLAT_SLICE_BYTES <= AHEAD_BYTES);
 
+/// What is next in a recording.
+#[derive(Debug)]
+enum Item<'r> {
+    /// A message.
+    Message {
+        /// When it was recorded, in nanoseconds since 1970.
+        at_ns: u64,
+        /// Its bytes, for the decoder.
+        bytes: &'r [u8],
+        /// Who sent it, where that is known.
+        peer: Option<core::net::SocketAddr>,
+    },
+    /// What is no message, and how long it is in bytes.
+    Bad(Reject, usize),
+}
+
+/// A recording as the source reads it, slice by slice.
+trait Recording: Send + Sized + 'static {
+    /// What it is opened with, beside its path.
+    type Wish: Send + 'static;
+
+    /// Most bytes of a message.
+    const MESSAGE_BYTES: usize;
+
+    /// Bytes that it allocates.
+    const MEMORY_BYTES: usize;
+
+    /// Opens it. Allocates all that it will use.
+    fn open(io: &mut Driver, path: &Path, wish: &Self::Wish) -> Result<Self, IoError>;
+
+    /// The next message; `None` if more must be read first, if it has looked at a bounded number of others, or at the end.
+    fn next(&mut self) -> Option<Item<'_>>;
+
+    /// Whether it must be read on, whatever is due: less than a burst is buffered.
+    fn is_short(&self) -> bool;
+
+    /// Whether reading on would do something.
+    fn needs_fill(&self) -> bool;
+
+    /// Reads on: at most one read, of at most so many bytes.
+    fn fill(&mut self, io: &mut Driver, budget_bytes: usize) -> Result<Fill, IoError>;
+
+    /// Whether everything was read and given out.
+    fn at_end(&self) -> bool;
+
+    /// Whether nothing at all was in it.
+    fn was_empty(&self) -> bool;
+
+    /// Packets that are for somebody else, since it was last asked.
+    fn take_skipped(&mut self) -> u64 {
+        0
+    }
+
+    /// The content hash after another message.
+    fn fold(hash: u64, bytes: &[u8]) -> u64 {
+        chain_hash(hash, bytes)
+    }
+
+    /// The content hash that the recorder had at the last message, where it kept one.
+    fn recorded_hash(&self) -> Option<u64> {
+        None
+    }
+
+    /// Closes the file.
+    fn close(self, io: &mut Driver) -> Result<(), IoError>;
+}
+
 /// A description of a source that replays a capture.
 #[derive(Clone, Debug)]
 pub struct Replay {
     path: PathBuf,
+    pace: Pace,
+}
+
+/// By which times a recording is replayed.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// Times its own; `None` is flat out.
     speed: Option<f64>,
+    /// The recorded time that is due at the line's start; without it, it is the first message's.
     epoch_ns: Option<u64>,
 }
 
-/// Replays a file, plain or gzip, at the pace at which it was recorded; "-" is standard input.
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace {
+            speed: Some(1.0),
+            epoch_ns: None,
+        }
+    }
+}
+
+impl Pace {
+    /// From the settings `speed` and `epoch_ns`.
+    fn from_params(params: &mut Params) -> Result<Pace, Problem> {
+        let speed = params.unit("speed", "\"1x\", \"100x\" or \"max\"", parse_speed)?;
+        let epoch_ns = params.count("epoch_ns", 0, 0..=i64::MAX as u64)?;
+        Ok(Pace {
+            speed: speed.unwrap_or(Some(1.0)),
+            epoch_ns: params.has("epoch_ns").then_some(epoch_ns),
+        })
+    }
+
+    fn check(&self) -> Result<(), Problem> {
+        match self.speed {
+            Some(speed) if !(speed > 0.0 && speed.is_finite()) => {
+                let what = format!("{speed} is no speed");
+                Err(Problem::new(what, "a speed is above 0; flat out is none"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Replays a file of lines, plain or gzip, at the pace at which it was recorded; "-" is standard input.
 #[must_use]
 pub fn replay(path: impl AsRef<Path>) -> Replay {
     Replay {
         path: path.as_ref().to_owned(),
-        speed: Some(1.0),
-        epoch_ns: None,
+        pace: Pace::default(),
     }
 }
 
-decodes!(Replay);
+/// Gives a description of a replay its pace.
+macro_rules! paced {
+    ($replay:ty) => {
+        decodes!($replay);
+
+        impl $replay {
+            /// The same at that many times the recorded pace; `None` is flat out.
+            #[must_use]
+            pub fn speed(mut self, speed: Option<f64>) -> $replay {
+                self.pace.speed = speed;
+                self
+            }
+
+            /// The same with the recorded time, in nanoseconds, that is due at the line's start. Several
+            /// recordings stay aligned by one epoch; without it, it is the first message's time.
+            #[must_use]
+            pub fn epoch_ns(mut self, epoch_ns: u64) -> $replay {
+                self.pace.epoch_ns = Some(epoch_ns);
+                self
+            }
+        }
+    };
+}
+use paced;
+
+paced!(Replay);
 
 impl Replay {
-    /// The same at that many times the recorded pace; `None` is flat out.
-    #[must_use]
-    pub fn speed(self, speed: Option<f64>) -> Replay {
-        Replay { speed, ..self }
-    }
-
-    /// The same with the recorded time, in nanoseconds, that is due at the line's start. Several
-    /// captures stay aligned by one epoch; without it, it is the first line's time.
-    #[must_use]
-    pub fn epoch_ns(self, epoch_ns: u64) -> Replay {
-        Replay {
-            epoch_ns: Some(epoch_ns),
-            ..self
-        }
-    }
-
     /// From the settings `file`, `speed` and `epoch_ns`.
     pub(crate) fn from_params(params: &mut Params) -> Result<Replay, Problem> {
-        let path = params.need_text("file", "capture.gz")?;
-        let speed = params.unit("speed", "\"1x\", \"100x\" or \"max\"", parse_speed)?;
-        let epoch_ns = params.count("epoch_ns", 0, 0..=i64::MAX as u64)?;
-        Ok(Replay {
-            path: path.into(),
-            speed: speed.unwrap_or(Some(1.0)),
-            epoch_ns: params.has("epoch_ns").then_some(epoch_ns),
-        })
+        let path = params.need_text("file", "capture.gz")?.into();
+        let pace = Pace::from_params(params)?;
+        Ok(Replay { path, pace })
     }
 }
 
 impl Intake for Replay {
     fn into_ingress(self, decoder: Box<dyn Decode>) -> Result<Box<dyn Ingress>, Problem> {
-        if let Some(speed) = self.speed
-            && !(speed > 0.0 && speed.is_finite())
-        {
-            let what = format!("{speed} is no speed");
-            return Err(Problem::new(what, "a speed is above 0; flat out is none"));
-        }
-        Ok(Box::new(ReplaySource {
-            path: self.path,
-            speed: self.speed,
-            epoch_ns: self.epoch_ns,
-            decoder,
-            lines: None,
-            kept: Box::default(),
-            waiting: None,
-            t0_ns: 0,
-            newest_ns: 0,
-            trouble: Trouble::default(),
-        }))
+        source::<Lines>(self.path, self.pace, (), decoder)
     }
+}
+
+/// The source of a recording.
+fn source<R: Recording>(
+    path: PathBuf,
+    pace: Pace,
+    wish: R::Wish,
+    decoder: Box<dyn Decode>,
+) -> Result<Box<dyn Ingress>, Problem> {
+    pace.check()?;
+    Ok(Box::new(ReplaySource::<R> {
+        path,
+        pace,
+        wish,
+        decoder,
+        recording: None,
+        kept: Box::default(),
+        waiting: None,
+        t0_ns: 0,
+        newest_ns: 0,
+        trouble: Trouble::default(),
+        system: None,
+        fidelity: None,
+        told: FidelityReport::default(),
+        hash: 0,
+    }))
 }
 
 /// A message that is not due yet; its bytes are kept apart, so that the reader can go on.
@@ -116,31 +249,29 @@ struct Waiting {
     due_ns: u64,
     recorded_ns: u64,
     len: usize,
+    peer: Option<core::net::SocketAddr>,
 }
 
-/// Reads a capture.
-pub struct ReplaySource {
+/// Reads a recording.
+struct ReplaySource<R: Recording> {
     path: PathBuf,
-    speed: Option<f64>,
-    epoch_ns: Option<u64>,
+    pace: Pace,
+    wish: R::Wish,
     decoder: Box<dyn Decode>,
-    lines: Option<LineReader>,
+    /// In a box, for it is taken out for each turn.
+    recording: Option<Box<R>>,
     kept: Box<[u8]>,
     waiting: Option<Waiting>,
     t0_ns: u64,
     /// Latest recorded time so far.
     newest_ns: u64,
     trouble: Trouble,
-}
-
-impl core::fmt::Debug for ReplaySource {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("ReplaySource")
-            .field("path", &self.path)
-            .field("speed", &self.speed)
-            .field("waiting", &self.waiting)
-            .finish_non_exhaustive()
-    }
+    /// The system's clock, where the line's is real.
+    system: Option<Clock>,
+    /// How near to its times it is, where it has a schedule.
+    fidelity: Option<Box<Fidelity>>,
+    told: FidelityReport,
+    hash: u64,
 }
 
 /// When a message of that recorded time is due, on the line's clock.
@@ -150,29 +281,43 @@ fn due_ns(t0_ns: u64, recorded_ns: u64, epoch_ns: u64, speed: f64) -> u64 {
     t0_ns.saturating_add(after_ns as u64)
 }
 
-impl ReplaySource {
+impl<R: Recording> ReplaySource<R> {
     /// Takes what is due, a bounded burst; false when the file has nothing more.
     fn take_due(&mut self, cx: &mut SourceContext<'_, '_>) -> bool {
-        let Some(lines) = &mut self.lines else {
+        let Some(mut recording) = self.recording.take() else {
             return false;
         };
+        let more = self.take_from(&mut recording, cx);
+        let skipped = recording.take_skipped();
+        if skipped > 0 {
+            cx.note_skipped(skipped);
+        }
+        self.recording = Some(recording);
+        more
+    }
+
+    fn take_from(&mut self, recording: &mut R, cx: &mut SourceContext<'_, '_>) -> bool {
         for nth in 0..BURST_MESSAGES {
             if let Some(waiting) = self.waiting {
-                if cx.stamp() < waiting.due_ns || !cx.has_room() {
+                let now_ns = cx.stamp();
+                if now_ns < waiting.due_ns || !cx.has_room() {
                     return true;
                 }
                 if nth == 0 {
                     cx.begin_io();
                 }
                 self.waiting = None;
+                self.sent(Some(waiting.due_ns), now_ns);
+                self.hash = R::fold(self.hash, &self.kept[..waiting.len]);
                 let arrival = Arrival {
                     bytes: &self.kept[..waiting.len],
                     t_intended_ns: waiting.due_ns,
                     scheduled: true,
                     received_wall_ns: Some(waiting.recorded_ns),
-                    peer: None,
+                    peer: waiting.peer,
                 };
                 cx.message(arrival, self.decoder.as_mut());
+                self.check_hash(recording);
                 continue;
             }
             if !cx.has_room() {
@@ -181,70 +326,87 @@ impl ReplaySource {
             if nth == 0 {
                 cx.begin_io();
             }
-            let line = match lines.next_line() {
-                Some(LineEvent::Line(line)) => line,
-                Some(LineEvent::Bad(why)) => {
-                    cx.reject(why, 0);
+            let (recorded_ns, bytes, peer) = match recording.next() {
+                Some(Item::Message { at_ns, bytes, peer }) => (at_ns, bytes, peer),
+                Some(Item::Bad(why, len)) => {
+                    cx.reject(why, len);
                     continue;
                 }
-                None => return !lines.at_end(),
-            };
-            let (recorded_ns, json) = match parse_line(line) {
-                Ok(parsed) => parsed,
-                Err(why) => {
-                    cx.reject(why, line.len());
-                    continue;
-                }
+                None => return !recording.at_end(),
             };
             if recorded_ns < self.newest_ns {
                 cx.note_time_backwards();
+                self.told.time_backwards += 1;
             }
             self.newest_ns = self.newest_ns.max(recorded_ns);
-            let epoch_ns = *self.epoch_ns.get_or_insert(recorded_ns);
+            let epoch_ns = *self.pace.epoch_ns.get_or_insert(recorded_ns);
             let now_ns = cx.stamp();
             let due_ns = self
+                .pace
                 .speed
                 .map(|speed| due_ns(self.t0_ns, self.newest_ns, epoch_ns, speed));
             if let Some(due_ns) = due_ns.filter(|due_ns| now_ns < *due_ns) {
-                self.kept[..json.len()].copy_from_slice(json);
+                self.kept[..bytes.len()].copy_from_slice(bytes);
                 self.waiting = Some(Waiting {
                     due_ns,
                     recorded_ns,
-                    len: json.len(),
+                    len: bytes.len(),
+                    peer,
                 });
                 return true;
             }
+            self.hash = R::fold(self.hash, bytes);
             let arrival = Arrival {
-                bytes: json,
+                bytes,
                 t_intended_ns: due_ns.unwrap_or(now_ns),
                 scheduled: due_ns.is_some(),
                 received_wall_ns: Some(recorded_ns),
-                peer: None,
+                peer,
             };
             cx.message(arrival, self.decoder.as_mut());
+            self.sent(due_ns, now_ns);
+            self.check_hash(recording);
         }
         true
     }
 
-    /// Reads a slice ahead, if lines run short or there is time for it.
+    /// A message is handed over.
+    #[inline]
+    fn sent(&mut self, due_ns: Option<u64>, now_ns: u64) {
+        self.told.messages += 1;
+        if let (Some(due_ns), Some(fidelity)) = (due_ns, &mut self.fidelity) {
+            let system = self.system.as_ref();
+            fidelity.sent(due_ns, now_ns, || system.map_or(now_ns, Clock::stamp));
+        }
+    }
+
+    /// Compares the content hash with the recorder's.
+    #[inline]
+    fn check_hash(&mut self, recording: &R) {
+        if let Some(hash) = recording.recorded_hash() {
+            self.told.hash_matches = Some(hash == self.hash);
+        }
+    }
+
+    /// Reads a slice ahead, if messages run short or there is time for it.
     fn read_ahead(&mut self, cx: &mut SourceContext<'_, '_>) {
-        let Some(lines) = &mut self.lines else {
+        let Some(recording) = &mut self.recording else {
             return;
         };
-        if !lines.needs_fill() {
+        if !recording.needs_fill() {
             return;
         }
         let due_ns = self.waiting.map(|waiting| waiting.due_ns);
         let has_time = due_ns.is_some_and(|due_ns| cx.stamp().saturating_add(SLICE_NS) < due_ns);
-        if !has_time && lines.buffered_lines_hint() >= BURST_MESSAGES {
+        if !has_time && !recording.is_short() {
             return;
         }
-        let slice_bytes = match self.speed {
+        let slice_bytes = match self.pace.speed {
             Some(_) => SLICE_BYTES,
             None => FLAT_SLICE_BYTES,
         };
         cx.begin_io();
-        match lines.fill(cx.io(), slice_bytes) {
+        match recording.fill(cx.io(), slice_bytes) {
             Ok(Fill::Full) => {}
             Ok(Fill::Progress { .. } | Fill::End) => cx.did_io(),
             Err(error) => {
@@ -255,7 +417,7 @@ impl ReplaySource {
     }
 }
 
-impl Ingress for ReplaySource {
+impl<R: Recording> Ingress for ReplaySource<R> {
     fn ports(&self) -> &'static [Port] {
         self.decoder.ports()
     }
@@ -265,18 +427,25 @@ impl Ingress for ReplaySource {
     }
 
     fn memory_bytes(&self) -> usize {
-        size_of::<ReplaySource>() + AHEAD_BYTES + LINE_BYTES_MAX + self.decoder.memory_bytes()
+        size_of::<Self>() + R::MEMORY_BYTES + R::MESSAGE_BYTES + self.decoder.memory_bytes()
     }
 
     fn open(&mut self, io: &mut Driver) -> Result<(), IoError> {
-        let mut lines = LineReader::open(io, &self.path, AHEAD_BYTES)?;
+        let mut recording = R::open(io, &self.path, &self.wish)?;
         // A first slice, so that the first messages are in hand when the line starts.
-        if let Err(error) = lines.fill(io, FLAT_SLICE_BYTES) {
+        if let Err(error) = recording.fill(io, FLAT_SLICE_BYTES) {
             self.trouble.note(error);
         }
-        self.lines = Some(lines);
-        self.kept = vec![0; LINE_BYTES_MAX].into_boxed_slice();
+        self.recording = Some(Box::new(recording));
+        self.kept = vec![0; R::MESSAGE_BYTES].into_boxed_slice();
+        if self.pace.speed.is_some() {
+            self.fidelity = Some(Box::default());
+        }
         Ok(())
+    }
+
+    fn join(&mut self, clock: &Clock, _bell: Option<Doorbell>) {
+        self.system = (!clock.is_virtual()).then(Clock::os);
     }
 
     fn start(&mut self, t0_ns: u64) {
@@ -284,15 +453,21 @@ impl Ingress for ReplaySource {
     }
 
     fn turn(&mut self, cx: &mut SourceContext<'_, '_>) -> Feed {
+        // Virtual time moves between turns, and not in them.
+        if let (Some(fidelity), Some(_), Some(waiting)) =
+            (&mut self.fidelity, &self.system, &self.waiting)
+        {
+            fidelity.turned(cx.stamp(), waiting.due_ns);
+        }
         if self.take_due(cx) {
             self.read_ahead(cx);
             return Feed::Live;
         }
-        if let Some(lines) = self.lines.take() {
-            if lines.line_number() == 0 {
+        if let Some(recording) = self.recording.take() {
+            if recording.was_empty() {
                 cx.reject(Reject::Empty, 0);
             }
-            if let Err(error) = lines.close(cx.io()) {
+            if let Err(error) = recording.close(cx.io()) {
                 self.trouble.note(error);
             }
         }
@@ -301,6 +476,21 @@ impl Ingress for ReplaySource {
 
     fn next_due_ns(&self) -> Option<u64> {
         self.waiting.map(|waiting| waiting.due_ns)
+    }
+
+    fn close(&mut self, io: &mut Driver, counters: &IngressCounters) {
+        if let Some(recording) = self.recording.take()
+            && let Err(error) = recording.close(io)
+        {
+            self.trouble.note(error);
+        }
+        if let Some(fidelity) = &self.fidelity {
+            fidelity.report(&mut self.told);
+        }
+        self.told.speed = self.pace.speed.map(|speed| format!("{speed}x"));
+        self.told.content_hash = format!("{:016x}", self.hash);
+        // Nothing else sets it.
+        let _ = counters.fidelity.set(self.told.clone());
     }
 
     fn fault(&mut self) -> Option<String> {

@@ -146,6 +146,33 @@ impl Udp {
         params: &mut Params,
         sockets: &SharedSockets,
     ) -> Result<Udp, Problem> {
+        let spec = Udp::spec_from_params(params)?;
+        let opens = match params.text("share")? {
+            None => Opens::Alone(spec),
+            Some(name) => Opens::Shared(sockets.declare(&name, spec).map_err(|_| {
+                params.problem(
+                    "share",
+                    format!("another source already shares its socket as \"{name}\""),
+                    "give one of them another name",
+                )
+            })?),
+        };
+        Ok(Udp { opens: Ok(opens) })
+    }
+
+    /// What it opens, if the socket is its own.
+    pub(super) fn into_spec(self) -> Result<UdpSpec, Problem> {
+        match self.opens? {
+            Opens::Alone(spec) => Ok(spec),
+            Opens::Shared(_) => Err(Problem::new(
+                "a sequenced feed on a socket that a sink sends from",
+                "give its lines sockets of their own",
+            )),
+        }
+    }
+
+    /// The socket of the settings of [`Udp::from_params`] but `share`.
+    pub(super) fn spec_from_params(params: &mut Params) -> Result<UdpSpec, Problem> {
         let text = params.need_text("bind", "127.0.0.1:26400")?;
         let bind = address("bind", &text).map_err(|error| error.at(params.place_of("bind")))?;
         let mut spec = receives(bind);
@@ -176,17 +203,7 @@ impl Udp {
             spec.join = Some(Join { group, interface });
         }
         can_hear(params, &text, bind, &spec)?;
-        let opens = match params.text("share")? {
-            None => Opens::Alone(spec),
-            Some(name) => Opens::Shared(sockets.declare(&name, spec).map_err(|_| {
-                params.problem(
-                    "share",
-                    format!("another source already shares its socket as \"{name}\""),
-                    "give one of them another name",
-                )
-            })?),
-        };
-        Ok(Udp { opens: Ok(opens) })
+        Ok(spec)
     }
 }
 
@@ -219,7 +236,7 @@ fn stamps_from_params(params: &mut Params) -> Result<(bool, Option<Device>), Pro
 }
 
 /// Whose stamps there are, of which clock, and why not the device's if they were asked for.
-fn wire_clock(spec: &UdpSpec, granted: &UdpGranted) -> String {
+pub(super) fn wire_clock(spec: &UdpSpec, granted: &UdpGranted) -> String {
     let Some(device) = spec.stamp_device else {
         return KERNEL_CLOCK.to_owned();
     };
@@ -308,13 +325,13 @@ struct Open {
 
 /// The kernel's stamps on the line's clock.
 #[derive(Debug, Default)]
-struct Wire {
-    map: Option<WallMap>,
+pub(super) struct Wire {
+    pub(super) map: Option<WallMap>,
     /// Before it, in nanoseconds of the line's clock, the socket cannot have been open.
-    floor_ns: u64,
+    pub(super) floor_ns: u64,
     /// The stamp that was mapped last, and to what: a train shares one.
     last: (u64, u64),
-    clamped: u64,
+    pub(super) clamped: u64,
     /// A span that is still to be recorded, and how often: a train shares that as well.
     run: (u64, u32),
 }
@@ -322,7 +339,7 @@ struct Wire {
 impl Wire {
     /// Maps the wall clock from now on, if the kernel stamps; else the same again.
     #[inline]
-    fn refresh(&mut self, clock: &Clock, now_ns: u64) {
+    pub(super) fn refresh(&mut self, clock: &Clock, now_ns: u64) {
         match &mut self.map {
             Some(map) => map.refresh_if_due(clock, now_ns),
             None => self.map = Some(WallMap::new(clock, self.floor_ns)),
@@ -332,7 +349,7 @@ impl Wire {
 
     /// Keeps a span to be recorded with those that are like it.
     #[inline]
-    fn note(&mut self, span_ns: u64, cx: &mut SourceContext<'_, '_>) {
+    pub(super) fn note(&mut self, span_ns: u64, cx: &mut SourceContext<'_, '_>) {
         if span_ns != self.run.0 {
             self.tell(cx);
             self.run.0 = span_ns;
@@ -342,7 +359,7 @@ impl Wire {
 
     /// Records what is still to be recorded.
     #[inline]
-    fn tell(&mut self, cx: &mut SourceContext<'_, '_>) {
+    pub(super) fn tell(&mut self, cx: &mut SourceContext<'_, '_>) {
         if self.run.1 > 0 {
             cx.record_wire(self.run.0, core::mem::take(&mut self.run.1));
         }
@@ -350,7 +367,7 @@ impl Wire {
 
     /// The line's time of a stamp, for something received at `now_ns`.
     #[inline]
-    fn line_ns(&mut self, clock: &Clock, wall_ns: u64, now_ns: u64) -> u64 {
+    pub(super) fn line_ns(&mut self, clock: &Clock, wall_ns: u64, now_ns: u64) -> u64 {
         if wall_ns != self.last.0
             && let Some(map) = &mut self.map
         {

@@ -48,6 +48,27 @@ pub const CONFLATE_KEYS_DEFAULT: usize = 4096;
 /// neighbour on the same thread waits 20 us at the most.
 pub const DROPS_PER_TURN_MAX: usize = 1024;
 
+/// Slots of the ring from a hop that overflows into a file to the one who writes it: 2 MiB, and 16 ms of a million frames a
+/// second, for which a disk may keep its writer waiting before messages are shed.
+pub const OVERFLOW_DEPTH: usize = 1 << 14;
+
+/// How long the writer of overflow files gathers before it looks again, in nanoseconds: a sixteenth of what the ring to it holds
+/// of a million frames a second.
+pub const OVERFLOW_LOOK_NS: u64 = 1_000_000;
+
+/// Looks in a row that find nothing before it sleeps until it is woken: a hop that overflows now and then wakes it once, and not
+/// for each message.
+pub const OVERFLOW_LOOKS: u32 = 16;
+
+/// Bytes that an overflow file may have unless told otherwise: some 500,000 messages of one frame.
+pub const OVERFLOW_FILE_BYTES_DEFAULT: u64 = 64 << 20;
+
+/// Fewest bytes of one: what the file says of itself and several of the longest messages.
+pub const OVERFLOW_FILE_BYTES_MIN: u64 = 1 << 20;
+
+/// Most bytes of one, a tebibyte: what is more is no overflow.
+pub const OVERFLOW_FILE_BYTES_MAX: u64 = 1 << 40;
+
 /// Most classes of one hop: more than anybody can rank.
 pub const CLASSES_MAX: usize = 8;
 
@@ -298,6 +319,23 @@ pub const PASSAGES_TOLD: usize = 1 << 15;
 /// turns take it may note each of the first ten thousand.
 pub const SEGMENTS_TOLD: usize = 1 << 14;
 
+/// Slots of a recorder's tap: at a million frames a second this is 65 ms, longer than a thread without a core of its own usually
+/// waits for one. 8 MiB a hop that is recorded.
+pub const RECORD_DEPTH: usize = 1 << 16;
+
+/// Most frames that a recorder takes of one hop before it looks at the next, some 200 us.
+pub const RECORD_BURST: usize = 1024;
+
+/// A recorder hands the system what it has gathered that often, in nanoseconds, and when nothing more comes: what a killed
+/// process takes with it is at most that old.
+pub const RECORD_FLUSH_NS: u64 = 5_000_000;
+
+/// Bytes that a recorded file may have unless told otherwise: hours of a busy feed, and little enough for most disks.
+pub const RECORD_BYTES_DEFAULT: u64 = 4 << 30;
+
+/// Least bytes that a recorded file may be given: its head and some of the longest messages.
+pub const RECORD_BYTES_MIN: u64 = 1 << 20;
+
 /// Requests of a loop that wait to be taken: one for each node of the largest line, so only a loop that makes no turns has no
 /// room for another.
 pub const REQUESTS_DEPTH: usize = NODES_MAX;
@@ -323,6 +361,13 @@ pub const SHED_QUIET_NS: u64 = 100_000_000;
 /// A loop without a turn for that long is not alive, in nanoseconds: a parked one makes a turn after [`PARK_MAX_NS`], so it has
 /// to miss one. A handler that takes so long has spent the budget of any low-latency line many times over.
 pub const LIVE_NS: u64 = 2 * PARK_MAX_NS;
+
+/// Most lines of a sequenced feed: A and B, the copies that exchanges send.
+pub const FEED_LINES_MAX: usize = 2;
+
+/// Runs of lost sequences that a report names, the first ones: 8 KiB a feed. One that loses more often has no
+/// few places to look at, and the count goes on.
+pub const LOST_RANGES_MAX: usize = 128;
 
 /// Most windows on a line's peaks: the run's own, that of reports, and one for each other reader, such as a live view, a
 /// page and some exporters of metrics. Each takes 16 B a hop.
@@ -427,6 +472,9 @@ const _: () = assert!(FRAGMENTS_MAX <= DEPTH_DEFAULT);
 const _: () =
     assert!(CONFLATE_KEYS_DEFAULT <= CONFLATE_KEYS_MAX && CLASSES_MAX <= HOPS_PER_NODE_MAX);
 const _: () = assert!(DROPS_PER_TURN_MAX > FRAGMENTS_MAX);
+const _: () = assert!(OVERFLOW_DEPTH.is_power_of_two() && OVERFLOW_DEPTH >= 2 * FRAGMENTS_MAX);
+const _: () = assert!(OVERFLOW_FILE_BYTES_MIN <= OVERFLOW_FILE_BYTES_DEFAULT);
+const _: () = assert!(OVERFLOW_FILE_BYTES_DEFAULT <= OVERFLOW_FILE_BYTES_MAX);
 const _: () = assert!(BATCH_FRAMES <= BATCH_FRAMES_MAX && GUARD_TURNS <= GUARD_TURNS_MAX);
 // A set of nodes is a word of bits.
 const _: () = assert!(NODES_MAX <= u64::BITS as usize);

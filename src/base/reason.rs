@@ -69,7 +69,7 @@ impl Reason for NoWhy {
 reasons! {
     /// Why a producer did not put a message on a hop.
     pub enum Shed {
-        /// The ring was full and the policy is `drop_newest`.
+        /// The ring was full and the policy is `drop_newest`, or `overflow` into a file that had no room either.
         Full = "full",
         /// The ring was full and the policy is `reject`: the producing stage was told.
         Rejected = "rejected",
@@ -89,7 +89,7 @@ reasons! {
         Degraded = "degraded",
         /// The hop has degraded to the last rung, at which it refuses everything.
         Refused = "refused",
-        /// The ring was full and the message went to another hop.
+        /// The ring was full and the message went to another hop, or to who writes it into a file.
         Overflowed = "overflowed",
         /// The ring was full for longer than a producer may be held back.
         BlockTimeout = "block_timeout",
@@ -152,6 +152,12 @@ reasons! {
         Corrupt = "corrupt",
         /// Encoded for a schema or version that this line does not know.
         UnknownSchema = "unknown_schema",
+        /// A datagram in fragments of IP, which a capture's reader does not join; the first of them counts.
+        Fragmented = "fragmented",
+        /// A packet of a link whose headers are not known.
+        UnknownLink = "unknown_link",
+        /// Headers of a packet or a file that contradict themselves.
+        BadHeader = "bad_header",
         /// Nothing in it.
         Empty = "empty",
         /// Received or waiting to be taken in, and not decoded when the run was ended.
@@ -176,6 +182,15 @@ reasons! {
         BadEvent = "bad_event",
         /// A service check without a name or with an unknown status.
         BadCheck = "bad_check",
+        /// A packet of another feed, or of another channel of it.
+        OtherFeed = "other_feed",
+        /// A packet of a sequenced feed with a sequence that cannot be.
+        BadSequence = "bad_sequence",
+        /// A packet whose counts contradict its bytes.
+        BadCount = "bad_count",
+        /// A message of a sequenced feed that came when its turn was over: given up, of a session that has
+        /// ended, or from before the feed was joined.
+        OutOfTurn = "out_of_turn",
     }
 }
 

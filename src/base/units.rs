@@ -119,6 +119,46 @@ pub fn parse_speed(text: &str) -> Result<Option<f64>, UnitError> {
     }
 }
 
+/// A size in bytes from a text such as `64MiB`, `1.5GiB`, `100MB` or `4096B`: `Ki`, `Mi`, `Gi` and `Ti` are powers of 1024, `k`,
+/// `M`, `G` and `T` of 1000.
+///
+/// ```
+/// use hopline::base::units::parse_bytes;
+/// assert_eq!(parse_bytes("64MiB"), Ok(64 << 20));
+/// assert_eq!(parse_bytes("1.5 kB"), Ok(1_500));
+/// assert!(parse_bytes("64").is_err());
+/// ```
+///
+/// # Errors
+/// What was given and what was expected, if the text has no known unit, no number, or is out of range.
+pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
+    const EXPECTED: &str = "a size in bytes with its unit, such as \"64MiB\" or \"1GiB\"";
+    let error = || unit_error(text, EXPECTED);
+    let trimmed = text.trim();
+    let at = trimmed
+        .find(|c: char| c.is_ascii_alphabetic())
+        .ok_or_else(error)?;
+    let (number, unit) = trimmed.split_at(at);
+    let scale = match unit {
+        "B" => 1.0,
+        "KiB" => 1024.0,
+        "MiB" => 1024.0 * 1024.0,
+        "GiB" => 1024.0 * 1024.0 * 1024.0,
+        "TiB" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        "kB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "TB" => 1e12,
+        _ => return Err(error()),
+    };
+    let bytes = parse_number(number.trim()).ok_or_else(error)? * scale;
+    if (0.0..9e18).contains(&bytes) {
+        Ok(bytes.round() as u64)
+    } else {
+        Err(error())
+    }
+}
+
 /// A plain non-negative decimal number: digits and at most one point. `inf`, `nan`, signs and
 /// exponents are not what a person means in a case file.
 fn parse_number(text: &str) -> Option<f64> {
@@ -190,6 +230,33 @@ fn three_digits(value: f64, unit: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_parsed_as_people_write_them() {
+        for (text, bytes) in [
+            ("0B", 0),
+            ("1KiB", 1 << 10),
+            ("0.5MiB", 1 << 19),
+            (" 2 GiB ", 2 << 30),
+            ("1TiB", 1 << 40),
+            ("1kB", 1_000),
+            ("3TB", 3_000_000_000_000),
+        ] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for text in [
+            "",
+            "64",
+            "MiB",
+            "-1MiB",
+            "1mib",
+            "1 M",
+            "1e3MiB",
+            "9999999TiB",
+        ] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn spans_are_parsed_as_people_write_them() {

@@ -1,6 +1,6 @@
 //! The counters that must add up.
 //!
-//! - ingress: received = ingested + shed + rejected{reason} + undeclared; the kernel's drops stand beside it.
+//! - ingress: received = ingested + shed + rejected{reason} + undeclared + duplicates; the kernel's drops stand beside it.
 //! - hop: offered = accepted + shed{reason} + waiting, and nothing waits at the end; accepted = delivered + in flight +
 //!   discarded{reason}. A ring with several consumers has one offering side, and the second equation holds for each consumer.
 //! - stage: consumed = forwarded + absorbed{reason} + rejected{reason} + held, where
@@ -10,12 +10,16 @@
 //! writing thread, so counting takes no locked instruction; each side of a hop has cache lines of
 //! its own.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_utils::CachePadded;
 
 use crate::base::limits::{KINDS_PER_HOP_MAX, READERS_MAX, REASONS_MAX};
 use crate::base::{Cause, Counter, Discard, Hangup, Reason, Reject, Shed};
+
+use super::fidelity::FidelityReport;
+use super::sequenced::SequencedCounters;
+use super::skew::{GapsReport, SkewReport};
 
 const SHEDS: usize = Shed::NAMES.len();
 const DISCARDS: usize = Discard::NAMES.len();
@@ -262,6 +266,12 @@ pub struct StageCounters {
     pub held: Counter,
     /// Emissions: a message counts once, on however many hops.
     pub emitted: Counter,
+    /// Messages that a sink got after one of the same source that was due later.
+    pub out_of_order: Counter,
+    /// Messages that a sink got after one of another source that was due later.
+    pub inversions: Counter,
+    /// By how many nanoseconds at most.
+    pub inversion_ns_max: Counter,
     /// When it was last done with a frame, or a source at a message, in nanoseconds of the line's clock; 0 before the first.
     pub done_ns: Counter,
 }
@@ -284,6 +294,10 @@ pub struct IngressCounters {
     /// Messages that decoded into nothing without a reason, or into something and a refusal. Any
     /// of them breaks the ledger.
     pub undeclared: Counter,
+    /// Messages of which another line of the feed, or the same one, had brought a copy before.
+    pub duplicates: Counter,
+    /// What a sequenced feed counts, if this is one.
+    pub sequenced: OnceLock<Arc<SequencedCounters>>,
     /// Datagrams that the kernel dropped before the line saw them.
     pub kernel_dropped: Counter,
     /// Whether one drop of the kernel's may be a whole train, so that its count is the least.
@@ -296,6 +310,14 @@ pub struct IngressCounters {
     pub not_by_device: Counter,
     /// Whose receive stamps there are and of which clock, once they were granted.
     pub wire_clock: OnceLock<String>,
+    /// Packets of a capture that are for somebody else.
+    pub skipped: Counter,
+    /// How faithful a replay was; given as it ends.
+    pub fidelity: OnceLock<FidelityReport>,
+    /// What lies between two clocks; given as the source ends.
+    pub skew: OnceLock<SkewReport>,
+    /// How evenly messages arrived; given as the source ends.
+    pub gaps: OnceLock<GapsReport>,
     /// Messages whose recorded time lies before that of an earlier one.
     pub time_backwards: Counter,
     /// Messages whose event time lies after their receive time; the difference counts as zero.

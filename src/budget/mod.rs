@@ -8,18 +8,24 @@
 pub mod culprit;
 pub mod delay;
 pub mod evidence;
+pub mod fidelity;
 pub mod ledger;
 pub mod limit;
 pub mod losses;
 pub mod pace;
 pub mod regime;
 pub mod report;
+pub mod sequenced;
+pub mod skew;
+pub mod slope;
 pub mod taint;
 
 pub use culprit::Culprit;
 pub use evidence::{
     Evidence, HopEvidence, LongSegment, LoopEvidence, Pace, Passage, Segment, ShedNote, Witness,
 };
+pub use fidelity::{Fidelity, FidelityReport};
 pub use ledger::{Arrivals, HopCounters, IngressCounters, Peaks, StageCounters};
 pub use limit::{Budget, BudgetError, Limit, Of, Quantile};
 pub use regime::{Regime, Regimes};
+pub use skew::{Gaps, GapsReport, Skew, SkewReport};

@@ -6,9 +6,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::fidelity::FidelityReport;
 use super::limit::{Budget, Of};
 use super::regime::Regime;
+use super::sequenced::{FeedLineReport, SequencedReport};
+use super::skew::{GapsReport, SkewReport};
 use crate::base::{Counter, Reason};
+use crate::hist::Totals;
 
 /// The nodes that a hop's name tells: those of `from->to`, `from.port->to` and `from->to#class`. What is no hop's name has only
 /// the first.
@@ -69,6 +73,24 @@ pub struct Percentiles {
     pub p99_9: u64,
     /// The largest, exact.
     pub max: u64,
+}
+
+impl Percentiles {
+    /// Those of a histogram.
+    #[must_use]
+    pub fn of(totals: &Totals) -> Percentiles {
+        if totals.count() == 0 {
+            return Percentiles::default();
+        }
+        Percentiles {
+            count: totals.count(),
+            p50: totals.quantile_ns(0.5),
+            p90: totals.quantile_ns(0.9),
+            p99: totals.quantile_ns(0.99),
+            p99_9: totals.quantile_ns(0.999),
+            max: totals.max_ns(),
+        }
+    }
 }
 
 /// A budget and the raw counts beside it. Nothing here is judged: a count over a limit on a
@@ -284,6 +306,16 @@ pub struct StageReport {
     pub quarantined: u64,
     /// Panics of it for which the quarantine had no room.
     pub quarantine_lost: u64,
+    /// What its state came to at its end, in 16 hexadecimal digits, where it tells: the same for the same
+    /// messages in the same order, whatever their times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_hash: Option<String>,
+    /// Of a sink: messages that came after one of the same source that was due later.
+    pub out_of_order: u64,
+    /// Of a sink: messages that came after one of another source that was due later.
+    pub inversions: u64,
+    /// By how many nanoseconds at most.
+    pub inversion_ns_max: u64,
     /// What went wrong, in words.
     pub fault: Option<String>,
 }
@@ -324,7 +356,8 @@ pub struct WireReport {
 /// One source of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SourceReport {
-    /// Datagrams, lines or generated messages: ingested + shed + rejected + undeclared.
+    /// Datagrams, lines or generated messages, of a sequenced feed messages and datagrams that were refused:
+    /// ingested + shed + rejected + undeclared + duplicates.
     pub received: u64,
     /// Bytes of them.
     pub bytes: u64,
@@ -336,12 +369,28 @@ pub struct SourceReport {
     pub rejected: ByReason,
     /// Messages that decoded into nothing without a reason.
     pub undeclared: u64,
+    /// Messages of a sequenced feed of which a copy had come before.
+    pub duplicates: u64,
+    /// The lines of a sequenced feed, by name; empty for other sources.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub lines: BTreeMap<&'static str, FeedLineReport>,
+    /// What became of those lines together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequenced: Option<SequencedReport>,
     /// Datagrams that the kernel dropped before the line saw them.
     pub kernel_dropped: u64,
     /// Whether that is the least that it may be: the kernel counts a train of datagrams once.
     pub kernel_dropped_at_least: bool,
     /// How long messages lay in the kernel, if it stamps them.
     pub wire: Option<WireReport>,
+    /// Packets of a capture that are for somebody else: other ports, other protocols.
+    pub skipped: u64,
+    /// How faithful the replay was, once it has ended, where the source is one.
+    pub fidelity: Option<FidelityReport>,
+    /// What lies between the sender's clock and the receiver's, once the source has ended, where events have times.
+    pub skew: Option<SkewReport>,
+    /// How evenly messages arrived, once the source has ended.
+    pub gaps: Option<GapsReport>,
     /// Messages whose recorded time lies before that of an earlier one.
     pub time_backwards: u64,
     /// Messages whose event time lies after their receive time.
@@ -366,7 +415,46 @@ impl SourceReport {
     #[must_use]
     pub fn adds_up(&self) -> bool {
         let rejected: u64 = self.rejected.values().sum();
-        self.received == self.ingested + self.shed + rejected + self.undeclared
+        self.received == self.ingested + self.shed + rejected + self.undeclared + self.duplicates
+    }
+
+    /// What does not hold of the lines of a sequenced feed at the end of a run, if anything.
+    #[must_use]
+    pub fn lines_breach(&self) -> Option<String> {
+        let feed = self.sequenced.as_ref()?;
+        let sum = |of: fn(&FeedLineReport) -> u64| self.lines.values().map(of).sum::<u64>();
+        if let Some((name, line)) = self.lines.iter().find(|(_, line)| !line.adds_up()) {
+            return Some(format!(
+                "line {name}: {} messages are not all under one heading",
+                line.messages
+            ));
+        }
+        let first = sum(|line| line.first);
+        // What the run's end found held was rejected with it.
+        let ended = self.rejected.get("line_ended").copied().unwrap_or(0);
+        if first < feed.delivered || first > feed.delivered + ended {
+            return Some(format!(
+                "its lines brought {first} messages first, and {} were handed out",
+                feed.delivered
+            ));
+        }
+        let brought = sum(|line| line.messages) + sum(|line| line.rejected.values().sum());
+        if self.received < brought || self.received > brought + ended {
+            return Some(format!(
+                "received {} is not the {brought} that its lines brought",
+                self.received
+            ));
+        }
+        None
+    }
+
+    /// Datagrams that were taken, where a datagram is not the same as a message; else what was received.
+    #[must_use]
+    pub fn datagrams(&self) -> u64 {
+        match self.sequenced {
+            Some(_) => self.lines.values().map(|line| line.packets).sum(),
+            None => self.received,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::topology::{Draft, Hop, Params, Part, Problem, Problems, Registry};
 
 use super::document::{Table, parse};
 use super::line::{LineSpec, NodeSpec};
-use super::load::{Content, Load, LoadChange};
+use super::load::{Content, FeedKind, Load, LoadChange, Via};
 use super::overrides::{FeedMode, Overrides, path};
 use super::owed::{Owed, Slo};
 use super::shares;
@@ -280,7 +280,8 @@ impl Case {
         let mut kind = spec.kind.as_str();
         let mut given = spec.params.clone();
         if overrides.arrival_stamps
-            && (spec.role, kind) == (Role::Source, "udp")
+            && spec.role == Role::Source
+            && ["udp", "moldudp64", "iextp"].contains(&kind)
             && !given.has("timestamps")
         {
             given.set("timestamps", Value::Text("kernel".to_owned()), None);
@@ -317,8 +318,10 @@ impl Case {
         let (Some(feed), true) = (feed, fed) else {
             return Ok(());
         };
-        let Content::Datagrams { bytes } = feed.content else {
-            return Ok(());
+        let bytes = match feed.content {
+            Content::Datagrams { bytes } => bytes,
+            Content::Feed(made) => return self.check_feed(spec, made.kind, overrides),
+            Content::Market => return Ok(()),
         };
         match registry.message_bytes_max(&spec.params) {
             Some(most) if most < bytes => {
@@ -336,6 +339,39 @@ impl Case {
             }
             _ => Ok(()),
         }
+    }
+
+    /// A made-up feed goes over UDP, to a source that takes it.
+    fn check_feed(
+        &self,
+        spec: &NodeSpec,
+        kind: FeedKind,
+        overrides: &Overrides,
+    ) -> Result<(), Problem> {
+        let (word, source) = (kind.name(), kind.source_kind());
+        let via = overrides.via.or(self.load.as_ref().map(|load| load.via));
+        if via != Some(Via::Udp) {
+            let what = format!(
+                "the load of \"{}\" is a feed of packets, which go over UDP",
+                spec.name
+            );
+            return Err(spec.params.problem(
+                "kind",
+                what,
+                "write via = \"udp\" in load.toml, and run it with threads",
+            ));
+        }
+        if spec.kind != source || spec.params.peek_text("decode") != Some(word) {
+            let what = format!(
+                "the load of \"{}\" is \"{word}\", which it does not take",
+                spec.name
+            );
+            let help = format!(
+                "write kind = \"{source}\" and decode = \"{word}\" here, or another content in load.toml"
+            );
+            return Err(spec.params.problem("decode", what, help));
+        }
+        Ok(())
     }
 
     /// Adds a sink that logs what leaves the first stage with a port `log`, behind a hop that loses

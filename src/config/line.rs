@@ -3,7 +3,8 @@
 //! Invariant: knows no kind of node; their settings are kept for the registry.
 
 use crate::base::limits::{
-    DRAIN_DEADLINE_NS, IDLE_SPAN_MAX_NS, NODES_MAX, PARK_MAX_NS, PARK_MIN_NS,
+    DRAIN_DEADLINE_NS, IDLE_SPAN_MAX_NS, NODES_MAX, PARK_MAX_NS, PARK_MIN_NS, RECORD_BYTES_DEFAULT,
+    RECORD_BYTES_MIN,
 };
 use crate::base::units::Span;
 use crate::host::{MemoryWish, PINNABLE_CORES, Pin, Wish};
@@ -13,7 +14,7 @@ use crate::stage::{OnPanic, Role};
 use crate::topology::draft::{Class, DraftHop, HopPlaces};
 use crate::topology::words::name_is_right;
 use crate::topology::{
-    Hop, Params, Place, Placement, Problem, Problems, Sharing, ThreadSpec, Value,
+    Hop, Params, Place, Placement, Problem, Problems, Record, Sharing, ThreadSpec, Value,
 };
 use crate::wait::{Rung, Strategy};
 
@@ -233,6 +234,7 @@ impl LineSpec {
         fan::read(&mut params, &mut hop, problems);
         depth(&mut params, &mut hop, problems);
         policy::read(&mut params, &mut hop, problems);
+        record(&mut params, &mut hop, problems);
         problems.0.extend(params.unknown().0);
 
         let (Some(from), Some(to)) = (from.filter(|from| !from.is_empty()), to) else {
@@ -250,6 +252,7 @@ impl LineSpec {
             depth: params.place_of("depth").cloned(),
             after: after_place,
             overflow_to: params.place_of("overflow_to").cloned(),
+            overflow_file: params.place_of("overflow_file").cloned(),
             changed_by: None,
             policy_by: None,
         };
@@ -260,6 +263,8 @@ impl LineSpec {
             let mut places = places.clone();
             places.hop = params.place().cloned();
             places.depth = params.place_of("depth").cloned().or(places.depth);
+            let file = params.place_of("overflow_file").cloned();
+            places.overflow_file = file.or(places.overflow_file);
             hops.push((hop, places));
         }
         if hops.is_empty() {
@@ -316,6 +321,31 @@ fn depth(params: &mut Params, hop: &mut Hop, problems: &mut Problems) {
     }
 }
 
+/// The file that a hop is recorded to, and its bound.
+fn record(params: &mut Params, hop: &mut Hop, problems: &mut Problems) {
+    let path = noted(params.text("record"), problems).flatten();
+    let bound = params.count(
+        "record_max",
+        RECORD_BYTES_DEFAULT,
+        RECORD_BYTES_MIN..=i64::MAX as u64,
+    );
+    let bound = noted(bound, problems);
+    match (path, bound) {
+        (Some(path), Some(bytes_max)) => {
+            hop.record = Some(Record {
+                path: path.into(),
+                bytes_max,
+            });
+        }
+        (None, _) if params.has("record_max") => {
+            let what = "\"record_max\" has no effect without record";
+            let help = "write record = \"FILE\" beside it, or remove it";
+            problems.push(params.problem("record_max", what, help));
+        }
+        _ => {}
+    }
+}
+
 /// A class of a hop: what it does not say is as the hop has it.
 fn class(params: &mut Params, hop: &mut Hop, problems: &mut Problems) {
     let kinds = match params.has("kinds") {
@@ -338,6 +368,14 @@ fn class(params: &mut Params, hop: &mut Hop, problems: &mut Problems) {
     }
     if !params.has("overflow_to") && !hop.policy.spills() {
         // It is for those classes that overflow.
+        hop.overflow_to = None;
+    }
+    let is_file = params.has("overflow_file");
+    if !is_file && (!hop.policy.spills() || params.has("overflow_to")) {
+        hop.overflow_file = None;
+    }
+    if is_file && !params.has("overflow_to") {
+        // The class says it otherwise than its hop.
         hop.overflow_to = None;
     }
     problems.0.extend(params.unknown().0);

@@ -6,10 +6,11 @@
 
 use crate::adapter::shape;
 use crate::base::limits::MESSAGE_BYTES_MAX;
-use crate::base::units::Span;
+use crate::base::units::{Span, UnitError};
 use crate::feed::arrivals::RATE_MAX;
 use crate::feed::schedule::ScheduleError;
 use crate::feed::shape::{BURST_DEFAULT, BURST_MAX, INTENSITY_DEFAULT};
+use crate::feed::simulated::SYMBOLS_MAX;
 use crate::feed::{Arrivals, Rhythm, Schedule, Shape, Synthetic};
 use crate::topology::problem::{all, closest};
 use crate::topology::{Params, Problem, Problems};
@@ -70,7 +71,139 @@ pub enum Content {
         /// Bytes of each, from 8 to [`MESSAGE_BYTES_MAX`].
         bytes: usize,
     },
+    /// Packets of a sequenced feed, which go over UDP.
+    Feed(FeedContent),
 }
+
+/// Which feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeedKind {
+    /// TotalView-ITCH 5.0 over MoldUDP64.
+    Itch,
+    /// DEEP 1.0 over IEX-TP.
+    Deep,
+    /// TOPS 1.6 over IEX-TP.
+    Tops,
+}
+
+impl FeedKind {
+    /// All of them.
+    pub const ALL: [FeedKind; 3] = [FeedKind::Itch, FeedKind::Deep, FeedKind::Tops];
+
+    /// The word that files use, which is that of its decoder as well.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            FeedKind::Itch => "itch",
+            FeedKind::Deep => "deep",
+            FeedKind::Tops => "tops",
+        }
+    }
+
+    /// The kind of source that takes it.
+    #[must_use]
+    pub const fn source_kind(self) -> &'static str {
+        match self {
+            FeedKind::Itch => "moldudp64",
+            FeedKind::Deep | FeedKind::Tops => "iextp",
+        }
+    }
+}
+
+/// A made-up feed, and what its lines are like: each line loses, delays and repeats by dice of its own.
+/// Shares are in millionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeedContent {
+    /// Which feed.
+    pub kind: FeedKind,
+    /// Symbols of the exchange.
+    pub symbols: u16,
+    /// Share of packets that a line loses.
+    pub loss_ppm: u32,
+    /// Share of packets that come late, and by how much, in nanoseconds.
+    pub delayed_ppm: u32,
+    /// By how much, in nanoseconds.
+    pub delay_ns: u64,
+    /// Share of packets that come twice.
+    pub repeated_ppm: u32,
+    /// After how much silence there is a heartbeat, in nanoseconds.
+    pub heartbeat_ns: u64,
+    /// After how many messages the sender begins again, if ever.
+    pub restart_after: Option<u64>,
+    /// How it does: in a session of another name, else in the same.
+    pub new_session: bool,
+}
+
+/// Symbols of a made-up exchange where the file names no number.
+const FEED_SYMBOLS_DEFAULT: u64 = 1_000;
+
+impl FeedContent {
+    const fn of(kind: FeedKind) -> FeedContent {
+        FeedContent {
+            kind,
+            symbols: FEED_SYMBOLS_DEFAULT as u16,
+            loss_ppm: 0,
+            delayed_ppm: 0,
+            delay_ns: 100_000,
+            repeated_ppm: 0,
+            heartbeat_ns: 1_000_000_000,
+            restart_after: None,
+            new_session: true,
+        }
+    }
+
+    /// The same with what the settings say.
+    fn read(mut self, params: &mut Params) -> Result<FeedContent, Problem> {
+        let symbols = params.count("symbols", self.symbols.into(), 1..=SYMBOLS_MAX.into())?;
+        self.symbols = symbols as u16;
+        self.loss_ppm = share(params, "loss")?.unwrap_or(self.loss_ppm);
+        self.delayed_ppm = share(params, "delayed")?.unwrap_or(self.delayed_ppm);
+        self.repeated_ppm = share(params, "repeated")?.unwrap_or(self.repeated_ppm);
+        self.delay_ns = params.span_ns("delay")?.unwrap_or(self.delay_ns);
+        let heartbeat_ns = params.span_ns("heartbeat")?;
+        self.heartbeat_ns = heartbeat_ns.unwrap_or(self.heartbeat_ns).max(1);
+        let after = params.count(
+            "restart_after",
+            self.restart_after.unwrap_or(0),
+            0..=u64::MAX,
+        )?;
+        self.restart_after = (after > 0).then_some(after);
+        let words = ["session", "sequence"];
+        let known = |word: &str| words.iter().position(|known| *known == word);
+        if let Some(at) = params.word("restart", &words, known)? {
+            self.new_session = at == 0;
+        }
+        Ok(self)
+    }
+}
+
+/// A share, such as `"5%"`, in millionths.
+fn share(params: &mut Params, key: &'static str) -> Result<Option<u32>, Problem> {
+    const EXPECTED: &str = "a share from \"0%\" to \"100%\", such as \"5%\"";
+    params.unit(key, EXPECTED, |text| {
+        let number = text
+            .strip_suffix('%')
+            .and_then(|text| text.parse::<f64>().ok());
+        let number = number.filter(|number| (0.0..=100.0).contains(number));
+        let ppm = number.map(|number| (number * 1e4).round() as u32);
+        ppm.ok_or_else(|| UnitError {
+            given: text.to_owned(),
+            expected: EXPECTED,
+        })
+    })
+}
+
+/// Settings of made-up feeds alone.
+const FEED_KEYS: [&str; 8] = [
+    "symbols",
+    "loss",
+    "delayed",
+    "delay",
+    "repeated",
+    "heartbeat",
+    "restart_after",
+    "restart",
+];
 
 impl Content {
     /// The word that files use.
@@ -79,6 +212,7 @@ impl Content {
         match self {
             Content::Market => "market",
             Content::Datagrams { .. } => "datagrams",
+            Content::Feed(feed) => feed.kind.name(),
         }
     }
 }
@@ -112,7 +246,7 @@ impl Feed {
             (Shape::Of(arrivals), _) => {
                 let seed = match self.content {
                     Content::Market => Synthetic::times_seed(self.seed),
-                    Content::Datagrams { .. } => self.seed,
+                    Content::Datagrams { .. } | Content::Feed(_) => self.seed,
                 };
                 Schedule::new(self.rate_per_s, *arrivals, seed)
             }
@@ -361,27 +495,42 @@ impl Manner {
     }
 
     fn content(&self, params: &mut Params) -> Result<Content, Problem> {
-        let words = ["market", "datagrams"];
+        let words = ["market", "datagrams", "itch", "deep", "tops"];
         let word = params.word("content", &words, |word| {
             words.iter().copied().find(|known| *known == word)
         });
         let bytes = match self.content {
             Content::Datagrams { bytes } => bytes as u64,
-            Content::Market => DATAGRAM_BYTES_DEFAULT,
+            Content::Market | Content::Feed(_) => DATAGRAM_BYTES_DEFAULT,
         };
         let bytes = params.count(
             "bytes",
             bytes,
             DATAGRAM_BYTES_MIN..=MESSAGE_BYTES_MAX as u64,
         )? as usize;
-        let content = match word? {
-            Some("market") => Content::Market,
-            Some(_) => Content::Datagrams { bytes },
-            None if self.content != Content::Market => Content::Datagrams { bytes },
-            None => Content::Market,
+        let word = word?.unwrap_or(self.content.name());
+        let kind = FeedKind::ALL.into_iter().find(|kind| kind.name() == word);
+        let before = match self.content {
+            Content::Feed(feed) => feed,
+            _ => FeedContent::of(FeedKind::Itch),
         };
-        if content == Content::Market && params.has("bytes") {
-            let what = "\"bytes\" says nothing of market messages, which are as long as they are";
+        let feed = before.read(params);
+        let content = match (word, kind) {
+            (_, Some(kind)) => Content::Feed(FeedContent { kind, ..feed? }),
+            ("market", None) => Content::Market,
+            (_, None) => Content::Datagrams { bytes },
+        };
+        if kind.is_none()
+            && let Some(key) = FEED_KEYS.into_iter().find(|key| params.has(key))
+        {
+            let what = format!(
+                "\"{key}\" says something of a made-up feed, and the content is \"{word}\""
+            );
+            let help = "write content = \"itch\", \"deep\" or \"tops\" beside it, or remove it";
+            return Err(params.problem(key, what, help));
+        }
+        if !matches!(content, Content::Datagrams { .. }) && params.has("bytes") {
+            let what = "\"bytes\" says nothing of messages that are as long as they are";
             let help = "write content = \"datagrams\" beside it, or remove it";
             return Err(params.problem("bytes", what, help));
         }

@@ -32,7 +32,7 @@ mod sharing;
 mod source_text;
 
 pub use case::{Case, CaseFiles, GivenNode};
-pub use load::{Content, Feed, Load, LoadChange, SEED_MAX, Via};
+pub use load::{Content, Feed, FeedContent, FeedKind, Load, LoadChange, SEED_MAX, Via};
 pub use overrides::{FeedMode, HopSetting, Overrides};
 pub use owed::Slo;
 pub use policy::POLICY_KEYS;

@@ -3,9 +3,12 @@
 //! Invariant: reads settings into a policy and judges only what one of them says by itself; what contradicts another is the
 //! policy's own to say.
 
-use crate::base::limits::{CONFLATE_KEYS_MAX, DEPTH_MAX};
+use std::path::PathBuf;
+
+use crate::base::limits::{CONFLATE_KEYS_MAX, DEPTH_MAX, OVERFLOW_FILE_BYTES_DEFAULT};
 use crate::overload::sample::ONE_IN_MAX;
 use crate::overload::{Policy, WhenFull};
+use crate::topology::draft::OverflowFile;
 use crate::topology::{Hop, Params, Problems};
 
 use super::line::noted;
@@ -16,6 +19,8 @@ pub const POLICY_KEYS: &[&str] = &[
     "block_timeout",
     "then",
     "overflow_to",
+    "overflow_file",
+    "overflow_file_most",
     "most_keys",
     "deadline",
     "codel",
@@ -46,6 +51,16 @@ const ACTS: &[Acts] = &[
         "overflow_to",
         |hop| hop.policy.spills(),
         "when_full = \"overflow\"",
+    ),
+    (
+        "overflow_file",
+        |hop| hop.policy.spills(),
+        "when_full = \"overflow\"",
+    ),
+    (
+        "overflow_file_most",
+        |hop| hop.overflow_file.is_some(),
+        "overflow_file",
     ),
     (
         "most_keys",
@@ -168,6 +183,17 @@ pub(super) fn read(params: &mut Params, hop: &mut Hop, problems: &mut Problems) 
     policy.protected = noted(protected, problems).unwrap_or_default();
     if let Some(Some(to)) = noted(params.text("overflow_to"), problems) {
         hop.overflow_to = Some(to);
+    }
+    if let Some(Some(path)) = noted(params.text("overflow_file"), problems) {
+        let file = hop.overflow_file.get_or_insert_with(|| OverflowFile {
+            path: PathBuf::new(),
+            bytes_max: OVERFLOW_FILE_BYTES_DEFAULT,
+        });
+        file.path = path.into();
+    }
+    let most = noted(params.bytes("overflow_file_most"), problems).flatten();
+    if let (Some(file), Some(bytes_max)) = (&mut hop.overflow_file, most) {
+        file.bytes_max = bytes_max;
     }
     hop.policy = policy;
 }

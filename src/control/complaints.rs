@@ -13,7 +13,7 @@ use crate::base::limits::{COMPLAINT_BURST, COMPLAINT_NS, COMPLAINTS_DEPTH};
 use crate::base::{Counter, Hangup};
 
 /// Kinds of complaints, each with tokens of its own.
-pub const KINDS: usize = 5;
+pub const KINDS: usize = 6;
 
 /// What went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub enum What {
     Failed,
     /// The consumer of a hop held its producer back for too long and was cut off: it gets nothing more.
     CutOff,
+    /// The file into which a hop overflows cannot be written; its words are in the report.
+    FileFailed,
 }
 
 impl What {
@@ -49,6 +51,7 @@ impl What {
         "hung_up",
         "failed",
         "cut_off",
+        "file_failed",
     ];
 
     /// The word of its kind.
@@ -57,13 +60,15 @@ impl What {
         What::NAMES[self.kind()]
     }
 
-    const fn kind(self) -> usize {
+    /// The place of its kind in [`What::NAMES`].
+    pub(crate) const fn kind(self) -> usize {
         match self {
             What::SheddingBegan => 0,
             What::SheddingEnded { .. } => 1,
             What::HungUp { .. } => 2,
             What::Failed => 3,
             What::CutOff => 4,
+            What::FileFailed => 5,
         }
     }
 }
@@ -73,7 +78,7 @@ impl What {
 pub struct Complaint {
     /// What went wrong.
     pub what: What,
-    /// Where: the number of the hop for shedding, else that of the node, as the one that listens counts them.
+    /// Where: the number of the hop for shedding and files, else that of the node, as the one that listens counts them.
     pub at: u16,
     /// When it was seen, in nanoseconds of the line's clock.
     pub at_ns: u64,
@@ -214,7 +219,7 @@ mod tests {
             times: 3,
         };
         voice.complain(hung_up, 1, 1);
-        assert_eq!(heard.all(), [100, 0, 1, 0, 0], "told or not");
+        assert_eq!(heard.all(), [100, 0, 1, 0, 0, 0], "told or not");
         assert_eq!(hung_up.name(), "hung_up");
         let last = drained(&heard).pop();
         assert_eq!(

@@ -27,7 +27,7 @@
 )]
 
 use crate::feed::packets::{
-    Blocks, Endian, Messages, Packet, PacketReject, Purpose, Session, check_sequence,
+    Blocks, Endian, Messages, Packet, PacketReject, Purpose, Session, Unchecked, check_sequence,
 };
 use zerocopy::byteorder::little_endian::{I64, U16, U32, U64};
 use zerocopy::{FromBytes, IntoBytes};
@@ -95,16 +95,7 @@ impl<'a> Segment<'a> {
     /// [`PacketReject`] says in which order it is looked at for which faults.
     #[inline]
     pub fn parse(datagram: &'a [u8]) -> Result<Segment<'a>, PacketReject> {
-        let header = Header::of(datagram)?;
-        let payload = datagram.get(HEADER_BYTES..).unwrap_or(&[]);
-        check_sequence(header.first.get(), header.count.get())?;
-        let announced = usize::from(header.payload_bytes.get());
-        if announced > payload.len() {
-            return Err(PacketReject::PayloadCut);
-        }
-        if announced < payload.len() {
-            return Err(PacketReject::PayloadExceeded);
-        }
+        let (header, payload) = opened(datagram)?;
         let messages = Messages::checked(payload, header.count.get(), Endian::Little)?;
         Ok(Segment { header, messages })
     }
@@ -123,6 +114,37 @@ impl<'a> Segment<'a> {
             messages: self.messages,
         }
     }
+}
+
+/// The messages of a datagram, of whatever feed and channel, its messages' lengths not looked at yet.
+///
+/// # Errors
+/// What is wrong with the header.
+#[inline]
+pub fn open(datagram: &[u8]) -> Result<Unchecked<'_>, PacketReject> {
+    let (header, payload) = opened(datagram)?;
+    Ok(Unchecked::new(
+        header.first.get(),
+        payload,
+        header.count.get(),
+        Endian::Little,
+    ))
+}
+
+/// Header and payload, which is as long as the header says.
+#[inline]
+fn opened(datagram: &[u8]) -> Result<(&Header, &[u8]), PacketReject> {
+    let header = Header::of(datagram)?;
+    let payload = datagram.get(HEADER_BYTES..).unwrap_or(&[]);
+    check_sequence(header.first.get(), header.count.get())?;
+    let announced = usize::from(header.payload_bytes.get());
+    if announced > payload.len() {
+        return Err(PacketReject::PayloadCut);
+    }
+    if announced < payload.len() {
+        return Err(PacketReject::PayloadExceeded);
+    }
+    Ok((header, payload))
 }
 
 /// What segments of a sender have in common, and where it stands.

@@ -18,6 +18,7 @@
 //! | [`packets`] | packets of sequenced feeds: [`moldudp64`] and [`iextp`] |
 //! | [`sequenced`] | sessions, gaps, reordering and two lines, for both transports |
 //! | [`itch`], [`tops`], [`deep`] | binary messages as views; [`iex`] and [`views`] are what they share |
+//! | [`placed`] | those messages as frames, with their place and the state of the feed |
 //! | [`books`] | books from order messages and from price levels |
 //! | [`simulated`] | seeded feeds of orders and price levels over two lossy lines |
 //! | `predict`, `fields`, `scanner`, `digits` | the decoder: usual order of keys, rules, grammar, numbers |
@@ -46,6 +47,8 @@ pub mod market;
 pub mod moldudp64;
 mod number;
 pub mod packets;
+pub mod pcap;
+pub mod placed;
 mod predict;
 pub mod rhythm;
 pub mod sample;
@@ -70,6 +73,7 @@ pub use line::parse_line;
 pub use market::{
     BookTicker, DepthHead, Left, Level, Levels, SnapshotHead, Trade, fragments, frames_needed,
 };
+pub use placed::{DeepMessage, ItchMessage, TopsMessage};
 pub use rhythm::Rhythm;
 pub use sample::{Class, Number, Numbers, Sample, Tag, TagForm, TagSet, Tags};
 pub use schedule::Schedule;

@@ -31,7 +31,7 @@
 )]
 
 use crate::feed::packets::{
-    Blocks, Endian, Messages, Packet, PacketReject, Purpose, Session, check_sequence,
+    Blocks, Endian, Messages, Packet, PacketReject, Purpose, Session, Unchecked, check_sequence,
 };
 use zerocopy::byteorder::big_endian::{U16, U64};
 use zerocopy::{FromBytes, IntoBytes};
@@ -99,6 +99,27 @@ impl<'a> Downstream<'a> {
             messages: self.messages,
         }
     }
+}
+
+/// The messages of a datagram, its lengths not looked at yet.
+///
+/// # Errors
+/// What is wrong with the header.
+#[inline]
+pub fn open(datagram: &[u8]) -> Result<Unchecked<'_>, PacketReject> {
+    let (header, payload) =
+        Header::ref_from_prefix(datagram).map_err(|_| PacketReject::HeaderCut)?;
+    let count = match header.count.get() {
+        END_OF_SESSION => 0,
+        count => count,
+    };
+    check_sequence(header.sequence.get(), count)?;
+    Ok(Unchecked::new(
+        header.sequence.get(),
+        payload,
+        count,
+        Endian::Big,
+    ))
 }
 
 fn header(session: [u8; 10], sequence: u64, count: u16) -> Header {

@@ -18,6 +18,7 @@
 
 use core::fmt;
 
+use crate::base::Reject;
 use crate::feed::{iextp, moldudp64};
 
 crate::reasons! {
@@ -47,6 +48,46 @@ crate::reasons! {
         CountTooLow = "count_too_low",
         /// From a line that the feed does not have.
         UnknownLine = "unknown_line",
+    }
+}
+
+impl PacketReject {
+    /// The ingress's reason that covers it; reports tell them apart line by line.
+    #[must_use]
+    pub const fn as_reject(self) -> Reject {
+        match self {
+            PacketReject::HeaderCut | PacketReject::PayloadCut | PacketReject::BlockCut => {
+                Reject::Truncated
+            }
+            PacketReject::UnknownVersion => Reject::UnknownSchema,
+            PacketReject::OtherProtocol
+            | PacketReject::OtherChannel
+            | PacketReject::UnknownLine => Reject::OtherFeed,
+            PacketReject::NoSequence | PacketReject::SequenceOverflow => Reject::BadSequence,
+            PacketReject::PayloadExceeded
+            | PacketReject::CountTooHigh
+            | PacketReject::CountTooLow => Reject::BadCount,
+        }
+    }
+}
+
+/// By which transport the messages of a feed come, as far as the feed says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// MoldUDP64.
+    MoldUdp64,
+    /// IEX-TP, with the id of the feed in its headers.
+    IexTp(u16),
+}
+
+impl Carrier {
+    /// The transport's name, as configurations write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Carrier::MoldUdp64 => "moldudp64",
+            Carrier::IexTp(_) => "iextp",
+        }
     }
 }
 
@@ -83,6 +124,27 @@ impl Transport {
                     return Err(PacketReject::OtherChannel);
                 }
                 Ok(iextp::Segment::parse(datagram)?.packet())
+            }
+        }
+    }
+
+    /// The same with lengths that are looked at as messages are reached: see [`Unchecked`].
+    ///
+    /// # Errors
+    /// What is wrong with the header.
+    #[inline]
+    pub fn open(self, datagram: &[u8]) -> Result<Unchecked<'_>, PacketReject> {
+        match self {
+            Transport::MoldUdp64 => moldudp64::open(datagram),
+            Transport::IexTp { protocol, channel } => {
+                let header = iextp::Header::of(datagram)?;
+                if header.protocol.get() != protocol {
+                    return Err(PacketReject::OtherProtocol);
+                }
+                if header.channel.get() != channel {
+                    return Err(PacketReject::OtherChannel);
+                }
+                iextp::open(datagram)
             }
         }
     }
@@ -179,8 +241,7 @@ impl<'a> Messages<'a> {
         for _ in 0..count {
             rest = match split(rest, endian) {
                 Some((_, rest)) => rest,
-                None if rest.is_empty() => return Err(PacketReject::CountTooHigh),
-                None => return Err(PacketReject::BlockCut),
+                None => return Err(cut(rest)),
             };
         }
         if !rest.is_empty() {
@@ -215,6 +276,73 @@ impl<'a> Iterator for Messages<'a> {
 }
 
 impl ExactSizeIterator for Messages<'_> {}
+
+/// The messages of a packet whose header was looked at, and whose lengths are looked at as they are reached.
+///
+/// Lengths are then walked once and not twice. The price: of a packet that contradicts itself, the messages before
+/// the fault have been handed out when it is found. For readers of files and for what keeps no sequence;
+/// [`Sequenced`](crate::feed::Sequenced) checks a packet as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Unchecked<'a> {
+    /// Sequence of the first message, or of the next where there is none.
+    pub first: u64,
+    payload: &'a [u8],
+    count: u16,
+    endian: Endian,
+}
+
+impl<'a> Unchecked<'a> {
+    pub(crate) fn new(first: u64, payload: &'a [u8], count: u16, endian: Endian) -> Unchecked<'a> {
+        Unchecked {
+            first,
+            payload,
+            count,
+            endian,
+        }
+    }
+
+    /// Hands out each message, and says how many there were.
+    ///
+    /// # Errors
+    /// The packet contradicts itself; messages before the fault were handed out.
+    ///
+    /// ```
+    /// use hopline::feed::packets::{PacketReject, Transport};
+    /// let packet = b"0000000001\0\0\0\0\0\0\0\x01\0\x02\0\x01a\0\x02b";
+    /// let mut seen = Vec::new();
+    /// let opened = Transport::MoldUdp64.open(packet)?;
+    /// assert_eq!(opened.each(|message| seen.push(message)), Err(PacketReject::BlockCut));
+    /// assert_eq!(seen, [b"a"]);
+    /// # Ok::<(), PacketReject>(())
+    /// ```
+    // Always, as `itch::decode` is: the caller's match on a message and the walk become one loop.
+    #[inline(always)]
+    pub fn each(&self, mut take: impl FnMut(&'a [u8])) -> Result<usize, PacketReject> {
+        let mut rest = self.payload;
+        for _ in 0..self.count {
+            let Some((message, behind)) = split(rest, self.endian) else {
+                return Err(cut(rest));
+            };
+            take(message);
+            rest = behind;
+        }
+        if rest.is_empty() {
+            Ok(usize::from(self.count))
+        } else {
+            Err(PacketReject::CountTooLow)
+        }
+    }
+}
+
+/// Why no message begins there.
+#[cold]
+fn cut(rest: &[u8]) -> PacketReject {
+    if rest.is_empty() {
+        PacketReject::CountTooHigh
+    } else {
+        PacketReject::BlockCut
+    }
+}
 
 /// The checks of a sequence that both transports have.
 #[inline]

@@ -12,6 +12,7 @@
 
 use core::fmt;
 
+use crate::base::Reject;
 use crate::feed::decimal::Price;
 use zerocopy::byteorder::{big_endian, little_endian};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -27,6 +28,19 @@ crate::reasons! {
         TooShort = "message_too_short",
         /// More bytes than the type has, where its length is fixed.
         TooLong = "message_too_long",
+    }
+}
+
+impl MessageReject {
+    /// The ingress's reason for it.
+    #[must_use]
+    pub const fn as_reject(self) -> Reject {
+        match self {
+            MessageReject::Empty => Reject::Empty,
+            MessageReject::UnknownType => Reject::UnknownKind,
+            MessageReject::TooShort => Reject::Truncated,
+            MessageReject::TooLong => Reject::TooLong,
+        }
     }
 }
 

@@ -26,6 +26,35 @@ pub trait Input: 'static {
 )]
 pub trait Carries<F: Frame> {}
 
+/// An input whose frames can be had from bytes one by one as what they are: what brings recorded frames back into a line needs.
+/// Every frame is one, and `#[hopline::frame_set]` implements it.
+pub trait Replayed: Input {
+    /// Checks `bytes`, the payload of a frame of kind `kind`, and gives the frame to `to`.
+    ///
+    /// # Errors
+    /// As [`Input::view`]; then `to` has seen nothing.
+    fn give(kind: u16, bytes: &[u8], to: &mut impl TakeFrame<Self>) -> Result<(), FrameError>
+    where
+        Self: Sized;
+}
+
+/// What takes the frames of a set one by one.
+pub trait TakeFrame<I> {
+    /// Takes one.
+    fn take<F: Frame>(&mut self, frame: &F)
+    where
+        I: Carries<F>;
+}
+
+impl<T: Frame> Replayed for T {
+    #[inline]
+    fn give(kind: u16, bytes: &[u8], to: &mut impl TakeFrame<T>) -> Result<(), FrameError> {
+        let view = T::view(kind, bytes)?;
+        to.take(&view.to_owned());
+        Ok(())
+    }
+}
+
 impl<T: Frame> Input for T {
     type View<'a> = View<'a, T>;
     const KINDS: &'static [KindInfo] = &[KindInfo::of::<T>()];
@@ -95,5 +124,30 @@ mod tests {
             assert_eq!(Only::view(kind, payload).unwrap_err(), unknown);
         }
         assert_eq!(Raw::view(8, payload).unwrap().bytes, bytes);
+    }
+
+    struct Kinds(Vec<u16>);
+
+    impl TakeFrame<Only> for Kinds {
+        fn take<F: Frame>(&mut self, _frame: &F)
+        where
+            Only: Carries<F>,
+        {
+            self.0.push(F::SCHEMA);
+        }
+    }
+
+    #[test]
+    fn a_set_gives_its_frames_as_what_they_are() {
+        let mut scratch = crate::frame::Aligned::<8>::new();
+        let payload = scratch.copy_from(&9_u64.to_le_bytes()).unwrap();
+        let mut kinds = Kinds(Vec::new());
+        assert_eq!(Only::give(7, payload, &mut kinds), Ok(()));
+        assert_eq!(
+            Only::give(8, payload, &mut kinds),
+            Err(FrameError::UnknownKind(8))
+        );
+        assert!(Only::give(7, &payload[..4], &mut kinds).is_err());
+        assert_eq!(kinds.0, [7]);
     }
 }

@@ -112,6 +112,7 @@
 mod aligned;
 #[doc(hidden)]
 pub mod archive;
+pub mod capture;
 mod codec;
 mod error;
 mod header;
@@ -124,7 +125,7 @@ pub use aligned::{Aligned, PAYLOAD_ALIGN};
 pub use codec::{Upgrade, decode, decode_or_upgrade, encode, encode_payload};
 pub use error::FrameError;
 pub use header::{HEADER_BYTES, Header, HeaderError, MAGIC, Meta, RECORD_BYTES_MAX};
-pub use input::{Carries, Input, Raw, RawView};
+pub use input::{Carries, Input, Raw, RawView, Replayed, TakeFrame};
 pub use kind::{Frame, KindInfo, schemas_differ};
 pub use native::Native;
 #[doc(hidden)]

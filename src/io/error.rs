@@ -41,6 +41,8 @@ pub enum IoErrorKind {
     BrokenPipe,
     /// A folder where a file is expected.
     IsADirectory,
+    /// A file with what an earlier run left there, which is not to be overwritten.
+    AlreadyThere,
     /// Longer than one datagram can be.
     MessageTooLong,
     /// The process has as many files or sockets open as it may, or the driver has.
@@ -49,6 +51,8 @@ pub enum IoErrorKind {
     WrongId,
     /// What was asked for makes no sense.
     InvalidInput,
+    /// What is there is not what it should be; the subject says where.
+    Malformed,
     /// A signal came in between, again and again.
     Interrupted,
     /// The device failed, or a kind without a name here; the code says which.
@@ -70,10 +74,12 @@ impl IoErrorKind {
             IoErrorKind::DiskFull => "no space left on the device",
             IoErrorKind::BrokenPipe => "the reader is gone",
             IoErrorKind::IsADirectory => "it is a folder",
+            IoErrorKind::AlreadyThere => "it holds what an earlier run left there",
             IoErrorKind::MessageTooLong => "message too long for one datagram",
             IoErrorKind::TooManyOpen => "too many open files or sockets",
             IoErrorKind::WrongId => "unknown or closed id",
             IoErrorKind::InvalidInput => "invalid request",
+            IoErrorKind::Malformed => "not in the expected format",
             IoErrorKind::Interrupted => "interrupted by a signal",
             IoErrorKind::Other => "operating system error",
         }
@@ -106,6 +112,9 @@ impl IoErrorKind {
                 Some("free some space (`df -h` shows the device) or write elsewhere")
             }
             IoErrorKind::IsADirectory => Some("name a file inside the folder"),
+            IoErrorKind::AlreadyThere => {
+                Some("read it and remove it, move it away, or name another file")
+            }
             IoErrorKind::TooManyOpen => Some("raise `ulimit -n`, or use fewer sources and sinks"),
             _ => None,
         }

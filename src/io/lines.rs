@@ -14,19 +14,12 @@ use memchr::{memchr, memchr_iter};
 use crate::base::Reject;
 use crate::base::limits::LINE_BYTES_MAX;
 use crate::io::error::IoError;
-use crate::io::gzip::{Gunzip, INFLATE_BYTES, MAGIC};
+use crate::io::packed::{self, Filled, Packed};
 use crate::io::{Driver, FileId, FileMode};
 
 /// Smallest buffer, in bytes: two of the longest lines with their ends, so that a line that is
 /// still incomplete always finds room behind it once it was moved to the front.
 pub const LINE_BUFFER_BYTES_MIN: usize = 2 * (LINE_BYTES_MAX + 2);
-
-/// Most compressed bytes read at once; a slice of them makes about 100 KiB of market data.
-const PACKED_BYTES: usize = 16 << 10;
-
-/// Most reads at opening until the two bytes are there that tell gzip from text. A file gives them
-/// at once, a pipe perhaps not.
-const SNIFF_READS_MAX: usize = 64;
 
 /// What a [`LineReader::fill`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,14 +46,6 @@ pub enum LineEvent<'a> {
     /// is lost. [`Reject::Corrupt`]: the gzip stream does not decompress or its checksum differs;
     /// the rest of the file is lost. The last two come once, at the end.
     Bad(Reject),
-}
-
-#[derive(Debug)]
-struct Packed {
-    bytes: Box<[u8]>,
-    start: usize,
-    end: usize,
-    gunzip: Gunzip,
 }
 
 /// Reads lines through a driver.
@@ -113,23 +98,8 @@ impl LineReader {
     ) -> Result<LineReader, IoError> {
         let file = driver.file_open(path, FileMode::Read)?;
         let mut text = vec![0; buffer_bytes.max(LINE_BUFFER_BYTES_MIN)].into_boxed_slice();
-        let mut sniffed = 0;
-        for _ in 0..SNIFF_READS_MAX {
-            match driver.file_read(file, &mut text[sniffed..MAGIC.len()]) {
-                Ok(0) => break,
-                Ok(read) => sniffed += read,
-                Err(error) => {
-                    // The error of reading is the one to tell.
-                    let _ = driver.file_close(file);
-                    return Err(error.on(&path.display()));
-                }
-            }
-            if sniffed == MAGIC.len() {
-                break;
-            }
-        }
-        // A lone first byte of the magic is gzip cut off after one byte.
-        let is_gzip = sniffed > 0 && text[..sniffed] == MAGIC[..sniffed];
+        let sniffed =
+            packed::sniff(driver, file, &mut text).map_err(|error| error.on(&path.display()))?;
         let mut lines = LineReader {
             file,
             text,
@@ -142,16 +112,8 @@ impl LineReader {
             broken: None,
             taken: 0,
         };
-        if is_gzip {
-            let mut bytes = vec![0; PACKED_BYTES].into_boxed_slice();
-            bytes[..sniffed].copy_from_slice(&lines.text[..sniffed]);
-            lines.packed = Some(Packed {
-                bytes,
-                start: 0,
-                end: sniffed,
-                gunzip: Gunzip::new(),
-            });
-        } else {
+        lines.packed = Packed::of(&lines.text[..sniffed]);
+        if lines.packed.is_none() {
             lines.take_in(sniffed);
         }
         Ok(lines)
@@ -267,10 +229,7 @@ impl LineReader {
     /// Memory that it holds, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let packed = self
-            .packed
-            .as_ref()
-            .map_or(0, |packed| packed.bytes.len() + INFLATE_BYTES);
+        let packed = self.packed.as_ref().map_or(0, Packed::memory_bytes);
         size_of::<LineReader>() + self.text.len() + packed
     }
 
@@ -318,44 +277,6 @@ impl LineReader {
             self.text.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-    }
-}
-
-struct Filled {
-    text_bytes: usize,
-    ended: bool,
-    broken: Option<Reject>,
-}
-
-impl Packed {
-    fn fill(
-        &mut self,
-        driver: &mut Driver,
-        file: FileId,
-        room: &mut [u8],
-    ) -> Result<Filled, IoError> {
-        let mut file_ended = false;
-        if self.start == self.end {
-            let most = self.bytes.len().min(room.len());
-            self.start = 0;
-            self.end = 0;
-            self.end = driver.file_read(file, &mut self.bytes[..most])?;
-            file_ended = self.end == 0;
-        }
-        let step = self.gunzip.step(&self.bytes[self.start..self.end], room);
-        self.start += step.consumed;
-        let broken = if self.gunzip.is_broken() {
-            Some(Reject::Corrupt)
-        } else {
-            let cut = file_ended && step.produced == 0 && !self.gunzip.is_between();
-            cut.then_some(Reject::Truncated)
-        };
-        Ok(Filled {
-            text_bytes: step.produced,
-            // Text that had no room before may still come out after the last byte went in.
-            ended: broken.is_some() || (file_ended && step.produced == 0),
-            broken,
-        })
     }
 }
 

@@ -17,6 +17,8 @@
 //! real driver allocates only while opening.
 
 mod batch;
+mod bytes;
+mod capture;
 mod device;
 mod error;
 mod faulty;
@@ -25,6 +27,7 @@ mod lines;
 mod mmsg;
 mod multicast;
 mod own;
+mod packed;
 mod real;
 mod shared;
 mod shared_stream;
@@ -52,6 +55,10 @@ use crate::base::primitive::{Arc, AtomicBool, Ordering};
 pub use batch::{
     BATCH_SLOTS_MAX, BatchSent, Received, RecvBatch, SEND_CALLS_MAX, SendBatch, TRAIN_BYTES_MAX,
     TRAIN_SEGMENTS_MAX, TRAINS_FROM,
+};
+pub use bytes::ByteReader;
+pub use capture::{
+    CaptureBreak, CaptureCounts, CaptureEvent, CaptureReader, CaptureWriter, Unrecorded,
 };
 pub use device::{Device, DeviceError, DeviceStamps};
 pub use error::{IoError, IoErrorKind};

@@ -210,7 +210,7 @@ families! {
         "Panics of it for which the quarantine had no room.";
 
     SourceReceived = Counter "hopline_source_received_messages" ["source"] "messages"
-        "Messages received: ingested, shed, rejected and undeclared together.";
+        "Messages received: ingested, shed, rejected, undeclared and duplicates together.";
     SourceBytes = Counter "hopline_source_received_bytes" ["source"] "bytes"
         "Bytes of them.";
     SourceIngested = Counter "hopline_source_ingested_messages" ["source"] "messages"
@@ -221,6 +221,10 @@ families! {
         "Messages that the source refused.";
     SourceUndeclared = Counter "hopline_source_undeclared_messages" ["source"] "messages"
         "Messages that decoded into nothing without a reason: a defect.";
+    SourceDuplicates = Counter "hopline_source_duplicate_messages" ["source"] "messages"
+        "Messages of a sequenced feed of which a copy had come before.";
+    SourceSkipped = Counter "hopline_source_skipped_packets" ["source"] "packets"
+        "Packets of a capture that are for somebody else.";
     SourceKernelDropped = Counter "hopline_source_kernel_dropped_datagrams" ["source"] "datagrams"
         "Datagrams that the kernel dropped before the line saw them.";
     SourceDropsAtLeast = Gauge "hopline_source_kernel_dropped_at_least" ["source"] ""

@@ -199,6 +199,8 @@ fn source(page: &mut Page, name: &str, source: &SourceReport) {
     page.count(Id::SourceShed, &of, source.shed);
     reasons::<Reject>(page, Id::SourceRejected, name, &source.rejected);
     page.count(Id::SourceUndeclared, &of, source.undeclared);
+    page.count(Id::SourceDuplicates, &of, source.duplicates);
+    page.count(Id::SourceSkipped, &of, source.skipped);
     page.count(Id::SourceKernelDropped, &of, source.kernel_dropped);
     let at_least = source.kernel_dropped_at_least;
     page.flag(Id::SourceDropsAtLeast, &of, at_least);

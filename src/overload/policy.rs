@@ -31,7 +31,7 @@ pub enum WhenFull {
     /// key takes its place: the older one is counted as `shed{conflated}`. A message without a key, or for which the table has
     /// no room, is dropped as `shed{full}`.
     Conflate,
-    /// The message goes to another hop of the same port, and is counted here as `shed{overflowed}`.
+    /// The message goes to another hop of the same port or into a file, and is counted here as `shed{overflowed}`.
     Overflow,
 }
 
@@ -195,7 +195,7 @@ impl Policy {
             || (self.block_timeout_ns > 0 && self.then == WhenFull::Conflate)
     }
 
-    /// Whether one of its limits needs a hop to spill to.
+    /// Whether one of its limits needs a hop or a file to spill to.
     #[must_use]
     pub fn spills(&self) -> bool {
         self.when_full == WhenFull::Overflow

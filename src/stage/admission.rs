@@ -166,8 +166,10 @@ impl Admission {
         if let Ok(params) = SampleParams::new(one_in, 0) {
             self.degraded.set_params(params);
         }
-        if policy.block_timeout_ns == 0 {
-            self.expired = false;
+        let blocks = |policy: &Policy| (policy.when_full, policy.block_timeout_ns);
+        if blocks(&policy) != blocks(&self.policy) {
+            // How long it was held back under another one counts for nothing: the time begins with the next look for room.
+            (self.expired, self.held_since_ns) = (false, None);
         }
         self.count_calm();
         self.by_age = !policy.conflates()
@@ -432,4 +434,50 @@ pub(crate) struct Offered {
     pub(crate) own_at_ns: u64,
     /// When it is offered.
     pub(crate) now_ns: u64,
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::base::Envelope;
+    use crate::ring::hop;
+
+    #[test]
+    fn the_time_for_which_a_producer_is_held_back_begins_anew_with_another_timeout_alone() {
+        let (ring, _rx) = hop::frames(2).unwrap();
+        let mut ring = TxRing::from(ring);
+        for _ in 0..2 {
+            ring.put(|_| Envelope::default()).unwrap();
+        }
+        let blocks = Policy {
+            block_timeout_ns: 1_000,
+            ..Policy::of(WhenFull::Block)
+        };
+        let mut admission = Admission::new(blocks, 2);
+        let mut expired_at = |policy: Policy, at_ns| {
+            admission.set_policy(policy);
+            if !admission.has_room(&mut ring, 1, 0) {
+                admission.held_back(at_ns);
+            }
+            admission.is_expired()
+        };
+        let ages = Policy {
+            deadline_ns: 500_000,
+            ..blocks
+        };
+        assert!(!expired_at(blocks, 10_000));
+        assert!(!expired_at(ages, 10_900));
+        assert!(expired_at(ages, 11_000), "the time goes on");
+        // One that sheds never waits, and what came before it is over.
+        assert!(!expired_at(Policy::of(WhenFull::DropNewest), 12_000));
+        assert!(!expired_at(blocks, 30_000));
+        assert!(!expired_at(blocks, 30_999));
+        let longer = Policy {
+            block_timeout_ns: 5_000,
+            ..blocks
+        };
+        assert!(!expired_at(longer, 31_500));
+        assert!(!expired_at(longer, 36_499));
+        assert!(expired_at(longer, 36_500));
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: judges a message once, by its first frame, and neither waits nor counts.
 
+use crate::base::limits::DROPS_PER_TURN_MAX;
 use crate::base::{Discard, Envelope};
 use crate::overload::{
     Codel, CodelParams, Pace, PaceMeter, Policy, ServiceTime, WhenFull, late, pace,
@@ -36,6 +37,8 @@ pub(crate) struct Aging {
     /// Messages that it lacks, and how many it has.
     lacking: u32,
     run: u32,
+    /// Frames that are still to be stepped over of a ring that was nearly full: one turn may not be enough.
+    over: usize,
 }
 
 /// A message that has become too old.
@@ -60,6 +63,7 @@ impl Aging {
             busy_ns: 0,
             lacking: 1,
             run: 1,
+            over: 0,
         };
         aging.set_policy(policy);
         aging
@@ -76,6 +80,9 @@ impl Aging {
             }
             (_, params) => params.map(Codel::new),
         };
+        if policy.when_full != WhenFull::DropOldest {
+            self.over = 0;
+        }
         self.policy = policy;
         self.plan();
     }
@@ -176,12 +183,18 @@ impl Aging {
         self.policy.when_full == WhenFull::DropOldest
     }
 
-    /// How many of so many frames that wait are to be stepped over.
-    pub(crate) fn too_many(&self, waiting: usize, depth: usize) -> usize {
-        if waiting < depth - depth / NEARLY_FULL {
-            return 0;
+    /// How many of so many frames that wait are to be stepped over in this turn, [`DROPS_PER_TURN_MAX`] at the most: what is left
+    /// of a quarter of the ring, or a new one where it is nearly full.
+    pub(crate) fn too_many(&mut self, waiting: usize, depth: usize) -> usize {
+        if self.over == 0 && waiting >= depth - depth / NEARLY_FULL {
+            self.over = (depth / STEPPED_OVER).max(1);
         }
-        (depth / STEPPED_OVER).max(1)
+        self.over.min(DROPS_PER_TURN_MAX)
+    }
+
+    /// So many frames of those were stepped over, and more of them if a message ended behind the last one.
+    pub(crate) fn stepped_over(&mut self, frames: usize) {
+        self.over = self.over.saturating_sub(frames);
     }
 }
 
@@ -240,10 +253,15 @@ mod tests {
 
     #[test]
     fn a_ring_that_is_nearly_full_loses_a_quarter() {
-        let aging = Aging::new(Policy::of(WhenFull::DropOldest));
+        let mut aging = Aging::new(Policy::of(WhenFull::DropOldest));
         assert!(aging.skips_oldest());
         assert_eq!(aging.too_many(55, 64), 0);
         assert_eq!(aging.too_many(56, 64), 16);
+        aging.stepped_over(16);
+        assert_eq!(aging.too_many(55, 64), 0);
         assert_eq!(aging.too_many(2, 2), 1);
+        // The rest of a message may be more than was to go.
+        aging.stepped_over(3);
+        assert_eq!(aging.too_many(1, 2), 0);
     }
 }

@@ -18,6 +18,7 @@ use super::egress::{Egress, IO_FAULT};
 use super::handler::{EgressHandler, Fate, Handler, Make, StageHandler};
 use super::life::Life;
 use super::node::{Descriptor, Node, NodeCounters, Progress, Role, State, Turn, Wiring};
+use super::order::Order;
 use super::outcome::Disposal;
 use super::{Stage, hop::HopRx};
 
@@ -115,6 +116,8 @@ struct Consumer<H> {
     life: Option<Box<Life>>,
     /// Why it takes nothing, once it has panicked.
     absent: Option<Absent>,
+    /// In which order the messages of its sources come, if it is a sink.
+    order: Option<Box<Order>>,
     /// Whether the line drains, and whether the handler has been asked for its last words.
     draining: bool,
     ending: bool,
@@ -145,6 +148,7 @@ impl<H: Handler> Consumer<H> {
             classes,
             held: None,
             absent: None,
+            order: is_sink.then(Box::default),
             draining: false,
             ending: false,
             over: false,
@@ -311,6 +315,9 @@ impl<H: Handler> Consumer<H> {
                 }
                 Ok(Fate::Queued) => {
                     self.mid_message = false;
+                    if let Some(order) = &mut self.order {
+                        order.note(&envelope, &counters.stage);
+                    }
                     self.queued.push_back(Queued {
                         at,
                         envelope,
@@ -348,6 +355,9 @@ impl<H: Handler> Consumer<H> {
                 // What the sink refused has not reached the end.
                 if let Some(recorder) = end_to_end.as_mut().filter(|_| forwarded) {
                     recorder.record(0, t_done_ns.saturating_sub(envelope.t_intended_ns()));
+                }
+                if let Some(order) = &mut self.order {
+                    order.note(&envelope, &counters.stage);
                 }
             }
             taken += 1;
@@ -439,6 +449,9 @@ impl<H: Handler> Consumer<H> {
         let closed = self.handler.drained(&mut cx, io);
         if let Err(error) = closed {
             self.note_io(&error);
+        }
+        if let Some(hash) = self.handler.state_hash() {
+            self.wiring.counters.set_state_hash(hash);
         }
         self.take_back_lost();
         self.note_fault();

@@ -373,6 +373,10 @@ impl<I> Message<'_, '_, I> {
             for hop in &mut port.hops {
                 hop.write(self.at, frame, &self.cx.parent, self.t_offer_ns);
             }
+            if self.at == 0 {
+                let parent = &self.cx.parent;
+                port.pass_on_late(self.kind, self.frames, frame, parent, self.t_offer_ns);
+            }
         }
         self.at += 1;
     }
@@ -432,5 +436,73 @@ impl NodeCounters {
             }
             Disposal::Done => stage.undeclared.add(1),
         }
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::base::Reason;
+    use crate::budget::HopCounters;
+    use crate::frame::KindInfo;
+    use crate::overload::{Policy, WhenFull};
+    use crate::ring::hop::{FrameConsumer, frames};
+    use crate::stage::hop::HopTx;
+
+    #[hopline::frame(schema = 7, version = 1, key = "of")]
+    struct Latest {
+        of: u64,
+        value: u64,
+    }
+
+    #[test]
+    fn a_message_of_which_only_its_key_tells_that_it_overflows_is_passed_on() {
+        static KINDS: [KindInfo; 1] = [KindInfo::of::<Latest>()];
+        let hop = |depth: usize, policy: Policy| {
+            let (ring, rx) = frames(depth).unwrap();
+            let counters = Arc::new(HopCounters::default());
+            let tx = HopTx::new(
+                "hop".into(),
+                ring,
+                policy,
+                counters.clone(),
+                &KINDS,
+                Vec::new(),
+            );
+            (tx, rx, counters)
+        };
+        let (tx, _rx, counters) = hop(2, Policy::of(WhenFull::Conflate));
+        let mut tx = tx.conflating(4);
+        let parent = Parent::default();
+        for value in 0..3 {
+            tx.emit(&Latest { of: 1, value }, &parent, value).unwrap();
+        }
+        // One waits for room, so what has a key is not judged before that is known.
+        assert_eq!(counters.tx.waiting.get(), 1);
+        tx.set_policy(Policy::of(WhenFull::Overflow));
+        let (spill, mut spilled, of_spill) = hop(8, Policy::of(WhenFull::DropNewest));
+        let hops = vec![tx, spill.spilling(1)];
+        let mut outputs = Outputs::new(vec![hops]);
+        let (clock, _time) = Clock::virtual_at(1_000);
+        let counters_of_node = NodeCounters::default();
+        let mut timer = None;
+        let mut cx = Context::new(&mut outputs, &clock, &counters_of_node, &mut timer, 1_000);
+        let mut message = cx.message(Out::<Latest>::at(0), Latest::SCHEMA, 2);
+        for value in 3..5 {
+            message.push(&Latest { of: 2, value });
+        }
+        assert_eq!(message.send(), Emit::Sent);
+        let overflowed = &counters.tx.shed[Shed::Overflowed.index()];
+        let passed_on = (of_spill.tx.offered.get(), of_spill.tx.accepted.get());
+        assert_eq!((overflowed.get(), passed_on), (1, (1, 1)));
+        let mut marks = Vec::new();
+        let next = |rx: &mut FrameConsumer| rx.peek().map(|frame| frame.envelope().flags);
+        while let Some(flags) = next(&mut spilled) {
+            marks.push(flags);
+            spilled.advance();
+        }
+        assert_eq!(marks, [Flags::fragment(0, 2), Flags::fragment(1, 2)]);
     }
 }

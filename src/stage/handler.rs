@@ -53,6 +53,11 @@ pub(crate) trait Handler: Send {
 
     fn drained(&mut self, cx: &mut Context<'_>, io: &mut Driver) -> Result<(), IoError>;
 
+    /// A number of what it has come to, asked once at the end.
+    fn state_hash(&self) -> Option<u64> {
+        None
+    }
+
     fn lost(&mut self) -> Option<(u8, u64)> {
         None
     }
@@ -136,6 +141,10 @@ impl<S: Stage> Handler for StageHandler<S> {
             stage.on_drain(cx);
         }
         Ok(())
+    }
+
+    fn state_hash(&self) -> Option<u64> {
+        self.stage.as_ref()?.state_hash()
     }
 
     fn let_go(&mut self) {

@@ -19,9 +19,11 @@ mod bursts;
 mod divided;
 mod judged;
 mod rx;
+mod spill;
 
 pub(crate) use divided::Mark;
 pub use rx::HopRx;
+pub(crate) use spill::SpillTx;
 
 /// Index of the wait histogram in a hop's recorder.
 pub const WAIT: usize = 0;
@@ -121,11 +123,15 @@ pub struct HopTx {
     defers: bool,
     /// Whether it is to wait, and lies in the table's spare place until it ends.
     stashed: bool,
+    /// Whether it was known only with its first fragment that it overflows, and nobody was told yet.
+    late: bool,
     rang: bool,
     /// What it carries of the port's kinds, by their schemas; all without.
     only: Option<Box<[u16]>>,
     /// The hops of the same port, by their places, of which it takes what they have no room for; then it gets nothing else.
     spill_of: u32,
+    /// Its way to a file for what it has no room for itself, if it has one.
+    spill: Option<Box<SpillTx>>,
     /// Whether its policy asks for more than room.
     judged: bool,
     /// What it asks for. Made at the start whether it does or not, since a policy may change while the line runs.
@@ -169,9 +175,11 @@ impl HopTx {
             refused: None,
             defers: false,
             stashed: false,
+            late: false,
             rang: true,
             only: None,
             spill_of: 0,
+            spill: None,
             orders: None,
             disconnects: false,
             cut: false,
@@ -316,6 +324,7 @@ impl HopTx {
     #[inline(always)]
     fn put<F: Frame>(&mut self, frame: &F, parent: &Parent, t_offer_ns: u64) -> Result<(), Shed> {
         if let Some(why) = self.refusal(1) {
+            let why = self.overflow(why, frame, parent, t_offer_ns);
             self.shed(F::SCHEMA, why, t_offer_ns);
             return Err(why);
         }
@@ -343,7 +352,7 @@ impl HopTx {
         t_offer_ns: u64,
     ) -> Option<Shed> {
         self.open_at_ns = t_offer_ns;
-        (self.defers, self.stashed) = (false, false);
+        (self.defers, self.stashed, self.late) = (false, false, false);
         self.refused = if frames == 0 {
             // A message of nothing is nothing, and one that was to be nothing and is something has no room.
             Some(Shed::Undeclared)
@@ -364,6 +373,7 @@ impl HopTx {
                 }
             })
         };
+        self.refused = self.begin_overflow(self.refused, frames);
         self.open = if self.refused.is_none() { frames } else { 0 };
         self.refused
     }
@@ -377,12 +387,10 @@ impl HopTx {
         parent: &Parent,
         t_offer_ns: u64,
     ) {
-        if self.defers && !self.goes_on_ring(frame, parent, t_offer_ns) {
-            return;
-        }
+        let goes_on = !self.defers || self.goes_on_ring(frame, parent, t_offer_ns);
         let frames = self.open;
-        if at >= frames {
-            return;
+        if !goes_on || at >= frames {
+            return self.write_overflow(at, frame, parent, t_offer_ns);
         }
         self.ring.write_ahead(at, frames, |payload| {
             let len = write_frame(frame, payload);
@@ -405,6 +413,7 @@ impl HopTx {
         }
         self.counters.tx.offered.add(1);
         if let Some(why) = refused {
+            let why = self.end_overflow(why, written);
             self.shed(kind, why, self.open_at_ns);
             return Err(why);
         }
@@ -445,6 +454,9 @@ impl HopTx {
                 self.counters.tx.wakes.add(1);
             }
         }
+        if let Some(spill) = &self.spill {
+            spill.ring_bell();
+        }
     }
 
     /// Says that nothing more comes, and why. What waits for room until now does not get it any more.
@@ -452,6 +464,9 @@ impl HopTx {
         self.settle_last();
         self.forget_waiting(Shed::Closed);
         self.ring.close(cause);
+        if let Some(spill) = &mut self.spill {
+            spill.close(cause);
+        }
         self.wake_consumers();
     }
 

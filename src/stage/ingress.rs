@@ -4,8 +4,10 @@ use core::net::SocketAddr;
 
 use crate::base::limits::SUSPECT_MESSAGE_NS;
 use crate::base::{Cause, Hangup, Reject};
-use crate::budget::{IngressCounters, Regime, Segment};
+use crate::budget::{Gaps, IngressCounters, Regime, Segment, Skew};
 use crate::clock::Clock;
+use crate::feed::packets::Carrier;
+use crate::feed::sequenced::Delivery;
 use crate::hist::Recorder;
 use crate::io::{Driver, IoError};
 
@@ -41,6 +43,24 @@ pub trait Decode: Send + 'static {
     /// is told of longer ones is then told of a mistake.
     fn message_bytes_max(&self) -> Option<usize> {
         None
+    }
+
+    /// By which transport its messages come, if they are those of a sequenced feed and its frames say of
+    /// each where it stands and what can be relied on.
+    fn comes_by(&self) -> Option<Carrier> {
+        None
+    }
+
+    /// Decodes a message of a sequenced feed, in its turn, with what is known of its place.
+    ///
+    /// # Errors
+    /// As [`Decode::decode`].
+    fn decode_in_sequence(
+        &mut self,
+        delivery: &Delivery<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<Decoded, Reject> {
+        self.decode(delivery.bytes, cx)
     }
 
     /// Decodes one message and emits its frames.
@@ -171,10 +191,31 @@ pub struct SourceContext<'a, 't> {
     pub(crate) turn: &'a mut Turn<'t>,
     pub(crate) counters: &'a super::node::NodeCounters,
     pub(crate) hold: &'a mut Hold,
+    pub(crate) seen: &'a mut Seen,
     pub(crate) wire: Option<&'a mut Recorder<1>>,
     pub(crate) source: u16,
     pub(crate) max_emit: usize,
     pub(crate) work: usize,
+}
+
+/// What a source sees of its messages' times.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) gaps: Gaps,
+    pub(crate) skew: Skew,
+}
+
+impl Seen {
+    /// What it came to, for the report.
+    pub(crate) fn tell(&self, counters: &IngressCounters) {
+        // Nothing else sets them.
+        if let Some(gaps) = self.gaps.report() {
+            let _ = counters.gaps.set(gaps);
+        }
+        if let Some(skew) = self.skew.report() {
+            let _ = counters.skew.set(skew);
+        }
+    }
 }
 
 /// Since when a source has been held back, and until when it was.
@@ -258,7 +299,9 @@ impl SourceContext<'_, '_> {
                 .late_ns_max
                 .raise(now_ns.saturating_sub(arrival.t_intended_ns));
         }
-        self.hand_over(arrival, decoder, now_ns, offer_at_ns);
+        self.hand_over(arrival, now_ns, offer_at_ns, |bytes, cx| {
+            decoder.decode(bytes, cx)
+        });
         let done_ns = self.cx.stamp();
         self.turn.account_segment(
             &self.counters.regimes,
@@ -300,12 +343,35 @@ impl SourceContext<'_, '_> {
             ready,
         } = in_hand;
         let held_ns = self.offer_at_ns(arrival.t_intended_ns, waited);
-        self.hand_over(
-            arrival,
-            decoder,
-            now_ns,
-            held_ns.or(ready.then_some(now_ns)),
-        );
+        let offer_at_ns = held_ns.or(ready.then_some(now_ns));
+        self.hand_over(arrival, now_ns, offer_at_ns, |bytes, cx| {
+            decoder.decode(bytes, cx)
+        });
+    }
+
+    /// Counts a message of a sequenced feed, which became due in this batch, and hands it to the decoder with
+    /// its place; `waited` says that it was due before and had no room. Whether a hop has it now.
+    #[inline]
+    pub fn sequenced_message(
+        &mut self,
+        delivery: &Delivery<'_>,
+        t_intended_ns: u64,
+        decoder: &mut (impl Decode + ?Sized),
+        in_hand: InHand,
+        waited: bool,
+    ) -> bool {
+        let arrival = Arrival {
+            bytes: delivery.bytes,
+            t_intended_ns,
+            scheduled: false,
+            received_wall_ns: None,
+            peer: None,
+        };
+        let held_ns = self.offer_at_ns(t_intended_ns, waited);
+        let offer_at_ns = held_ns.or(in_hand.ready.then_some(in_hand.now_ns));
+        self.hand_over(arrival, in_hand.now_ns, offer_at_ns, |_, cx| {
+            decoder.decode_in_sequence(delivery, cx)
+        })
     }
 
     /// Ends a batch, or this turn's part of it: the time since it began was work.
@@ -355,18 +421,20 @@ impl SourceContext<'_, '_> {
             .account_segment(&self.counters.regimes, Regime::Io, Segment::Receive, now_ns);
     }
 
+    /// Whether a hop has what became of the message.
     #[inline]
     fn hand_over(
         &mut self,
         arrival: Arrival<'_>,
-        decoder: &mut (impl Decode + ?Sized),
         now_ns: u64,
         offer_at_ns: Option<u64>,
-    ) {
+        decode: impl FnOnce(&[u8], &mut Context<'_>) -> Result<Decoded, Reject>,
+    ) -> bool {
         let counters = &*self.counters.ingress;
         counters.received.add(1);
         counters.bytes.add(arrival.bytes.len() as u64);
         self.counters.stage.done_ns.set(now_ns);
+        self.seen.gaps.note(arrival.t_intended_ns);
         self.cx.begin_source(
             self.source,
             arrival.t_intended_ns,
@@ -375,7 +443,7 @@ impl SourceContext<'_, '_> {
             arrival.peer,
         );
         self.hold.in_hand = true;
-        let result = decoder.decode(arrival.bytes, &mut self.cx);
+        let result = decode(arrival.bytes, &mut self.cx);
         self.hold.in_hand = false;
         let (emitted, offered) = self.cx.take_emitted();
         match result {
@@ -390,12 +458,21 @@ impl SourceContext<'_, '_> {
             event_wall_ns: Some(event_ns),
         }) = result
             && let Some(received_ns) = arrival.received_wall_ns
-            && event_ns > received_ns
         {
-            counters.skew_clamped.add(1);
-            counters.skew_ns_max.raise(event_ns - received_ns);
+            self.seen.skew.note(event_ns, received_ns);
+            if event_ns > received_ns {
+                counters.skew_clamped.add(1);
+                counters.skew_ns_max.raise(event_ns - received_ns);
+            }
         }
         self.work += 1;
+        emitted > 0
+    }
+
+    /// Counts datagrams as work of this turn, whatever messages they brought.
+    #[inline]
+    pub fn took_in(&mut self, datagrams: usize) {
+        self.work += datagrams;
     }
 
     /// Counts I/O that brought no message yet, such as reading ahead: the time since the last mark
@@ -431,6 +508,11 @@ impl SourceContext<'_, '_> {
     /// Counts a message whose recorded time lies before that of an earlier one.
     pub fn note_time_backwards(&mut self) {
         self.counters.ingress.time_backwards.add(1);
+    }
+
+    /// Counts packets that are for somebody else.
+    pub fn note_skipped(&mut self, packets: u64) {
+        self.counters.ingress.skipped.add(packets);
     }
 
     /// Counts messages whose thread panicked while it wrote them.

@@ -32,6 +32,7 @@ pub mod ingress;
 pub mod life;
 pub mod log;
 pub mod node;
+mod order;
 pub mod orders;
 pub mod outcome;
 pub(crate) mod outputs;
@@ -42,6 +43,7 @@ pub mod ring;
 mod sheds;
 mod short;
 mod source;
+pub mod spill;
 pub mod split;
 pub mod tap;
 mod typed;
@@ -127,6 +129,14 @@ pub trait Stage: Send + 'static {
     /// Bytes that it has allocated for itself, for the plan.
     fn memory_bytes(&self) -> usize {
         0
+    }
+
+    /// A number of what it has come to, for the report at the end of a run: the same for the same state,
+    /// whatever came when and however fast, so that two replays of one capture can be compared. It is asked
+    /// once, after [`Stage::on_drain`], and may look at all that the stage keeps, but at no
+    /// time. [`chain_hash`](crate::frame::capture::chain_hash) makes one. `None` where there is nothing to compare.
+    fn state_hash(&self) -> Option<u64> {
+        None
     }
 
     /// Takes one frame. Must say what became of it.

@@ -202,6 +202,8 @@ pub struct NodeCounters {
     standing: Latest<Standing, 5>,
     /// What went wrong; written once, on the way out, never in a turn that goes well.
     fault: std::sync::OnceLock<String>,
+    /// What its state came to; written once, at its end.
+    state_hash: std::sync::OnceLock<u64>,
 }
 
 impl NodeCounters {
@@ -270,6 +272,17 @@ impl NodeCounters {
     #[must_use]
     pub fn fault(&self) -> Option<&str> {
         self.fault.get().map(String::as_str)
+    }
+
+    /// What its state came to, once it has ended in good order and if it tells: [`Stage::state_hash`](super::Stage::state_hash).
+    #[must_use]
+    pub fn state_hash(&self) -> Option<u64> {
+        self.state_hash.get().copied()
+    }
+
+    pub(crate) fn set_state_hash(&self, hash: u64) {
+        // A node ends once.
+        let _ = self.state_hash.set(hash);
     }
 
     pub(crate) fn set_fault(&self, what: String) {

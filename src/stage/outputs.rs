@@ -103,6 +103,31 @@ impl PortHops {
         }
     }
 
+    /// Passes on the message in the making, whose first fragment is `frame`, of hops that knew only by its key that they have no
+    /// room for it.
+    #[inline]
+    pub(crate) fn pass_on_late<F: Frame>(
+        &mut self,
+        kind: u16,
+        frames: usize,
+        frame: &F,
+        parent: &Parent,
+        t_offer_ns: u64,
+    ) {
+        let hops = self.hops.iter_mut().enumerate();
+        let late = hops.fold(0_u32, |late, (at, hop)| {
+            late | u32::from(hop.take_late()) << at
+        });
+        if late == 0 {
+            return;
+        }
+        let takes = |hop: &&mut HopTx| hop.spills(late, kind) && !hop.is_in_the_making();
+        for hop in self.hops.iter_mut().filter(takes) {
+            hop.begin(kind, frames, parent, t_offer_ns);
+            hop.write(0, frame, parent, t_offer_ns);
+        }
+    }
+
     /// The first hop that has no room for `frames`, by its place among those of the port, where the groups have their say.
     #[inline(never)]
     fn without_room(&mut self, frames: usize) -> Option<usize> {
@@ -244,8 +269,9 @@ impl Outputs {
                     continue;
                 }
                 hop.held_back(now_ns);
+                let most_ns = hop.block_timeout_ns();
                 for group in &mut port.groups {
-                    group.held_back(nth, now_ns);
+                    group.held_back(nth, now_ns, most_ns);
                 }
             }
         }

@@ -7,7 +7,7 @@ use crate::base::{Cause, Reason, Reject};
 use crate::io::{Driver, IoError};
 
 use super::context::Context;
-use super::ingress::{Feed, Hold, Ingress, SourceContext};
+use super::ingress::{Feed, Hold, Ingress, Seen, SourceContext};
 use super::node::{Descriptor, Node, NodeCounters, Progress, Role, State, Turn, Wiring};
 
 /// The descriptor of a source.
@@ -35,6 +35,7 @@ pub fn source_node(mut ingress: Box<dyn Ingress>, mut wiring: Wiring) -> Box<dyn
         wiring,
         max_emit,
         hold: Hold::default(),
+        seen: Box::default(),
         timer: None,
         draining: false,
         ended: false,
@@ -47,6 +48,7 @@ struct Source {
     wiring: Wiring,
     max_emit: usize,
     hold: Hold,
+    seen: Box<Seen>,
     timer: Option<u64>,
     draining: bool,
     /// Whether that was all, and what waits for room on a hop is still to leave.
@@ -58,6 +60,7 @@ impl Source {
     fn over(&mut self, io: &mut Driver, state: State, cause: Cause) {
         self.ingress.close(io, &self.wiring.counters.ingress);
         self.ingress.abandon(&self.wiring.counters.ingress, cause);
+        self.seen.tell(&self.wiring.counters.ingress);
         self.housekeep(io);
         self.leave_in_hand();
         self.wiring.outputs.close(cause);
@@ -143,6 +146,7 @@ impl Node for Source {
                 turn,
                 counters,
                 hold: &mut self.hold,
+                seen: &mut self.seen,
                 wire: wire.as_mut(),
                 source: *source,
                 max_emit: self.max_emit,

@@ -30,7 +30,7 @@ const WORDS: usize = 1 + 2 * HOT_TOLD;
 const COOL_WINDOWS: u32 = 10;
 
 /// How long a key's old hop may take to be done with it, in nanoseconds, before the key stays there: rings of some thousand
-/// messages of 10 us are done in that.
+/// messages of 10 us are done in that. A hop that blocks for a shorter time holds its producer back for no longer than that.
 const MOVE_MAX_NS: u64 = 100_000_000;
 
 /// How long a key stays before it is tried again, in nanoseconds: what a move that fails costs others is then at most a tenth of
@@ -320,10 +320,10 @@ impl Group {
         None
     }
 
-    /// The hop at that place holds the producer back at `now_ns`.
-    pub(crate) fn held_back(&mut self, at: usize, now_ns: u64) {
+    /// The hop at that place holds the producer back at `now_ns`, which its policy lets it do for `most_ns`, or for ever if 0.
+    pub(crate) fn held_back(&mut self, at: usize, now_ns: u64, most_ns: u64) {
         if let Some(keys) = &mut self.keys {
-            keys.held_back(at, now_ns);
+            keys.held_back(at, now_ns, most_ns);
         }
     }
 
@@ -427,7 +427,7 @@ impl Keys {
         if let Way::Moves(_) = moved.way
             && !hops[home].blocks()
         {
-            moved.waits_at(now_ns, &self.counters);
+            moved.waits_at(now_ns, MOVE_MAX_NS, &self.counters);
         }
         let moving = matches!(moved.way, Way::Moves(_)) && !hops[home].blocks();
         let at = if moved.way == Way::Isolated {
@@ -472,12 +472,17 @@ impl Keys {
         })
     }
 
-    /// The producer is held back by that hop.
+    /// The producer is held back by that hop, which may do so for `most_ns`, or for ever if 0. Room for others ends that time and
+    /// not the wait for a key, which is therefore bounded by itself.
     #[cold]
-    fn held_back(&mut self, at: usize, now_ns: u64) {
+    fn held_back(&mut self, at: usize, now_ns: u64, most_ns: u64) {
+        let most_ns = match most_ns {
+            0 => MOVE_MAX_NS,
+            most_ns => most_ns.min(MOVE_MAX_NS),
+        };
         for moved in &mut self.moved[..self.len] {
             if moved.home == at {
-                moved.waits_at(now_ns, &self.counters);
+                moved.waits_at(now_ns, most_ns, &self.counters);
             }
         }
     }
@@ -512,13 +517,13 @@ impl Keys {
 }
 
 impl Moved {
-    /// It still waits for its old hop at `now_ns`.
-    fn waits_at(&mut self, now_ns: u64, counters: &SplitCounters) {
+    /// It still waits for its old hop at `now_ns`, which it may do for `most_ns`.
+    fn waits_at(&mut self, now_ns: u64, most_ns: u64, counters: &SplitCounters) {
         let Way::Moves(since_ns) = &mut self.way else {
             return;
         };
         let since_ns = *since_ns.get_or_insert(now_ns);
-        if now_ns.saturating_sub(since_ns) >= MOVE_MAX_NS {
+        if now_ns.saturating_sub(since_ns) >= most_ns {
             self.way = Way::Stays(now_ns);
             counters.stays.add(1);
         }

@@ -126,10 +126,18 @@ pub enum TapError {
     Over,
 }
 
+/// The kind of what stands for frames that a marked tap lost: their number, 8 bytes, in front of the next one that it has
+/// room for. No schema has this id.
+pub(crate) const LOST_MARK: u16 = 0;
+
 /// The writing end, as it changes hands.
 struct Spout {
     ring: FrameProducer,
     counters: Arc<CachePadded<Counters>>,
+    /// Whether what is lost is marked.
+    marks: bool,
+    /// Frames lost since the last one that it had room for.
+    lost_run: u64,
 }
 
 type Cell = AtomicCell<Option<Box<Spout>>>;
@@ -169,6 +177,12 @@ impl fmt::Debug for Desk {
 impl Desk {
     /// Leaves a ring of `depth` slots for the consumer to take up. On the observer's thread.
     pub(crate) fn attach(self: &Arc<Desk>, depth: usize) -> Result<Tap, TapError> {
+        self.attach_as(depth, false)
+    }
+
+    /// The same, and with `marks` a [`LOST_MARK`] says where how many frames are missing. At the end of a hop none does: what
+    /// was lost last is known by the tap's counts.
+    pub(crate) fn attach_as(self: &Arc<Desk>, depth: usize, marks: bool) -> Result<Tap, TapError> {
         self.collect();
         // Acquire pairs with Release in `Inlet::close`.
         if self.over.load(Ordering::Acquire) {
@@ -183,6 +197,8 @@ impl Desk {
         let spout = Spout {
             ring: producer,
             counters: Arc::clone(&counters),
+            marks,
+            lost_run: 0,
         };
         // One that was never taken up comes back, and is freed here.
         drop(self.coming.swap(Some(Box::new(spout))));
@@ -265,18 +281,31 @@ impl Spout {
     #[inline(never)]
     fn copy(&mut self, from: &mut RxRing) {
         let Some(frame) = from.peek() else { return };
-        let Ok(mut claim) = self.ring.claim() else {
+        let marked = usize::from(self.marks && self.lost_run > 0);
+        let Ok(mut claim) = self.ring.claim_batch(marked + 1) else {
             self.counters.lost.add(1);
+            self.lost_run += 1;
             return;
         };
+        if marked > 0 {
+            let (envelope, payload) = claim.frame_mut(0);
+            payload[..8].copy_from_slice(&self.lost_run.to_le_bytes());
+            *envelope = Envelope {
+                kind: LOST_MARK,
+                len: 8,
+                ..Envelope::default()
+            };
+        }
+        self.lost_run = 0;
+        let (envelope, room) = claim.frame_mut(marked);
         let payload = frame.payload();
         // A payload is never longer than a slot's room for it.
-        claim.payload_mut()[..payload.len()].copy_from_slice(payload);
-        *claim.envelope_mut() = Envelope {
+        room[..payload.len()].copy_from_slice(payload);
+        *envelope = Envelope {
             len: payload.len() as u16,
             ..*frame.envelope()
         };
-        claim.commit();
+        claim.commit(marked + 1);
         self.counters.accepted.add(1);
     }
 }
@@ -312,7 +341,12 @@ mod tests {
             let (ring, reader) = frames(2).unwrap();
             drop(reader);
             // As `attach` does it, but for collecting.
-            desk.coming.store(Some(Box::new(Spout { ring, counters })));
+            desk.coming.store(Some(Box::new(Spout {
+                ring,
+                counters,
+                marks: false,
+                lost_run: 0,
+            })));
             inlet.housekeep();
             inlet.housekeep();
             assert_eq!(inlet.done.is_some(), round > 0, "round {round}");
@@ -340,5 +374,59 @@ mod tests {
         inlet.close(Cause::Finished);
         drop(tap);
         assert_eq!(desk.attach(8).err(), Some(TapError::Over));
+    }
+    #[test]
+    fn a_marked_tap_says_where_how_many_frames_are_missing() {
+        let desk = Arc::new(Desk::default());
+        let mut tap = desk.attach_as(4, true).unwrap();
+        let mut inlet = Inlet::new(Arc::clone(&desk));
+        let (mut from, consumer) = frames(64).unwrap();
+        let mut ring = RxRing::from(consumer);
+        let mut seen = Vec::new();
+        let mut offer = |inlet: &mut Inlet, value: u8| {
+            let mut claim = from.claim().unwrap();
+            claim.payload_mut()[0] = value;
+            *claim.envelope_mut() = Envelope {
+                kind: 7,
+                len: 1,
+                ..Envelope::default()
+            };
+            claim.commit();
+            inlet.offer(&mut ring);
+            ring.advance(true);
+        };
+        let mut read = |tap: &mut Tap, most: usize| {
+            for _ in 0..most {
+                let Some(frame) = tap.peek() else { break };
+                seen.push((frame.envelope().kind, frame.payload()[0]));
+                tap.advance();
+            }
+        };
+        (0..7).for_each(|value| offer(&mut inlet, value));
+        // One place is too little for a mark and a frame.
+        read(&mut tap, 1);
+        offer(&mut inlet, 7);
+        read(&mut tap, 9);
+        offer(&mut inlet, 8);
+        offer(&mut inlet, 9);
+        read(&mut tap, 9);
+        assert_eq!(
+            seen,
+            [
+                (7, 0),
+                (7, 1),
+                (7, 2),
+                (7, 3),
+                (LOST_MARK, 4),
+                (7, 8),
+                (7, 9)
+            ]
+        );
+        let counts = TapCounts {
+            offered: 10,
+            accepted: 6,
+            lost: 4,
+        };
+        assert_eq!(tap.counts(), counts);
     }
 }

@@ -106,6 +106,7 @@ pub fn typed_under<F: Frame>(
             .of_kinds(F::KINDS)
             .aging(policy),
         clock: clock.clone(),
+        spoilt: None,
         kind: PhantomData,
     };
     Ok((tx, rx, TypedEnds { counters, observer }))
@@ -158,6 +159,8 @@ impl<F: Frame> TypedTx<F> {
 pub struct TypedRx<F> {
     hop: HopRx,
     clock: Clock,
+    /// Why the rest of the message in front goes no further, if its first part was too old.
+    spoilt: Option<Discard>,
     kind: PhantomData<fn() -> F>,
 }
 
@@ -179,12 +182,22 @@ impl<F: Frame> TypedRx<F> {
             let envelope = *frame.envelope();
             // After the pop: a plain read of the counter could be speculated to before it.
             let t_dequeue_ns = self.clock.stamp_after();
+            // A message is asked once, with its first part, and the others go with it.
+            if envelope.flags.is_first() {
+                self.spoilt = None;
+            }
+            if let Some(why) = self.spoilt {
+                self.hop.discard(&envelope, why);
+                continue;
+            }
             if self.hop.judged
+                && envelope.flags.is_first()
                 && !spared
                 && let Some(old) = self.hop.aging.too_late(&envelope, t_dequeue_ns)
             {
                 spared = self.hop.spares(old, envelope.t_offer_ns);
                 if !spared {
+                    self.spoilt = Some(old.why);
                     self.hop.discard(&envelope, old.why);
                 }
                 continue;
@@ -264,12 +277,48 @@ mod tests {
     }
 
     #[test]
+    fn a_message_of_several_parts_is_asked_once_whether_it_is_too_old() {
+        let (clock, time) = Clock::virtual_at(1_000_000);
+        let policy = Policy {
+            deadline_ns: 500_000,
+            ..Policy::of(WhenFull::DropNewest)
+        };
+        let (mut tx, mut rx, ends) = typed_under::<Word>("words", 16, policy, &clock).unwrap();
+        let message = |tx: &mut TypedTx<Word>, words: core::ops::Range<u64>| {
+            let now_ns = clock.now_ns();
+            let parent = Parent {
+                t_intended_ns: now_ns,
+                ..Parent::default()
+            };
+            let frames = (words.end - words.start) as usize;
+            assert_eq!(tx.hop.begin(Word::SCHEMA, frames, &parent, now_ns), None);
+            for (at, word) in words.enumerate() {
+                tx.hop.write(at, &Word { word }, &parent, now_ns);
+            }
+            tx.hop.end(Word::SCHEMA, frames).unwrap();
+        };
+        message(&mut tx, 0..3);
+        message(&mut tx, 3..5);
+        assert_eq!(rx.take(|word| word.word()), Some(Ok(0)));
+        // Its other parts come too late, and go with the first one; so does all of the second message, which had none in time.
+        time.advance_by(600_000);
+        message(&mut tx, 5..7);
+        let rest = core::iter::from_fn(|| rx.take(|word| word.word()).map(Result::unwrap));
+        assert_eq!(rest.collect::<Vec<u64>>(), [1, 2, 5, 6]);
+        let counters = &ends.counters;
+        let late = &counters.rx.discarded[Discard::Late.index()];
+        assert_eq!((counters.rx.delivered.get(), late.get()), (2, 1));
+        assert_eq!(counters.arrivals(counters).in_flight, 0);
+    }
+
+    #[test]
     fn a_frame_of_another_kind_is_discarded_and_counted() {
         let (clock, _time) = Clock::virtual_at(1_000);
         let (mut tx, rx, ends) = typed::<Other>("others", 2, &clock).unwrap();
         let mut rx = TypedRx::<Word> {
             hop: rx.hop,
             clock: rx.clock,
+            spoilt: None,
             kind: PhantomData,
         };
         tx.emit(&Other { word: 1 }, 1_000).unwrap();

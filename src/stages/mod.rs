@@ -9,6 +9,8 @@
 //! | kind | takes | gives | what it does |
 //! |---|---|---|---|
 //! | `book` | [`Market`] | [`Top`]; on `log` [`Left`] | keeps a book for each symbol |
+//! | `order_book` | [`ItchMessage`] | [`Top`] | keeps a book of orders for each symbol of a feed |
+//! | `level_book` | [`DeepMessage`] | [`Top`] | the same of price levels |
 //! | `signal` | [`Top`] | [`Signal`] | says when the book leans to one side |
 //! | `risk` | [`Signal`] | [`Order`] | refuses what is beyond its limits |
 //! | `encode` | [`Order`] | [`Datagrams`] | writes the order as the text that leaves |
@@ -19,6 +21,8 @@
 //! | `work` | [`Datagrams`] | [`Datagrams`] | passes on, after a time that is known beforehand |
 //!
 //! [`Market`]: crate::feed::market::Market
+//! [`ItchMessage`]: crate::feed::ItchMessage
+//! [`DeepMessage`]: crate::feed::DeepMessage
 //! [`Left`]: crate::feed::market::Left
 //! [`Datagrams`]: crate::feed::Datagrams
 //!
@@ -30,6 +34,7 @@ pub mod book;
 pub mod debounce;
 pub mod encode;
 pub mod fault;
+pub mod feed_book;
 pub mod forward;
 pub mod frames;
 pub mod risk;
@@ -42,6 +47,7 @@ pub use book::{Book, BookSpec};
 pub use debounce::{Debounce, DebounceSpec};
 pub use encode::Encode;
 pub use fault::{Fault, FaultSpec};
+pub use feed_book::{FeedBook, FeedBookSpec, LevelSet, OrderSet};
 pub use forward::{Forward, Pass};
 pub use frames::{BookState, Order, Side, Signal, Top};
 pub use risk::{KillSwitch, Risk, RiskSpec};
@@ -63,7 +69,7 @@ const SYMBOLS_DEFAULT: [&str; 2] = ["BTCUSDT", "ETHUSDT"];
 /// use hopline::topology::Registry;
 /// let registry = stages::register(Registry::new());
 /// let kinds: Vec<&str> = registry.kinds().map(|(kind, _)| kind).collect();
-/// assert_eq!(kinds, ["batch", "book", "debounce", "encode", "fault", "forward", "risk", "signal", "work"]);
+/// assert_eq!(kinds, ["batch", "book", "debounce", "encode", "fault", "forward", "level_book", "order_book", "risk", "signal", "work"]);
 /// ```
 #[must_use]
 pub fn register(registry: Registry) -> Registry {
@@ -78,6 +84,8 @@ pub fn register_with(registry: Registry, switch: &KillSwitch) -> Registry {
         .stage("book", |params| {
             Ok(Book::new(&BookSpec::from_params(params)?))
         })
+        .stage("order_book", FeedBook::<OrderSet>::from_params)
+        .stage("level_book", FeedBook::<LevelSet>::from_params)
         .stage("signal", |params| {
             Ok(Lean::new(LeanSpec::from_params(params)?))
         })

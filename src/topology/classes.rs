@@ -2,7 +2,9 @@
 //!
 //! Invariant: every kind of a port goes to one class of each consumer, and what overflows leads to a hop that carries nothing else.
 
-use crate::base::limits::{CLASSES_MAX, DEPTH_MAX};
+use crate::base::limits::{
+    CLASSES_MAX, DEPTH_MAX, OVERFLOW_FILE_BYTES_MAX, OVERFLOW_FILE_BYTES_MIN,
+};
 use crate::frame::KindInfo;
 use crate::overload::WhenFull;
 
@@ -72,6 +74,7 @@ pub(super) fn divide(hops: &mut [LineHop], places: &[HopPlaces]) -> Vec<Problem>
     }
     for at in 0..hops.len() {
         spill(hops, at, places.get(at), &mut problems);
+        spill_into_file(hops, at, places.get(at), &mut problems);
     }
     conflate(hops, places, &mut problems);
     problems
@@ -162,13 +165,15 @@ fn spill(hops: &mut [LineHop], at: usize, places: Option<&HopPlaces>, problems: 
     };
     let from = hop.name.split_once("->").map_or("", |(from, _)| from);
     let Some(to) = hop.hop.overflow_to.clone() else {
-        if hop.hop.policy.spills() {
+        if hop.hop.policy.spills() && hop.hop.overflow_file.is_none() {
             let what = format!("{} overflows, and nothing says where to", hop.name);
             let help = match places.and_then(|one| one.policy_by.as_ref()) {
                 Some(_) => {
-                    format!("add overflow_to=node, with a node that a hop from \"{from}\" leads to")
+                    format!(
+                        "add overflow_to=node, with a node that a hop from \"{from}\" leads to, or overflow_file=PATH"
+                    )
                 }
-                None => "write overflow_to = \"node\", and a [[hop]] that leads there".to_owned(),
+                None => "write overflow_to = \"node\", and a [[hop]] that leads there, or overflow_file = \"PATH\"".to_owned(),
             };
             wrong(what, help);
         }
@@ -225,6 +230,75 @@ fn spill(hops: &mut [LineHop], at: usize, places: Option<&HopPlaces>, problems: 
     let of = 1_u32.checked_shl(bit).unwrap_or(0);
     for spill in found {
         hops[spill].spill_of |= of;
+    }
+}
+
+/// Judges the file into which a hop overflows.
+fn spill_into_file(
+    hops: &[LineHop],
+    at: usize,
+    places: Option<&HopPlaces>,
+    problems: &mut Vec<Problem>,
+) {
+    let hop = &hops[at];
+    let Some(file) = &hop.hop.overflow_file else {
+        return;
+    };
+    let place = places.and_then(|one| one.overflow_file.as_ref().or(one.hop.as_ref()));
+    let mut wrong = |what: String, help: String| {
+        let problem = told(places, place, what, help);
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    };
+    let (name, path) = (&hop.name, file.path.display());
+    let bounds = OVERFLOW_FILE_BYTES_MIN..=OVERFLOW_FILE_BYTES_MAX;
+    if file.path.as_os_str().is_empty() {
+        let what = format!("the overflow file of {name} has no name");
+        wrong(what, "write overflow_file = \"overflow.cap\"".to_owned());
+    }
+    if !bounds.contains(&file.bytes_max) {
+        let what = format!(
+            "the overflow file of {name} may have {} bytes, which is out of bounds",
+            file.bytes_max
+        );
+        wrong(what, "write \"1MiB\" to \"1TiB\"".to_owned());
+    }
+    // In a case it is said where the settings are read; what a run changes may leave it without effect, and what is said of a
+    // list is not meant for its taps.
+    let is_of_case = places.is_some_and(|one| one.hop.is_some() || one.changed_by.is_some());
+    if !hop.hop.policy.spills() {
+        if !is_of_case && !hop.is_tap() {
+            let what = format!("{name} does not overflow, and \"{path}\" would get nothing");
+            let help = "write when_full = \"overflow\", or remove overflow_file";
+            wrong(what, help.to_owned());
+        }
+        return;
+    }
+    if let Some(to) = &hop.hop.overflow_to {
+        let what = format!("{name} is to overflow to \"{to}\" and into \"{path}\"");
+        let help = "write overflow_to or overflow_file, not both";
+        return wrong(what, help.to_owned());
+    }
+    if hop.kinds.is_empty() {
+        let what =
+            format!("{name} carries frames of any kind, and an overflow file names its kinds");
+        let help = "write overflow_to = \"node\", or another when_full";
+        return wrong(what, help.to_owned());
+    }
+    let shares = |other: &LineHop| hop.ring.is_some() && other.ring == hop.ring;
+    let same_file = |other: &&LineHop| {
+        let others = other.hop.overflow_file.as_ref();
+        other.hop.policy.spills() && others.is_some_and(|one| one.path == file.path)
+    };
+    let mut before = hops[..at].iter().filter(|other| !shares(other));
+    if let Some(other) = before.find(same_file) {
+        let what = format!(
+            "{} and {name} overflow into one file, \"{path}\"",
+            other.name
+        );
+        let help = "give each a [[hop]] or a class with a file of its own: one writes a file, in its order";
+        wrong(what, help.to_owned());
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the user gave: nodes, hops and wishes, not checked yet.
 
+use std::path::PathBuf;
+
 use crate::base::limits::{CONFLATE_KEYS_DEFAULT, DEPTH_DEFAULT, DRAIN_DEADLINE_NS};
 use crate::budget::{Budget, BudgetError, Quantile};
 use crate::host::{MemoryWish, Pin};
@@ -11,6 +13,7 @@ use super::check::Line;
 use super::fan;
 use super::part::{IntoSink, IntoSource, Part, SinkPart, SourcePart, StagePart};
 use super::problem::{Place, Problem, Problems};
+use super::record::Record;
 use super::sharing::{Priority, Sharing};
 
 /// A node as given.
@@ -97,6 +100,8 @@ pub struct HopPlaces {
     pub after: Option<Place>,
     /// Its `overflow_to`.
     pub overflow_to: Option<Place>,
+    /// Its `overflow_file`.
+    pub overflow_file: Option<Place>,
     /// What changed depth or policy for a run, in words, such as `--hop btc->book:depth=16`: then
     /// that is to blame for both, and no place in a file.
     pub changed_by: Option<String>,
@@ -121,6 +126,8 @@ pub struct Hop {
     /// Where [`WhenFull::Overflow`] sends what it has no room for: a node that another hop of the same port leads to, which
     /// then gets nothing else.
     pub overflow_to: Option<String>,
+    /// The file into which [`WhenFull::Overflow`] writes what it has no room for, instead of another hop.
+    pub overflow_file: Option<OverflowFile>,
     /// Keys of the table of [`WhenFull::Conflate`] at most.
     pub most_keys: usize,
     /// Inputs of a lower rank come first at the consumer; those of one rank take turns.
@@ -137,6 +144,8 @@ pub struct Hop {
     pub isolate: bool,
     /// Of several consumers of all messages those that have a ring of their own, since they may be slow.
     pub slow: Vec<(String, Slow)>,
+    /// The file that what it delivers is recorded to.
+    pub record: Option<Record>,
     /// Whether the consumer is cut off where it has held the producer back for the policy's `block_timeout_ns`.
     pub(crate) disconnects: bool,
     pub(crate) budget_error: Option<BudgetError>,
@@ -156,6 +165,7 @@ impl Hop {
             depth,
             policy: Policy::of(WhenFull::Block),
             overflow_to: None,
+            overflow_file: None,
             most_keys: CONFLATE_KEYS_DEFAULT,
             rank: 0,
             class: None,
@@ -164,9 +174,27 @@ impl Hop {
             split: None,
             isolate: false,
             slow: Vec::new(),
+            record: None,
             disconnects: false,
             budget_error: None,
         }
+    }
+
+    /// The same, and what it delivers is recorded to that file, of at most `bytes_max` bytes. The recorder is a lossy copy on a
+    /// thread of its own: it can hold nothing up, and what it has no room for is counted. See `docs/CAPTURES.md`.
+    ///
+    /// ```
+    /// use hopline::topology::Hop;
+    /// let hop = Hop::depth(1024).record("btc.cap", 1 << 30);
+    /// assert_eq!(hop.record.unwrap().bytes_max, 1 << 30);
+    /// ```
+    #[must_use]
+    pub fn record(mut self, path: impl AsRef<std::path::Path>, bytes_max: u64) -> Hop {
+        self.record = Some(Record {
+            path: path.as_ref().to_owned(),
+            bytes_max,
+        });
+        self
     }
 
     /// The same with another hard limit.
@@ -198,6 +226,25 @@ impl Hop {
     #[must_use]
     pub fn overflow_to(mut self, node: &str) -> Hop {
         self.overflow_to = Some(node.to_owned());
+        self
+    }
+
+    /// The same with a file of at most `bytes_max` that gets what it has no room for, under [`WhenFull::Overflow`]: a capture, written
+    /// by a thread beside the line's loops. The line does not start where that file holds messages of an earlier run.
+    ///
+    /// ```
+    /// use hopline::overload::WhenFull;
+    /// use hopline::topology::Hop;
+    /// let hop = Hop::depth(1024).when_full(WhenFull::Overflow);
+    /// let hop = hop.overflow_file("overflow.cap", 64 << 20);
+    /// assert_eq!(hop.overflow_file.unwrap().bytes_max, 64 << 20);
+    /// ```
+    #[must_use]
+    pub fn overflow_file(mut self, path: impl Into<PathBuf>, bytes_max: u64) -> Hop {
+        self.overflow_file = Some(OverflowFile {
+            path: path.into(),
+            bytes_max,
+        });
         self
     }
 
@@ -284,6 +331,16 @@ impl Hop {
         }
         self
     }
+}
+
+/// A file for what a hop has no room for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverflowFile {
+    /// Where it lies; a relative path starts at the folder that the process is in.
+    pub path: PathBuf,
+    /// Most bytes of it, from [`OVERFLOW_FILE_BYTES_MIN`](crate::base::limits::OVERFLOW_FILE_BYTES_MIN) to
+    /// [`OVERFLOW_FILE_BYTES_MAX`](crate::base::limits::OVERFLOW_FILE_BYTES_MAX).
+    pub bytes_max: u64,
 }
 
 /// Some of the kinds of a port, as a class of its own.

@@ -9,6 +9,16 @@ use super::check::LineHop;
 use super::draft::{DraftHop, Hop, HopPlaces};
 use super::problem::{Problem, all, closest};
 
+impl LineHop {
+    /// Whether its consumer is one of several for which nobody waits.
+    pub(crate) fn is_tap(&self) -> bool {
+        let mut slow = self.hop.slow.iter();
+        self.together.is_some()
+            && self.hop.split.is_none()
+            && slow.any(|(name, slow)| *name == self.to_name && *slow == Slow::Tap)
+    }
+}
+
 /// The hops from one node to several, of which the first one gets the place `first` in the line: those that share a ring, and
 /// those that have one of their own.
 pub(crate) fn spread(

@@ -18,6 +18,7 @@ use super::check::Line;
 use super::drain::{DrainReport, STALLED, left};
 use super::panics;
 use super::plan::Plan;
+use super::record::Recorders;
 use super::report::{LineReport, LoopReport, Parts, Report, is_over};
 use super::start::StartError;
 use super::window::{RUN, Windows};
@@ -68,7 +69,7 @@ impl Line {
         interrupted: Option<&Arc<AtomicBool>>,
     ) -> Result<(Report, Driver), StartError> {
         let Inline {
-            driver,
+            mut driver,
             clock: (clock, time),
             stop_after_ns,
         } = inline;
@@ -76,6 +77,7 @@ impl Line {
         static HOST: OnceLock<Host> = OnceLock::new();
         let host = HOST.get_or_init(Host::read);
         let plan = Plan::inline(&self);
+        let mut recorders = Recorders::open(&self, &clock, &mut driver)?;
         let planned_bytes = plan.memory_bytes;
         let (name, objective, drain_ns) =
             (self.name.clone(), self.objective.clone(), self.drain_ns);
@@ -84,8 +86,10 @@ impl Line {
             mut hop_views,
             splits,
             mut node_views,
+            mut writer,
+            spills,
             ..
-        } = wire(self, &clock, |_, _| None)?;
+        } = wire(self, &clock, |_, _| None, None)?;
         let control = Arc::new(Control::default());
         let counters = Arc::new(LoopCounters::default());
         // In the order that the plan has them in.
@@ -105,6 +109,8 @@ impl Line {
         reactor
             .open()
             .map_err(|(node, error)| StartError::open(node, error))?;
+        // What would run beside the loops has its turn between those of the one.
+        writer.open(reactor.driver())?;
         let began_ns = clock.now_ns();
         let stop_at_ns = stop_after_ns.map(|span| began_ns.saturating_add(span));
         control.run(began_ns);
@@ -113,6 +119,10 @@ impl Line {
         let mut worked_ns = began_ns;
         loop {
             let step = reactor.step();
+            writer.work(reactor.driver());
+            if !recorders.is_empty() {
+                recorders.pump(&clock, reactor.driver(), false);
+            }
             let now_ns = clock.now_ns();
             if drain_began_ns.is_none() {
                 if stop_at_ns.is_some_and(|at| now_ns >= at) {
@@ -158,7 +168,11 @@ impl Line {
             }
         }
         // The loop has ended: dropping it hands over the rest of what was recorded.
-        let driver = reactor.into_driver();
+        let mut driver = reactor.into_driver();
+        writer.close(&mut driver);
+        while !recorders.are_done() {
+            recorders.pump(&clock, &mut driver, true);
+        }
         let ended_ns = clock.now_ns();
         let mut windows = Windows::new(hop_views.len(), began_ns);
         for (at, hop) in hop_views.iter_mut().enumerate() {
@@ -186,7 +200,7 @@ impl Line {
             stuck: Vec::new(),
             stalled_in: Vec::new(),
         };
-        let report = Parts {
+        let mut report = Parts {
             line: LineReport {
                 name,
                 mode: "inline",
@@ -206,15 +220,19 @@ impl Line {
             hops: &hop_views,
             nodes: &node_views,
             splits: &splits,
+            spills: &spills,
+            writer_is_left: false,
             objective: objective.as_ref(),
             quarantine: &quarantine,
             drain: Some(drain),
             at_rest: true,
+            hung: &[],
             windows: &mut windows,
             window: RUN,
             now_ns: ended_ns,
         }
         .report();
+        report.add_records(&recorders.reports());
         Ok((report, driver))
     }
 }

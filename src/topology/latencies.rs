@@ -3,12 +3,15 @@
 //! Invariant: reads what was collected with the last report or look; asks no loop for anything.
 
 use crate::budget::Of;
-use crate::control::{Command, KINDS};
+use crate::control::{Command, KINDS, What};
 use crate::hist::Totals;
 
 use super::report::hop::rung_name;
 use super::run::Running;
 use super::wire::HopView;
+
+/// The place of that kind of complaint.
+const FILE_FAILED: usize = What::FileFailed.kind();
 
 /// What a histogram is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +84,9 @@ impl Running {
                 *sum += count;
             }
         }
+        // No loop writes to a file: what failed there is known here, once for each.
+        let failed = self.spills.iter().filter(|spill| spill.has_failed());
+        all[FILE_FAILED] += failed.count() as u64;
         all
     }
 }

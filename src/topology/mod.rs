@@ -25,10 +25,12 @@ pub mod params;
 pub mod part;
 pub mod plan;
 pub mod problem;
+pub mod record;
 pub mod registry;
 pub mod report;
 pub mod run;
 mod sharing;
+pub mod spill;
 pub mod split;
 pub mod start;
 pub mod steer;
@@ -39,7 +41,9 @@ pub(crate) mod words;
 
 pub use check::Line;
 pub use clean::CleanReport;
-pub use draft::{Builder, Class, Draft, Hop, Names, Placement, ThreadSpec, p50, p90, p99, p99_9};
+pub use draft::{
+    Builder, Class, Draft, Hop, Names, OverflowFile, Placement, ThreadSpec, p50, p90, p99, p99_9,
+};
 pub use drain::{DrainReport, Left};
 pub use health::Health;
 pub use inline::Inline;
@@ -49,10 +53,12 @@ pub use params::{Params, Value};
 pub use part::{IntoSink, IntoSource, Part};
 pub use plan::{Plan, PlannedHop, PlannedThread};
 pub use problem::{Place, Problem, Problems};
+pub use record::{Record, RecordReport};
 pub use registry::Registry;
 pub use report::{LoopReport, Report};
 pub use run::{Running, Stop};
 pub use sharing::{Priority, Sharing};
+pub use spill::OverflowReport;
 pub use split::{HotKeyReport, SplitReport};
 pub use start::StartError;
 pub use steer::{Heard, SteerError};

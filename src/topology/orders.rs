@@ -2,7 +2,8 @@
 //!
 //! Invariant: a hop gets no policy that it could not have been built with.
 
-use crate::overload::Policy;
+use crate::base::{Reason, Shed};
+use crate::overload::{Policy, WhenFull};
 
 use super::problem::{Problem, all, closest};
 use super::run::Running;
@@ -33,7 +34,9 @@ impl Running {
     /// # Errors
     /// No such hop; limits that contradict each other or could never be kept; one that conflates, degrades what has a key or
     /// overflows, without having been built for it: a table is not made while the line runs, nor for every hop that might be
-    /// given one, since it takes half a megabyte; or one that blocks with a depth that a message may not fit in.
+    /// given one, since it takes half a megabyte; one that blocks with a depth that a message may not fit in; one that would hold the
+    /// producer back for a tap, or never cut off a consumer that is to be [disconnected](crate::overload::Slow::Disconnect); or a
+    /// hop whose consumer has been cut off, to which no policy means anything any more.
     pub fn set_policy(&mut self, hop: &str, policy: Policy) -> Result<(), Problem> {
         let Some(view) = self.hops.iter().find(|view| view.name == hop) else {
             let names = || self.hops.iter().map(|view| view.name.as_str());
@@ -83,7 +86,31 @@ fn fits(hop: &HopView, policy: &Policy) -> Result<(), Problem> {
             "build it with when_full = \"overflow\" and overflow_to",
         );
     }
-    if policy.when_full == crate::overload::WhenFull::Block && hop.max_emit > hop.depth {
+    let blocks = policy.when_full == WhenFull::Block;
+    if hop.is_tap && blocks {
+        let what = "its consumer is a tap, for which nobody waits".to_owned();
+        return wrong(
+            what,
+            "write when_full = \"drop_newest\", or another that sheds",
+        );
+    }
+    if hop.disconnects {
+        if hop.offers.tx.shed[Shed::Disconnected.index()].get() > 0 {
+            let what = "its consumer was cut off and gets nothing more".to_owned();
+            return wrong(
+                what,
+                "leave it: nothing connects it again while the line runs",
+            );
+        }
+        if !blocks || policy.block_timeout_ns == 0 || policy.then != WhenFull::DropNewest {
+            let what = "its consumer is cut off once it has held the others back for too long, and nothing would say when";
+            return wrong(
+                what.to_owned(),
+                "write when_full = \"block\" and block_timeout = \"10ms\", without then",
+            );
+        }
+    }
+    if blocks && hop.max_emit > hop.depth {
         let what = format!(
             "it would block with a depth of {}, and a message may have {} frames",
             hop.depth, hop.max_emit

@@ -1,6 +1,6 @@
 //! The settings of one node, with the place of each, whatever format they were written in.
 
-use crate::base::units::{UnitError, parse_rate, parse_span_ns};
+use crate::base::units::{UnitError, parse_bytes, parse_rate, parse_span_ns};
 
 use super::problem::{Place, Problem, Problems, closest, list};
 
@@ -226,6 +226,14 @@ impl Params {
     /// Another type, or no rate.
     pub fn rate(&mut self, key: &'static str) -> Result<Option<f64>, Problem> {
         self.unit(key, "a rate, such as \"50k/s\"", parse_rate)
+    }
+
+    /// A size in bytes, such as `"64MiB"`, if set.
+    ///
+    /// # Errors
+    /// Another type, or no size.
+    pub fn bytes(&mut self, key: &'static str) -> Result<Option<u64>, Problem> {
+        self.unit(key, "a size, such as \"64MiB\"", parse_bytes)
     }
 
     /// A text read by `parse`, if set.

@@ -134,6 +134,11 @@ impl Plan {
             true => conflate::memory_bytes(hop.hop.most_keys),
             false => 0,
         };
+        let file_bytes = |at: usize, hop: &LineHop| {
+            let is_first = rings.iter().any(|ring| ring[0] == at);
+            let file = hop.overflow_file().filter(|_| is_first);
+            file.map_or(0, |_| super::spill::memory_bytes())
+        };
         // What divides a list of hops lies with the first of them.
         let split_bytes = |at: usize, hop: &LineHop| {
             let is_first = line.hops[..at]
@@ -154,6 +159,7 @@ impl Plan {
                 shares: shares(at),
                 ring_bytes: ring_bytes(at, line_hop.hop.depth)
                     + table_bytes(line_hop)
+                    + file_bytes(at, line_hop)
                     + split_bytes(at, line_hop),
                 hist_bytes: per_hop_bytes,
                 same_thread: thread_of(line_hop.from) == thread_of(line_hop.to),

@@ -16,11 +16,13 @@ use crate::budget::{Budget, Regime};
 use crate::hist::Totals;
 use crate::host::{Host, MemoryReport, Pinned};
 use crate::reactor::LoopCounters;
-use crate::stage::{Role, State};
+use crate::stage::{IO_FAULT, Role, State};
 
 use super::drain::{DrainReport, STALLED};
 use super::panics::{Panics, Quarantined};
 use super::plan::PlannedThread;
+use super::record::RecordReport;
+use super::spill::{self, OverflowReport, SpillView};
 use super::split::{SplitReport, SplitView};
 use super::window::{Seen, Window, Windows};
 use super::wire::{Collected, HopView, NodeView};
@@ -48,6 +50,8 @@ pub struct Report {
     pub hops: Vec<HopReport>,
     /// The hops among which messages are divided, each group by itself.
     pub splits: Vec<SplitReport>,
+    /// The files into which hops overflow.
+    pub overflow_files: Vec<OverflowReport>,
     /// Every node.
     pub stages: Vec<StageReport>,
     /// From the intended time to the end of the sinks' handlers.
@@ -64,6 +68,8 @@ pub struct Report {
     /// What is kept of panics that did not stop the line, with the frames in hand; how many there were and how many
     /// have no room here is in `stages`.
     pub quarantine: Vec<Quarantined>,
+    /// What came of recordings, once the run has ended.
+    pub records: Vec<RecordReport>,
     /// Always `unjudged`: counts over budget are raw, and a run judges nothing.
     pub verdict: &'static str,
 }
@@ -160,6 +166,20 @@ impl Report {
         self.culprit.as_ref()
     }
 
+    /// Adds what came of recordings. One that could not write has a fault; what it had no room for is a count.
+    pub(crate) fn add_records(&mut self, records: &[RecordReport]) {
+        for one in records {
+            if let Some(fault) = &one.fault {
+                let file = &one.file;
+                self.faults.push(format!(
+                    "the recorder of {}: {IO_FAULT}{file}: {fault}",
+                    one.hop
+                ));
+            }
+        }
+        self.records.extend_from_slice(records);
+    }
+
     /// Whether the run was good: the ledger closed, no loss where none is allowed, no fault, and at
     /// its end every node done, which nothing but a stall had brought about.
     #[must_use]
@@ -181,17 +201,7 @@ impl Report {
 /// The percentiles of a histogram.
 #[must_use]
 pub fn percentiles(totals: &Totals) -> Percentiles {
-    if totals.count() == 0 {
-        return Percentiles::default();
-    }
-    Percentiles {
-        count: totals.count(),
-        p50: totals.quantile_ns(0.5),
-        p90: totals.quantile_ns(0.9),
-        p99: totals.quantile_ns(0.99),
-        p99_9: totals.quantile_ns(0.999),
-        max: totals.max_ns(),
-    }
+    Percentiles::of(totals)
 }
 
 pub(crate) fn over_budget(budget: Option<&Budget>, totals: &Totals) -> BTreeMap<&'static str, u64> {
@@ -246,6 +256,13 @@ pub(crate) fn stage_report(node: &NodeView, hops: &[HopView]) -> StageReport {
         away_ns: life.away_ns.get(),
         quarantined,
         quarantine_lost,
+        out_of_order: stage.out_of_order.get(),
+        inversions: stage.inversions.get(),
+        inversion_ns_max: stage.inversion_ns_max.get(),
+        state_hash: node
+            .counters
+            .state_hash()
+            .map(|hash| format!("{hash:016x}")),
         fault: node.counters.fault().map(str::to_owned),
     }
 }
@@ -282,10 +299,21 @@ fn source_report(node: &NodeView) -> SourceReport {
             rejected
         },
         undeclared: ingress.undeclared.get(),
+        duplicates: ingress.duplicates.get(),
+        lines: ingress
+            .sequenced
+            .get()
+            .map(|feed| feed.line_reports())
+            .unwrap_or_default(),
+        sequenced: ingress.sequenced.get().map(|feed| feed.report()),
         kernel_dropped: ingress.kernel_dropped.get(),
         kernel_dropped_at_least: ingress.drops_are_trains.get() > 0
             && ingress.kernel_dropped.get() > 0,
         wire: wire_report(node),
+        skipped: ingress.skipped.get(),
+        fidelity: ingress.fidelity.get().cloned(),
+        skew: ingress.skew.get().cloned(),
+        gaps: ingress.gaps.get().copied(),
         time_backwards: ingress.time_backwards.get(),
         skew_clamped: ingress.skew_clamped.get(),
         skew_ns_max: ingress.skew_ns_max.get(),
@@ -346,6 +374,7 @@ pub(crate) fn ledger_report(
     stages: &[StageReport],
     nodes: &[NodeView],
     at_rest: bool,
+    hung: impl Fn(usize) -> bool,
 ) -> LedgerReport {
     let sources: BTreeMap<String, SourceReport> = nodes
         .iter()
@@ -399,8 +428,10 @@ pub(crate) fn ledger_report(
                 ));
             }
         }
-        // One that did not return has not said yet what it did in that turn.
-        let returned = stages.iter().filter(|stage| stage.state != STUCK);
+        // One that did not return has not said yet what it did in that turn, and who is behind it on its loop cannot say what
+        // became of what it held: that is among what the drain left.
+        let stages = stages.iter().enumerate();
+        let returned = stages.filter(|(at, _)| !hung(*at)).map(|(_, stage)| stage);
         for stage in returned.filter(|stage| stage.role != "source") {
             if stage.held > 0 {
                 breaches.push(format!(
@@ -428,6 +459,9 @@ pub(crate) fn ledger_report(
                     "{name}: received {} is not all accounted for",
                     source.received
                 ));
+            }
+            if let Some(breach) = source.lines_breach() {
+                breaches.push(format!("{name}: {breach}"));
             }
         }
     }
@@ -484,10 +518,15 @@ pub(crate) struct Parts<'a> {
     pub(crate) hops: &'a [HopView],
     pub(crate) nodes: &'a [NodeView],
     pub(crate) splits: &'a [SplitView],
+    pub(crate) spills: &'a [SpillView],
+    /// Whether who writes those has been told to stop before it had written all.
+    pub(crate) writer_is_left: bool,
     pub(crate) objective: Option<&'a Budget>,
     pub(crate) quarantine: &'a [Quarantined],
     pub(crate) drain: Option<DrainReport>,
     pub(crate) at_rest: bool,
+    /// The nodes, by their places, of loops that have not ended though the line has been given up.
+    pub(crate) hung: &'a [usize],
     /// The windows on the line, which of them is read, and when.
     pub(crate) windows: &'a mut Windows,
     pub(crate) window: Window,
@@ -499,7 +538,10 @@ impl Parts<'_> {
         let peaks = self.windows.peaks(self.window);
         let hops = self.hops.iter().zip(peaks);
         let hops: Vec<HopReport> = hops
-            .map(|(hop, peaks)| hop_report(hop, *peaks, self.now_ns))
+            .map(|(hop, peaks)| {
+                let is_left = self.hung.contains(&hop.to);
+                hop_report(hop, *peaks, self.now_ns, is_left)
+            })
             .collect();
         let mut stages: Vec<StageReport> = self
             .nodes
@@ -521,7 +563,24 @@ impl Parts<'_> {
             }
         }
         faults.extend(self.drain.iter().flat_map(DrainReport::faults));
-        let mut ledger = ledger_report(&hops, &stages, self.nodes, self.at_rest);
+        let spills = self.spills.iter();
+        let overflow_files: Vec<OverflowReport> =
+            spills.map(|one| one.report(self.writer_is_left)).collect();
+        for (file, view) in overflow_files.iter().zip(self.spills) {
+            let fault = file.fault.iter();
+            faults.extend(fault.map(|fault| format!("{}: {fault}", hops[view.hop].name)));
+        }
+        let mut ledger = ledger_report(&hops, &stages, self.nodes, self.at_rest, |at| {
+            self.hung.contains(&at)
+        });
+        if self.at_rest {
+            for (file, view) in overflow_files.iter().zip(self.spills) {
+                let shed = |why| spill::count(&hops[view.hop].shed, why);
+                let breaches = file.breaches(shed(Shed::Overflowed), shed(Shed::Full));
+                ledger.breaches.extend(breaches);
+            }
+            ledger.closed = ledger.breaches.is_empty();
+        }
         if let Some(drain) = self
             .drain
             .as_ref()
@@ -542,6 +601,7 @@ impl Parts<'_> {
             culprit: figures.culprit(),
             line: self.line,
             splits: self.splits.iter().map(SplitView::report).collect(),
+            overflow_files,
             host: self.host.clone(),
             placement: self.placement,
             end_to_end: end_to_end_report(self.hops, self.nodes, self.objective),
@@ -551,6 +611,7 @@ impl Parts<'_> {
             drain: self.drain,
             faults,
             quarantine: self.quarantine.to_vec(),
+            records: Vec::new(),
             verdict: "unjudged",
         }
     }

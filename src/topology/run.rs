@@ -25,7 +25,9 @@ use super::clean::{Clean, CleanReport};
 use super::drain::{DrainReport, STALLED, left};
 use super::panics::Quarantined;
 use super::plan::PlannedThread;
+use super::record::Recording;
 use super::report::{LineReport, LoopReport, Parts, Report, is_over};
+use super::spill::{SpillThread, SpillView};
 use super::window::{self, Window, Windows};
 use super::wire::{HopView, NodeView};
 
@@ -121,6 +123,9 @@ pub struct Running {
     pub(super) loops: Vec<Loop>,
     pub(super) hops: Vec<HopView>,
     pub(super) splits: Vec<super::split::SplitView>,
+    /// The files into which hops overflow, and the thread that writes them.
+    pub(super) spills: Vec<SpillView>,
+    pub(super) beside: Option<SpillThread>,
     pub(super) nodes: Vec<NodeView>,
     pub(super) windows: Windows,
     pub(super) objective: Option<Budget>,
@@ -141,6 +146,8 @@ pub struct Running {
     pub(super) quarantine: Vec<Quarantined>,
     /// What is heard and decided of messages while it runs, if that was asked for.
     pub(super) clean: Option<Clean>,
+    /// Its recorders, if it has any.
+    pub(super) recording: Option<Recording>,
 }
 
 impl Drop for Running {
@@ -150,6 +157,10 @@ impl Drop for Running {
         if self.drain.is_none() && self.loops.iter().any(|one| !one.over) {
             self.abort();
             self.wait(GIVE_UP_GRACE);
+        }
+        // Where a loop hangs, its hops do not end by themselves.
+        if let Some(beside) = self.beside.as_ref().filter(|one| !one.over) {
+            beside.stop();
         }
     }
 }
@@ -179,22 +190,44 @@ impl Running {
     pub fn wait(&mut self, most: Duration) -> bool {
         let until_ns = self.clock.stamp().saturating_add(most.as_nanos() as u64);
         while self.loops.iter().any(|one| !one.over) {
-            let left = Duration::from_nanos(until_ns.saturating_sub(self.clock.stamp()));
-            match self.ended.recv_timeout(left) {
-                Ok(at) => {
-                    self.loops[at].over = true;
-                    if let Some(thread) = self.loops[at].thread.take() {
+            if !self.hear_of_an_end(until_ns) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits until the overflow files are written, at most until that time. Returns whether they are.
+    fn wait_for_files(&mut self, until_ns: u64) -> bool {
+        while self.beside.as_ref().is_some_and(|one| !one.over) {
+            if !self.hear_of_an_end(until_ns) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits until one of the threads says that it is over, at most until that time. Returns whether one did.
+    fn hear_of_an_end(&mut self, until_ns: u64) -> bool {
+        let left = Duration::from_nanos(until_ns.saturating_sub(self.clock.stamp()));
+        match self.ended.recv_timeout(left) {
+            Ok(at) => match self.loops.get_mut(at) {
+                Some(one) => {
+                    one.over = true;
+                    if let Some(thread) = one.thread.take() {
                         // Its nodes catch their own panics; one in the loop itself shows as a
                         // node that never ended.
                         let _ = thread.join();
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => return false,
-                Err(RecvTimeoutError::Disconnected) => {
-                    for one in &mut self.loops {
-                        one.over = true;
-                    }
+                None => self.beside.iter_mut().for_each(SpillThread::is_over),
+            },
+            Err(RecvTimeoutError::Timeout) => return false,
+            Err(RecvTimeoutError::Disconnected) => {
+                for one in &mut self.loops {
+                    one.over = true;
                 }
+                self.beside.iter_mut().for_each(SpillThread::is_over);
             }
         }
         true
@@ -395,7 +428,9 @@ impl Running {
         let asked_ns = self.clock.stamp();
         self.begin_drain();
         let grace = GIVE_UP_GRACE.min(deadline / 2);
-        let complete = self.wait_observing(deadline - grace, look);
+        let until = |span: Duration| asked_ns.saturating_add(span.as_nanos() as u64);
+        let complete = self.wait_observing(deadline - grace, look)
+            && self.wait_for_files(until(deadline - grace));
         let mut report = DrainReport {
             cause,
             complete,
@@ -405,7 +440,17 @@ impl Running {
         };
         if !complete {
             self.tell(Command::GiveUp);
-            if !self.wait_observing(grace, look) {
+            // What was handed over last is still to be written.
+            let last = match &self.beside {
+                Some(_) => grace / 4,
+                None => Duration::ZERO,
+            };
+            let ended = self.wait_observing(grace - last, look);
+            if !self.wait_for_files(self.clock.stamp()) {
+                self.beside.iter().for_each(SpillThread::stop);
+                self.wait_for_files(until(deadline));
+            }
+            if !ended {
                 report.stuck = self
                     .loops
                     .iter()
@@ -420,6 +465,9 @@ impl Running {
                 with.find_map(Loop::current_node)
             };
             report.left = left(&self.hops, &self.nodes, stuck_with);
+            report
+                .left
+                .extend(self.spills.iter().filter_map(SpillView::left));
         }
         report.elapsed_ns = self.clock.stamp().saturating_sub(asked_ns);
         self.drain = Some(report.clone());
@@ -495,11 +543,18 @@ impl Running {
         for _ in 0..2 {
             self.observe();
         }
-        self.report_of(Some(drain), true, window::RUN)
+        let mut report = self.report_of(Some(drain), true, window::RUN);
+        // Its taps have ended with their hops.
+        if let Some(recording) = &mut self.recording {
+            report.add_records(recording.end());
+        }
+        report
     }
 
     fn report_of(&mut self, drain: Option<DrainReport>, at_rest: bool, window: Window) -> Report {
         let now_ns = self.clock.stamp();
+        let hang = self.loops.iter().filter(|one| at_rest && !one.over);
+        let hung: Vec<usize> = hang.flat_map(|one| one.planned.at.clone()).collect();
         let placement = self
             .loops
             .iter()
@@ -535,10 +590,13 @@ impl Running {
             hops: &self.hops,
             nodes: &self.nodes,
             splits: &self.splits,
+            spills: &self.spills,
+            writer_is_left: at_rest && self.drain.as_ref().is_some_and(|one| !one.complete),
             objective: self.objective.as_ref(),
             quarantine: &self.quarantine,
             drain,
             at_rest,
+            hung: &hung,
             windows: &mut self.windows,
             window,
             now_ns,

@@ -18,14 +18,17 @@ use crate::io::{Driver, IoError, Waker};
 use crate::reactor::{LoopCounters, Notices, OpenError, Reactor};
 use crate::stage::hop::Doorbell;
 use crate::stage::log::{LoopLog, Notes, Shelf};
+use crate::stage::spill::SpillError;
 use crate::wait::{Sleeper, Strategy, announce};
 
 use super::check::Line;
 use super::clean::Clean;
 use super::plan::Plan;
 use super::problem::Problems;
+use super::record::Recording;
 use super::report::Report;
 use super::run::{Loop, Running, Stop};
+use super::spill::{self, SpillThread};
 use super::window::Windows;
 use super::wire::{Wired, wire};
 
@@ -94,6 +97,15 @@ impl StartError {
     }
 }
 
+impl From<SpillError> for StartError {
+    fn from(failed: SpillError) -> StartError {
+        StartError::Open {
+            node: failed.hop,
+            error: failed.error,
+        }
+    }
+}
+
 impl From<Problems> for StartError {
     fn from(problems: Problems) -> StartError {
         StartError::Line(problems)
@@ -153,6 +165,7 @@ impl Line {
             _ => None,
         };
 
+        let recording = Recording::start(&self, &clock, driver)?;
         // Drivers are made here, so that the bells of other loops can hold their wakers.
         let mut drivers = Vec::new();
         for thread in &plan.threads {
@@ -179,16 +192,28 @@ impl Line {
             Some(Doorbell::new(sleeper.alarm(), drivers[to].waker()))
         };
         let wakers: Vec<Waker> = drivers.iter().map(Driver::waker).collect();
+        // Files into which hops overflow have a thread of their own, which is bound to no core.
+        let mut beside = match self.hops.iter().any(|hop| hop.overflow_file().is_some()) {
+            true => Some((announce::pair().0, driver().map_err(no_thread)?)),
+            false => None,
+        };
+        let writer_bell = beside.as_ref();
+        let writer_bell = writer_bell.map(|(one, io)| Doorbell::new(one.alarm(), io.waker()));
         let Wired {
             nodes,
             mut hop_views,
             splits,
             node_views,
             ring_spans,
-        } = wire(self, &clock, bell)?;
+            mut writer,
+            spills,
+        } = wire(self, &clock, bell, writer_bell)?;
+        if let Some((_, io)) = &mut beside {
+            writer.open(io)?;
+        }
 
         let control = Arc::new(Control::default());
-        let (ended_tx, ended) = sync_channel(plan.threads.len());
+        let (ended_tx, ended) = sync_channel(plan.threads.len() + 1);
         let (opened_tx, opened) = sync_channel(plan.threads.len());
         let mut slots: Vec<Option<Box<dyn crate::stage::Node>>> =
             nodes.into_iter().map(Some).collect();
@@ -277,6 +302,13 @@ impl Line {
                 shelf,
             });
         }
+        let beside = beside.map(|(sleeper, io)| {
+            SpillThread::start(writer, io, sleeper, &ended_tx, loops.len()).map_err(|error| {
+                control.tell(Command::Abort);
+                no_thread(error)
+            })
+        });
+        let beside = beside.transpose()?;
         drop(ended_tx);
         drop(opened_tx);
         let clean =
@@ -289,6 +321,8 @@ impl Line {
             loops,
             hops: hop_views,
             splits,
+            spills,
+            beside,
             nodes: node_views,
             windows,
             objective,
@@ -305,11 +339,20 @@ impl Line {
             drain: None,
             quarantine: Vec::new(),
             clean,
+            recording,
         };
         running.wait_for_open(&opened)?;
         running.arrange(wish, &ring_spans)?;
         running.go();
         Ok(running)
+    }
+}
+
+/// The thread beside the loops could not be made, or its driver.
+fn no_thread(error: impl fmt::Display) -> StartError {
+    StartError::Thread {
+        thread: spill::THREAD.to_owned(),
+        why: error.to_string(),
     }
 }
 

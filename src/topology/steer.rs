@@ -186,7 +186,27 @@ impl Running {
             on: self.named(&complaint).to_owned(),
             words: self.words(&complaint),
         });
-        heard.collect()
+        let mut heard: Vec<Heard> = heard.collect();
+        let at_ns = self.clock.stamp();
+        for spill in &mut self.spills {
+            let Some((hop, fault)) = spill.take_fault() else {
+                continue;
+            };
+            let words = format!("{} overflows no more: {fault}", self.hops[hop].name);
+            let complaint = Complaint {
+                what: What::FileFailed,
+                at: hop as u16,
+                at_ns,
+                kept_back: 0,
+            };
+            let on = self.hops[hop].name.clone();
+            heard.push(Heard {
+                complaint,
+                on,
+                words,
+            });
+        }
+        heard
     }
 
     /// The hop or node that a complaint is about.
@@ -199,7 +219,8 @@ impl Running {
                 .map_or("a node", |node| node.name.as_str())
         };
         match complaint.what {
-            What::SheddingBegan | What::SheddingEnded { .. } | What::CutOff => hop(),
+            What::SheddingBegan | What::SheddingEnded { .. } => hop(),
+            What::CutOff | What::FileFailed => hop(),
             What::HungUp { .. } | What::Failed => node(),
         }
     }
@@ -218,6 +239,7 @@ impl Running {
             What::HungUp { why, times } => {
                 format!("{named}: {times} hung up ({})", why.name())
             }
+            What::FileFailed => format!("{named}: its overflow file cannot be written"),
             What::Failed => {
                 let fault = self.nodes.get(at).and_then(|node| node.counters.fault());
                 let fault = fault.unwrap_or("without words");

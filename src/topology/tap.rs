@@ -60,22 +60,28 @@ fn attach<'a>(
     hops: impl Iterator<Item = (&'a str, &'a Arc<Desk>)> + Clone,
 ) -> Result<Tap, Problem> {
     let Some((_, desk)) = hops.clone().find(|(hop, _)| *hop == name) else {
-        let names = || hops.clone().map(|(hop, _)| hop);
-        let help = match closest(name, names()) {
-            Some(meant) => format!("did you mean \"{meant}\"?"),
-            None => all("hops", names()),
-        };
-        return Err(Problem::new(
-            format!("\"{name}\" is no hop of this line"),
-            help,
-        ));
+        return Err(no_such_hop(name, hops.map(|(hop, _)| hop)));
     };
-    desk.attach(depth).map_err(|error| {
-        let help = match error {
-            TapError::Depth(_) => "",
-            TapError::Taken => "drop that one first: a hop has one tap at a time",
-            TapError::Over => "attach a tap before its consumer ends",
-        };
-        Problem::new(format!("no tap of {name}: {error}"), help)
-    })
+    desk.attach(depth).map_err(|error| no_tap(name, error))
+}
+
+/// There is no hop of that name.
+pub(super) fn no_such_hop<'a>(name: &str, hops: impl Iterator<Item = &'a str> + Clone) -> Problem {
+    let help = match closest(name, hops.clone()) {
+        Some(meant) => format!("did you mean \"{meant}\"?"),
+        None => all("hops", hops),
+    };
+    Problem::new(format!("\"{name}\" is no hop of this line"), help)
+}
+
+/// Why a hop got no tap, and what to do.
+pub(super) fn no_tap(name: &str, error: TapError) -> Problem {
+    let help = match error {
+        TapError::Depth(_) => "",
+        TapError::Taken => {
+            "drop that one first: a hop has one tap at a time, and a recorder is one"
+        }
+        TapError::Over => "attach a tap before its consumer ends",
+    };
+    Problem::new(format!("no tap of {name}: {error}"), help)
 }

@@ -17,6 +17,7 @@ use crate::stage::life::Life;
 use crate::stage::log::{Ear, HopLog, Notes, Room, Shelf};
 use crate::stage::orders::PolicyCell;
 use crate::stage::ring::{RxRing, TxRing};
+use crate::stage::spill::SpillWriter;
 use crate::stage::tap::Desk;
 use crate::stage::{Node, NodeCounters, Role, State, Wiring};
 
@@ -24,6 +25,7 @@ use super::check::{Line, LineHop};
 use super::fan;
 use super::panics::Panics;
 use super::problem::{Problem, Problems};
+use super::spill::{SpillView, spill};
 use super::split::{Leaving, SplitView};
 
 /// The histograms of one recorder as the outside collects them.
@@ -76,6 +78,9 @@ pub(crate) struct HopView {
     pub(crate) has_table: bool,
     pub(crate) has_keys: bool,
     pub(crate) has_spill: bool,
+    /// Whether its consumer is one for which nobody waits, and whether it is one that is cut off.
+    pub(crate) is_tap: bool,
+    pub(crate) disconnects: bool,
     /// Most frames of one message of its producer.
     pub(crate) max_emit: usize,
     pub(crate) kinds: &'static [KindInfo],
@@ -216,16 +221,22 @@ pub(crate) struct Wired {
     pub(crate) splits: Vec<SplitView>,
     /// Where the rings lie.
     pub(crate) ring_spans: Vec<std::ops::Range<usize>>,
+    /// Who writes the files into which hops overflow, and what the outside sees of them.
+    pub(crate) writer: SpillWriter,
+    pub(crate) spills: Vec<SpillView>,
 }
 
 /// Makes rings, counters and recorders, and the nodes around them. `bell` is the doorbell of the
-/// loop that a node runs on, if that loop parks and the producer, a node or none, is on another one.
+/// loop that a node runs on, if that loop parks and the producer, a node or none, is on another one; `writer_bell` that of the
+/// writer of overflow files, if it runs beside the loops.
 pub(crate) fn wire(
     line: Line,
     clock: &Clock,
     bell: impl Fn(Option<usize>, usize) -> Option<Doorbell>,
+    writer_bell: Option<Doorbell>,
 ) -> Result<Wired, Problems> {
     let Line {
+        name: line_name,
         nodes,
         hops,
         objective,
@@ -247,6 +258,11 @@ pub(crate) fn wire(
     let mut leaving: Vec<Vec<(usize, usize)>> = nodes.iter().map(|_| Vec::new()).collect();
     let mut hop_views: Vec<Option<HopView>> = hops.iter().map(|_| None).collect();
     let mut ring_spans = Vec::with_capacity(hops.len());
+    let sources = nodes
+        .iter()
+        .filter(|node| node.descriptor.role == Role::Source);
+    let sources: Vec<String> = sources.map(|node| node.name.clone()).collect();
+    let (mut files, mut spills) = (Vec::new(), Vec::new());
     for ring in fan::rings(&hops) {
         let first = &hops[ring[0]];
         let name: Arc<str> = first.name.as_str().into();
@@ -263,6 +279,11 @@ pub(crate) fn wire(
             .ordered(first.policy.clone())
             .spilling(first.spill_of)
             .disconnecting(first.hop.disconnects);
+        if let Some(spill) = spill(first, ring[0], &line_name, &sources, writer_bell.clone()) {
+            tx = tx.spilling_into(spill.tx);
+            files.push(spill.file);
+            spills.push(spill.view);
+        }
         let port = &mut outputs[first.from][first.port];
         if first.hop.split.is_some() {
             tx = tx.carrying(&[]);
@@ -333,7 +354,9 @@ pub(crate) fn wire(
                 policy: first.policy.clone(),
                 has_table: first.has_table(),
                 has_keys: first.has_keys(),
-                has_spill: first.hop.overflow_to.is_some(),
+                has_spill: first.hop.overflow_to.is_some() || first.overflow_file().is_some(),
+                is_tap: hop.is_tap(),
+                disconnects: first.hop.disconnects,
                 max_emit: nodes[hop.from].descriptor.max_emit,
                 kinds: hop.kinds,
                 budget: hop.hop.budget.clone(),
@@ -357,6 +380,8 @@ pub(crate) fn wire(
         node_views: Vec::new(),
         splits,
         ring_spans,
+        writer: SpillWriter::new(files, clock),
+        spills,
     };
     let mut sources = 0u16;
     let joined = nodes.into_iter().zip(inputs).zip(outputs).zip(leaving);

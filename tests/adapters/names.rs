@@ -30,6 +30,8 @@ fn all_kinds_are_made_by_their_names() {
     for (kind, role) in [
         ("udp", Role::Source),
         ("replay", Role::Source),
+        ("capture", Role::Source),
+        ("pcap", Role::Source),
         ("synthetic", Role::Source),
         ("udp", Role::Sink),
         ("udp_reply", Role::Sink),
@@ -71,6 +73,26 @@ fn all_kinds_are_made_by_their_names() {
                     Value::List(vec![text("BTCUSDT"), text("ETHUSDT")]),
                 ),
                 ("symbol", text("ETHUSDT")),
+            ],
+        ),
+        (
+            "capture",
+            Role::Source,
+            &[
+                ("file", text("a.cap")),
+                ("speed", text("max")),
+                ("decode", text("captured")),
+                ("frames", text("datagrams")),
+            ],
+        ),
+        (
+            "pcap",
+            Role::Source,
+            &[
+                ("file", text("a.pcap")),
+                ("port", Value::Int(26_400)),
+                ("address", text("239.1.2.3")),
+                ("decode", text("datagram")),
             ],
         ),
         (

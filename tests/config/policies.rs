@@ -1,6 +1,7 @@
 //! Policies of hops in a case: what they become, and what is wrong with them.
 
 use hopline::overload::{Policy, WhenFull};
+use hopline::topology::OverflowFile;
 
 use hopline::config::{Case, HopSetting, Overrides};
 
@@ -113,7 +114,29 @@ fn what_is_wrong_with_a_policy_is_told_with_what_to_write() {
         (
             "when_full = \"overflow\"",
             "line.toml:25:1: btc->book overflows, and nothing says where to\n  \
-             help: write overflow_to = \"node\", and a [[hop]] that leads there",
+             help: write overflow_to = \"node\", and a [[hop]] that leads there, or overflow_file = \"PATH\"",
+        ),
+        (
+            "overflow_file = \"spill.cap\"",
+            "line.toml:29:1: \"overflow_file\" has no effect without when_full = \"overflow\"\n  \
+             help: write when_full = \"overflow\" beside it, or remove it",
+        ),
+        (
+            "when_full = \"overflow\"\noverflow_file_most = \"1GiB\"\noverflow_to = \"signal\"",
+            "line.toml:30:1: \"overflow_file_most\" has no effect without overflow_file\n  \
+             help: write overflow_file beside it, or remove it\n\
+             line.toml:31:1: overflow_to of btc->book is \"signal\", and no hop leads there from \"btc\"\n  \
+             help: add a [[hop]] of its own from \"btc\" to \"signal\" that does not overflow, or name another node",
+        ),
+        (
+            "when_full = \"overflow\"\noverflow_file = \"spill.cap\"\noverflow_file_most = \"64\"",
+            "line.toml:31:1: \"overflow_file_most\" = \"64\" cannot be read\n  \
+             help: write a size in bytes with its unit, such as \"64MiB\" or \"1GiB\"",
+        ),
+        (
+            "when_full = \"overflow\"\noverflow_file = \"spill.cap\"\noverflow_file_most = \"1KiB\"",
+            "line.toml:30:1: the overflow file of btc->book may have 1024 bytes, which is out of bounds\n  \
+             help: write \"1MiB\" to \"1TiB\"",
         ),
         (
             "when_full = \"overflow\"\noverflow_to = \"signal\"",
@@ -400,6 +423,37 @@ fn an_overflow_that_a_run_asks_for_is_its_own_to_blame() {
     assert_eq!(
         told(Some(WhenFull::Overflow), Vec::new()),
         "--hop btc->book: btc->book overflows, and nothing says where to\n  \
-         help: add overflow_to=node, with a node that a hop from \"btc\" leads to"
+         help: add overflow_to=node, with a node that a hop from \"btc\" leads to, or overflow_file=PATH"
     );
+}
+
+#[test]
+fn an_overflow_file_is_one_hops_own() {
+    let told = |lines: &str| said(files(&with(lines), None, None), &Overrides::default());
+    let file = "when_full = \"overflow\"\noverflow_file = \"spill.cap\"";
+    let both = told(&format!("{file}\noverflow_to = \"signal\""));
+    let expected = "line.toml:30:1: btc->book is to overflow to \"signal\" and into \"spill.cap\"";
+    assert!(both.contains(expected), "{both}");
+    // Of two classes one takes the hop's, and the other one names its own, or does not overflow.
+    let classes =
+        |last: &str| format!("{file}\n[[hop.class]]\nkinds = [\"trade\"]\n[[hop.class]]\n{last}");
+    let twice = told(&classes("depth = 64"));
+    let expected = "btc->book#trade and btc->book#rest overflow into one file, \"spill.cap\"\n  help: give each";
+    assert!(twice.contains(expected), "{twice}");
+    let of_each = |last: &str| -> Vec<Option<OverflowFile>> {
+        let case = Case::parse("folder", files(&with(&classes(last)), None, None)).unwrap();
+        let draft = case.draft(&registry(), &Overrides::default()).unwrap();
+        let hops = draft.hops.into_iter().take(2);
+        hops.map(|hop| hop.hop.overflow_file).collect()
+    };
+    let file = |path: &str, bytes_max| {
+        let path = path.into();
+        Some(OverflowFile { path, bytes_max })
+    };
+    assert_eq!(
+        of_each("overflow_file = \"rest.cap\"\noverflow_file_most = \"2MiB\""),
+        [file("spill.cap", 64 << 20), file("rest.cap", 2 << 20)]
+    );
+    let alone = of_each("when_full = \"drop_newest\"");
+    assert_eq!(alone, [file("spill.cap", 64 << 20), None]);
 }

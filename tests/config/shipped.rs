@@ -28,6 +28,7 @@ fn the_cases_are_good() {
     for name in [
         "tick-to-trade",
         "udp-echo",
+        "market-udp",
         "diamond",
         "overload",
         "overload-iot",
@@ -70,6 +71,9 @@ fn settings_of(kind: &str, role: Role, needed: &[(&str, &str)]) -> Vec<String> {
     for (key, value) in needed {
         params.set(key, Value::Text((*value).to_owned()), None);
     }
+    if kind == "pcap" {
+        params.set("port", Value::Int(26_400), None);
+    }
     params.set("zzzzzzzz", Value::Bool(true), None);
     let said = match registry().make(kind, role, &mut params) {
         Ok(_) => panic!("{kind} takes any key"),
@@ -100,10 +104,15 @@ fn settings_of_kinds() -> Vec<(String, Vec<String>)> {
         ("takes", "1us"),
         ("budget", "1ms"),
     ];
-    let all = [&[("decode", "datagram")], needed].concat();
+    let decoder = |kind: &str| match kind {
+        "moldudp64" => "itch",
+        "iextp" => "deep",
+        _ => "datagram",
+    };
     let of_datagram = ["decode", "max_bytes"];
     let mut found = Vec::new();
     for (kind, role) in registry().kinds() {
+        let all = [&[("decode", decoder(kind))], needed].concat();
         let given = if role == Role::Source { &all } else { needed };
         let mut settings = settings_of(kind, role, given);
         settings.retain(|key| role != Role::Source || !of_datagram.contains(&key.as_str()));
@@ -115,7 +124,7 @@ fn settings_of_kinds() -> Vec<(String, Vec<String>)> {
         .unwrap()
         .1
         .clone();
-    for decoder in ["binance", "datagram", "made_up"] {
+    for decoder in ["binance", "datagram", "made_up", "captured"] {
         let given = [&[("decode", decoder)], needed].concat();
         let mut settings = settings_of("udp", Role::Source, &given);
         settings.retain(|key| key != "decode" && !of_udp.contains(key));

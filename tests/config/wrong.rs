@@ -144,7 +144,8 @@ fn unknown_keys_are_told_with_the_one_that_was_meant() {
             "colour = 1024",
             "line.toml:28:1: unknown key \"colour\"\n  help: known here: from, to, after, slow, split, isolate, depth, when_full, \
              then, block_timeout, deadline, codel, codel_interval, degrade_high, \
-             degrade_low, sample, sample_above, high, low, most_keys, rank, rate, burst, protected, overflow_to",
+             degrade_low, sample, sample_above, high, low, most_keys, rank, rate, burst, protected, overflow_to, \
+             overflow_file, overflow_file_most",
         ),
         (
             "name = \"mine\"",
@@ -200,7 +201,8 @@ fn unknown_keys_are_told_with_the_one_that_was_meant() {
         said_of_load("rte = \"5k/s\"\n[[feed]]\nsource = \"btc\"\nlevel = 5\n"),
         "load.toml:1:1: unknown key \"rte\"\n  help: did you mean \"rate\"?\n\
          load.toml:4:1: unknown key \"level\"\n  \
-         help: known here: source, rate, arrivals, burst, intensity, content, bytes, seed"
+         help: known here: source, rate, arrivals, burst, intensity, content, bytes, symbols, loss, \
+         delayed, repeated, delay, heartbeat, restart_after, restart, seed"
     );
     assert_eq!(
         said_of_budget("[sol]\n[hop.\"btc->book\"]\np999 = \"1ms\"\n"),
@@ -595,7 +597,7 @@ fn loads_that_cannot_be_are_told() {
         ),
         "load.toml:1:1: \"intensity\" says nothing of arrivals that are not bursty\n  \
          help: write arrivals = \"bursty\" beside it, or remove it\n\
-         load.toml:2:1: \"bytes\" says nothing of market messages, which are as long as they are\n  \
+         load.toml:2:1: \"bytes\" says nothing of messages that are as long as they are\n  \
          help: write content = \"datagrams\" beside it, or remove it\n\
          load.toml:4:1: \"bct\" is no source of this line\n  help: did you mean \"btc\"?\n\
          load.toml:8:1: two [[feed]] are for \"btc\"\n  help: keep one of them\n\

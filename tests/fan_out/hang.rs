@@ -120,6 +120,12 @@ impl Broadcast {
             .unwrap_or(0)
     }
 
+    /// Why the hop of the one that hangs is given no other policy.
+    pub(crate) fn refused_policy(&mut self, policy: Policy) -> String {
+        let refused = self.running.set_policy("in->hangs", policy);
+        refused.expect_err("it was cut off").to_string()
+    }
+
     /// Lets it go and waits for the end.
     pub(crate) fn end(mut self) -> Report {
         self.let_go.store(true, Ordering::Release);

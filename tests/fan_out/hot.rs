@@ -134,3 +134,41 @@ fn a_move_that_failed_is_tried_again_where_the_old_consumer_never_rests() {
     let split = &report.splits[0];
     assert_eq!((split.moves, split.stays), (1, 1), "{split:?}");
 }
+
+#[test]
+fn a_key_that_moves_holds_the_producer_back_for_no_longer_than_its_hop_may() {
+    let policy = Policy {
+        block_timeout_ns: 2 * MS,
+        ..Policy::of(WhenFull::Block)
+    };
+    let run = |stuck: Option<usize>| {
+        // Of ten messages nine have key 7, and the others keys of both hops.
+        let key = |nth: u64| match nth % 10 {
+            0 => 1_000 + nth / 10 % 100,
+            _ => 7,
+        };
+        let mut load = Load::of((0..4_000).map(|nth| (nth * 25 * US, key(nth))));
+        load.services_ns = [20 * US; 3];
+        if let Some(at) = stuck {
+            // From the start until its ring is full; then it takes 20 ms and more to be done with what is on it.
+            load.stalls_ns[at] = (0, 1_040 * MS);
+        }
+        let (report, seen) = run_load(load, |line| {
+            let hop = Hop::depth(1_024).policy(policy);
+            line.connect("in", WORKERS, hop.split(Split::ByKey).isolate());
+        });
+        once_and_in_order(&report, &seen, 4_000);
+        report
+    };
+    let offered =
+        |report: &hopline::topology::Report| [0, 1].map(|at: usize| report.hops[at].offered);
+    let [first, second] = offered(&run(None));
+    let home = usize::from(second > first);
+    let report = run(Some(home));
+    let hop = &report.hops[home];
+    assert!(hop.shed["block_timeout"] > 0, "{hop:?}");
+    assert_eq!(report.splits[0].stays, 1);
+    // Those of the other keys waited while it held the producer back.
+    let longest_ns = report.hops[1 - home].sojourn_ns.max;
+    assert!((MS..3 * MS).contains(&longest_ns), "{longest_ns}");
+}

@@ -62,7 +62,8 @@ pub(crate) fn draw(prng: &mut Prng, nodes: &[NodePlan], rings: Vec<RingPlan>) ->
     // Few lines come to the upper rungs of a ladder, so those that have one stay as they are.
     let degrades = rings.iter().any(|ring| ring.policy.degrade_high_ns > 0);
     for (list, ring) in rings.into_iter().enumerate() {
-        let may = ring.to.len() > 1 && ring.overflow_to.is_none() && !degrades;
+        let overflows = ring.overflow_to.is_some() || ring.into_file;
+        let may = ring.to.len() > 1 && !overflows && !degrades;
         match prng.below(3) {
             0 if may => all.extend(divided(prng, list, &ring)),
             1 if may => all.extend(with_slow(prng, list, &ring, nodes[ring.from].max_emit())),

@@ -15,7 +15,7 @@ use crate::{Ran, oracle};
 pub(crate) type Has = fn(&Ran) -> bool;
 
 /// What the seeds have to come to, or what is asserted of it holds of nothing.
-pub(crate) const PLACES: [(&str, Has); 49] = [
+pub(crate) const PLACES: [(&str, Has); 50] = [
     ("a message shed by drop_newest", |ran| ran.has_shed("full")),
     ("a message refused", |ran| ran.has_shed("rejected")),
     ("a message longer than its ring", |ran| {
@@ -89,6 +89,10 @@ pub(crate) const PLACES: [(&str, Has); 49] = [
     }),
     ("a message passed on to another hop", |ran| {
         ran.has_shed("overflowed")
+    }),
+    ("a message of several frames in a file", |ran| {
+        let mut files = ran.report.overflow_files.iter();
+        files.any(|file| file.written > 0 && file.bytes > 200 * file.written)
     }),
     ("a message that had no room for too long", |ran| {
         ran.has_shed("block_timeout")

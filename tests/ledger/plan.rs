@@ -74,6 +74,8 @@ pub(crate) struct RingPlan {
     pub(crate) policy: Policy,
     /// The node to which it overflows, if it does.
     pub(crate) overflow_to: Option<usize>,
+    /// Whether it overflows into a file of its own.
+    pub(crate) into_file: bool,
     pub(crate) most_keys: usize,
     pub(crate) rank: u8,
     /// The first or the second of the two classes of a port's messages to its consumer.
@@ -81,6 +83,9 @@ pub(crate) struct RingPlan {
     /// The list that it is one of.
     pub(crate) fan: Option<Fan>,
 }
+
+/// Of the rings that overflow to no other, one in so many may do so into a file.
+const FILE_ONE_IN: u64 = 8;
 
 /// Names of the two classes, and the kinds that each names. The second carries what is left; and so does the first, without it.
 pub(crate) const CLASSES: [(&str, &[&str]); 2] = [("urgent", &["mark"]), ("rest", &[])];
@@ -467,6 +472,7 @@ fn rings(prng: &mut Prng, nodes: &[NodePlan], edges: Vec<Edge>) -> Vec<RingPlan>
                 depth: 0,
                 policy: Policy::default(),
                 overflow_to: None,
+                into_file: false,
                 most_keys: [1, 2, 8, 64][prng.below(4) as usize],
                 rank: prng.below(3) as u8,
                 class: None,
@@ -485,9 +491,12 @@ fn rings(prng: &mut Prng, nodes: &[NodePlan], edges: Vec<Edge>) -> Vec<RingPlan>
     }
     overflows(prng, &mut rings);
     for ring in &mut rings {
-        ring.policy = policies::draw(prng, ring.overflow_to.is_some());
+        ring.into_file = ring.overflow_to.is_none() && prng.below(FILE_ONE_IN) == 0;
+        let spills = ring.overflow_to.is_some() || ring.into_file;
+        ring.policy = policies::draw(prng, spills);
         if !ring.policy.spills() {
             ring.overflow_to = None;
+            ring.into_file = false;
         }
         ring.depth = depth(prng, &ring.policy, nodes[ring.from].max_emit());
     }
@@ -529,7 +538,8 @@ fn classes(prng: &mut Prng, nodes: &[NodePlan], rings: Vec<RingPlan>) -> Vec<Rin
     };
     let mut all = Vec::new();
     for ring in &rings {
-        let may = ring.to.len() == 1 && ring.overflow_to.is_none() && !is_target(ring);
+        let overflows = ring.overflow_to.is_some() || ring.into_file;
+        let may = ring.to.len() == 1 && !overflows && !is_target(ring);
         if !may || prng.below(6) > 0 {
             all.push(ring.clone());
             continue;

@@ -186,6 +186,7 @@ fn plainer(ring: &mut RingPlan) -> bool {
     ring.rank = 0;
     if !plain.spills() {
         ring.overflow_to = None;
+        ring.into_file = false;
     }
     !is_plain
 }

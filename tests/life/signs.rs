@@ -390,6 +390,17 @@ fn late_by_ns(deadline: Duration) -> u64 {
     let breaches = report.ledger.breaches.iter();
     let of_the_stage = breaches.filter(|breach| breach.starts_with("odd:"));
     assert_eq!(of_the_stage.collect::<Vec<_>>(), Vec::<&String>::new());
+    // What waits for it, and what it has in hand, will not be delivered.
+    let hop = &report.hops[0];
+    assert_eq!((hop.delivered, hop.in_flight), (14, 0), "{hop:?}");
+    let left = hop.accepted - 14;
+    assert_eq!(hop.discarded["drain_deadline"], left, "{hop:?}");
+    assert_eq!(hop.discarded_by_kind["other"]["drain_deadline"], left);
+    assert_eq!(
+        (drain.left[0].hop.as_str(), drain.left[0].messages),
+        ("in->odd", left)
+    );
+    assert!(report.ledger.closed, "{:?}", report.ledger.breaches);
     took_ns.saturating_sub(drain.deadline_ns)
 }
 

@@ -15,7 +15,7 @@ use hopline::stage::{
     Arrival, Context, Decode, Decoded, Delivery, Egress, Feed, Ingress, Leaving, Out, Outcome,
     Port, SourceContext, Stage,
 };
-use hopline::topology::{Builder, Inline, Line, Report};
+use hopline::topology::{Builder, Inline, Line, Report, StartError};
 
 /// The latest of its symbol is all that counts.
 #[hopline::frame(schema = 901, version = 1, name = "quote", key = "symbol")]
@@ -255,7 +255,21 @@ pub(crate) fn run_shut(
     depth: usize,
     connect: impl FnOnce(&mut Builder),
 ) -> (Report, Seen) {
-    let inline = Inline::new(Driver::Virtual(Virtual::new()));
+    let driver = Driver::Virtual(Virtual::new());
+    let (ran, seen) = run_on(driver, rates, service_ns, shut_ns, depth, connect);
+    (ran.expect("it runs").0, seen)
+}
+
+/// The same on a driver of the caller's, who gets it back; or why it did not start.
+pub(crate) fn run_on(
+    driver: Driver,
+    rates: &[(u64, u64)],
+    service_ns: u64,
+    shut_ns: Option<core::ops::Range<u64>>,
+    depth: usize,
+    connect: impl FnOnce(&mut Builder),
+) -> (Result<(Report, Driver), StartError>, Seen) {
+    let inline = Inline::new(driver);
     let time = inline.clock.1.clone();
     let keep = Keep {
         shut: shut_ns.map(|span_ns| (time.clone(), span_ns)),
@@ -271,7 +285,7 @@ pub(crate) fn run_shut(
     line.connect("work", "out", hopline::topology::Hop::depth(depth));
     connect(&mut line);
     let line = line.build().expect("a line");
-    let (report, _) = line.run_inline(inline, None).expect("it runs");
+    let ran = line.run_inline(inline, None);
     let seen = keep.seen.lock().expect("nobody panicked with it").clone();
-    (report, seen)
+    (ran, seen)
 }

@@ -130,6 +130,7 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
         most: Some(once.warmup + once.span),
         json: true,
         taps: Vec::new(),
+        records: Vec::new(),
         clean: CleanArg::Never,
         metrics: None,
         linger: Duration::ZERO,

@@ -12,24 +12,24 @@
 //! memory; whatever was due is counted as one of the three.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use hopline::adapter::rhythm_of;
 use hopline::base::limits::MESSAGE_BYTES_MAX;
-use hopline::budget::report::Percentiles;
 use hopline::clock::Clock;
 use hopline::feed::schedule::ScheduleError;
+use hopline::feed::simulated::lines::PACKET_BYTES_MAX;
+use hopline::feed::simulated::{Lines, LinesSpec, Saying};
 use hopline::feed::{Arrivals, Schedule, Synthetic, SyntheticSpec};
 use hopline::hist::Totals;
 use hopline::io::{BatchSent, Driver, SendBatch, Sent, TRAIN_SEGMENTS_MAX, UdpId, UdpSpec};
 use hopline::topology::report::percentiles;
-use serde::Serialize;
 
 use super::capture::Capture;
+use super::report::SenderReport;
 use super::segments::Segments;
 use crate::exit::Failure;
-use crate::gate::model::{GeneratorAnalysis, Quantiles};
 
 /// How late a message may leave, in nanoseconds; then it is missed. A sender that lost its core for
 /// that long would otherwise send a second's messages at once, which is no load that anybody asked for.
@@ -67,6 +67,15 @@ pub(crate) enum Content {
         /// At least 16.
         bytes: usize,
     },
+    /// Packets of a made-up exchange, on one or two lossy lines; the second one's address is here.
+    Lines {
+        spec: LinesSpec,
+        saying: Saying,
+        rate_per_s: f64,
+        arrivals: Arrivals,
+        seed: u64,
+        line_b: Option<SocketAddr>,
+    },
     /// The messages of a capture, at a multiple of their recorded pace.
     Capture {
         file: PathBuf,
@@ -89,70 +98,6 @@ pub(crate) struct LaneSpec {
     pub(crate) recorded: Option<PathBuf>,
 }
 
-/// What a lane did, as the report has it.
-#[derive(Clone, Debug, Serialize)]
-pub struct SenderReport {
-    /// The source that it fed.
-    pub source: String,
-    /// Where it sent to.
-    pub to: String,
-    /// `market`, `datagrams` or the capture's path.
-    pub content: String,
-    /// The core that the sending thread was bound to, if it was.
-    pub core: Option<usize>,
-    /// Datagrams that the system took.
-    pub sent: u64,
-    /// Bytes of them.
-    pub bytes: u64,
-    /// Datagrams that it did not take.
-    pub unsent: u64,
-    /// Messages that were due and were not tried: more than a second late, or left over at the end. A
-    /// capture gets late instead, since its messages build on one another.
-    pub missed: u64,
-    /// Calls to the system that sent something: fewer than datagrams where several were due at once.
-    pub calls: u64,
-    /// Messages that were due, a second, without the warm-up.
-    pub offered_per_s: f64,
-    /// Datagrams that left, a second, without the warm-up.
-    pub achieved_per_s: f64,
-    /// Times that it had no room for one, and the sender waited.
-    pub would_block: u64,
-    /// Lines of the capture that are no messages, by reason.
-    pub skipped: BTreeMap<&'static str, u64>,
-    /// How long after its intended time each datagram left, in nanoseconds, without the warm-up.
-    pub late_ns: Percentiles,
-    /// Datagrams that came back; absent where none is expected.
-    pub returned: Option<u64>,
-    /// Datagrams that came back and that the kernel dropped before the sender took them.
-    pub kernel_dropped: u64,
-    /// From the intended time to the return, in nanoseconds; absent where none is expected.
-    pub round_trip_ns: Option<Percentiles>,
-    /// What went wrong first, in words.
-    pub fault: Option<String>,
-}
-
-impl SenderReport {
-    /// What a gate asks of it.
-    #[must_use]
-    pub fn analysis(&self) -> GeneratorAnalysis {
-        let late = &self.late_ns;
-        GeneratorAnalysis {
-            source: self.source.clone(),
-            offered_per_s: self.offered_per_s,
-            achieved_per_s: self.achieved_per_s,
-            missed: self.missed,
-            others: 0,
-            lateness: Quantiles {
-                p50: late.p50,
-                p90: late.p90,
-                p99: late.p99,
-                p99_9: late.p99_9,
-                max: late.max,
-            },
-        }
-    }
-}
-
 enum Feed {
     Market {
         feed: Box<Synthetic>,
@@ -161,6 +106,11 @@ enum Feed {
     Datagrams {
         schedule: Schedule,
         sequence: u64,
+        rate_per_s: f64,
+    },
+    Lines {
+        lines: Box<Lines>,
+        to: [SocketAddr; 2],
         rate_per_s: f64,
     },
     Capture(Box<Capture>),
@@ -179,6 +129,9 @@ impl Feed {
                 rate_per_s,
                 ..
             } => *schedule = other(*rate_per_s)?,
+            Feed::Lines {
+                lines, rate_per_s, ..
+            } => lines.follow(other(*rate_per_s)?),
             Feed::Capture(_) => {}
         }
         Ok(())
@@ -197,6 +150,8 @@ pub(super) struct Due {
 /// A message, and when it leaves; without a time there is none.
 struct Made {
     due: Option<Due>,
+    /// Where it goes, if not to the lane's one address.
+    to: Option<SocketAddr>,
     bytes: Box<[u8]>,
     len: usize,
 }
@@ -269,6 +224,15 @@ pub(super) struct Lane {
     fault: Option<String>,
 }
 
+/// Any port of the family of that address.
+fn any_port(to: SocketAddr) -> SocketAddr {
+    let ip: IpAddr = match to.ip() {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    SocketAddr::new(ip, 0)
+}
+
 fn totals() -> Totals {
     Totals::new(&[]).expect("no limits are never too many")
 }
@@ -303,6 +267,27 @@ impl Lane {
                 };
                 (feed, "datagrams".to_owned())
             }
+            Content::Lines {
+                spec: lines,
+                saying,
+                rate_per_s,
+                arrivals,
+                seed,
+                line_b,
+            } => {
+                let schedule =
+                    Schedule::new(rate_per_s, arrivals, seed).map_err(|error| wrong(&error))?;
+                message_bytes = PACKET_BYTES_MAX;
+                let name = saying.name().to_owned();
+                let lines = Box::new(Lines::new(&lines, saying, schedule));
+                let to = [spec.to, line_b.unwrap_or(spec.to)];
+                let feed = Feed::Lines {
+                    lines,
+                    to,
+                    rate_per_s,
+                };
+                (feed, name)
+            }
             Content::Capture {
                 file,
                 speed,
@@ -318,8 +303,17 @@ impl Lane {
             feed.follow(|rate_per_s| Schedule::recorded(rate_per_s, rhythm))
                 .map_err(|error| wrong(&error))?;
         }
+        let socket = match &feed {
+            // To two addresses, so connected to none.
+            Feed::Lines { to: [to, _], .. } => UdpSpec::bound(any_port(*to)),
+            _ => UdpSpec {
+                recv_buffer_bytes: Some(RETURNS_BYTES),
+                ..UdpSpec::connected(spec.to)
+            },
+        };
         let made = || Made {
             due: None,
+            to: None,
             bytes: vec![b'.'; message_bytes].into_boxed_slice(),
             len: 0,
         };
@@ -327,10 +321,7 @@ impl Lane {
             source: spec.source,
             to: spec.to,
             content,
-            socket: driver.udp_open(&UdpSpec {
-                recv_buffer_bytes: Some(RETURNS_BYTES),
-                ..UdpSpec::connected(spec.to)
-            })?,
+            socket: driver.udp_open(&socket)?,
             feed,
             hand: made(),
             ahead: made(),
@@ -378,6 +369,15 @@ impl Lane {
                     paced: true,
                 })
             }
+            Feed::Lines { lines, to, .. } => lines.next().map(|sent| {
+                made.len = sent.bytes.len();
+                made.bytes[..made.len].copy_from_slice(sent.bytes);
+                made.to = to.get(sent.line).copied();
+                Due {
+                    at_ns: sent.at_ns,
+                    paced: true,
+                }
+            }),
             Feed::Capture(capture) => match capture.next(driver, &mut made.bytes) {
                 Ok(next) => next.map(|(due, len)| {
                     made.len = len;
@@ -468,7 +468,7 @@ impl Lane {
         let mut refused = false;
         loop {
             let message = &self.hand.bytes[..self.hand.len];
-            match to.driver.udp_send(self.socket, None, message) {
+            match to.driver.udp_send(self.socket, self.hand.to, message) {
                 Ok(Sent::Yes) => {
                     self.calls += 1;
                     self.bytes += self.hand.len as u64;
@@ -506,7 +506,8 @@ impl Lane {
             self.stamp(intended_ns);
             self.batched[self.batch.len()] = (intended_ns, self.hand.len as u64);
             // There is room: it was looked at before the message came into the hand.
-            self.batch.push(None, &self.hand.bytes[..self.hand.len]);
+            self.batch
+                .push(self.hand.to, &self.hand.bytes[..self.hand.len]);
             self.last_due_ns = due.at_ns;
             self.advance(to.driver);
             if !goes_on {
@@ -648,6 +649,10 @@ impl Lane {
         let offered_per_s = per_s(due, end_ns);
         let achieved_per_s = per_s(sent, sent_until_ns);
         let expects_returns = matches!(self.feed, Feed::Datagrams { .. });
+        let said = match &self.feed {
+            Feed::Lines { lines, .. } => Some(lines.said()),
+            _ => None,
+        };
         let skipped = match &self.feed {
             Feed::Capture(capture) => capture.skipped(),
             _ => BTreeMap::new(),
@@ -657,6 +662,7 @@ impl Lane {
             to: self.to.to_string(),
             content: self.content,
             core,
+            said,
             sent: self.counts.sent,
             bytes: self.bytes,
             unsent: self.counts.unsent,

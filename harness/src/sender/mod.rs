@@ -12,6 +12,7 @@
 //! Invariant: memory is bounded whatever a capture holds; nothing allocates while it sends.
 mod capture;
 mod lane;
+mod report;
 mod segments;
 
 use std::sync::mpsc::sync_channel;
@@ -26,9 +27,9 @@ use hopline::io::Driver;
 use hopline::stage::log::Meter;
 
 use crate::exit::Failure;
-pub use lane::SenderReport;
 pub(crate) use lane::{Content, LaneSpec};
 use lane::{Due, Lane, Sending};
+pub use report::SenderReport;
 use segments::Segments;
 pub use segments::{GAP_FROM_NS, GAPS_MAX, GeneratorGaps, SENDS_SEEN};
 

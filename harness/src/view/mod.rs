@@ -3,7 +3,9 @@
 //! Invariant: drawing takes values and gives lines of text; only `live` touches the terminal.
 
 mod around;
+pub(crate) mod captures;
 mod clean;
+mod feeds;
 pub(crate) mod hints;
 pub(crate) mod live;
 pub(crate) mod plan;

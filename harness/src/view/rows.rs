@@ -588,6 +588,7 @@ pub(crate) fn sources(sources: &BTreeMap<String, SourceReport>) -> Table {
                 Tone::Warn,
             );
         }
+        super::feeds::sequenced(source, &mut table);
         if source.connected > 0 {
             let text = format!(
                 "connections: {}; ended: {}",
@@ -609,6 +610,13 @@ pub(crate) fn sources(sources: &BTreeMap<String, SourceReport>) -> Table {
                 grouped(source.time_backwards)
             );
             table.remark(text, Tone::Warn);
+        }
+        if source.skipped > 0 {
+            let text = format!("{} packets were for somebody else", grouped(source.skipped));
+            table.remark(text, Tone::Dim);
+        }
+        if let Some(fidelity) = &source.fidelity {
+            table.remark(super::captures::replayed(fidelity), Tone::Dim);
         }
         if source.skew_clamped > 0 {
             let text = format!(

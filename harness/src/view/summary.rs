@@ -7,6 +7,7 @@ use hopline::host::Wish;
 use hopline::topology::Report;
 
 use super::around;
+use super::captures;
 use super::rows::{self, Detail, Since};
 use super::text::{Paint, Tone, bytes, grouped, limit, rate, seconds, share, wrap};
 use crate::report::RunReport;
@@ -70,12 +71,16 @@ pub(crate) fn lines(run: &RunReport, next: &[String], width: usize, paint: Paint
         lines.add("culprit:", &culprit.why, tone);
     }
     splits(&mut lines, report);
+    overflow_files(&mut lines, report);
     drain(&mut lines, report);
     panics(&mut lines, report);
     for fault in &report.faults {
         lines.add("fault:", fault, Tone::Bad);
     }
     memory(&mut lines, run);
+    for record in &report.records {
+        lines.add("record:", &captures::recorded(record), Tone::Plain);
+    }
     for note in &run.notes {
         lines.add("note:", note, Tone::Plain);
     }
@@ -159,6 +164,11 @@ fn ledger(lines: &mut Lines<'_>, report: &Report) {
         .values()
         .map(|source| source.kernel_dropped)
         .sum();
+    let feeds = ledger.sources.values();
+    let lost_on_feeds: u64 = feeds
+        .filter_map(|source| source.sequenced.as_ref())
+        .map(|feed| feed.lost)
+        .sum();
     let sinks = report.stages.iter().filter(|stage| stage.role == "sink");
     let refused: u64 = sinks.flat_map(|sink| sink.rejected.values()).sum();
     let stages = report.stages.iter().filter(|stage| stage.role == "stage");
@@ -172,6 +182,7 @@ fn ledger(lines: &mut Lines<'_>, report: &Report) {
         ("refused by sinks", refused),
         ("lost to panics", panicked),
         ("dropped by the kernel", kernel_dropped),
+        ("lost by feeds", lost_on_feeds),
     ];
     let lost: Vec<String> = losses
         .iter()
@@ -217,6 +228,31 @@ fn splits(lines: &mut Lines<'_>, report: &Report) {
             }
         }
         lines.add("split:", &text, tone);
+    }
+}
+
+/// A line for each file into which a hop overflows.
+fn overflow_files(lines: &mut Lines<'_>, report: &Report) {
+    for file in &report.overflow_files {
+        let mut text = format!(
+            "{} into {}: {} messages written, {} of {}",
+            file.hop,
+            file.file,
+            grouped(file.written),
+            bytes(file.bytes),
+            bytes(file.bytes_max)
+        );
+        let mut tone = Tone::Plain;
+        for (what, by) in [("failed", &file.failed), ("no room for", &file.refused)] {
+            for (reason, count) in by {
+                text += &format!("; {what} {} ({reason})", grouped(*count));
+                tone = Tone::Warn;
+            }
+        }
+        if file.pending > 0 {
+            text += &format!("; {} to be written", grouped(file.pending));
+        }
+        lines.add("overflow:", &text, tone);
     }
 }
 
@@ -337,7 +373,9 @@ pub(crate) mod tests {
 
     use hopline::budget::report::{BudgetReport, ByReason, Percentiles};
     use hopline::io::{Driver, Virtual};
-    use hopline::topology::{HotKeyReport, Inline, Quarantined, Registry, SplitReport};
+    use hopline::topology::{
+        HotKeyReport, Inline, OverflowReport, Quarantined, Registry, SplitReport,
+    };
 
     /// A short run of the built-in case, without threads.
     pub(crate) fn a_run() -> RunReport {
@@ -433,6 +471,28 @@ pub(crate) mod tests {
         let text = lines(&run, &[], 200, Paint(false)).join("\n");
         let told = "split:    by key: feed->one, feed->two; hot keys: 7 (up to 42 %); moved 2 times, 1,234 messages kept apart, \
                     1 times in vain";
+        assert!(text.contains(told), "{text}");
+    }
+
+    #[test]
+    fn a_file_into_which_a_hop_overflows_says_what_it_holds_and_what_it_does_not() {
+        let mut run = a_run();
+        let by = |reason: &str, count| [(reason.to_owned(), count)].into_iter().collect();
+        run.report.overflow_files.push(OverflowReport {
+            hop: "feed->book".to_owned(),
+            file: "overflow.cap".to_owned(),
+            handed: 12_350,
+            refused: by("bound", 7),
+            written: 12_340,
+            failed: by("disk_full", 10),
+            pending: 0,
+            bytes: 3 << 20,
+            bytes_max: 64 << 20,
+            fault: None,
+        });
+        let text = lines(&run, &[], 200, Paint(false)).join("\n");
+        let told = "overflow: feed->book into overflow.cap: 12,340 messages written, 3.0 MiB of 64.0 MiB; failed 10 (disk_full); \
+                    no room for 7 (bound)";
         assert!(text.contains(told), "{text}");
     }
 

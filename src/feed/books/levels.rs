@@ -8,7 +8,7 @@
 //!
 //! Invariant: the shares at a shown price are those of the last message about it.
 
-use crate::feed::books::ladder::{BUY, Ladders, SELL};
+use crate::feed::books::ladder::{self, BUY, Ladders, SELL};
 use crate::feed::books::names::{BYTES_A_SYMBOL, Names};
 use crate::feed::books::{Applied, BookCounts, BookReject, BooksError, Level, Side, check};
 use crate::feed::deep::Message;
@@ -22,6 +22,14 @@ pub struct LevelBooksSpec {
     pub symbols: usize,
     /// Prices of a side, from 1 to [`DEPTH_MAX`](crate::feed::books::DEPTH_MAX).
     pub depth: usize,
+}
+
+impl LevelBooksSpec {
+    /// Bytes that books of it allocate.
+    #[must_use]
+    pub const fn memory_bytes(&self) -> usize {
+        self.symbols * (ladder::bytes_a_symbol(self.depth) + BYTES_A_SYMBOL + 1)
+    }
 }
 
 impl Default for LevelBooksSpec {

@@ -6,7 +6,7 @@
 //!
 //! Invariant: the shares and orders at a shown price are the sums over the orders in the table.
 
-use crate::feed::books::ladder::{BUY, Ladders, SELL};
+use crate::feed::books::ladder::{self, BUY, Ladders, SELL};
 use crate::feed::books::table::{self, Order, Table};
 use crate::feed::books::{
     Applied, BookCounts, BookReject, BooksError, Level, ORDERS_MAX, SYMBOLS_MAX, Side, check,
@@ -25,6 +25,16 @@ pub struct OrderBooksSpec {
     pub orders: usize,
     /// Spreads the references over the table; any number.
     pub seed: u64,
+}
+
+impl OrderBooksSpec {
+    /// Bytes that books of it allocate.
+    #[must_use]
+    pub const fn memory_bytes(&self) -> usize {
+        let table = table::places(self.orders) * size_of::<Order>();
+        let symbols = self.symbols * (ladder::bytes_a_symbol(self.depth) + size_of::<Symbol8>());
+        table + symbols + SYMBOLS_MAX * size_of::<u32>()
+    }
 }
 
 impl Default for OrderBooksSpec {

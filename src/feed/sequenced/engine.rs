@@ -6,6 +6,7 @@
 use crate::base::Reason as _;
 use crate::feed::packets::{Packet, PacketReject, Purpose, Session, Transport};
 use crate::feed::sequenced::counts::{LineCounts, UnionCounts};
+use crate::feed::sequenced::line::Line;
 use crate::feed::sequenced::past::Past;
 use crate::feed::sequenced::window::Window;
 use crate::feed::sequenced::{
@@ -69,17 +70,6 @@ struct Left {
     session: Session,
     /// All before it are known to have been sent.
     high: u64,
-}
-
-/// One line.
-#[derive(Debug)]
-struct Line {
-    /// The era that it is in; 0 before its first packet.
-    era: u64,
-    past: Past,
-    /// When it last brought something that it had not brought before.
-    advanced_ns: u64,
-    counts: LineCounts,
 }
 
 /// The part that hands out: apart from the window, whose bytes it hands out.
@@ -188,36 +178,6 @@ impl Core {
     }
 }
 
-impl Line {
-    /// Takes note that the line brought the sequences from `first` on and before `end`, or, if there
-    /// are none, that all before were sent.
-    #[inline]
-    fn note(&mut self, first: u64, end: u64, now_ns: u64) {
-        let next = self.past.next();
-        if first >= next {
-            self.counts.missing = self.counts.missing.saturating_add(first - next);
-            self.past.advance(first, false);
-            self.advanced_ns = now_ns;
-        } else {
-            for sequence in first..end.min(next) {
-                match self.past.get(sequence) {
-                    Some(false) => {
-                        self.past.set(sequence);
-                        self.counts.missing = self.counts.missing.saturating_sub(1);
-                        self.counts.reordered += 1;
-                    }
-                    Some(true) => self.counts.repeated += 1,
-                    None => {}
-                }
-            }
-            if end > next {
-                self.advanced_ns = now_ns;
-            }
-        }
-        self.past.advance(end, true);
-    }
-}
-
 impl Sequenced {
     /// A feed of which nothing was heard yet. Allocates all that it ever needs.
     ///
@@ -279,6 +239,23 @@ impl Sequenced {
         sink: &mut impl Sink,
     ) -> Result<(), PacketReject> {
         self.tick(now_ns, sink);
+        self.arrived(line, datagram, now_ns, sink)
+    }
+
+    /// The same without letting time pass: nothing is given up for being late. For who takes packets from
+    /// sockets in batches: a copy that already waits in the other socket has to come in first, so time passes by
+    /// [`Sequenced::tick_as_far_as`]. What is missing is given up all the same where the window has no room.
+    ///
+    /// # Errors
+    /// As [`Sequenced::packet`].
+    pub fn arrived(
+        &mut self,
+        line: usize,
+        datagram: &[u8],
+        now_ns: u64,
+        sink: &mut impl Sink,
+    ) -> Result<(), PacketReject> {
+        self.now_ns = self.now_ns.max(now_ns);
         let Some(from) = self.lines.get_mut(line) else {
             self.core.counts.unknown_line += 1;
             return Err(PacketReject::UnknownLine);
@@ -308,19 +285,29 @@ impl Sequenced {
 
     /// Lets time pass: gives up what has been missing for too long, and tells when all is quiet.
     pub fn tick(&mut self, now_ns: u64, sink: &mut impl Sink) {
+        self.tick_as_far_as(now_ns, u64::MAX, sink);
+    }
+
+    /// The same, giving up nothing from the sequence `reach` on: the least [`Sequenced::position`] of the lines that
+    /// may still have older packets waiting, in a socket that was not found empty, say. What such a line has
+    /// not come to yet, it may yet bring.
+    pub fn tick_as_far_as(&mut self, now_ns: u64, reach: u64, sink: &mut impl Sink) {
         self.now_ns = self.now_ns.max(now_ns);
         let now_ns = self.now_ns;
         let is_due = |since_ns: u64| now_ns - since_ns >= self.deadline_ns;
         if self.core.high > self.core.past.next() {
             loop {
                 let next = self.core.past.next();
+                if next >= reach {
+                    break;
+                }
                 if let Some((sequence, since_ns)) = self.window.oldest()
                     && is_due(since_ns)
                 {
                     give_up(
                         &mut self.core,
                         &mut self.window,
-                        sequence,
+                        sequence.min(reach),
                         Why::Deadline,
                         sink,
                     );
@@ -334,10 +321,13 @@ impl Sequenced {
                         give_up(
                             &mut self.core,
                             &mut self.window,
-                            sequence,
+                            sequence.min(reach),
                             Why::Deadline,
                             sink,
                         );
+                        if sequence > reach {
+                            break;
+                        }
                     }
                     None => break,
                     Some(_) => {}
@@ -396,6 +386,15 @@ impl Sequenced {
     #[must_use]
     pub fn next_sequence(&self) -> u64 {
         self.core.past.next()
+    }
+
+    /// The sequence that a line comes to next: it has brought or passed over all before it. 0 while it is not in the
+    /// era that is now.
+    #[must_use]
+    pub fn position(&self, line: usize) -> u64 {
+        let line = self.lines.get(line);
+        let line = line.filter(|line| line.era == self.core.era);
+        line.map_or(0, |line| line.past.next())
     }
 
     /// Messages that are held now.

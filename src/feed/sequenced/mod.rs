@@ -47,6 +47,7 @@
 //! | file | what it knows |
 //! |---|---|
 //! | `engine` | the rules above |
+//! | `line` | what one line brought and passed over |
 //! | `counts` | what is counted |
 //! | `window` | the messages held |
 //! | `past` | which of the last sequences were there |
@@ -56,6 +57,7 @@
 
 mod counts;
 mod engine;
+mod line;
 mod past;
 mod window;
 
@@ -65,7 +67,7 @@ pub use counts::{LineCounts, UnionCounts};
 pub use engine::Sequenced;
 
 /// Most lines of a feed: A and B.
-pub const LINES_MAX: usize = 2;
+pub const LINES_MAX: usize = crate::base::limits::FEED_LINES_MAX;
 
 /// Fewest messages of a window: the marks of sequences are words of 64.
 pub const WINDOW_MESSAGES_MIN: usize = 64;
@@ -204,19 +206,24 @@ pub enum ParamsError {
 }
 
 /// What can be relied on, best first.
+#[hopline::frame_part]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 pub enum State {
     /// Nothing is missing.
-    Live,
+    Live = 0,
     /// Messages were lost, and what was built from them has not been made whole.
-    Recovering,
+    Recovering = 1,
     /// Something is missing that may yet come.
-    Gap,
+    Gap = 2,
     /// Nothing was heard for too long, or ever.
-    Stale,
+    Stale = 3,
 }
 
 impl State {
+    /// All of them, best first.
+    pub const ALL: [State; 4] = [State::Live, State::Recovering, State::Gap, State::Stale];
+
     /// The name, as reports print it.
     #[must_use]
     pub const fn name(self) -> &'static str {

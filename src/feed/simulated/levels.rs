@@ -26,6 +26,15 @@ pub enum Feed {
 }
 
 impl Feed {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Feed::Deep => "deep",
+            Feed::Tops => "tops",
+        }
+    }
+
     /// The feed's id in the headers of its transport.
     #[must_use]
     pub const fn protocol(self) -> u16 {
@@ -87,7 +96,7 @@ impl Levels {
 
     /// Which feed it speaks.
     #[must_use]
-    pub fn feed(&self) -> Feed {
+    pub const fn feed(&self) -> Feed {
         self.feed
     }
 

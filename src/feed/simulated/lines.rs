@@ -39,6 +39,17 @@ pub enum Saying {
     Levels(Levels),
 }
 
+impl Saying {
+    /// The word for it: `itch`, `deep` or `tops`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Saying::Orders(_) => "itch",
+            Saying::Levels(levels) => levels.feed().name(),
+        }
+    }
+}
+
 /// How a sender begins again from sequence 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restart {
@@ -190,6 +201,12 @@ impl Lines {
             message: [0; iex::MESSAGE_BYTES_MAX],
             message_len: 0,
         }
+    }
+
+    /// Messages are due by another schedule from now on, before which none was asked for.
+    pub fn follow(&mut self, mut schedule: Schedule) {
+        self.due_ns = schedule.next_ns();
+        self.schedule = schedule;
     }
 
     /// The transport, as [`Sequenced`](crate::feed::Sequenced) wants it.

@@ -7,6 +7,7 @@ use flate2::write::GzEncoder;
 
 use super::*;
 use crate::base::Prng;
+use crate::io::gzip::MAGIC;
 use crate::io::{FaultPlan, Faulty, IoErrorKind, VirtualNet};
 
 const BUDGETS: [usize; 4] = [1, 100, 4096, usize::MAX];
@@ -287,6 +288,6 @@ fn memory_is_what_it_says() {
     let packed = LineReader::open(&mut driver, "gzip".as_ref(), 1 << 20).unwrap();
     assert_eq!(
         packed.memory_bytes(),
-        plain.memory_bytes() + PACKED_BYTES + INFLATE_BYTES
+        plain.memory_bytes() + crate::io::packed::PACKED_BYTES + crate::io::gzip::INFLATE_BYTES
     );
 }

@@ -67,6 +67,11 @@ impl HopTx {
         self.when_full == WhenFull::Block
     }
 
+    /// How long its policy lets it hold the producer back in one go, in nanoseconds; 0 where that is for ever.
+    pub(crate) fn block_timeout_ns(&self) -> u64 {
+        self.admission.policy().block_timeout_ns
+    }
+
     /// Whether its producer has been held back for longer than the policy lets it.
     pub(crate) fn is_expired(&self) -> bool {
         self.admission.is_expired()

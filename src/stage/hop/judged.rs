@@ -100,6 +100,17 @@ impl HopTx {
         self.spill_of & overflowed != 0 && self.carries(kind)
     }
 
+    /// Whether the message in the making has turned out with its first fragment to overflow, the first time that this is asked.
+    #[inline]
+    pub(crate) fn take_late(&mut self) -> bool {
+        core::mem::take(&mut self.late)
+    }
+
+    /// Whether a message is in the making, with room or without.
+    pub(crate) fn is_in_the_making(&self) -> bool {
+        self.open > 0 || self.refused.is_some()
+    }
+
     /// Whether messages may wait in it for room.
     pub(crate) fn has_table(&self) -> bool {
         self.table.is_some()
@@ -264,7 +275,9 @@ impl HopTx {
             _ => self.refusal(frames),
         };
         if why.is_some() {
-            (self.open, self.refused) = (0, why);
+            self.open = 0;
+            self.late = why == Some(Shed::Overflowed);
+            self.refused = self.begin_overflow(why, frames);
         }
         why.is_none()
     }
@@ -363,21 +376,23 @@ impl HopRx {
         self.rank
     }
 
-    /// Steps over the oldest messages of a ring that is nearly full, where the policy says so.
+    /// Steps over the oldest messages of a ring that is nearly full, where the policy says so: over a quarter of it, in as many
+    /// turns as that takes at [`DROPS_PER_TURN_MAX`](crate::base::limits::DROPS_PER_TURN_MAX) frames and the rest of a message.
     pub(crate) fn skip_oldest(&mut self) {
         if !self.aging.skips_oldest() {
             return;
         }
         let depth = self.ring.depth();
         let waiting = self.ring.ready_ahead(depth);
-        let mut over = self.aging.too_many(waiting, depth);
-        let mut mid_message = false;
-        while over > 0 || mid_message {
+        let most = self.aging.too_many(waiting, depth);
+        let (mut over, mut mid_message) = (0, false);
+        while over < most || mid_message {
             let Some(frame) = self.ring.peek() else { break };
             let envelope = *frame.envelope();
             mid_message = !envelope.flags.is_last();
             self.discard(&envelope, Discard::Oldest);
-            over = over.saturating_sub(1);
+            over += 1;
         }
+        self.aging.stepped_over(over);
     }
 }

@@ -326,10 +326,49 @@ impl HopRx {
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
-    use crate::base::Flags;
+    use crate::base::limits::DROPS_PER_TURN_MAX;
+    use crate::base::{Flags, Reason};
     use crate::hist;
+    use crate::overload::WhenFull;
+    use crate::ring::hop;
     use crate::ring::multicast::Graph;
     use crate::stage::ring::TxRing;
+
+    #[test]
+    fn the_oldest_of_a_deep_ring_are_stepped_over_in_as_many_turns_as_that_takes() {
+        let (ring, rx) = hop::frames(8 * DROPS_PER_TURN_MAX).unwrap();
+        let mut tx = TxRing::from(ring);
+        for _ in 0..tx.depth() {
+            let whole = Envelope {
+                flags: Flags::WHOLE,
+                ..Envelope::default()
+            };
+            tx.put(|_| whole).unwrap();
+        }
+        let (recorder, _observer) = hist::pair([&[], &[], &[]]).unwrap();
+        let counters = Arc::new(HopCounters::default());
+        let mut rx = HopRx::new("hop".into(), rx, counters.clone(), recorder, Vec::new())
+            .aging(Policy::of(WhenFull::DropOldest));
+        let oldest = &counters.rx.discarded[Discard::Oldest.index()];
+        let turn = |rx: &mut HopRx| {
+            rx.skip_oldest();
+            oldest.get() / DROPS_PER_TURN_MAX as u64
+        };
+        // A quarter of it, and no more once that is done.
+        assert_eq!([(); 4].map(|()| turn(&mut rx)), [1, 2, 2, 2]);
+        // What is left of a quarter is nothing to another policy.
+        for _ in 0..DROPS_PER_TURN_MAX + 100 {
+            let whole = Envelope {
+                flags: Flags::WHOLE,
+                ..Envelope::default()
+            };
+            tx.put(|_| whole).unwrap();
+        }
+        assert_eq!(turn(&mut rx), 3);
+        rx.set_policy(Policy::of(WhenFull::DropNewest));
+        rx.set_policy(Policy::of(WhenFull::DropOldest));
+        assert_eq!(turn(&mut rx), 3);
+    }
 
     #[test]
     fn who_follows_sees_whole_messages_whatever_the_policy_before_it_asks_for() {

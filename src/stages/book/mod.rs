@@ -30,6 +30,7 @@ use crate::feed::market::{
     BookTicker, DepthHead, Left, Level, Market, MarketView, SnapshotHead, Trade,
 };
 use crate::frame::Frame;
+use crate::frame::capture::chain_hash;
 use crate::stage::{Context, Out, Outcome, Port, Stage};
 use crate::topology::{Params, Problem};
 
@@ -199,6 +200,27 @@ impl Book {
             .flat_map(|symbol| symbol.book.asks().levels())
     }
 
+    /// A hash of all books: of each symbol its state, its last id, its levels, and what was last traded.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        let mut hash = 0;
+        for symbol in &self.symbols {
+            let word = |hash, word: i64| chain_hash(hash, &word.to_le_bytes());
+            hash = word(hash, symbol.book.state() as i64);
+            hash = word(hash, symbol.book.last_id() as i64);
+            hash = word(hash, symbol.last_price.0);
+            hash = word(hash, symbol.ticker.update_id as i64);
+            for side in [symbol.book.bids(), symbol.book.asks()] {
+                for level in side.levels() {
+                    hash = word(word(hash, level.price.0), level.qty.0);
+                }
+                // Where one side ends and the next begins.
+                hash = word(hash, i64::MIN);
+            }
+        }
+        hash
+    }
+
     fn symbol(&self, symbol: u16) -> Option<&Symbol> {
         self.symbols.get(usize::from(symbol))
     }
@@ -343,6 +365,10 @@ impl Stage for Book {
     fn memory_bytes(&self) -> usize {
         let books = self.symbols.iter().map(|symbol| symbol.book.memory_bytes());
         size_of_val(&*self.symbols) + books.sum::<usize>() + self.collector.memory_bytes()
+    }
+
+    fn state_hash(&self) -> Option<u64> {
+        Some(self.hash())
     }
 
     fn on_start(&mut self) {

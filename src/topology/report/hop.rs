@@ -43,11 +43,17 @@ fn rungs_ns(offers: &HopCounters, now_ns: u64) -> ByReason {
     spans_ns
 }
 
-/// What a hop shows at `now_ns` of the line's clock.
-pub(super) fn hop_report(hop: &HopView, peaks: Peaks, now_ns: u64) -> HopReport {
+/// What a hop shows at `now_ns` of the line's clock. Where its consumer `is_left` behind on a loop that hangs, what is still on it
+/// will not be delivered: the drain's deadline has passed with it queued, or in the hand of that consumer.
+pub(super) fn hop_report(hop: &HopView, peaks: Peaks, now_ns: u64, is_left: bool) -> HopReport {
     let counters = &hop.counters;
     let offers = &hop.offers;
-    let arrivals = hop.arrivals();
+    let mut arrivals = hop.arrivals();
+    let left = match is_left {
+        true => core::mem::take(&mut arrivals.in_flight),
+        false => 0,
+    };
+    arrivals.discarded[Discard::DrainDeadline.index()] += left;
     let discarded = Discard::NAMES.iter().zip(arrivals.discarded);
     let discarded = discarded.filter(|(_, count)| *count > 0);
     let shed = by_reason::<Shed>(&offers.tx.shed);
@@ -58,9 +64,10 @@ pub(super) fn hop_report(hop: &HopView, peaks: Peaks, now_ns: u64) -> HopReport 
         .zip(&counters.rx.discarded)
         .zip(arrivals.discarded)
     {
-        // What a consumer that has left never saw.
+        // What a consumer that has left never saw, or does not let go of.
         let unseen = all.saturating_sub(count.get());
-        if unseen > 0 && counters.rx.rest.get() == why.index() as u64 + 1 {
+        let is_rest = counters.rx.rest.get() == why.index() as u64 + 1;
+        if unseen > 0 && (is_rest || (left > 0 && *why == Discard::DrainDeadline)) {
             let other = kind_name(hop.kinds, hop.kinds.len()).to_owned();
             let row = discarded_by_kind.entry(other).or_default();
             *row.entry(why.name().to_owned()).or_default() += unseen;

@@ -1,0 +1,333 @@
+//! Recorders: hops whose messages go to capture files while the line runs.
+//!
+//! ```text
+//!   the hop's consumer              a thread for all recorders of the line
+//!   ──────────────────              ──────────────────────────────────────
+//!   copies each frame ──→ tap ────→ joins fragments ─ seals blocks ─→ file
+//!     no room: lost, counted           no room on the disk, bound: counted
+//! ```
+//!
+//! Invariant: nobody waits for a recorder, and whether a line is recorded changes nothing of what it does; each message that
+//! came to a recorder is in its file or counted, each frame that did not come is counted.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::base::Reason;
+use crate::base::limits::{RECORD_BURST, RECORD_DEPTH, RECORD_FLUSH_NS};
+use crate::base::primitive::{AtomicBool, Ordering};
+use crate::budget::report::ByReason;
+use crate::clock::Clock;
+use crate::frame::capture::{CaptureKind, CaptureStart, WhyEnded};
+use crate::io::{CaptureCounts, CaptureWriter, Driver, IoError, Unrecorded, Waker};
+use crate::stage::Role;
+use crate::stage::tap::{LOST_MARK, Tap};
+
+use super::check::Line;
+use super::problem::Problem;
+use super::start::StartError;
+
+/// Where what a hop delivers is recorded to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The file, which is made or emptied.
+    pub path: PathBuf,
+    /// Most bytes that it gets.
+    pub bytes_max: u64,
+}
+
+/// What came of a recording.
+#[derive(Clone, Debug, Serialize)]
+pub struct RecordReport {
+    /// The hop.
+    pub hop: String,
+    /// The file.
+    pub file: String,
+    /// Messages in it.
+    pub messages: u64,
+    /// Frames of them.
+    pub frames: u64,
+    /// Bytes of it.
+    pub bytes: u64,
+    /// Frames that the hop delivered and the recorder had no room for.
+    pub frames_lost: u64,
+    /// Messages that came to the recorder and are not in the file, by reason.
+    pub unrecorded: ByReason,
+    /// The content hash of what is in the file, in hexadecimal.
+    pub content_hash: String,
+    /// What kept it from writing, if something did.
+    pub fault: Option<String>,
+}
+
+impl Line {
+    /// Has what a hop delivers recorded to a file, instead of what [`Hop::record`](super::Hop::record) said.
+    ///
+    /// # Errors
+    /// No such hop.
+    pub fn record(&mut self, hop: &str, record: Record) -> Result<(), Problem> {
+        match self.hops.iter_mut().find(|one| one.name == hop) {
+            Some(found) => {
+                found.hop.record = Some(record);
+                Ok(())
+            }
+            None => Err(super::tap::no_such_hop(
+                hop,
+                self.hops.iter().map(|hop| hop.name.as_str()),
+            )),
+        }
+    }
+}
+
+/// One hop on its way to a file.
+#[derive(Debug)]
+struct Recorder {
+    hop: String,
+    path: PathBuf,
+    tap: Tap,
+    writer: Option<CaptureWriter>,
+    /// Frames of the hop up to now, the lost ones included.
+    sequence: u64,
+    flushed_ns: u64,
+    done: Option<(CaptureCounts, u64, Option<IoError>)>,
+}
+
+/// All recorders of a line.
+#[derive(Debug, Default)]
+pub(super) struct Recorders(Vec<Recorder>);
+
+impl Recorders {
+    /// Opens the files and taps the hops of a line that is about to start.
+    pub(super) fn open(
+        line: &Line,
+        clock: &Clock,
+        io: &mut Driver,
+    ) -> Result<Recorders, StartError> {
+        let mut recorders = Recorders::default();
+        let sources = line
+            .nodes
+            .iter()
+            .filter(|node| node.descriptor.role == Role::Source);
+        let sources: Vec<String> = sources.map(|node| node.name.clone()).collect();
+        for hop in &line.hops {
+            let Some(record) = &hop.hop.record else {
+                continue;
+            };
+            let failed = |error| StartError::Open {
+                node: format!("the recorder of {}", hop.name),
+                error,
+            };
+            if recorders.0.iter().any(|other| other.path == record.path) {
+                return Err(failed(same_file(&record.path)));
+            }
+            let kinds = hop.only.as_deref().unwrap_or(hop.kinds);
+            let (line_ns, wall_ns) = (clock.now_ns(), clock.wall_ns());
+            let start = CaptureStart {
+                wall_ns,
+                line_ns,
+                line: line.name.clone(),
+                hop: hop.name.clone(),
+                sources: sources.clone(),
+                kinds: kinds.iter().map(CaptureKind::of).collect(),
+            };
+            let writer = CaptureWriter::create(io, &record.path, &start, record.bytes_max);
+            let writer = writer.map_err(failed)?;
+            let tap = hop
+                .desk
+                .attach_as(RECORD_DEPTH, true)
+                .map_err(|error| StartError::Line(super::tap::no_tap(&hop.name, error).into()))?;
+            recorders.0.push(Recorder {
+                hop: hop.name.clone(),
+                path: record.path.clone(),
+                tap,
+                writer: Some(writer),
+                sequence: 0,
+                flushed_ns: line_ns,
+                done: None,
+            });
+        }
+        Ok(recorders)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes a bounded burst of each tap, and says whether there was anything. With `last` what is there is all that comes.
+    pub(super) fn pump(&mut self, clock: &Clock, io: &mut Driver, last: bool) -> bool {
+        let mut worked = false;
+        for one in &mut self.0 {
+            worked |= one.pump(clock, io, last);
+        }
+        worked
+    }
+
+    pub(super) fn are_done(&self) -> bool {
+        self.0.iter().all(|one| one.done.is_some())
+    }
+
+    /// What came of them.
+    pub(super) fn reports(&self) -> Vec<RecordReport> {
+        self.0.iter().map(Recorder::report).collect()
+    }
+}
+
+fn same_file(path: &Path) -> IoError {
+    use crate::io::IoErrorKind;
+    IoError::new(IoErrorKind::InvalidInput, "record two hops to").on(&path.display())
+}
+
+impl Recorder {
+    fn pump(&mut self, clock: &Clock, io: &mut Driver, last: bool) -> bool {
+        let Some(writer) = &mut self.writer else {
+            return false;
+        };
+        // A virtual clock does not move by that.
+        let now_ns = clock.now_ns();
+        writer.at(clock.wall_ns(), now_ns);
+        let mut taken = 0;
+        while taken < RECORD_BURST
+            && let Some(frame) = self.tap.peek()
+        {
+            let envelope = frame.envelope();
+            if envelope.kind == LOST_MARK {
+                let lost = frame
+                    .payload()
+                    .first_chunk()
+                    .map_or(0, |lost| u64::from_le_bytes(*lost));
+                self.sequence += lost;
+                writer.note_lost(lost);
+            } else {
+                writer.frame(io, envelope, frame.payload(), self.sequence);
+                self.sequence += 1;
+            }
+            self.tap.advance();
+            taken += 1;
+        }
+        if now_ns.saturating_sub(self.flushed_ns) >= RECORD_FLUSH_NS || taken == 0 {
+            writer.flush(io);
+            self.flushed_ns = now_ns;
+        }
+        if taken == 0 && (last || self.tap.is_finished()) {
+            self.close(io, last);
+        }
+        taken > 0
+    }
+
+    fn close(&mut self, io: &mut Driver, stopped: bool) {
+        let Some(mut writer) = self.writer.take() else {
+            return;
+        };
+        let finished = self.tap.is_finished();
+        // What was lost behind the last mark.
+        let lost = self.tap.counts().lost;
+        writer.note_lost(lost.saturating_sub(writer.counts().frames_lost));
+        let why = if stopped && !finished {
+            WhyEnded::Stopped
+        } else {
+            WhyEnded::HopEnded
+        };
+        let hash = writer.hash();
+        let (counts, error) = writer.close(io, why);
+        self.done = Some((counts, hash, error));
+    }
+
+    fn report(&self) -> RecordReport {
+        let (counts, hash, error) = match (&self.done, &self.writer) {
+            (Some((counts, hash, error)), _) => (*counts, *hash, error.as_ref()),
+            (None, Some(writer)) => (writer.counts(), writer.hash(), writer.error()),
+            (None, None) => (CaptureCounts::default(), 0, None),
+        };
+        let unrecorded = Unrecorded::ALL.iter().zip(counts.unrecorded);
+        let unrecorded = unrecorded.filter(|(_, messages)| *messages > 0);
+        RecordReport {
+            hop: self.hop.clone(),
+            file: self.path.display().to_string(),
+            messages: counts.messages,
+            frames: counts.frames,
+            bytes: counts.bytes,
+            frames_lost: counts.frames_lost,
+            unrecorded: unrecorded
+                .map(|(why, messages)| (why.name().to_owned(), messages))
+                .collect(),
+            content_hash: format!("{hash:016x}"),
+            fault: error.map(|error| format!("{error}, after {} messages", counts.messages)),
+        }
+    }
+}
+
+/// The thread that records.
+#[derive(Debug)]
+pub(super) struct Recording {
+    thread: Option<std::thread::JoinHandle<Vec<RecordReport>>>,
+    stop: Arc<AtomicBool>,
+    waker: Waker,
+    reports: Vec<RecordReport>,
+}
+
+impl Recording {
+    /// Opens and starts the recorders of a line, if it has any.
+    pub(super) fn start(
+        line: &Line,
+        clock: &Clock,
+        driver: &dyn Fn() -> Result<Driver, IoError>,
+    ) -> Result<Option<Recording>, StartError> {
+        if line.hops.iter().all(|hop| hop.hop.record.is_none()) {
+            return Ok(None);
+        }
+        let no_thread = |why: String| StartError::Thread {
+            thread: "recorder".to_owned(),
+            why,
+        };
+        let mut io = driver().map_err(|error| no_thread(error.to_string()))?;
+        let recorders = Recorders::open(line, clock, &mut io)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (waker, flag, clock) = (io.waker(), Arc::clone(&stop), clock.clone());
+        let spawned = std::thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || record(recorders, &clock, io, &flag));
+        Ok(Some(Recording {
+            thread: Some(spawned.map_err(|error| no_thread(error.to_string()))?),
+            stop,
+            waker,
+            reports: Vec::new(),
+        }))
+    }
+
+    /// Ends the recorders once they have taken what is there, and says what came of them.
+    pub(super) fn end(&mut self) -> &[RecordReport] {
+        self.stop.store(true, Ordering::Release); // pairs with Acquire in `record`
+        // A waker that fails leaves the thread to its own timeout, which is bounded.
+        let _ = self.waker.wake();
+        if let Some(thread) = self.thread.take() {
+            self.reports = thread.join().unwrap_or_default();
+        }
+        &self.reports
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The body of the thread.
+fn record(
+    mut recorders: Recorders,
+    clock: &Clock,
+    mut io: Driver,
+    stop: &AtomicBool,
+) -> Vec<RecordReport> {
+    while !recorders.are_done() {
+        // Read before the taps are: what comes later is not waited for.
+        let last = stop.load(Ordering::Acquire);
+        if !recorders.pump(clock, &mut io, last)
+            && io.poll(clock.now_ns(), Some(RECORD_FLUSH_NS)).is_err()
+        {
+            break;
+        }
+    }
+    recorders.reports()
+}
