@@ -14,6 +14,7 @@
 //! | 4 | [`reactor`] |
 //! | 5 | [`topology`] |
 //! | 6 | [`adapter`], [`stages`] |
+//! | 7 | [`metrics`] |
 //! | 8 | [`config`] |
 
 // The frame attribute writes `::hopline::…`, inside this crate as well as outside.
@@ -30,6 +31,7 @@ pub mod frame;
 pub mod hist;
 pub mod host;
 pub mod io;
+pub mod metrics;
 pub mod overload;
 pub mod reactor;
 pub mod ring;

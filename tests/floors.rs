@@ -33,6 +33,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("edge", 6),
     ("dashboard", 7),
     ("bridge", 7),
+    ("metrics", 7),
     ("config", 8),
 ];
 
@@ -109,6 +110,11 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         "rustix",
         &["clock", "host", "io"],
         "io is the door to the system",
+    ),
+    (
+        "serde_json",
+        &["metrics/otlp.rs", "feed/scanner.rs"],
+        "reports are serialised by whoever prints them",
     ),
     ("socket2", &["io"], "io is the door to the system"),
     ("toml", &["config"], "config reads TOML"),

@@ -3,6 +3,7 @@
 //! Invariant: whatever is wrong with it is said before anything is opened, and ends with
 //! [`Exit::Usage`], not with clap's 2, which would be a verdict.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,83 +18,13 @@ use hopline::wait::Strategy;
 use crate::exit::{Exit, Failure};
 use crate::gate::bench::RUNS_DEFAULT;
 use crate::gate::outcome::Inconclusive;
+use crate::help::{BENCH_HELP, EXAMPLES, FLOOR_HELP, GATE_HELP, REPORT_HELP, RUN_EXAMPLES};
 use crate::load::LoadArgs;
 use crate::out;
 use crate::wish::{HopWish, parse_hop};
 
 /// How long a run of an endless feed lasts unless the user says how long.
 pub(crate) const DEMONSTRATION_SPAN: Duration = Duration::from_secs(10);
-
-const EXAMPLES: &str = "\
-Examples:
-  hopline                                     tick-to-trade on a feed made up
-  hopline run tick-to-trade --input btc=btc.gz --input eth=eth.gz --speed 100x
-  hopline run my-case --for 30s --json > report.json
-  hopline check my-case                       all that is wrong with it
-  hopline gate my-case --out verdicts         do its budgets hold?
-  hopline plan tick-to-trade --threads 2      threads, cores and bytes
-  hopline floor                               what this machine can do
-  hopline report gate/gate.json --out again   a gate's page and logs, made again
-
-Exit codes:
-  0 good   3 loss or a broken invariant   64 usage or config   70 a defect
-  74 file, socket, disk or reader of the output
-  130, 143 ended by a signal: the second one for run, which drains at the first;
-  the first for all others";
-
-const RUN_EXAMPLES: &str = "\
-Examples:
-  hopline run tick-to-trade
-  hopline run tick-to-trade --input btc=btc.gz --input eth=eth.gz --speed 100x --sink-log out.ndjson
-  hopline run tick-to-trade --input btc=btc.gz --input eth=eth.gz --hop 'btc->book:depth=1024,when_full=drop_newest'
-  hopline run tick-to-trade --for 5s --record 'btc->book=btc.cap'
-  hopline run udp-echo --via udp --for 30s
-  hopline run udp-echo --rate 20k --shape bursts=100/1ms --seed 7
-  hopline run ./my-case --live
-  hopline run tick-to-trade --virtual --for 1s --json
-
-The first Ctrl-C (or SIGTERM) stops the sources, lets what is queued finish and prints the report; \
-a second one ends at once.";
-
-const BENCH_HELP: &str = "\
-Examples:
-  hopline bench tick-to-trade                    what every span takes
-  hopline bench tick-to-trade --find-capacity    the rate it can take: a minute
-
-A search judges each rate as a gate does, by three runs or more of 1s each. It \
-ends 0 with a capacity; without one as its lowest rate: 1 FAIL, 2 INCONCLUSIVE, 3 loss. A signal ends it, and what was \
-measured by then is written.";
-
-const GATE_HELP: &str = "\
-Examples:
-  hopline gate tick-to-trade --out verdicts    by its budgets: page, JUnit
-  hopline gate my-case --bin ./mine            with the stages of your program
-  hopline gate my-case --base ./hopline-main   slower than that binary?
-  hopline gate my-case --base-rev main         slower than what `main` builds?
-
-A budget holds if the share of frames over it is small enough, by exact counts and with 95 % confidence. Frames that the \
-host touched, by a gap or since a neighbour slowed their core, are told from the others: PASS is by all frames, PASS_CLEAN \
-by the untouched ones. Nothing else should run meanwhile; what runs all the same makes verdicts INCONCLUSIVE sooner than wrong.
-
-A base of a revision is built by cargo in a git worktree of its own, in the profile of the program that is judged, before \
-anything is measured; other flags must come by cargo's configuration or environment, for both alike.
-
-Exit codes:
-  0 PASS or PASS_CLEAN   1 FAIL   2 INCONCLUSIVE   3 loss
-  130, 143 ended by a signal, with partial outputs";
-
-const FLOOR_HELP: &str = "\
-Clock, gaps, rings, sleep and wake, the turn of a loop, round trips over loopback. It keeps two cores \
-busy for some 20 seconds: nothing else should run. Where something does, it does fewer rounds and says which; \
-it takes 50 seconds at the most. Ctrl-C ends it at once, without a report (130 to the shell).";
-
-const REPORT_HELP: &str = "\
-Examples:
-  hopline report gate/gate.json --out again      every output, made again
-  hopline report mon/gate.json tue/gate.json     clean quantiles side by side
-  hopline report mon.json tue.json               likewise of what `bench --json` printed
-
-It judges nothing: the exit code says whether it could be shown, not what the gate found.";
 
 /// Runs low-latency pipelines: pinned event loops joined by bounded rings, with a latency budget
 /// on every hop and a ledger that adds up.
@@ -157,8 +88,27 @@ pub(crate) struct RunArgs {
     /// is drawn
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub(crate) clean: CleanArg,
+    /// Serve metrics at that address while it runs, such as 127.0.0.1:9464: /metrics for Prometheus, /healthz, /readyz; docs/METRICS.md
+    /// names each one
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Serve the last counts for that long after the end, so that a scraper gets them; a signal ends it sooner
+    #[arg(long, value_name = "SPAN", requires = "metrics", value_parser = parse_duration)]
+    pub(crate) metrics_linger: Option<Duration>,
+    /// Push metrics to an OpenTelemetry collector at that address, such as 127.0.0.1:4318, by OTLP over HTTP
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "inline")]
+    pub(crate) otlp: Option<SocketAddr>,
+    /// Time between two pushes: 10s unless given
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "SPAN", requires = "otlp", value_parser = parse_every)]
+    pub(crate) otlp_every: Option<Duration>,
+    /// How what happens meanwhile is told: as text for a person, or on standard error as one JSON object a line, instead of
+    /// the live view
+    #[arg(long, value_name = "HOW", default_value = "text")]
+    pub(crate) log: LogArg,
     /// Run without threads, on virtual time: the same report every time
-    #[arg(long = "virtual", conflicts_with_all = ["live", "via", "threads", "pin", "wait", "taps", "records", "clean"])]
+    #[arg(long = "virtual", conflicts_with_all = ["live", "via", "threads", "pin", "wait", "taps", "records", "clean", "metrics", "log"])]
     pub(crate) inline: bool,
 }
 
@@ -187,6 +137,16 @@ pub(crate) enum CleanArg {
     Always,
     /// In none
     Never,
+}
+
+/// How a run tells what happens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogArg {
+    /// The live view on a terminal, lines of text elsewhere, and with --json only what is wrong
+    #[default]
+    Text,
+    /// One JSON object a line on standard error: time, level, event, line, and what the event has to say
+    Json,
 }
 
 /// How runs are measured.
@@ -431,6 +391,16 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         return Err("a run takes some time: write a span above zero".to_owned());
     }
     Ok(Duration::from_nanos(span_ns))
+}
+
+#[cfg(feature = "otlp")]
+fn parse_every(text: &str) -> Result<Duration, String> {
+    use hopline::base::limits::OTLP_EVERY_NS_MIN;
+    let every = parse_duration(text)?;
+    match every.as_nanos() >= u128::from(OTLP_EVERY_NS_MIN) {
+        true => Ok(every),
+        false => Err("write 100ms or more".to_owned()),
+    }
 }
 
 fn parse_slo(text: &str) -> Result<(Quantile, u64), String> {

@@ -25,10 +25,12 @@ mod cli;
 mod exit;
 pub mod floor;
 pub mod gate;
+mod help;
 mod input;
 mod listener;
 mod load;
 pub mod measure;
+mod news;
 mod out;
 pub mod overload;
 mod replayed;
@@ -36,6 +38,7 @@ mod report;
 mod run;
 mod sender;
 mod signals;
+mod teller;
 mod view;
 mod wish;
 
@@ -47,8 +50,8 @@ use hopline::host::Host;
 use hopline::topology::{Plan, Registry, StartError};
 
 use cli::{
-    BenchArgs, BudgetCommand, CleanArg, Command, DeriveArgs, GateArgs, MeasureArgs, ResultArgs,
-    RunArgs, Shape,
+    BenchArgs, BudgetCommand, CleanArg, Command, DeriveArgs, GateArgs, LogArg, MeasureArgs,
+    ResultArgs, RunArgs, Shape,
 };
 pub use exit::Exit;
 use exit::Failure;
@@ -99,6 +102,13 @@ fn command(registry: &Registry) -> Exit {
                 taps: Vec::new(),
                 records: Vec::new(),
                 clean: CleanArg::Auto,
+                metrics: None,
+                metrics_linger: None,
+                #[cfg(feature = "otlp")]
+                otlp: None,
+                #[cfg(feature = "otlp")]
+                otlp_every: None,
+                log: LogArg::Text,
                 inline: false,
             },
         ),
@@ -132,6 +142,11 @@ fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
         taps: args.taps.clone(),
         records: args.records.clone(),
         clean: args.clean,
+        metrics: args.metrics,
+        linger: args.metrics_linger.unwrap_or_default(),
+        #[cfg(feature = "otlp")]
+        otlp: args.otlp.map(|to| (to, args.otlp_every)),
+        log: args.log,
     };
     if args.inline {
         run::inline(ready, &options)

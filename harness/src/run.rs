@@ -8,30 +8,34 @@
 //! Invariant: nothing has been printed on standard output, and nothing has run, when an error of
 //! the start comes back.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use hopline::base::limits::{DEPTH_DEFAULT, RECORD_BYTES_DEFAULT};
 use hopline::base::primitive::{AtomicBool, Ordering};
 use hopline::budget::Evidence;
 use hopline::clock::Clock;
-use hopline::control::What;
 use hopline::host::Host;
 use hopline::io::{Driver, VirtualNet};
+use hopline::metrics::Server;
 use hopline::stage::tap::Tap;
 use hopline::topology::{
     CleanReport, Inline, Plan, PlannedThread, Record, Report, Running, Stop, Window,
 };
 
 use crate::case::Ready;
-use crate::cli::CleanArg;
+use crate::cli::{CleanArg, LogArg};
 use crate::exit::{Exit, Failure};
 use crate::gate::drift::Both;
 use crate::gate::facts;
 use crate::listener::{ListenerReport, Listeners};
+use crate::news::{Ear, Level, News};
 use crate::report::RunReport;
 use crate::sender::{GeneratorGaps, SenderReport, Senders, Span};
+use crate::teller::Teller;
 use crate::view::live::{FRAME, Live, Progress, status};
 use crate::view::text::Paint;
 use crate::view::{hints, summary};
@@ -42,6 +46,9 @@ const TAKE_IN: Duration = Duration::from_millis(200);
 
 /// Time between two status lines where there is no terminal.
 const STATUS: Duration = Duration::from_secs(1);
+
+/// Time between two looks for a signal while the last counts are served.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How a run is shown and when it ends.
 #[derive(Clone, Debug)]
@@ -56,13 +63,22 @@ pub(crate) struct Options {
     pub(crate) records: Vec<(String, PathBuf)>,
     /// When clean figures are told from raw ones.
     pub(crate) clean: CleanArg,
+    /// Where metrics are served.
+    pub(crate) metrics: Option<SocketAddr>,
+    /// For how long after the end.
+    pub(crate) linger: Duration,
+    /// Where metrics are pushed to, and how often.
+    #[cfg(feature = "otlp")]
+    pub(crate) otlp: Option<(SocketAddr, Option<Duration>)>,
+    /// How what happens is told.
+    pub(crate) log: LogArg,
 }
 
 impl Options {
     /// Whether clean figures are wanted of a run that is not judged afterwards.
     fn wants_clean(&self) -> bool {
         match self.clean {
-            CleanArg::Auto => !self.json && out::is_terminal(),
+            CleanArg::Auto => self.view() == View::Live,
             CleanArg::Always => true,
             CleanArg::Never => false,
         }
@@ -72,8 +88,26 @@ impl Options {
 /// Runs the line on threads, and prints what came of it.
 pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> {
     let is_fed = ready.is_made_up;
-    let Done { run, .. } = measured(ready, options, None)?;
-    print(&run, options, is_fed)
+    let done = measured(ready, options, None)?;
+    let exit = print(&done.run, options, is_fed)?;
+    if done.server.is_some() {
+        // Printed before, so that nothing is lost if a signal ends this.
+        let drain = done.run.report.drain.as_ref();
+        let was_signalled = drain.is_some_and(|drain| drain.cause == "signal");
+        linger(options.linger, &done.signalled, was_signalled);
+    }
+    Ok(exit)
+}
+
+/// Waits that long, or until a signal that has not ended the run itself: after one that has, the next one ends the process.
+fn linger(span: Duration, signalled: &AtomicBool, was_signalled: bool) {
+    let (_nobody_sends, nothing) = sync_channel::<()>(0);
+    let clock = Clock::os();
+    let until_ns = clock.stamp().saturating_add(nanoseconds(span));
+    while clock.stamp() < until_ns && signalled.load(Ordering::Relaxed) == was_signalled {
+        let left = Duration::from_nanos(until_ns.saturating_sub(clock.stamp()));
+        let _ = nothing.recv_timeout(LOOK.min(left));
+    }
 }
 
 /// What a run came to, and what was noted in it.
@@ -84,6 +118,9 @@ pub(crate) struct Done {
     pub(crate) clock_drift_ppm: f64,
     /// What a reading of it costs.
     pub(crate) clock_cost_ns: f64,
+    /// Serves the last counts.
+    server: Option<Server>,
+    signalled: Arc<AtomicBool>,
 }
 
 /// Runs the line on threads. With `passages` each hop notes its first so many messages.
@@ -103,6 +140,15 @@ pub(crate) fn measured(
     };
     let host = Host::read();
     let plan = ready.line.plan(&host)?;
+    // Before anything is opened or pinned: a port that is taken costs no run.
+    let server = match options.metrics {
+        Some(at) => Some(Server::open(at).map_err(|error| {
+            Failure::io(format!("metrics: {error}"), error.hint().unwrap_or(""))
+        })?),
+        None => None,
+    };
+    #[cfg(feature = "otlp")]
+    let exporter = crate::teller::exporter(options.otlp)?;
     let clock = Clock::calibrated();
     let clock_cost_ns = facts::clock_cost_ns(&clock);
     let mut notes = ready.notes;
@@ -162,14 +208,30 @@ pub(crate) fn measured(
     if let Some(senders) = &senders {
         senders.start(clock.stamp());
     }
+    let mut screen = Screen::begin(options.view(), running.name());
+    if let Some(server) = &server {
+        let url = format!("http://{}/metrics", server.address());
+        let fields = serde_json::json!({"address": server.address().to_string()});
+        screen.announce(&News::new(
+            Level::Info,
+            "metrics",
+            fields,
+            format!("metrics: {url}"),
+        ));
+    }
     let watch = Watch {
+        screen,
+        teller: Teller {
+            server,
+            #[cfg(feature = "otlp")]
+            exporter,
+        },
         senders,
         listeners,
         taps,
-        signalled,
+        signalled: signalled.clone(),
         most_ns,
         warmup_ns: ready.warmup_ns,
-        json: options.json,
     };
     let Watched {
         report,
@@ -180,9 +242,12 @@ pub(crate) fn measured(
         listeners,
         warmup_ns,
         taps,
+        server,
+        notes: of_the_watch,
     } = watch.run(running);
     let clock_drift_ppm = Both::read(&clock).drift_ppm(&began);
     notes.extend(taps.into_iter().map(Tapped::words));
+    notes.extend(of_the_watch);
     let run = RunReport {
         report,
         senders,
@@ -199,6 +264,8 @@ pub(crate) fn measured(
         evidence,
         clock_drift_ppm,
         clock_cost_ns,
+        server,
+        signalled,
     })
 }
 
@@ -272,6 +339,11 @@ fn of_the_build(notes: &mut Vec<String>) {
 /// Prints the report and says how the run ends.
 fn print(run: &RunReport, options: &Options, is_fed: bool) -> Result<Exit, Failure> {
     let exit = Exit::of(&run.report);
+    let logs = options.log == LogArg::Json;
+    if logs {
+        let ended = News::ended(&run.report, exit);
+        out::say(ended.json(&run.report.line.name));
+    }
     if options.json {
         let json = serde_json::to_string_pretty(run).map_err(|error| Failure {
             exit: Exit::Defect,
@@ -279,6 +351,9 @@ fn print(run: &RunReport, options: &Options, is_fed: bool) -> Result<Exit, Failu
             help: String::new(),
         })?;
         out::print(&(json + "\n"))?;
+        if logs {
+            return Ok(exit);
+        }
         for fault in &run.report.faults {
             out::say(format_args!("fault: {fault}"));
         }
@@ -296,13 +371,14 @@ fn print(run: &RunReport, options: &Options, is_fed: bool) -> Result<Exit, Failu
 
 /// Who watches a running line.
 struct Watch {
+    screen: Screen,
+    teller: Teller,
     senders: Option<Senders>,
     listeners: Listeners,
     taps: Vec<Tapped>,
     signalled: Arc<AtomicBool>,
     most_ns: Option<u64>,
     warmup_ns: u64,
-    json: bool,
 }
 
 /// What came of a run.
@@ -316,6 +392,9 @@ struct Watched {
     /// How much of the start is not in the percentiles.
     warmup_ns: u64,
     taps: Vec<Tapped>,
+    server: Option<Server>,
+    /// What a person should know of it.
+    notes: Vec<String>,
 }
 
 /// A tap, and what came by it.
@@ -345,7 +424,8 @@ impl Tapped {
 impl Watch {
     /// Watches the line to its end.
     fn run(mut self, mut running: Running) -> Watched {
-        let mut screen = Screen::begin(self.json);
+        let mut screen = std::mem::replace(&mut self.screen, Screen::Silent);
+        let mut teller = std::mem::take(&mut self.teller);
         // The screen's own: whoever else reads a report takes no peak away from it.
         let window = running.window();
         // Senders end by themselves at the given time; what they sent must still be taken in.
@@ -359,8 +439,7 @@ impl Watch {
         };
         let mut taking = Taking::default();
         let mut warmup_ns = 0;
-        let mut said = 0;
-        let mut ills = Ills::default();
+        let mut ear = Ear::default();
         let mut listeners = std::mem::take(&mut self.listeners);
         let mut taps = std::mem::take(&mut self.taps);
         let cause = running.watch(&stop, |running| {
@@ -377,18 +456,11 @@ impl Watch {
             {
                 fed.store(true, Ordering::Relaxed);
             }
-            if screen.says_lines() {
-                // Said as soon as it is known: the table at the end may be hours away.
-                for (node, fault) in running.faults().skip(said) {
-                    out::say(format_args!("fault: {node}: {fault}"));
-                }
-                said = running.faults().count();
-            }
             if screen.is_read() {
-                for words in ills.hear(running) {
-                    screen.say(words);
-                }
+                // Said as soon as it is known: the table at the end may be hours away.
+                ear.hear(running).iter().for_each(|news| screen.tell(news));
             }
+            teller.answer(running);
             let progress = self.progress(running);
             screen.look(running, window, progress);
         });
@@ -410,9 +482,16 @@ impl Watch {
             draining: true,
             ..self.progress(&running)
         };
-        screen.last(&mut running, window, progress);
-        running.drain(cause);
+        screen.last(&mut running, window, progress, cause);
+        running.drain_watched(cause, |running| teller.answer(running));
+        if screen.is_read() {
+            ear.hear(&mut running)
+                .iter()
+                .for_each(|news| screen.tell(news));
+        }
+        let last = teller.last_of(&mut running);
         let (clean, (report, evidence)) = (running.clean(), running.end_noted(cause));
+        let told = teller.end(last, &report);
         drop(screen);
         let (senders, sender_gaps) = match self.senders.map(Senders::finish) {
             Some((senders, gaps)) => (senders, Some(gaps)),
@@ -427,6 +506,8 @@ impl Watch {
             listeners: listeners.finish(),
             warmup_ns,
             taps,
+            server: told.0,
+            notes: told.1,
         }
     }
 
@@ -464,33 +545,23 @@ impl Taking {
     }
 }
 
-/// What a running line complains of, and whether it was alive when that was last said.
-#[derive(Debug, Default)]
-struct Ills {
-    is_dead: bool,
-    /// Until when nothing is said of that, so that a line on a starved host does not flicker.
-    quiet_until: Duration,
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum View {
+    Live,
+    Lines,
+    Json,
+    Silent,
 }
 
-impl Ills {
-    /// What is new of it. Faults are not in it: they have words of their own.
-    fn hear(&mut self, running: &mut Running) -> Vec<String> {
-        let heard = running.complaints().into_iter();
-        let heard = heard.filter(|one| one.complaint.what != What::Failed);
-        let mut news: Vec<String> = heard.map(|one| one.words).collect();
-        let now = running.elapsed();
-        if !running.has_failed() && now >= self.quiet_until {
-            let why_not = running.health().why_not();
-            if self.is_dead == why_not.is_empty() {
-                self.is_dead = !self.is_dead;
-                self.quiet_until = now + STATUS;
-                news.push(match self.is_dead {
-                    true => format!("not alive: {}", why_not.join("; ")),
-                    false => "alive again".to_owned(),
-                });
-            }
+impl Options {
+    fn view(&self) -> View {
+        match (self.log, self.json) {
+            (LogArg::Json, _) => View::Json,
+            (LogArg::Text, true) => View::Silent,
+            (LogArg::Text, false) if out::is_terminal() => View::Live,
+            (LogArg::Text, false) => View::Lines,
         }
-        news
     }
 }
 
@@ -500,26 +571,23 @@ enum Screen {
     Live(Box<Live>, Duration),
     /// Lines on standard error, and when the last one was due.
     Lines(Duration),
+    /// The same as JSON, of the line of that name.
+    Json(Duration, String),
     /// Nowhere: standard output has one report, and standard error only what is wrong.
     Silent,
 }
 
 impl Screen {
-    fn begin(json: bool) -> Screen {
-        if json {
-            Screen::Silent
-        } else if out::is_terminal() {
-            Screen::Live(
+    fn begin(view: View, line: &str) -> Screen {
+        match view {
+            View::Live => Screen::Live(
                 Box::new(Live::begin(Paint(out::has_colour()))),
                 Duration::ZERO,
-            )
-        } else {
-            Screen::Lines(Duration::ZERO)
+            ),
+            View::Lines => Screen::Lines(Duration::ZERO),
+            View::Json => Screen::Json(Duration::ZERO, line.to_owned()),
+            View::Silent => Screen::Silent,
         }
-    }
-
-    fn says_lines(&self) -> bool {
-        matches!(self, Screen::Lines(_))
     }
 
     /// Whether anybody reads what happens on the way.
@@ -527,12 +595,23 @@ impl Screen {
         !matches!(self, Screen::Silent)
     }
 
-    /// Says what has happened: in a line of its own, or below the table.
-    fn say(&mut self, words: String) {
+    /// Says what has happened: in a line of its own, or below the table, which has the faults itself.
+    fn tell(&mut self, news: &News) {
         match self {
-            Screen::Live(live, _) => live.hear(words),
-            Screen::Lines(_) => out::say(words),
-            Screen::Silent => {}
+            Screen::Live(live, _) if news.is_for_people() && news.event != "fault" => {
+                live.hear(news.words.clone());
+            }
+            Screen::Lines(_) if news.is_for_people() => out::say(&news.words),
+            Screen::Json(_, line) => out::say(news.json(line)),
+            _ => {}
+        }
+    }
+
+    /// Says what whoever called this has to know, also where nothing else is shown.
+    fn announce(&mut self, news: &News) {
+        match self {
+            Screen::Silent => out::say(&news.words),
+            screen => screen.tell(news),
         }
     }
 
@@ -547,15 +626,30 @@ impl Screen {
                 *said += STATUS;
                 out::say(status(&seen(running, window), progress));
             }
+            Screen::Json(said, line) if now.saturating_sub(*said) >= STATUS => {
+                *said += STATUS;
+                let report = seen(running, window);
+                out::say(News::status(&report, status(&report, progress)).json(line));
+            }
             _ => {}
         }
     }
 
     /// A word that the drain begins, so that one that takes long is seen to be one.
-    fn last(&mut self, running: &mut Running, window: Option<Window>, progress: Progress) {
+    fn last(
+        &mut self,
+        running: &mut Running,
+        window: Option<Window>,
+        progress: Progress,
+        cause: &'static str,
+    ) {
         match self {
             Screen::Live(live, _) => live.draw(seen(running, window), running.clean(), progress),
             Screen::Lines(_) => out::say(format_args!("{}: draining", running.name())),
+            Screen::Json(_, line) => {
+                let fields = serde_json::json!({"cause": cause});
+                out::say(News::new(Level::Info, "draining", fields, "draining").json(line));
+            }
             Screen::Silent => {}
         }
     }

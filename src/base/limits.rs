@@ -430,6 +430,38 @@ pub const RESTART_NS_MIN: u64 = 100_000;
 /// Longest back-off, in nanoseconds: a minute. Its inputs wait that long, and so does all that is upstream.
 pub const RESTART_NS_MAX: u64 = 60_000_000_000;
 
+/// Most connections to a line's page of metrics: some scrapers, a probe for each of health and readiness, a person. One that
+/// comes beyond them takes the place of one that is idle, or is turned away.
+pub const METRICS_CONNECTIONS_MAX: usize = 16;
+
+/// Largest head of a request for a page, in bytes: scrapers send 300, a browser a thousand.
+pub const METRICS_HEAD_BYTES_MAX: usize = 8 << 10;
+
+/// How long a request for a page may take to come, from its first byte on, or from the connection on for the first one, in
+/// nanoseconds: it is one packet.
+pub const METRICS_REQUEST_NS: u64 = 5_000_000_000;
+
+/// How long a connection may stay without a request after one, in nanoseconds: twice the longest interval at which
+/// Prometheus scrapes by default, so that its connection stands.
+pub const METRICS_IDLE_NS: u64 = 120_000_000_000;
+
+/// How long a response may take to be read, in nanoseconds: the time after which Prometheus gives a scrape up by default.
+pub const METRICS_RESPONSE_NS: u64 = 10_000_000_000;
+
+/// How long whoever holds the line may take to answer a request, in nanoseconds: a hundred times the interval at which it
+/// looks. Then the answer is 503.
+pub const METRICS_ANSWER_NS: u64 = 2_000_000_000;
+
+/// How long a push of metrics to a collector may take, from the connection to the status, in nanoseconds. What is due meanwhile
+/// is not sent, and counted.
+pub const OTLP_PUSH_NS: u64 = 5_000_000_000;
+
+/// Shortest time between two pushes that a run may set, in nanoseconds: five looks at the line.
+pub const OTLP_EVERY_NS_MIN: u64 = 100_000_000;
+
+/// Time between two pushes unless told otherwise, in nanoseconds: what collectors take as usual is some times longer.
+pub const OTLP_EVERY_NS_DEFAULT: u64 = 10_000_000_000;
+
 /// Longest name of a node or line, in bytes: the table has columns.
 pub const NAME_BYTES_MAX: usize = 48;
 
@@ -478,6 +510,9 @@ const _: () = assert!(SHED_QUIET_NS > HOUSEKEEPING_NS && SHED_QUIET_NS > PARK_MA
 const _: () = assert!(DELAY_NS > 2 * (PARK_MAX_NS + HOUSEKEEPING_NS));
 const _: () = assert!(PASSAGES_TOLD <= DEPTH_MAX && SEGMENTS_TOLD <= DEPTH_MAX);
 const _: () = assert!(CLAIM_OPEN_NS > PARK_MAX_NS && CLAIM_OPEN_NS < DRAIN_DEADLINE_NS);
+const _: () = assert!(METRICS_ANSWER_NS > LIVE_NS && METRICS_ANSWER_NS < METRICS_RESPONSE_NS);
+const _: () =
+    assert!(METRICS_REQUEST_NS < METRICS_IDLE_NS && METRICS_RESPONSE_NS < METRICS_IDLE_NS);
 const _: () = assert!(QUARANTINE_DEPTH.is_power_of_two() && QUARANTINE_DEPTH < QUARANTINE_KEPT);
 const _: () = assert!(PANICS_DEFAULT < PANICS_MAX && RESTARTS_DEFAULT < PANICS_DEFAULT);
 const _: () = assert!(RESTART_NS_MAX_DEFAULT < DRAIN_DEADLINE_NS);

@@ -18,8 +18,8 @@ use crate::base::limits::{KINDS_PER_HOP_MAX, READERS_MAX, REASONS_MAX};
 use crate::base::{Cause, Counter, Discard, Hangup, Reason, Reject, Shed};
 
 use super::fidelity::FidelityReport;
-use super::skew::{GapsReport, SkewReport};
 use super::sequenced::SequencedCounters;
+use super::skew::{GapsReport, SkewReport};
 
 const SHEDS: usize = Shed::NAMES.len();
 const DISCARDS: usize = Discard::NAMES.len();

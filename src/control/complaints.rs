@@ -13,7 +13,7 @@ use crate::base::limits::{COMPLAINT_BURST, COMPLAINT_NS, COMPLAINTS_DEPTH};
 use crate::base::{Counter, Hangup};
 
 /// Kinds of complaints, each with tokens of its own.
-const KINDS: usize = 6;
+pub const KINDS: usize = 6;
 
 /// What went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,24 @@ pub enum What {
 }
 
 impl What {
-    const fn kind(self) -> usize {
+    /// The words of all kinds, as reports and logs write them.
+    pub const NAMES: [&'static str; KINDS] = [
+        "shedding_began",
+        "shedding_ended",
+        "hung_up",
+        "failed",
+        "cut_off",
+        "file_failed",
+    ];
+
+    /// The word of its kind.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        What::NAMES[self.kind()]
+    }
+
+    /// The place of its kind in [`What::NAMES`].
+    pub(crate) const fn kind(self) -> usize {
         match self {
             What::SheddingBegan => 0,
             What::SheddingEnded { .. } => 1,
@@ -86,6 +103,7 @@ pub fn complaints() -> (Voice, Complaints) {
     let shared = Arc::new(Shared {
         queue: ArrayQueue::new(COMPLAINTS_DEPTH),
         kept_back: Default::default(),
+        all: Default::default(),
     });
     let voice = Voice {
         shared: shared.clone(),
@@ -99,6 +117,8 @@ struct Shared {
     queue: ArrayQueue<Complaint>,
     /// Complaints by kind that were kept back since the last one that was told; written by the loop.
     kept_back: [Counter; KINDS],
+    /// All complaints by kind, told or not; written by the loop.
+    all: [Counter; KINDS],
 }
 
 /// The loop's side.
@@ -115,6 +135,7 @@ impl Voice {
     pub fn complain(&mut self, what: What, at: u16, at_ns: u64) {
         let kind = what.kind();
         let kept_back = &self.shared.kept_back[kind];
+        self.shared.all[kind].add(1);
         let full_at_ns = self.full_at_ns[kind].max(at_ns);
         let has_token = full_at_ns - at_ns <= (COMPLAINT_BURST - 1) * COMPLAINT_NS;
         let complaint = Complaint {
@@ -149,6 +170,12 @@ impl Complaints {
     #[must_use]
     pub fn kept_back(&self) -> u64 {
         self.shared.kept_back.iter().map(Counter::get).sum()
+    }
+
+    /// All complaints so far, told or kept back, in the order of [`What::NAMES`].
+    #[must_use]
+    pub fn all(&self) -> [u64; KINDS] {
+        self.shared.all.each_ref().map(Counter::get)
     }
 }
 
@@ -192,6 +219,8 @@ mod tests {
             times: 3,
         };
         voice.complain(hung_up, 1, 1);
+        assert_eq!(heard.all(), [100, 0, 1, 0, 0, 0], "told or not");
+        assert_eq!(hung_up.name(), "hung_up");
         let last = drained(&heard).pop();
         assert_eq!(
             last.map(|one| (one.what, one.kept_back)),

@@ -19,7 +19,7 @@ mod latest;
 mod line;
 mod requests;
 
-pub use complaints::{Complaint, Complaints, Voice, What, complaints};
+pub use complaints::{Complaint, Complaints, KINDS, Voice, What, complaints};
 pub use latest::{Epoch, Latest, Words};
 pub use line::{Command, Control};
 pub use requests::{Full, Request, Requests};

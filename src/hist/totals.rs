@@ -158,6 +158,47 @@ impl Totals {
             .clamp(self.min_ns(), self.max_ns())
     }
 
+    /// How many values are at most each of `bounds_ns`, which must rise. A value counts at the highest value of its bucket, as
+    /// [`Totals::quantile_ns`] tells it, so one that lies less than 1 % below a bound may count above it. What more there is
+    /// in [`Totals::count`] lies above the last bound.
+    ///
+    /// ```
+    /// use hopline::hist::Totals;
+    /// let mut totals = Totals::new(&[])?;
+    /// [90, 150, 4_000].into_iter().for_each(|ns| totals.record(ns));
+    /// assert_eq!(totals.up_to(&[50, 100, 1_000]), [0, 1, 2]);
+    /// # Ok::<(), hopline::hist::LimitsError>(())
+    /// ```
+    #[must_use]
+    pub fn up_to(&self, bounds_ns: &[u64]) -> Vec<u64> {
+        debug_assert!(bounds_ns.is_sorted(), "bounds rise");
+        let mut counts = Vec::with_capacity(bounds_ns.len());
+        let mut sum = 0;
+        for step in self.placed.iter_recorded() {
+            let highest_ns = step.value_iterated_to();
+            while bounds_ns
+                .get(counts.len())
+                .is_some_and(|bound_ns| *bound_ns < highest_ns)
+            {
+                counts.push(sum);
+            }
+            sum += step.count_at_value();
+        }
+        counts.resize(bounds_ns.len(), sum);
+        counts
+    }
+
+    /// The sum of all values in nanoseconds, each taken as the middle of its bucket: wrong by at most 1 %. It only rises until
+    /// [`Totals::clear`], and stays at the largest number that there is.
+    #[must_use]
+    pub fn sum_ns(&self) -> u64 {
+        let steps = self.placed.iter_recorded();
+        steps.fold(0, |sum: u64, step| {
+            let middle_ns = self.placed.median_equivalent(step.value_iterated_to());
+            sum.saturating_add(middle_ns.saturating_mul(step.count_at_value()))
+        })
+    }
+
     /// Bytes of memory that these totals hold.
     #[must_use]
     pub const fn memory_bytes(&self) -> usize {
@@ -232,6 +273,38 @@ mod tests {
         assert_eq!(totals.quantile_ns(0.0), values[0]);
         assert_eq!(totals.quantile_ns(2.0), *values.last().unwrap());
         assert_eq!(totals.quantile_ns(f64::NAN), totals.max_ns());
+    }
+
+    #[test]
+    fn counts_up_to_bounds_agree_with_quantiles_and_the_sum_is_near() {
+        let mut prng = Prng::new(17);
+        let mut totals = Totals::new(&[]).unwrap();
+        let bounds_ns: Vec<u64> = (7..34).map(|bit| 1 << bit).collect();
+        assert_eq!(totals.up_to(&bounds_ns), vec![0; bounds_ns.len()]);
+        let (mut sum, mut before) = (0, totals.up_to(&bounds_ns));
+        for _ in 0..200 {
+            for _ in 0..100 {
+                let bits = 4 + prng.below(32);
+                let ns = prng.below(1 << bits);
+                sum += ns;
+                totals.record(ns);
+            }
+            let counts = totals.up_to(&bounds_ns);
+            assert!(counts.is_sorted() && counts.iter().all(|count| *count <= totals.count()));
+            assert!(before.iter().zip(&counts).all(|(old, new)| old <= new));
+            before = counts;
+        }
+        for q in [0.01, 0.5, 0.9, 0.99, 0.999] {
+            let rank = (q * totals.count() as f64).ceil() as u64;
+            let at = before.partition_point(|count| *count < rank);
+            let quantile_ns = totals.quantile_ns(q);
+            assert!(at == bounds_ns.len() || quantile_ns <= bounds_ns[at]);
+            assert!(at == 0 || quantile_ns > bounds_ns[at - 1], "{q}");
+        }
+        assert!(totals.sum_ns().abs_diff(sum) <= sum / 100);
+        totals.record(u64::MAX);
+        assert_eq!(totals.up_to(&bounds_ns), before, "above the last bound");
+        assert_eq!(totals.up_to(&[]), Vec::<u64>::new());
     }
 
     #[test]

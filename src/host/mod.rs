@@ -14,6 +14,7 @@ mod pin;
 mod process;
 mod thread;
 mod tree;
+mod usage;
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -26,6 +27,7 @@ pub use pin::{PINNABLE_CORES, Pin, PinError, Pinned, pin};
 pub use process::{age_ns, resident_bytes};
 pub use thread::ThreadUse;
 use tree::Tree;
+pub use usage::{ProcessUse, TaskUse, thread_id};
 
 /// A memory node and the cores near it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

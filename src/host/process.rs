@@ -34,10 +34,15 @@ fn age_from(tree: &Tree) -> Option<u64> {
     // The name may contain spaces and brackets; the fields after it begin with the third.
     let (_, fields) = stat.rsplit_once(')')?;
     let start: u64 = fields.split_whitespace().nth(22 - 3)?.parse().ok()?;
-    let hertz = auxiliary(tree, AT_CLKTCK).filter(|&hertz| hertz > 0)?;
+    let hertz = clock_ticks_per_s(tree)?;
     let uptime = tree.text("proc/uptime")?;
     let uptime_s: f64 = uptime.split_whitespace().next()?.parse().ok()?;
     Some(((uptime_s - start as f64 / hertz as f64).max(0.0) * 1e9) as u64)
+}
+
+/// In how many parts of a second the kernel tells times to programs.
+pub(crate) fn clock_ticks_per_s(tree: &Tree) -> Option<u64> {
+    auxiliary(tree, AT_CLKTCK).filter(|hertz| *hertz > 0)
 }
 
 /// Bytes of a page.

@@ -12,6 +12,8 @@ use crate::budget::Regimes;
 pub struct LoopCounters {
     /// Turns so far: the loop's heartbeat.
     pub turns: CachePadded<Counter>,
+    /// The kernel's number of its thread; 0 before it ran, and without a thread of its own.
+    pub thread: Counter,
     /// When the loop last did its housekeeping, in nanoseconds of the line's clock: within a millisecond of its last turn, or
     /// of the last turn before it was parked. 0 before the line ran.
     pub beat_ns: Counter,

@@ -86,6 +86,18 @@ pub enum State {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [State; 8] = [
+        State::Boot,
+        State::Run,
+        State::Drain,
+        State::Done,
+        State::Failed,
+        State::Aborted,
+        State::Restarting,
+        State::Paused,
+    ];
+
     /// The word that reports use.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -9,8 +9,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use crate::base::primitive::{AtomicBool, Ordering};
 use crate::base::Counter;
+use crate::base::primitive::{AtomicBool, Ordering};
 use crate::clock::Clock;
 use crate::frame::capture::{
     BLOCK_BYTES_MAX, BLOCK_HEAD_BYTES, CaptureStart, HEAD_BYTES_MAX, WhyEnded,

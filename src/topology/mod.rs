@@ -18,6 +18,7 @@ pub mod drain;
 pub(crate) mod fan;
 pub mod health;
 pub mod inline;
+mod latencies;
 mod orders;
 pub mod panics;
 pub mod params;
@@ -46,6 +47,7 @@ pub use draft::{
 pub use drain::{DrainReport, Left};
 pub use health::Health;
 pub use inline::Inline;
+pub use latencies::{Latency, SpanOf};
 pub use panics::{PanickedFrame, Quarantined};
 pub use params::{Params, Value};
 pub use part::{IntoSink, IntoSource, Part};

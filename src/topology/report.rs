@@ -1,6 +1,6 @@
 //! The report of a run: one value, printed as JSON or drawn as a table.
 
-mod hop;
+pub(super) mod hop;
 
 use std::collections::BTreeMap;
 
@@ -21,8 +21,8 @@ use crate::stage::{IO_FAULT, Role, State};
 use super::drain::{DrainReport, STALLED};
 use super::panics::{Panics, Quarantined};
 use super::plan::PlannedThread;
-use super::spill::{self, OverflowReport, SpillView};
 use super::record::RecordReport;
+use super::spill::{self, OverflowReport, SpillView};
 use super::split::{SplitReport, SplitView};
 use super::window::{Seen, Window, Windows};
 use super::wire::{Collected, HopView, NodeView};
@@ -33,7 +33,7 @@ use hop::hop_report;
 pub const SCHEMA: u32 = 1;
 
 /// The state of a node that a drain left behind in its handler.
-const STUCK: &str = "stuck";
+pub const STUCK: &str = "stuck";
 
 /// What a run did, from its first frame to now or to its end.
 #[derive(Clone, Debug, Serialize)]
@@ -106,6 +106,8 @@ pub struct LoopReport {
     pub pinned: Option<usize>,
     /// What a person should know of the pinning.
     pub note: Option<String>,
+    /// The kernel's number of its thread, as `perf -t` and `/proc/PID/task` have it; absent without a thread of its own.
+    pub thread_id: Option<u32>,
     /// Turns.
     pub turns: u64,
     /// The node that had the turn when this was read; none between turns.
@@ -141,6 +143,9 @@ impl LoopReport {
             planned,
             pinned: pinned.and_then(|pinned| pinned.got),
             note: pinned.and_then(|pinned| pinned.note.clone()),
+            thread_id: u32::try_from(counters.thread.get())
+                .ok()
+                .filter(|id| *id > 0),
             turns: counters.turns.get(),
             current,
             silent_ns: 0,

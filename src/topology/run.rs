@@ -402,6 +402,25 @@ impl Running {
     /// that time, [`GIVE_UP_GRACE_NS`] and at most half, is for loops to end that are given up. Once drained the line stays so, and
     /// another call says the same again.
     pub fn drain_within(&mut self, cause: &'static str, deadline: Duration) -> DrainReport {
+        self.drain_looking(cause, deadline, &mut |_| {})
+    }
+
+    /// As [`Running::drain`], and meanwhile `look` is called about fifty times a second, for whoever shows the line also
+    /// while it ends. It is not called where that takes less.
+    pub fn drain_watched(
+        &mut self,
+        cause: &'static str,
+        mut look: impl FnMut(&mut Running),
+    ) -> DrainReport {
+        self.drain_looking(cause, Duration::from_nanos(self.deadline_ns), &mut look)
+    }
+
+    fn drain_looking(
+        &mut self,
+        cause: &'static str,
+        deadline: Duration,
+        look: &mut dyn FnMut(&mut Running),
+    ) -> DrainReport {
         if let Some(done) = &self.drain {
             return done.clone();
         }
@@ -410,8 +429,8 @@ impl Running {
         self.begin_drain();
         let grace = GIVE_UP_GRACE.min(deadline / 2);
         let until = |span: Duration| asked_ns.saturating_add(span.as_nanos() as u64);
-        let complete =
-            self.wait_observing(deadline - grace) && self.wait_for_files(until(deadline - grace));
+        let complete = self.wait_observing(deadline - grace, look)
+            && self.wait_for_files(until(deadline - grace));
         let mut report = DrainReport {
             cause,
             complete,
@@ -426,7 +445,7 @@ impl Running {
                 Some(_) => grace / 4,
                 None => Duration::ZERO,
             };
-            let ended = self.wait_observing(grace - last);
+            let ended = self.wait_observing(grace - last, look);
             if !self.wait_for_files(self.clock.stamp()) {
                 self.beside.iter().for_each(SpillThread::stop);
                 self.wait_for_files(until(deadline));
@@ -455,7 +474,7 @@ impl Running {
         report
     }
 
-    fn wait_observing(&mut self, most: Duration) -> bool {
+    fn wait_observing(&mut self, most: Duration, look: &mut dyn FnMut(&mut Running)) -> bool {
         let until_ns = self.clock.stamp().saturating_add(most.as_nanos() as u64);
         loop {
             let left = Duration::from_nanos(until_ns.saturating_sub(self.clock.stamp()));
@@ -463,6 +482,7 @@ impl Running {
                 return true;
             }
             self.observe();
+            look(self);
             if left.is_zero() {
                 return false;
             }

@@ -106,6 +106,11 @@ impl SpillView {
         })
     }
 
+    /// Whether something went wrong.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.counters.fault().is_some()
+    }
+
     /// Its hop and what went wrong, the first time that it is asked after that.
     pub(crate) fn take_fault(&mut self) -> Option<(usize, &str)> {
         let fault = self.counters.fault().filter(|_| !self.told)?;

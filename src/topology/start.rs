@@ -275,11 +275,12 @@ impl Line {
             .logged(log)
             .heard(requests.clone(), notices);
             let (pin, core) = (pin, planned.core);
-            let thread_name = planned.name.clone();
+            let (thread_name, its_counters) = (planned.name.clone(), counters.clone());
             let (opened, ended) = (opened_tx.clone(), ended_tx.clone());
             let spawned = std::thread::Builder::new()
                 .name(planned.name.clone())
                 .spawn(move || {
+                    its_counters.thread.set(u64::from(host::thread_id()));
                     run_loop(at, reactor, pin, core, &thread_name, &opened, &ended);
                 });
             let thread = spawned.map_err(|error| {

@@ -70,6 +70,8 @@ pub enum SteerError {
 pub struct Heard {
     /// What it is about, and when it was seen.
     pub complaint: Complaint,
+    /// The name of the hop or node.
+    pub on: String,
     /// The same in words.
     pub words: String,
 }
@@ -181,6 +183,7 @@ impl Running {
         let all = heard.flat_map(|heard| std::iter::from_fn(|| heard.take()));
         let heard = all.map(|complaint| Heard {
             complaint,
+            on: self.named(&complaint).to_owned(),
             words: self.words(&complaint),
         });
         let mut heard: Vec<Heard> = heard.collect();
@@ -196,12 +199,18 @@ impl Running {
                 at_ns,
                 kept_back: 0,
             };
-            heard.push(Heard { complaint, words });
+            let on = self.hops[hop].name.clone();
+            heard.push(Heard {
+                complaint,
+                on,
+                words,
+            });
         }
         heard
     }
 
-    fn words(&self, complaint: &Complaint) -> String {
+    /// The hop or node that a complaint is about.
+    fn named(&self, complaint: &Complaint) -> &str {
         let at = usize::from(complaint.at);
         let hop = || self.hops.get(at).map_or("a hop", |hop| hop.name.as_str());
         let node = || {
@@ -209,27 +218,32 @@ impl Running {
                 .get(at)
                 .map_or("a node", |node| node.name.as_str())
         };
+        match complaint.what {
+            What::SheddingBegan | What::SheddingEnded { .. } => hop(),
+            What::CutOff | What::FileFailed => hop(),
+            What::HungUp { .. } | What::Failed => node(),
+        }
+    }
+
+    fn words(&self, complaint: &Complaint) -> String {
+        let (at, named) = (usize::from(complaint.at), self.named(complaint));
         let mut words = match complaint.what {
-            What::SheddingBegan => format!("{} sheds", hop()),
+            What::SheddingBegan => format!("{named} sheds"),
             What::SheddingEnded { shed, lasted_ns } => {
                 let lasted = Span(lasted_ns);
-                format!("{} sheds no more: {shed} in {lasted}", hop())
+                format!("{named} sheds no more: {shed} in {lasted}")
             }
-            What::CutOff => format!(
-                "{}: its consumer held it up for too long and was cut off",
-                hop()
-            ),
+            What::CutOff => {
+                format!("{named}: its consumer held it up for too long and was cut off")
+            }
             What::HungUp { why, times } => {
-                format!("{}: {times} hung up ({})", node(), why.name())
+                format!("{named}: {times} hung up ({})", why.name())
             }
-            What::FileFailed => format!("{}: its overflow file cannot be written", hop()),
+            What::FileFailed => format!("{named}: its overflow file cannot be written"),
             What::Failed => {
                 let fault = self.nodes.get(at).and_then(|node| node.counters.fault());
-                format!(
-                    "{} has failed: {}",
-                    node(),
-                    fault.unwrap_or("without words")
-                )
+                let fault = fault.unwrap_or("without words");
+                format!("{named} has failed: {fault}")
             }
         };
         if complaint.kept_back > 0 {

@@ -435,9 +435,8 @@ fn an_overflow_file_is_one_hops_own() {
     let expected = "line.toml:30:1: btc->book is to overflow to \"signal\" and into \"spill.cap\"";
     assert!(both.contains(expected), "{both}");
     // Of two classes one takes the hop's, and the other one names its own, or does not overflow.
-    let classes = |last: &str| {
-        format!("{file}\n[[hop.class]]\nkinds = [\"trade\"]\n[[hop.class]]\n{last}")
-    };
+    let classes =
+        |last: &str| format!("{file}\n[[hop.class]]\nkinds = [\"trade\"]\n[[hop.class]]\n{last}");
     let twice = told(&classes("depth = 64"));
     let expected = "btc->book#trade and btc->book#rest overflow into one file, \"spill.cap\"\n  help: give each";
     assert!(twice.contains(expected), "{twice}");

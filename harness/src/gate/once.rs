@@ -19,7 +19,7 @@ use super::apart::Apart;
 use super::model::{GeneratorAnalysis, LoopAnalysis, RunAnalysis};
 use super::wake::Probe;
 use super::ways::ends;
-use crate::cli::{CleanArg, Shape};
+use crate::cli::{CleanArg, LogArg, Shape};
 use crate::exit::{Exit, Failure};
 use crate::load::{made_in_turn, of_in_turn};
 use crate::replayed::Replayed;
@@ -132,6 +132,11 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
         taps: Vec::new(),
         records: Vec::new(),
         clean: CleanArg::Never,
+        metrics: None,
+        linger: Duration::ZERO,
+        #[cfg(feature = "otlp")]
+        otlp: None,
+        log: LogArg::Text,
     };
     let feeds = std::mem::take(&mut ready.made_in_turn).into_iter();
     let replayed = std::mem::take(&mut ready.replayed).into_iter();

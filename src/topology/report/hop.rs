@@ -16,7 +16,7 @@ use crate::topology::wire::HopView;
 use super::{over_budget, percentiles};
 
 /// The name of the rung at that place.
-fn rung_name(at: u64) -> &'static str {
+pub(in crate::topology) fn rung_name(at: u64) -> &'static str {
     let rung = usize::try_from(at).ok().and_then(|at| Rung::ALL.get(at));
     rung.copied().unwrap_or_default().name()
 }

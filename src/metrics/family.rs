@@ -1,0 +1,338 @@
+//! Every metric there is: name, kind, unit, labels, one sentence.
+//!
+//! Names follow the rules of Prometheus: the project first, then what it is of, the unit last, in base units (seconds, bytes);
+//! counters end with `_total`, which is part of the sample's name and not of the family's. What a process is asked by every
+//! exporter has the name that they all use (`process_…`).
+//!
+//! To add a metric: a row here, its samples in `line` or `machine`, and a row in `docs/METRICS.md`.
+//!
+//! Invariant: a family's name ends with its unit, and no two have the same.
+
+/// What kind of values a family has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It only rises, from 0 at the start of the run.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// Counts by bucket.
+    Histogram,
+    /// Values at quantiles.
+    Summary,
+}
+
+impl Kind {
+    /// The word of both formats.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+            Kind::Summary => "summary",
+        }
+    }
+}
+
+/// A metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Family {
+    /// Its name, without the `_total` of a counter.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// Its unit; empty for flags and bare counts, such as turns, whose name says what is counted.
+    pub unit: &'static str,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it means.
+    pub help: &'static str,
+}
+
+impl Family {
+    /// The name as queries write it.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self.kind {
+            Kind::Counter => format!("{}_total", self.name),
+            _ => self.name.to_owned(),
+        }
+    }
+}
+
+macro_rules! families {
+    ($($id:ident = $kind:ident $name:literal [$($label:literal),*] $unit:literal $help:literal;)+) => {
+        /// A family, by its place in [`FAMILIES`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Id { $($id),+ }
+
+        /// All metrics, in the order of a page.
+        pub const FAMILIES: &[Family] = &[$(Family {
+            name: $name,
+            kind: Kind::$kind,
+            unit: $unit,
+            labels: &[$($label),*],
+            help: $help,
+        }),+];
+    };
+}
+
+families! {
+    LineInfo = Gauge "hopline_line_info" ["line", "mode", "clock", "version"] ""
+        "Always 1; its labels say what runs.";
+    LineElapsed = Gauge "hopline_line_elapsed_seconds" [] "seconds"
+        "Time since the line's start, on its own clock.";
+    LineLive = Gauge "hopline_line_live" [] ""
+        "1 where every loop makes turns and no node has failed.";
+    LineDraining = Gauge "hopline_line_draining" [] ""
+        "1 from the beginning of the drain on.";
+    LineDrained = Gauge "hopline_line_drained" [] ""
+        "1 once the line has ended and these are its last counts.";
+    LineDrain = Gauge "hopline_line_drain_seconds" [] "seconds"
+        "How long the drain took; 0 before its end.";
+    LineLeft = Gauge "hopline_line_drain_left_messages" [] "messages"
+        "Messages that a drain found at its deadline, and gave up.";
+    LinePlanned = Gauge "hopline_line_planned_bytes" [] "bytes"
+        "Memory that the plan says the line takes.";
+    LineFaults = Gauge "hopline_line_faults" [] ""
+        "What has gone wrong with nodes so far.";
+    LedgerBreaches = Gauge "hopline_ledger_breaches" [] ""
+        "Equations of the ledger that do not hold; what only the end can tell is checked at the end.";
+    LedgerLosses = Gauge "hopline_ledger_losses" [] ""
+        "Hops that lost messages although their budget allows no loss.";
+    Complaints = Counter "hopline_complaints" ["kind"] ""
+        "What loops have complained of, told or kept back.";
+    Jitter = Gauge "hopline_line_jitter_seconds" [] "seconds"
+        "p99 less p50 from end to end, over the sinks that count.";
+    LineBudget = Gauge "hopline_line_budget_seconds" ["limit"] "seconds"
+        "What the line owes from end to end.";
+    LineOver = Counter "hopline_line_over_budget_messages" ["limit"] "messages"
+        "Messages over the end-to-end limit of that quantile: exact, raw, unjudged.";
+    OriginSaturated = Counter "hopline_line_origin_saturated_messages" [] "messages"
+        "Messages older than an envelope can say (4.29 s); their spans are cut there.";
+    EndToEnd = Histogram "hopline_end_to_end_seconds" ["sink"] "seconds"
+        "From the intended time of a message to the end of its sink's handler.";
+    EndToEndQuantiles = Summary "hopline_end_to_end_quantiles_seconds" ["sink"] "seconds"
+        "The same by quantile, to 1 %.";
+
+    HopSlots = Gauge "hopline_hop_slots" ["hop"] ""
+        "Slots of the hop's ring.";
+    HopOffered = Counter "hopline_hop_offered_messages" ["hop"] "messages"
+        "Messages that the producer wanted to put on the hop: accepted, shed and waiting together.";
+    HopAccepted = Counter "hopline_hop_accepted_messages" ["hop"] "messages"
+        "Messages that got on the ring: delivered, in flight and discarded together.";
+    HopShed = Counter "hopline_hop_shed_messages" ["hop", "reason"] "messages"
+        "Messages that did not get on the ring.";
+    HopWaiting = Gauge "hopline_hop_waiting_messages" ["hop"] "messages"
+        "Messages that wait at the producer for room.";
+    HopDelivered = Counter "hopline_hop_delivered_messages" ["hop"] "messages"
+        "Messages that the consumer disposed of.";
+    HopInFlight = Gauge "hopline_hop_in_flight_messages" ["hop"] "messages"
+        "Messages that the consumer is not done with.";
+    HopDiscarded = Counter "hopline_hop_discarded_messages" ["hop", "reason"] "messages"
+        "Accepted messages that will never be delivered.";
+    HopBacklog = Gauge "hopline_hop_backlog_frames" ["hop"] "frames"
+        "Frames that the consumer is not done with.";
+    HopBacklogPeak = Gauge "hopline_hop_backlog_peak_frames" ["hop"] "frames"
+        "Most frames that waited at once since the last page.";
+    HopBacklogMax = Gauge "hopline_hop_backlog_max_frames" ["hop"] "frames"
+        "Most frames that waited at once in the run.";
+    HopAge = Gauge "hopline_hop_oldest_age_seconds" ["hop"] "seconds"
+        "Age of the oldest message that the consumer is not done with.";
+    HopAgePeak = Gauge "hopline_hop_oldest_age_peak_seconds" ["hop"] "seconds"
+        "The highest such age since the last page.";
+    HopFull = Counter "hopline_hop_full_seconds" ["hop"] "seconds"
+        "Time at full because of this hop's consumer.";
+    HopWakes = Counter "hopline_hop_wakes" ["hop"] ""
+        "System calls by which the producer woke a consumer that slept.";
+    HopClosed = Gauge "hopline_hop_closed" ["hop"] ""
+        "1 once the consumer takes nothing more.";
+    HopRung = Gauge "hopline_hop_rung" ["hop", "rung"] ""
+        "1 for the rung of the degrade ladder that the hop is on.";
+    HopRungEntries = Counter "hopline_hop_rung_entries" ["hop", "rung"] ""
+        "How often the hop came to that rung, on the way up or down.";
+    HopRungTime = Counter "hopline_hop_rung_seconds" ["hop", "rung"] "seconds"
+        "Time on that rung since the first change.";
+    HopBudget = Gauge "hopline_hop_budget_seconds" ["hop", "of", "limit"] "seconds"
+        "What the hop owes.";
+    HopOver = Counter "hopline_hop_over_budget_messages" ["hop", "limit"] "messages"
+        "Messages over the hop's limit of that quantile: exact, raw, unjudged.";
+    HopSaturated = Counter "hopline_hop_saturated_samples" ["hop"] "samples"
+        "Spans longer than histograms tell apart (68.7 s).";
+    HopWait = Histogram "hopline_hop_wait_seconds" ["hop"] "seconds"
+        "From the offer of a message to its dequeue.";
+    HopWaitQuantiles = Summary "hopline_hop_wait_quantiles_seconds" ["hop"] "seconds"
+        "The same by quantile, to 1 %.";
+    HopService = Histogram "hopline_hop_service_seconds" ["hop"] "seconds"
+        "From the dequeue of a message to the end of its handler.";
+    HopServiceQuantiles = Summary "hopline_hop_service_quantiles_seconds" ["hop"] "seconds"
+        "The same by quantile, to 1 %.";
+    HopSojourn = Histogram "hopline_hop_sojourn_seconds" ["hop"] "seconds"
+        "Waiting and service together.";
+    HopSojournQuantiles = Summary "hopline_hop_sojourn_quantiles_seconds" ["hop"] "seconds"
+        "The same by quantile, to 1 %.";
+    SplitIsolated = Counter "hopline_split_isolated_messages" ["first_hop"] "messages"
+        "Messages that went to the last hop of a split because their key was moved there.";
+    SplitMoves = Counter "hopline_split_moves" ["first_hop"] ""
+        "Times that a hot key was moved to the last hop of a split.";
+    SplitStays = Counter "hopline_split_stays" ["first_hop"] ""
+        "Times that a hot key was not moved, because its old hop was not done with it in time.";
+    SplitHot = Gauge "hopline_split_hot_keys" ["first_hop"] ""
+        "Keys with more than a quarter of a window's messages, at some time.";
+
+    StageInfo = Gauge "hopline_stage_info" ["stage", "role", "kind", "on_panic"] ""
+        "Always 1; its labels say what each node is. Sources and sinks are stages here.";
+    StageState = Gauge "hopline_stage_state" ["stage", "state"] ""
+        "1 for the state that the node is in.";
+    StageConsumed = Counter "hopline_stage_consumed_messages" ["stage"] "messages"
+        "Messages taken: forwarded, absorbed, rejected and held together.";
+    StageForwarded = Counter "hopline_stage_forwarded_messages" ["stage"] "messages"
+        "Messages that led to an emission, or that a sink sent on.";
+    StageAbsorbed = Counter "hopline_stage_absorbed_messages" ["stage", "reason"] "messages"
+        "Messages that ended in the stage on purpose.";
+    StageRejected = Counter "hopline_stage_rejected_messages" ["stage", "reason"] "messages"
+        "Messages that the stage refused.";
+    StageHeld = Gauge "hopline_stage_held_messages" ["stage"] "messages"
+        "Messages that the stage keeps for later.";
+    StageEmitted = Counter "hopline_stage_emitted_messages" ["stage"] "messages"
+        "Emissions: a message counts once, on however many hops.";
+    StageTime = Counter "hopline_stage_time_seconds" ["stage", "regime"] "seconds"
+        "Where the node's time went.";
+    StageHeldBack = Counter "hopline_stage_held_back_seconds" ["stage", "by"] "seconds"
+        "Time held back, by the hop whose consumer did it.";
+    StagePanics = Counter "hopline_stage_panics" ["stage"] ""
+        "How often the node panicked.";
+    StageRestarts = Counter "hopline_stage_restarts" ["stage"] ""
+        "How often another instance of it was made.";
+    StageAway = Counter "hopline_stage_away_seconds" ["stage"] "seconds"
+        "Time between two instances of it.";
+    StageQuarantineLost = Counter "hopline_stage_quarantine_lost" ["stage"] ""
+        "Panics of it for which the quarantine had no room.";
+
+    SourceReceived = Counter "hopline_source_received_messages" ["source"] "messages"
+        "Messages received: ingested, shed, rejected, undeclared and duplicates together.";
+    SourceBytes = Counter "hopline_source_received_bytes" ["source"] "bytes"
+        "Bytes of them.";
+    SourceIngested = Counter "hopline_source_ingested_messages" ["source"] "messages"
+        "Messages that at least one hop accepted.";
+    SourceShed = Counter "hopline_source_shed_messages" ["source"] "messages"
+        "Messages that every hop shed.";
+    SourceRejected = Counter "hopline_source_rejected_messages" ["source", "reason"] "messages"
+        "Messages that the source refused.";
+    SourceUndeclared = Counter "hopline_source_undeclared_messages" ["source"] "messages"
+        "Messages that decoded into nothing without a reason: a defect.";
+    SourceDuplicates = Counter "hopline_source_duplicate_messages" ["source"] "messages"
+        "Messages of a sequenced feed of which a copy had come before.";
+    SourceSkipped = Counter "hopline_source_skipped_packets" ["source"] "packets"
+        "Packets of a capture that are for somebody else.";
+    SourceKernelDropped = Counter "hopline_source_kernel_dropped_datagrams" ["source"] "datagrams"
+        "Datagrams that the kernel dropped before the line saw them.";
+    SourceDropsAtLeast = Gauge "hopline_source_kernel_dropped_at_least" ["source"] ""
+        "1 where that is the least that it may be: the kernel counts a train of datagrams once.";
+    SourceBackwards = Counter "hopline_source_time_backwards_messages" ["source"] "messages"
+        "Messages whose recorded time lies before that of an earlier one.";
+    SourceSkewed = Counter "hopline_source_skew_clamped_messages" ["source"] "messages"
+        "Messages whose event time lies after their receive time.";
+    SourceSkewMax = Gauge "hopline_source_skew_max_seconds" ["source"] "seconds"
+        "The most by which one does.";
+    SourceLateMax = Gauge "hopline_source_late_max_seconds" ["source"] "seconds"
+        "The most by which a message that was ready at a known time left after it.";
+    SourceConnected = Counter "hopline_source_connections_begun" ["source"] ""
+        "Connections that began.";
+    SourceDisconnected = Counter "hopline_source_connections_ended" ["source", "reason"] ""
+        "Connections that ended.";
+    SourceConnections = Gauge "hopline_source_connections" ["source"] ""
+        "Connections that stand.";
+    SourceRefused = Counter "hopline_source_refused_pushes" ["source"] ""
+        "Pushes into an inlet that were refused; the pusher was told.";
+    SourceClaimMax = Gauge "hopline_source_claim_open_max_seconds" ["source"] "seconds"
+        "The longest that a claim on an inlet was seen open.";
+    SourceClamped = Counter "hopline_source_wire_clamped_messages" ["source"] "messages"
+        "Messages whose stamp by the kernel made no sense: their span on the wire counts as 0.";
+    SourceClockSteps = Counter "hopline_source_wire_clock_steps" ["source"] ""
+        "How often the wall clock was set meanwhile.";
+    SourceNotByDevice = Counter "hopline_source_wire_not_by_device_messages" ["source"] "messages"
+        "Messages with the kernel's stamp although a device's were granted.";
+    SourceWire = Histogram "hopline_source_wire_seconds" ["source"] "seconds"
+        "From the kernel's stamp of a message to its receipt.";
+    SourceWireQuantiles = Summary "hopline_source_wire_quantiles_seconds" ["source"] "seconds"
+        "The same by quantile, to 1 %.";
+
+    LoopTurns = Counter "hopline_loop_turns" ["loop"] ""
+        "Turns of the loop.";
+    LoopSilent = Gauge "hopline_loop_silent_seconds" ["loop"] "seconds"
+        "For how long the loop has made no turn, as far as somebody looked.";
+    LoopTurnMax = Gauge "hopline_loop_turn_max_seconds" ["loop"] "seconds"
+        "Longest turn that did work.";
+    LoopTime = Counter "hopline_loop_time_seconds" ["loop", "regime"] "seconds"
+        "Where the loop's own time went; that of its nodes is theirs.";
+    LoopCore = Gauge "hopline_loop_pinned_core" ["loop"] ""
+        "The core that the loop's thread is pinned to; absent where it is not.";
+    LoopOff = Gauge "hopline_loop_off_core" ["loop"] ""
+        "1 where the thread last ran on another core than it is pinned to.";
+    LoopCpu = Counter "hopline_loop_cpu_seconds" ["loop"] "seconds"
+        "Processor time of the loop's thread.";
+    LoopRunDelay = Counter "hopline_loop_run_delay_seconds" ["loop"] "seconds"
+        "Time to dispatch, summed up: for how long the thread could have run and had no core.";
+    LoopSlices = Counter "hopline_loop_timeslices" ["loop"] ""
+        "How often the thread was given a core.";
+    LoopSwitches = Counter "hopline_loop_context_switches" ["loop", "kind"] ""
+        "Times that the thread gave its core up by itself, and that it was taken from it.";
+    LoopMigrations = Counter "hopline_loop_migrations" ["loop"] ""
+        "Times that the thread moved to another core since the first page.";
+
+    ProcessCpu = Counter "process_cpu_seconds" [] "seconds"
+        "Processor time of all threads.";
+    ProcessResident = Gauge "process_resident_memory_bytes" [] "bytes"
+        "Resident memory.";
+    ProcessHeap = Gauge "process_heap_bytes" [] "bytes"
+        "Resident memory that belongs to no file: what the allocator holds, stacks, rings (RssAnon).";
+    ProcessVirtual = Gauge "process_virtual_memory_bytes" [] "bytes"
+        "Address space.";
+    ProcessFaults = Counter "process_page_faults" ["kind"] ""
+        "Page faults: minor ones needed no disk, major ones waited for it.";
+    ProcessFds = Gauge "process_open_fds" [] ""
+        "Files and sockets that are open.";
+    ProcessFdsMax = Gauge "process_max_fds" [] ""
+        "How many may be open.";
+    ProcessThreads = Gauge "process_threads" [] ""
+        "Threads.";
+    ProcessStart = Gauge "process_start_time_seconds" [] "seconds"
+        "When the process started, in seconds of the Unix epoch.";
+
+    PageResponses = Counter "hopline_metrics_responses" ["code"] ""
+        "Responses of this server by status, the one in hand not among them.";
+    PageConnections = Gauge "hopline_metrics_connections" [] ""
+        "Connections to this server.";
+    PageCut = Counter "hopline_metrics_connections_cut" ["reason"] ""
+        "Connections that this server ended by itself.";
+    PageWait = Gauge "hopline_metrics_page_wait_seconds" [] "seconds"
+        "How long the snapshot of this page took to come, from the request on.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_rules() {
+        let ours = |name: &str| name.starts_with("hopline_") || name.starts_with("process_");
+        let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        for (at, family) in FAMILIES.iter().enumerate() {
+            let name = family.name;
+            assert!(ours(name) && name.bytes().all(word), "{name}");
+            assert!(!name.ends_with("_total"), "{name}: the page adds it");
+            let unit = format!("_{}", family.unit);
+            assert!(family.unit.is_empty() || name.ends_with(&unit), "{name}");
+            let timed = matches!(family.kind, Kind::Histogram | Kind::Summary);
+            assert!(!timed || family.unit == "seconds", "{name}");
+            // Both are written by histograms and summaries alone.
+            let mut labels = family.labels.iter();
+            assert!(labels.all(|label| *label != "le" && *label != "quantile"));
+            let plain = |byte: u8| byte != b'\n' && byte != b'\\' && byte != b'"';
+            assert!(!family.help.is_empty() && family.help.bytes().all(plain));
+            let others = &FAMILIES[..at];
+            assert!(others.iter().all(|other| other.name != name), "{name}");
+        }
+    }
+}
