@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 
 use crossbeam_utils::CachePadded;
 
+use super::link::LinkCounters;
 use crate::base::limits::{KINDS_PER_HOP_MAX, READERS_MAX, REASONS_MAX};
 use crate::base::{Cause, Counter, Discard, Hangup, Reason, Reject, Shed};
 
@@ -306,6 +307,8 @@ pub struct IngressCounters {
     pub connected: Counter,
     /// Connections that ended, by reason.
     pub disconnected: [Counter; HANGUPS],
+    /// What a source has been through that keeps one connection open.
+    pub link: LinkCounters,
     /// Pushes into an inlet that were refused; the pusher was told, and they count as not received.
     pub refused: Counter,
     /// Most nanoseconds for which a claim on an inlet was seen open.

@@ -10,6 +10,7 @@ pub mod delay;
 pub mod evidence;
 pub mod ledger;
 pub mod limit;
+pub mod link;
 pub mod losses;
 pub mod pace;
 pub mod regime;
@@ -22,4 +23,5 @@ pub use evidence::{
 };
 pub use ledger::{Arrivals, HopCounters, IngressCounters, Peaks, StageCounters};
 pub use limit::{Budget, BudgetError, Limit, Of, Quantile};
+pub use link::{LinkCounters, LinkReport, LinkState};
 pub use regime::{Regime, Regimes};

@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use crate::base::limits::SUSPECT_MESSAGE_NS;
 use crate::base::{Cause, Hangup, Reject};
-use crate::budget::{IngressCounters, Regime, Segment};
+use crate::budget::{IngressCounters, LinkCounters, Regime, Segment};
 use crate::clock::Clock;
 use crate::hist::Recorder;
 use crate::io::{Driver, IoError};
@@ -414,6 +414,12 @@ impl SourceContext<'_, '_> {
         counters.bytes.add(bytes as u64);
         counters.reject(why);
         self.work += 1;
+    }
+
+    /// What is counted of the connection that the source keeps open.
+    #[must_use]
+    pub fn link(&self) -> &LinkCounters {
+        &self.counters.ingress.link
     }
 
     /// Counts a connection that began.

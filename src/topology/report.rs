@@ -264,7 +264,7 @@ fn wire_report(node: &NodeView) -> Option<WireReport> {
     })
 }
 
-fn source_report(node: &NodeView) -> SourceReport {
+fn source_report(node: &NodeView, now_ns: u64, began_ns: u64) -> SourceReport {
     let ingress = &node.counters.ingress;
     SourceReport {
         received: ingress.received.get(),
@@ -287,6 +287,7 @@ fn source_report(node: &NodeView) -> SourceReport {
         late_ns_max: ingress.late_ns_max.get(),
         connected: ingress.connected.get(),
         disconnected: by_reason::<Hangup>(&ingress.disconnected),
+        link: ingress.link.report(now_ns, began_ns),
         refused: ingress.refused.get(),
         claim_open_ns_max: ingress.claim_open_ns_max.get(),
     }
@@ -341,11 +342,12 @@ pub(crate) fn ledger_report(
     stages: &[StageReport],
     nodes: &[NodeView],
     at_rest: bool,
+    (now_ns, began_ns): (u64, u64),
 ) -> LedgerReport {
     let sources: BTreeMap<String, SourceReport> = nodes
         .iter()
         .filter(|node| node.role == Role::Source)
-        .map(|node| (node.name.clone(), source_report(node)))
+        .map(|node| (node.name.clone(), source_report(node, now_ns, began_ns)))
         .collect();
     let mut breaches = Vec::new();
     for stage in stages {
@@ -516,7 +518,9 @@ impl Parts<'_> {
             }
         }
         faults.extend(self.drain.iter().flat_map(DrainReport::faults));
-        let mut ledger = ledger_report(&hops, &stages, self.nodes, self.at_rest);
+        let began_ns = self.now_ns.saturating_sub(self.line.elapsed_ns);
+        let times_ns = (self.now_ns, began_ns);
+        let mut ledger = ledger_report(&hops, &stages, self.nodes, self.at_rest, times_ns);
         if let Some(drain) = self
             .drain
             .as_ref()
