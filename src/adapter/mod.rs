@@ -5,6 +5,7 @@
 //! | `udp` | source | receives datagrams |
 //! | `tcp`, `unix` | source | receives messages from connections, each behind its length |
 //! | `unix_datagram` | source | receives datagrams of this machine |
+//! | `websocket` | source | receives messages from a WebSocket that it connects to |
 //! | [`inlet()`] | source, in code only | takes frames from any threads of the program |
 //! | `replay` | source | reads a capture, plain or gzip, by its own times or flat out |
 //! | `synthetic` | source | makes up a feed by a seed and a schedule |
@@ -60,6 +61,8 @@ mod synthetic;
 mod udp_sink;
 mod udp_source;
 mod unix_datagram;
+mod websocket;
+mod websocket_source;
 
 use core::net::{IpAddr, SocketAddr};
 
@@ -82,6 +85,8 @@ pub use unix_datagram::{
     UnixDatagramFrom, UnixDatagramSink, UnixDatagramSource, UnixDatagramTo, unix_datagram,
     unix_datagram_to,
 };
+pub use websocket::{WebSocketFrom, websocket};
+pub use websocket_source::WebSocketSource;
 
 use crate::feed::datagram::DATAGRAM_BYTES_MAX;
 use crate::io::{Endpoint, Interface, IoError, SharedSockets, SharedStreams};
@@ -140,6 +145,10 @@ fn register_streams(registry: Registry) -> Registry {
         .source("unix", move |params, decoder| {
             let made = Stream::from_params(params, &of_unix, false)?.into_ingress(decoder);
             made.map_err(|problem| problem.at(params.place_of("max_message")))
+        })
+        .source("websocket", |params, decoder| {
+            let made = WebSocketFrom::from_params(params)?.into_ingress(decoder);
+            made.map_err(|problem| problem.at(params.place_of("url")))
         })
         .source("unix_datagram", |params, decoder| {
             UnixDatagramFrom::from_params(params)?.into_ingress(decoder)
