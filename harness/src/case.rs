@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,21 +13,19 @@ use hopline::base::limits::CONFIG_BYTES_MAX;
 use hopline::base::units::Span;
 use hopline::budget::{Budget, Passage};
 use hopline::config::{
-    Case, CaseFiles, Content as Made, Feed, FeedMode, HopSetting, Load, LoadChange, Overrides, Slo,
-    SourceText, Via,
+    Case, CaseFiles, Feed, FeedMode, HopSetting, Load, LoadChange, Overrides, Slo, SourceText, Via,
 };
-use hopline::feed::synthetic::Mix;
-use hopline::feed::{Arrivals, Shape as LoadShape, SyntheticSpec};
 use hopline::host::{Host, Pin, usable_threads};
 use hopline::topology::draft::Draft;
 use hopline::topology::problem::{closest, list};
 use hopline::topology::{Line, Problem, Problems, Registry};
 
 use crate::cli::{DEMONSTRATION_SPAN, Shape, ViaArg};
+use crate::exchange::FeedSpec;
 use crate::exit::Failure;
 use crate::replayed::{self, Replayed};
-use crate::sender::{Content, LaneSpec};
-use crate::{input, load};
+use crate::sender::LaneSpec;
+use crate::{fed, input, load};
 
 /// The case that runs when none is named.
 pub(crate) const DEMONSTRATION: &str = "tick-to-trade";
@@ -41,13 +39,20 @@ struct BuiltIn {
     budget: &'static str,
 }
 
-const BUILT_IN: [BuiltIn; 5] = [
+const BUILT_IN: [BuiltIn; 6] = [
     BuiltIn {
         name: DEMONSTRATION,
         about: "two market feeds to orders: decode, book, signal, risk, encode, UDP out",
         line: include_str!("../cases/tick-to-trade/line.toml"),
         load: include_str!("../cases/tick-to-trade/load.toml"),
         budget: include_str!("../cases/tick-to-trade/budget.toml"),
+    },
+    BuiltIn {
+        name: "market-ws",
+        about: "the same line fed over WebSocket, by an exchange in the same program",
+        line: include_str!("../cases/market-ws/line.toml"),
+        load: include_str!("../cases/market-ws/load.toml"),
+        budget: include_str!("../cases/market-ws/budget.toml"),
     },
     BuiltIn {
         name: "udp-echo",
@@ -92,6 +97,8 @@ pub(crate) struct Ready {
     pub(crate) nodes: usize,
     /// What senders send; empty where the line feeds itself or the world feeds it.
     pub(crate) lanes: Vec<LaneSpec>,
+    /// What an exchange serves; likewise.
+    pub(crate) served: Vec<FeedSpec>,
     /// The captures that it replays, or whose rhythm it follows.
     pub(crate) inputs: Vec<PathBuf>,
     pub(crate) sink_log: Option<PathBuf>,
@@ -218,7 +225,12 @@ fn load_as(
     let mut draft = case.draft(registry, &overrides)?;
     let mut notes: Vec<String> = rhythms.iter().map(|rhythm| rhythm.note.clone()).collect();
     let lanes = if via == Via::Udp && !shape.live {
-        lanes(&case, load, shape, epoch_ns.unwrap_or(0))?
+        fed::lanes(&case, load, shape, epoch_ns.unwrap_or(0))?
+    } else {
+        Vec::new()
+    };
+    let served = if via == Via::WebSocket && !shape.live {
+        fed::served(&case, load, shape, epoch_ns.unwrap_or(0))?
     } else {
         Vec::new()
     };
@@ -233,11 +245,23 @@ fn load_as(
                 .to_owned(),
         );
     }
+    if arrival_stamps && !served.is_empty() {
+        notes.push(
+            "what comes over a WebSocket is dated from when it was read: what it waited in its socket before is in no figure"
+                .to_owned(),
+        );
+    }
     let by_hand = draft.placement.threads_max.is_some() || !draft.placement.threads.is_empty();
     let usable = usable_threads(&Host::read());
-    if !lanes.is_empty() && !by_hand && usable > 1 {
+    let from_outside = !lanes.is_empty() || !served.is_empty();
+    if from_outside && !by_hand && usable > 1 {
         draft.placement.threads_max = Some(usable - 1);
-        notes.push("one core is left to the sender".to_owned());
+        let whom = if lanes.is_empty() {
+            "exchange"
+        } else {
+            "sender"
+        };
+        notes.push(format!("one core is left to the {whom}"));
     }
     let is_input = |source: &str| shape.inputs.iter().any(|input| input.source == source);
     if via == Via::Direct && !shape.live {
@@ -270,6 +294,7 @@ fn load_as(
         line,
         nodes,
         lanes,
+        served,
         inputs: shape
             .inputs
             .iter()
@@ -280,7 +305,7 @@ fn load_as(
         sends_to: if shape.live {
             Vec::new()
         } else {
-            sends_to(&case)
+            fed::sends_to(&case)
         },
         pins,
         rate_per_s: load.and_then(|load| rate_per_s(&case, load, shape)),
@@ -321,6 +346,7 @@ fn via_of(shape: &Shape, load: Option<&Load>, inline: bool) -> Via {
         _ if inline || shape.live => Via::Direct,
         Some(ViaArg::Direct) => Via::Direct,
         Some(ViaArg::Udp) => Via::Udp,
+        Some(ViaArg::WebSocket) => Via::WebSocket,
         None => load.map_or(Via::Direct, |load| load.via),
     }
 }
@@ -415,115 +441,6 @@ pub(crate) fn rates(shape: &Shape) -> Result<Vec<f64>, Failure> {
     case.change_load(&same)
         .map_err(|problem| Failure::usage(problem.what, problem.help))?;
     Ok(rates)
-}
-
-/// The addresses that the case's sinks send to.
-fn sends_to(case: &Case) -> Vec<(String, SocketAddr)> {
-    let to = |sink: hopline::config::GivenNode<'_>| {
-        let address = sink.setting("to")?.parse().ok()?;
-        Some((sink.name().to_owned(), address))
-    };
-    case.sinks()
-        .filter(|sink| sink.kind() == "udp")
-        .filter_map(to)
-        .collect()
-}
-
-/// What a sender sends to each source.
-fn lanes(
-    case: &Case,
-    load: Option<&Load>,
-    shape: &Shape,
-    epoch_ns: u64,
-) -> Result<Vec<LaneSpec>, Failure> {
-    let mut lanes = Vec::new();
-    for source in case.sources() {
-        let name = source.name();
-        let input = shape.inputs.iter().find(|input| input.source == name);
-        let feed = load.and_then(|load| load.feed(name));
-        let content = match (input, feed) {
-            (Some(input), _) => Content::Capture {
-                file: input.file.clone(),
-                speed: shape.speed.map_or(Some(1.0), |pace| pace.0),
-                epoch_ns,
-            },
-            (None, Some(feed)) => made(feed, source.setting("symbol"))?,
-            // Nobody says what to send: the world may.
-            (None, None) => continue,
-        };
-        let wrong = |what: String| {
-            Failure::usage(
-                format!("no sender can feed \"{name}\": {what}"),
-                "write --via direct, or give the source kind = \"udp\" and an address to bind",
-            )
-        };
-        if source.kind() != "udp" {
-            return Err(wrong(format!("it is of kind \"{}\"", source.kind())));
-        }
-        let bind = source.setting("bind").unwrap_or_default();
-        let to = bind
-            .parse()
-            .map_err(|_| wrong(format!("\"{bind}\" is no address")))?;
-        lanes.push(LaneSpec {
-            source: name.to_owned(),
-            to: on_this_machine(to),
-            content,
-            recorded: match feed.map(|feed| &feed.shape) {
-                Some(LoadShape::Recorded { file }) if input.is_none() => Some(file.clone()),
-                _ => None,
-            },
-        });
-    }
-    if lanes.is_empty() {
-        return Err(Failure::usage(
-            "there is nothing to send: the case has no load.toml, and no --input is given",
-            "write a load.toml, give --input, or leave --via udp out",
-        ));
-    }
-    Ok(lanes)
-}
-
-fn made(feed: &Feed, symbol: Option<&str>) -> Result<Content, Failure> {
-    // The sender puts the gaps of a capture in the place of any others.
-    let arrivals = match &feed.shape {
-        LoadShape::Of(arrivals) => *arrivals,
-        LoadShape::Recorded { .. } => Arrivals::Constant,
-    };
-    Ok(match feed.content {
-        Made::Datagrams { bytes } => Content::Datagrams {
-            rate_per_s: feed.rate_per_s,
-            arrivals,
-            seed: feed.seed,
-            bytes,
-        },
-        Made::Market => Content::Market(SyntheticSpec {
-            seed: feed.seed,
-            symbol: symbol
-                .ok_or_else(|| {
-                    Failure::usage(
-                        format!(
-                            "\"{}\" names no symbol to make up a market for",
-                            feed.source
-                        ),
-                        "write symbol = \"BTCUSDT\" in its [[source]]",
-                    )
-                })?
-                .to_owned(),
-            rate_per_s: feed.rate_per_s,
-            arrivals,
-            mix: Mix::default(),
-        }),
-    })
-}
-
-/// Where to send so that it arrives at a socket bound to `addr`: "any address" is none to send to.
-fn on_this_machine(addr: SocketAddr) -> SocketAddr {
-    let ip = match addr.ip() {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-    };
-    SocketAddr::new(ip, addr.port())
 }
 
 /// The case that `named` means: a folder with a line.toml, else a built-in one.
@@ -638,7 +555,7 @@ mod tests {
             ("tick-to-trad", "did you mean tick-to-trade?"),
             (
                 "nothing-like-it",
-                "built in are tick-to-trade, udp-echo, diamond, overload or overload-iot",
+                "built in are tick-to-trade, market-ws, udp-echo, diamond, overload or overload-iot",
             ),
             (path, "has no line.toml"),
             (file.to_str().unwrap(), "is a file"),
@@ -680,17 +597,5 @@ mod tests {
         }
         write("budget.toml", "[slo]\np99 = \"4.2s\"");
         assert!(load_judged(&registry, &shape).is_ok());
-    }
-
-    #[test]
-    fn any_address_is_reached_over_the_loopback() {
-        for (bind, to) in [
-            ("0.0.0.0:26400", "127.0.0.1:26400"),
-            ("[::]:26400", "[::1]:26400"),
-            ("10.0.0.7:1", "10.0.0.7:1"),
-        ] {
-            let to: SocketAddr = to.parse().unwrap();
-            assert_eq!(on_this_machine(bind.parse().unwrap()), to);
-        }
     }
 }

@@ -26,9 +26,10 @@ use hopline::io::Driver;
 use hopline::stage::log::Meter;
 
 use crate::exit::Failure;
+pub(crate) use capture::Capture;
 pub use lane::SenderReport;
-pub(crate) use lane::{Content, LaneSpec};
-use lane::{Due, Lane, Sending};
+pub(crate) use lane::{Content, Due, LaneSpec, totals};
+use lane::{Lane, Sending};
 use segments::Segments;
 pub use segments::{GAP_FROM_NS, GAPS_MAX, GeneratorGaps, SENDS_SEEN};
 

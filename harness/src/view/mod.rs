@@ -2,9 +2,10 @@
 //!
 //! Invariant: drawing takes values and gives lines of text; only `live` touches the terminal.
 
-mod around;
+pub(crate) mod around;
 mod clean;
 pub(crate) mod hints;
+mod link;
 pub(crate) mod live;
 pub(crate) mod plan;
 pub(crate) mod rows;
