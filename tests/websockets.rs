@@ -1,13 +1,15 @@
-//! WebSocket sources on a virtual network: every way to lose a connection, refusals, floods, floods that are held back, and
-//! the waits between two tries, in virtual time.
+//! WebSocket sources, on a virtual network and on the machine's own: every way to lose a connection,
+//! refusals, floods, a peer that is held back, and the waits between two tries.
 
+#[path = "common/handshake.rs"]
+mod handshake;
+#[path = "websockets/real.rs"]
+mod real;
 #[path = "websockets/rig.rs"]
 mod rig;
 
-use hopline::adapter::{blackhole, datagrams, websocket};
 use hopline::stage::Role;
-use hopline::topology::{Hop, Line, Placement, Registry};
-use hopline::wait::Strategy;
+use hopline::topology::Registry;
 use hopline::wire::session::SessionConfig;
 
 use rig::{Ends, Manner, S, Then, World, counts};
@@ -453,47 +455,4 @@ fn settings_that_cannot_be_are_told_with_what_to_write() {
         let said = problem(settings);
         assert!(said.contains(words), "{settings}: {said}");
     }
-}
-
-#[test]
-fn health_shows_where_it_stands_and_when_the_next_try_is() {
-    // A port that nobody listens at.
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let at = taken.local_addr().unwrap();
-    drop(taken);
-    let mut line = Line::builder("ws");
-    line.source("in", websocket(&format!("ws://{at}/")).decode(datagrams()));
-    line.sink("end", blackhole());
-    line.connect("in", "end", Hop::depth(64));
-    line.placement(Placement {
-        wait: Some(Strategy::PARK),
-        ..Placement::default()
-    });
-    let mut running = line.build().unwrap().start().unwrap();
-    let mut seen = None;
-    for _ in 0..100_000 {
-        let health = running.health();
-        let node = health.nodes.iter().find(|node| node.name == "in").unwrap();
-        let link = node.link.clone().unwrap_or_default();
-        if link.state == "backing_off" {
-            let retry_in_ns = link.retry_in_ns.expect("it will be tried again");
-            assert!(retry_in_ns <= 2 * S, "{retry_in_ns}");
-            assert_eq!((link.last_lost, link.dials), (Some("refused"), 1));
-            assert!(
-                health.is_live(),
-                "a peer that is away is no fault of the line"
-            );
-            seen = Some(link);
-            break;
-        }
-        std::thread::yield_now();
-    }
-    assert!(seen.is_some(), "it never backed off");
-    let report = running.end("duration");
-    assert!(report.ledger.closed);
-    assert!(
-        report.faults[0].contains("nobody listens there"),
-        "{:?}",
-        report.faults
-    );
 }

@@ -1,43 +1,23 @@
 //! A WebSocket source allocates nothing for messages that come in one frame, proven by a counting allocator.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::io::Write;
+use std::net::{TcpListener, UdpSocket};
 
 use hopline::adapter::{datagrams, udp_to, websocket};
 use hopline::host::Pin;
 use hopline::topology::{Hop, Line, Placement};
 use hopline::wait::Strategy;
-use hopline::wire::Output;
-use hopline::wire::http::{RequestLimits, Requests};
-use hopline::wire::websocket::{Encoded, Offer};
+use hopline::wire::websocket::Encoded;
 
 #[path = "common/counting.rs"]
 mod counting;
+#[path = "common/handshake.rs"]
+mod handshake;
 
 use counting::{Counting, counted_elsewhere};
 
 #[global_allocator]
 static GLOBAL: Counting = Counting;
-
-/// Answers the opening handshake of the one who connects.
-fn accept(listener: &TcpListener) -> TcpStream {
-    let (mut stream, _) = listener.accept().unwrap();
-    let mut requests = Requests::new(RequestLimits::default());
-    let mut output = Output::new(4096);
-    let mut buffer = [0; 4096];
-    loop {
-        let count = stream.read(&mut buffer).unwrap();
-        let mut input = &buffer[..count];
-        if let Some(request) = requests.poll(&mut input).unwrap() {
-            let offer = Offer::of(&request).unwrap();
-            offer.accept(&mut output, None).unwrap();
-            break;
-        }
-    }
-    stream.write_all(output.pending()).unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream
-}
 
 #[test]
 fn no_turn_allocates_for_a_message_in_one_frame() {
@@ -57,7 +37,7 @@ fn no_turn_allocates_for_a_message_in_one_frame() {
             ..Placement::default()
         });
         let running = line.build().unwrap().start().unwrap();
-        let mut peer = accept(&listener);
+        let mut peer = handshake::accept(&listener);
         let texts = [1, 125, 126, 1_400].map(|bytes| Encoded::text(&"x".repeat(bytes)));
         let mut buffer = [0; 2_048];
         let mut trips = |count: usize| {

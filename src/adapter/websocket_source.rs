@@ -412,13 +412,14 @@ impl WebSocketSource {
         self.broke(why, Hangup::Failed, cx);
     }
 
-    /// Writes what waits, as far as the socket takes it. False if it is broken.
+    /// Writes what waits, as far as the socket takes it. Tried in each turn, since a loop that spins is never told that there
+    /// is room again. False if it is broken.
     fn flush(&mut self, io: &mut Driver) -> bool {
         let (Some(client), Some(id)) = (&mut self.client, self.stream.filter(|_| !self.dialing))
         else {
             return true;
         };
-        while !client.output().is_empty() && io.stream_maybe_writable(id) {
+        while !client.output().is_empty() {
             match io.stream_write(id, client.output()) {
                 Ok(StreamWrite::Bytes(count)) => {
                     client.written(count);

@@ -221,7 +221,7 @@ impl Client {
     /// Writes what waits; how many bytes, or none if the connection is broken.
     fn write(&mut self, driver: &mut Driver) -> Option<u64> {
         let mut bytes = 0;
-        while !self.output().is_empty() && driver.stream_maybe_writable(self.stream) {
+        while !self.output().is_empty() {
             match driver.stream_write(self.stream, self.output()) {
                 Ok(StreamWrite::Bytes(count)) => {
                     bytes += count as u64;

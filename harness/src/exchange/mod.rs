@@ -211,8 +211,8 @@ impl Loop {
                 self.shared.done.store(true, Ordering::Relaxed);
             }
             let rest_ns = next_ns.saturating_sub(self.clock.stamp());
-            // Without a poll that rests, the thread offers its core instead of spinning.
-            if rest_ns > 0 && self.driver.poll(now_ns, Some(rest_ns)).is_err() {
+            // Without a rest it only looks who has come. Without a poll the thread offers its core instead of spinning.
+            if self.driver.poll(now_ns, Some(rest_ns)).is_err() {
                 std::thread::yield_now();
             }
         }
