@@ -14,13 +14,20 @@ pub(crate) struct BuiltIn {
 }
 
 /// All of them, in the order in which they are told.
-pub(crate) const BUILT_IN: [BuiltIn; 8] = [
+pub(crate) const BUILT_IN: [BuiltIn; 9] = [
     BuiltIn {
         name: DEMONSTRATION,
         about: "two market feeds to orders: decode, book, signal, risk, encode, UDP out",
         line: include_str!("../cases/tick-to-trade/line.toml"),
         load: include_str!("../cases/tick-to-trade/load.toml"),
         budget: include_str!("../cases/tick-to-trade/budget.toml"),
+    },
+    BuiltIn {
+        name: "market-ws",
+        about: "the same line fed over WebSocket, by an exchange in the same program",
+        line: include_str!("../cases/market-ws/line.toml"),
+        load: include_str!("../cases/market-ws/load.toml"),
+        budget: include_str!("../cases/market-ws/budget.toml"),
     },
     BuiltIn {
         name: "udp-echo",

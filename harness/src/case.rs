@@ -3,8 +3,6 @@
 //! Invariant: opens the case's files and the heads of the captures, nothing else; a line that comes
 //! out of here was checked.
 
-mod lanes;
-
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
@@ -24,10 +22,11 @@ use hopline::topology::{Line, Problem, Problems, Registry};
 
 use crate::built_in::{BUILT_IN, BuiltIn};
 use crate::cli::{DEMONSTRATION_SPAN, Shape, ViaArg};
+use crate::exchange::FeedSpec;
 use crate::exit::Failure;
 use crate::replayed::{self, Replayed};
 use crate::sender::LaneSpec;
-use crate::{input, load};
+use crate::{fed, input, load};
 
 /// The case that runs when none is named.
 pub(crate) const DEMONSTRATION: &str = "tick-to-trade";
@@ -45,6 +44,8 @@ pub(crate) struct Ready {
     pub(crate) nodes: usize,
     /// What senders send; empty where the line feeds itself or the world feeds it.
     pub(crate) lanes: Vec<LaneSpec>,
+    /// What an exchange serves; likewise.
+    pub(crate) served: Vec<FeedSpec>,
     /// The captures that it replays, or whose rhythm it follows.
     pub(crate) inputs: Vec<PathBuf>,
     pub(crate) sink_log: Option<PathBuf>,
@@ -177,7 +178,12 @@ fn load_as(
     let mut draft = case.draft(registry, &overrides)?;
     let mut notes: Vec<String> = rhythms.iter().map(|rhythm| rhythm.note.clone()).collect();
     let lanes = if via == Via::Udp && !shape.is_live() {
-        lanes::lanes(&case, load, shape, epoch_ns.unwrap_or(0))?
+        fed::lanes(&case, load, shape, epoch_ns.unwrap_or(0))?
+    } else {
+        Vec::new()
+    };
+    let served = if via == Via::WebSocket && !shape.is_live() {
+        fed::served(&case, load, shape, epoch_ns.unwrap_or(0))?
     } else {
         Vec::new()
     };
@@ -192,11 +198,23 @@ fn load_as(
                 .to_owned(),
         );
     }
+    if arrival_stamps && !served.is_empty() {
+        notes.push(
+            "what comes over a WebSocket is dated from when it was read: what it waited in its socket before is in no figure"
+                .to_owned(),
+        );
+    }
     let by_hand = draft.placement.threads_max.is_some() || !draft.placement.threads.is_empty();
     let usable = usable_threads(&Host::read());
-    if !lanes.is_empty() && !by_hand && usable > 1 {
+    let from_outside = !lanes.is_empty() || !served.is_empty();
+    if from_outside && !by_hand && usable > 1 {
         draft.placement.threads_max = Some(usable - 1);
-        notes.push("one core is left to the sender".to_owned());
+        let whom = if lanes.is_empty() {
+            "exchange"
+        } else {
+            "sender"
+        };
+        notes.push(format!("one core is left to the {whom}"));
     }
     let is_input = |source: &str| shape.inputs.iter().any(|input| input.source == source);
     if via == Via::Direct && !shape.is_live() {
@@ -229,6 +247,7 @@ fn load_as(
         line,
         nodes,
         lanes,
+        served,
         inputs: shape
             .inputs
             .iter()
@@ -239,7 +258,7 @@ fn load_as(
         sends_to: if shape.is_live() {
             Vec::new()
         } else {
-            sends_to(&case)
+            fed::sends_to(&case)
         },
         pins,
         rate_per_s: load.and_then(|load| rate_per_s(&case, load, shape)),
@@ -280,6 +299,7 @@ fn via_of(shape: &Shape, load: Option<&Load>, inline: bool) -> Via {
         _ if inline || shape.is_live() => Via::Direct,
         Some(ViaArg::Direct) => Via::Direct,
         Some(ViaArg::Udp) => Via::Udp,
+        Some(ViaArg::WebSocket) => Via::WebSocket,
         None => load.map_or(Via::Direct, |load| load.via),
     }
 }
@@ -374,18 +394,6 @@ pub(crate) fn rates(shape: &Shape) -> Result<Vec<f64>, Failure> {
     case.change_load(&same)
         .map_err(|problem| Failure::usage(problem.what, problem.help))?;
     Ok(rates)
-}
-
-/// The addresses that the case's sinks send to.
-fn sends_to(case: &Case) -> Vec<(String, SocketAddr)> {
-    let to = |sink: hopline::config::GivenNode<'_>| {
-        let address = sink.setting("to")?.parse().ok()?;
-        Some((sink.name().to_owned(), address))
-    };
-    case.sinks()
-        .filter(|sink| sink.kind() == "udp")
-        .filter_map(to)
-        .collect()
 }
 
 /// The case that `named` means: a folder with a line.toml, else a built-in one.
@@ -500,7 +508,7 @@ mod tests {
             ("tick-to-trad", "did you mean tick-to-trade?"),
             (
                 "nothing-like-it",
-                "built in are tick-to-trade, udp-echo, market-udp, diamond, overload, overload-iot, telemetry or overload-telemetry",
+                "built in are tick-to-trade, market-ws, udp-echo, market-udp, diamond, overload, overload-iot, telemetry or overload-telemetry",
             ),
             (path, "has no line.toml"),
             (file.to_str().unwrap(), "is a file"),
@@ -542,17 +550,5 @@ mod tests {
         }
         write("budget.toml", "[slo]\np99 = \"4.2s\"");
         assert!(load_judged(&registry, &shape).is_ok());
-    }
-
-    #[test]
-    fn any_address_is_reached_over_the_loopback() {
-        for (bind, to) in [
-            ("0.0.0.0:26400", "127.0.0.1:26400"),
-            ("[::]:26400", "[::1]:26400"),
-            ("10.0.0.7:1", "10.0.0.7:1"),
-        ] {
-            let to: SocketAddr = to.parse().unwrap();
-            assert_eq!(lanes::on_this_machine(bind.parse().unwrap()), to);
-        }
     }
 }

@@ -15,6 +15,7 @@ use hopline::host::Pin;
 use hopline::topology::problem::closest;
 use hopline::wait::Strategy;
 
+use crate::exchange::command::{EXCHANGE_HELP, ExchangeArgs};
 use crate::exit::{Exit, Failure};
 use crate::gate::bench::RUNS_DEFAULT;
 use crate::gate::outcome::Inconclusive;
@@ -62,6 +63,9 @@ pub(crate) enum Command {
     /// Measure what this machine can do, each figure beside its physical floor, in under a minute
     #[command(after_help = FLOOR_HELP)]
     Floor(FloorArgs),
+    /// Serve a capture, or a made-up market, over WebSocket at its pace
+    #[command(after_help = EXCHANGE_HELP)]
+    Exchange(ExchangeArgs),
     /// Show a gate's report again, or two of them side by side
     #[command(after_help = REPORT_HELP)]
     Report(ReportArgs),
@@ -365,6 +369,9 @@ pub(crate) enum ViaArg {
     Direct,
     /// A sender on its own thread sends them over the loopback
     Udp,
+    /// An exchange on its own thread serves them where the sources connect to
+    #[value(name = "websocket")]
+    WebSocket,
 }
 
 /// Another address for a source.
@@ -385,7 +392,7 @@ pub(crate) struct Input {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Pace(pub(crate) Option<f64>);
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let span_ns = parse_span_ns(text).map_err(|error| error.to_string())?;
     if span_ns == 0 {
         return Err("a run takes some time: write a span above zero".to_owned());
@@ -433,7 +440,7 @@ fn parse_inconclusive(text: &str) -> Result<Inconclusive, String> {
     Inconclusive::parse(text).ok_or_else(|| "write pass, fail or neutral".to_owned())
 }
 
-fn parse_pace(text: &str) -> Result<Pace, String> {
+pub(crate) fn parse_pace(text: &str) -> Result<Pace, String> {
     parse_speed(text)
         .map(Pace)
         .map_err(|error| error.to_string())

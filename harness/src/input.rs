@@ -37,7 +37,7 @@ pub(crate) fn epoch_ns(inputs: &[Input]) -> Result<Option<u64>, Failure> {
 }
 
 /// The first recorded time of a capture, if its head has one.
-fn first_time_ns(driver: &mut Driver, file: &Path) -> Result<Option<u64>, Failure> {
+pub(crate) fn first_time_ns(driver: &mut Driver, file: &Path) -> Result<Option<u64>, Failure> {
     // A pipe blocks its loop in a read, and what is looked at here would be missing there.
     let is_pipe = |meta: std::fs::Metadata| !meta.is_file() && !meta.is_dir();
     if file.as_os_str() == "-" || std::fs::metadata(file).is_ok_and(is_pipe) {

@@ -22,7 +22,9 @@ mod again;
 mod built_in;
 mod case;
 mod cli;
+mod exchange;
 mod exit;
+mod fed;
 pub mod floor;
 pub mod gate;
 mod help;
@@ -53,6 +55,7 @@ use cli::{
     BenchArgs, BudgetCommand, CleanArg, Command, DeriveArgs, GateArgs, LogArg, MeasureArgs,
     ResultArgs, RunArgs, Shape,
 };
+pub use exchange::{ExchangeReport, Gap};
 pub use exit::Exit;
 use exit::Failure;
 use gate::command::{Asked, Base, Judging, What};
@@ -121,6 +124,7 @@ fn command(registry: &Registry) -> Exit {
         Some(Command::Gate(args)) => gate(registry, &args),
         Some(Command::Budget(BudgetCommand::Derive(args))) => derive(registry, &args),
         Some(Command::Floor(args)) => floor::run(args.json, args.quick),
+        Some(Command::Exchange(args)) => exchange::command::run(&args),
         Some(Command::Report(args)) => {
             gate::out::run(&args.first, args.second.as_deref(), args.out.as_deref())
         }

@@ -38,7 +38,7 @@ pub(crate) struct LoadArgs {
     pub(crate) seed: Option<u64>,
 }
 
-fn parse_rate_flag(text: &str) -> Result<f64, String> {
+pub(crate) fn parse_rate_flag(text: &str) -> Result<f64, String> {
     let text = text.trim();
     let bare = text.strip_suffix("/s").unwrap_or(text);
     parse_rate(&format!("{bare}/s")).map_err(|_| {

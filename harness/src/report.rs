@@ -5,6 +5,7 @@
 use hopline::topology::{CleanReport, Report};
 use serde::Serialize;
 
+use crate::exchange::ExchangeReport;
 use crate::listener::ListenerReport;
 use crate::sender::{GeneratorGaps, SenderReport};
 
@@ -18,6 +19,9 @@ pub struct RunReport {
     pub senders: Vec<SenderReport>,
     /// When the senders' thread did not run; absent where there is none.
     pub sender_gaps: Option<GeneratorGaps>,
+    /// The exchange's feeds, where an exchange fed the line.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exchange: Vec<ExchangeReport>,
     /// What listened where the line's sinks send to, since nobody else did.
     pub listeners: Vec<ListenerReport>,
     /// What the host did not touch, if the line was watched for it.

@@ -28,6 +28,7 @@ use hopline::topology::{
 
 use crate::case::Ready;
 use crate::cli::{CleanArg, LogArg};
+use crate::exchange::{Exchange, ExchangeReport};
 use crate::exit::{Exit, Failure};
 use crate::gate::drift::Both;
 use crate::gate::facts;
@@ -43,6 +44,9 @@ use crate::{cli, out, signals};
 
 /// How long the line may take to read what senders have sent, after they have stopped.
 const TAKE_IN: Duration = Duration::from_millis(200);
+
+/// How long it may take for what came over a connection, as long as it goes on.
+const TAKE_IN_ALL: Duration = Duration::from_secs(5);
 
 /// Time between two status lines where there is no terminal.
 const STATUS: Duration = Duration::from_secs(1);
@@ -183,6 +187,10 @@ pub(crate) fn measured(
         let meter = ready.line.meter();
         Some(Senders::open(lanes, core, clock.clone(), span, meter)?)
     };
+    let exchange = match ready.served.is_empty() {
+        true => None,
+        false => Some(Exchange::open(ready.served, clock.clone(), most_ns)?),
+    };
     let listeners = Listeners::open(&ready.sends_to);
     for (hop, path) in &options.records {
         let record = Record {
@@ -226,7 +234,7 @@ pub(crate) fn measured(
             #[cfg(feature = "otlp")]
             exporter,
         },
-        senders,
+        outside: Outside { senders, exchange },
         listeners,
         taps,
         signalled: signalled.clone(),
@@ -239,6 +247,7 @@ pub(crate) fn measured(
         evidence,
         senders,
         sender_gaps,
+        exchange,
         listeners,
         warmup_ns,
         taps,
@@ -252,6 +261,7 @@ pub(crate) fn measured(
         report,
         senders,
         sender_gaps,
+        exchange,
         listeners,
         clean,
         warmup_ns,
@@ -297,6 +307,7 @@ pub(crate) fn inline(ready: Ready, options: &Options) -> Result<Exit, Failure> {
         report,
         senders: Vec::new(),
         sender_gaps: None,
+        exchange: Vec::new(),
         listeners: Vec::new(),
         clean: None,
         warmup_ns: 0,
@@ -369,11 +380,40 @@ fn print(run: &RunReport, options: &Options, is_fed: bool) -> Result<Exit, Failu
     Ok(exit)
 }
 
+/// Who brings a line its messages from outside of it.
+struct Outside {
+    senders: Option<Senders>,
+    exchange: Option<Exchange>,
+}
+
+impl Outside {
+    fn is_there(&self) -> bool {
+        self.senders.is_some() || self.exchange.is_some()
+    }
+
+    /// Whether all that will come has left.
+    fn is_done(&self) -> bool {
+        self.senders.as_ref().is_none_or(Senders::is_done)
+            && self.exchange.as_ref().is_none_or(Exchange::is_done)
+    }
+
+    /// What has left so far to each source.
+    fn sent(&self) -> impl Iterator<Item = (&str, u64)> {
+        let senders = self.senders.iter().flat_map(Senders::sent);
+        senders.chain(self.exchange.iter().flat_map(Exchange::sent))
+    }
+
+    fn stop(&self) {
+        self.senders.iter().for_each(Senders::stop);
+        self.exchange.iter().for_each(Exchange::stop);
+    }
+}
+
 /// Who watches a running line.
 struct Watch {
     screen: Screen,
     teller: Teller,
-    senders: Option<Senders>,
+    outside: Outside,
     listeners: Listeners,
     taps: Vec<Tapped>,
     signalled: Arc<AtomicBool>,
@@ -388,6 +428,7 @@ struct Watched {
     evidence: Evidence,
     senders: Vec<SenderReport>,
     sender_gaps: Option<GeneratorGaps>,
+    exchange: Vec<ExchangeReport>,
     listeners: Vec<ListenerReport>,
     /// How much of the start is not in the percentiles.
     warmup_ns: u64,
@@ -433,8 +474,8 @@ impl Watch {
         let (asked, all_in) = (self.signalled.clone(), fed.clone());
         let stop =
             Stop::when(move || asked.load(Ordering::Relaxed) || all_in.load(Ordering::Relaxed));
-        let stop = match (self.most_ns, &self.senders) {
-            (Some(most_ns), None) => stop.or_after(Duration::from_nanos(most_ns)),
+        let stop = match (self.most_ns, self.outside.is_there()) {
+            (Some(most_ns), false) => stop.or_after(Duration::from_nanos(most_ns)),
             _ => stop,
         };
         let mut taking = Taking::default();
@@ -450,9 +491,9 @@ impl Watch {
                 running.forget_latencies();
                 warmup_ns = self.warmup_ns;
             }
-            if let Some(senders) = &self.senders
-                && senders.is_done()
-                && taking.is_over(senders, running)
+            if self.outside.is_there()
+                && self.outside.is_done()
+                && taking.is_over(&self.outside, running)
             {
                 fed.store(true, Ordering::Relaxed);
             }
@@ -471,12 +512,13 @@ impl Watch {
             },
             cause => cause,
         };
-        if let Some(senders) = &self.senders {
-            senders.stop();
+        if self.outside.is_there() {
+            self.outside.stop();
             while cause == "signal"
                 && !running.wait(Duration::from_millis(2))
-                && !(senders.is_done() && taking.is_over(senders, &mut running))
-            {}
+                && !(self.outside.is_done() && taking.is_over(&self.outside, &mut running))
+            {
+            }
         }
         let progress = Progress {
             draining: true,
@@ -493,7 +535,8 @@ impl Watch {
         let (clean, (report, evidence)) = (running.clean(), running.end_noted(cause));
         let told = teller.end(last, &report);
         drop(screen);
-        let (senders, sender_gaps) = match self.senders.map(Senders::finish) {
+        let exchange = self.outside.exchange.map(Exchange::finish);
+        let (senders, sender_gaps) = match self.outside.senders.map(Senders::finish) {
             Some((senders, gaps)) => (senders, Some(gaps)),
             None => (Vec::new(), None),
         };
@@ -503,6 +546,7 @@ impl Watch {
             evidence,
             senders,
             sender_gaps,
+            exchange: exchange.unwrap_or_default(),
             listeners: listeners.finish(),
             warmup_ns,
             taps,
@@ -525,19 +569,29 @@ impl Watch {
 #[derive(Debug, Default)]
 struct Taking {
     since: Option<Duration>,
+    /// When something was last seen to come over a connection, and how much had come by then.
+    last: Duration,
+    received: u64,
 }
 
 impl Taking {
     /// Whether every datagram that was sent has been received, or dropped by the kernel, or has
     /// had its time.
-    fn is_over(&mut self, senders: &Senders, running: &mut Running) -> bool {
+    fn is_over(&mut self, outside: &Outside, running: &mut Running) -> bool {
         let now = running.elapsed();
         let since = *self.since.get_or_insert(now);
-        if now.saturating_sub(since) >= TAKE_IN {
+        let sources = running.report().ledger.sources;
+        // A connection loses nothing, so what a slow line still takes in is worth some time.
+        if outside.exchange.is_some() {
+            let received = sources.values().map(|source| source.received).sum();
+            if received > self.received && now.saturating_sub(since) < TAKE_IN_ALL {
+                (self.received, self.last) = (received, now);
+            }
+        }
+        if now.saturating_sub(since.max(self.last)) >= TAKE_IN {
             return true;
         }
-        let sources = running.report().ledger.sources;
-        senders.sent().all(|(name, sent)| {
+        outside.sent().all(|(name, sent)| {
             sources
                 .get(name)
                 .is_some_and(|source| source.datagrams() + source.kernel_dropped >= sent)

@@ -6,6 +6,7 @@
 //! | `tcp`, `unix` | source | receives messages from connections, each behind its length, or lines |
 //! | `unix_datagram` | source | receives datagrams of this machine |
 //! | `moldudp64`, `iextp` | source | receives a sequenced market feed from one line or two |
+//! | `websocket` | source | receives messages from a WebSocket that it connects to |
 //! | [`inlet()`] | source, in code only | takes frames from any threads of the program |
 //! | `replay` | source | reads recorded messages, plain or gzip, by their own times or flat out |
 //! | `capture` | source | reads what was recorded of a hop, likewise |
@@ -72,6 +73,8 @@ mod telemetry;
 mod udp_sink;
 mod udp_source;
 mod unix_datagram;
+mod websocket;
+mod websocket_source;
 
 use core::net::{IpAddr, SocketAddr};
 
@@ -98,6 +101,8 @@ pub use unix_datagram::{
     UnixDatagramFrom, UnixDatagramSink, UnixDatagramSource, UnixDatagramTo, unix_datagram,
     unix_datagram_to,
 };
+pub use websocket::{WebSocketFrom, websocket};
+pub use websocket_source::WebSocketSource;
 
 use crate::feed::datagram::DATAGRAM_BYTES_MAX;
 use crate::io::{Endpoint, Interface, IoError, SharedSockets, SharedStreams};
@@ -198,6 +203,10 @@ fn register_streams(registry: Registry) -> Registry {
         .source("unix", move |params, decoder| {
             let made = Stream::from_params(params, &of_unix, false)?.into_ingress(decoder);
             made.map_err(|problem| problem.at(params.place_of("max_message")))
+        })
+        .source("websocket", |params, decoder| {
+            let made = WebSocketFrom::from_params(params)?.into_ingress(decoder);
+            made.map_err(|problem| problem.at(params.place_of("url")))
         })
         .source("unix_datagram", |params, decoder| {
             UnixDatagramFrom::from_params(params)?.into_ingress(decoder)

@@ -181,6 +181,16 @@ pub const CONNECTIONS_DEFAULT: usize = 64;
 /// smallest buffer of a connection.
 pub const STREAM_MESSAGE_BYTES_DEFAULT: usize = (16 << 10) - 4;
 
+/// Longest message that a WebSocket reads unless told otherwise, in bytes: what is longer than a message may be is then refused
+/// and the connection stays. A megabyte is what clients of other makes take, and more than any message of a feed.
+pub const WEBSOCKET_READ_BYTES_DEFAULT: usize = 1 << 20;
+
+/// Most that it may be told to read, in bytes: three times as much is held while a message comes in fragments.
+pub const WEBSOCKET_READ_BYTES_MAX: usize = 16 << 20;
+
+/// Most bytes of messages that a WebSocket sends when it is open, in all: a subscription to every symbol of a venue is less.
+pub const WEBSOCKET_SUBSCRIBE_BYTES_MAX: usize = 32 << 10;
+
 /// Longest path or name of a Unix socket, in bytes: `sun_path` has 108 with its end (unix(7)).
 pub const UNIX_NAME_BYTES_MAX: usize = 107;
 
@@ -224,9 +234,9 @@ pub const KINDS_PER_HOP_MAX: usize = 16;
 /// Most output ports of a stage.
 pub const PORTS_MAX: usize = 8;
 
-/// Most reasons in one closed enum of reasons: an ingress that takes any of the formats has nearly thirty, and each is a counter
+/// Most reasons in one closed enum of reasons: an ingress that takes any of the formats has some thirty, and each is a counter
 /// of 8 B in every node.
-pub const REASONS_MAX: usize = 32;
+pub const REASONS_MAX: usize = 40;
 
 /// Most quantile limits of one budget.
 pub const LIMITS_PER_BUDGET_MAX: usize = 5;
@@ -497,6 +507,8 @@ const _: () = assert!(METRIC_KEY_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(METRIC_WINDOW_NS_MIN >= HOUSEKEEPING_NS);
 const _: () = assert!(CONNECTIONS_DEFAULT <= CONNECTIONS_MAX && CONNECTIONS_MAX < 1 << 16);
 const _: () = assert!(STREAM_MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);
+const _: () = assert!(MESSAGE_BYTES_MAX <= WEBSOCKET_READ_BYTES_DEFAULT);
+const _: () = assert!(WEBSOCKET_READ_BYTES_DEFAULT <= WEBSOCKET_READ_BYTES_MAX);
 const _: () = assert!(RECONNECT_NS_MIN < RECONNECT_NS_MAX && RECONNECT_NS_MAX < DRAIN_DEADLINE_NS);
 const _: () = assert!(HALF_CLOSED_NS < DRAIN_DEADLINE_NS && STALLED_CLIENT_NS < DRAIN_DEADLINE_NS);
 const _: () = assert!(HIST_MAX_NS > u32::MAX as u64);

@@ -13,7 +13,7 @@ pub mod units;
 
 pub use backoff::{Backoff, Jitter};
 pub use envelope::{Envelope, Flags};
-pub use primitive::Counter;
+pub use primitive::{Counter, Counters};
 pub use prng::Prng;
-pub use reason::{Cause, Discard, Hangup, NoWhy, Reason, Reject, Shed};
+pub use reason::{Cause, Discard, Hangup, Lost, NoWhy, Reason, Reject, Shed};
 pub use sequence::Sequence;

@@ -212,3 +212,22 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+/// So many [`Counter`]s, of any number: a closed set of reasons has one each.
+#[derive(Debug)]
+pub struct Counters<const N: usize>([Counter; N]);
+
+impl<const N: usize> Default for Counters<N> {
+    fn default() -> Counters<N> {
+        Counters(core::array::from_fn(|_| Counter::default()))
+    }
+}
+
+impl<const N: usize> core::ops::Deref for Counters<N> {
+    type Target = [Counter];
+
+    #[inline(always)]
+    fn deref(&self) -> &[Counter] {
+        &self.0
+    }
+}

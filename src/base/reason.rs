@@ -191,6 +191,8 @@ reasons! {
         /// A message of a sequenced feed that came when its turn was over: given up, of a session that has
         /// ended, or from before the feed was joined.
         OutOfTurn = "out_of_turn",
+        /// What carries it breaks the rules of its protocol.
+        Violation = "violation",
     }
 }
 
@@ -211,6 +213,52 @@ reasons! {
         Failed = "failed",
         /// The line was ended.
         Ended = "ended",
+        /// The peer broke the protocol.
+        Violation = "violation",
+        /// Nothing came from the peer for too long, or no answer to a ping: half-open.
+        Silent = "silent",
+        /// The peer was there and its data was not, for too long.
+        Stale = "stale",
+    }
+}
+
+reasons! {
+    /// Why a connection that a client keeps open, or a try at one, ended.
+    pub enum Lost {
+        /// The peer's host has no address that is known.
+        Unresolved = "unresolved",
+        /// Nobody listens there, or there is no way there.
+        Refused = "refused",
+        /// The dial took too long.
+        ConnectTimeout = "connect_timeout",
+        /// The handshake took too long.
+        HandshakeTimeout = "handshake_timeout",
+        /// The peer answered the handshake with a refusal.
+        HandshakeRefused = "handshake_refused",
+        /// The peer's answer to the handshake is none.
+        HandshakeBad = "handshake_bad",
+        /// The peer closed in good order.
+        Closed = "closed",
+        /// The connection ended without a close.
+        CutOff = "cut_off",
+        /// The connection was reset, or broke.
+        Reset = "reset",
+        /// Nothing came in for too long: half-open.
+        Silent = "silent",
+        /// No answer to a ping came for too long.
+        NoPong = "no_pong",
+        /// No data came for too long.
+        Stale = "stale",
+        /// The peer sent what is over a limit.
+        TooLong = "too_long",
+        /// The peer broke the protocol.
+        Violation = "violation",
+        /// What was to be sent found no room for too long, or at all.
+        OutputFull = "output_full",
+        /// The session was stopped, and the peer agreed.
+        Stopped = "stopped",
+        /// The session was stopped, and the peer did not agree in time.
+        CloseTimeout = "close_timeout",
     }
 }
 

@@ -14,8 +14,9 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam_utils::CachePadded;
 
+use super::link::LinkCounters;
 use crate::base::limits::{KINDS_PER_HOP_MAX, READERS_MAX, REASONS_MAX};
-use crate::base::{Cause, Counter, Discard, Hangup, Reason, Reject, Shed};
+use crate::base::{Cause, Counter, Counters, Discard, Hangup, Reason, Reject, Shed};
 
 use super::fidelity::FidelityReport;
 use super::sequenced::SequencedCounters;
@@ -253,11 +254,11 @@ pub struct StageCounters {
     /// Messages for which something was emitted, or that a sink sent on.
     pub forwarded: Counter,
     /// Messages that ended here on purpose, by the stage's own reasons.
-    pub absorbed: [Counter; REASONS_MAX],
+    pub absorbed: Counters<REASONS_MAX>,
     /// Messages that ended here and nobody said why. Any of them breaks the ledger.
     pub undeclared: Counter,
     /// Messages that the stage refused, by the stage's own reasons.
-    pub rejected: [Counter; REASONS_MAX],
+    pub rejected: Counters<REASONS_MAX>,
     /// Messages in hand when the stage panicked, and those held by an instance that is gone.
     pub panicked: Counter,
     /// Messages that the stage kept when the line was ended under it.
@@ -288,7 +289,7 @@ pub struct IngressCounters {
     /// Messages that every hop shed.
     pub shed: Counter,
     /// Messages refused, by reason.
-    pub rejected: [Counter; REJECTS],
+    pub rejected: Counters<REJECTS>,
     /// The message in hand when the source panicked, or when a thread that feeds it did.
     pub panicked: Counter,
     /// Messages that decoded into nothing without a reason, or into something and a refusal. Any
@@ -334,6 +335,8 @@ pub struct IngressCounters {
     pub connected: Counter,
     /// Connections that ended, by reason.
     pub disconnected: [Counter; HANGUPS],
+    /// What a source has been through that keeps one connection open.
+    pub link: LinkCounters,
     /// Pushes into an inlet that were refused; the pusher was told, and they count as not received.
     pub refused: Counter,
     /// Most nanoseconds for which a claim on an inlet was seen open.

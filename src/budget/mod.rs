@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod fidelity;
 pub mod ledger;
 pub mod limit;
+pub mod link;
 pub mod losses;
 pub mod pace;
 pub mod regime;
@@ -27,5 +28,6 @@ pub use evidence::{
 pub use fidelity::{Fidelity, FidelityReport};
 pub use ledger::{Arrivals, HopCounters, IngressCounters, Peaks, StageCounters};
 pub use limit::{Budget, BudgetError, Limit, Of, Quantile};
+pub use link::{LinkCounters, LinkReport, LinkState};
 pub use regime::{Regime, Regimes};
 pub use skew::{Gaps, GapsReport, Skew, SkewReport};

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::fidelity::FidelityReport;
 use super::limit::{Budget, Of};
+use super::link::LinkReport;
 use super::regime::Regime;
 use super::sequenced::{FeedLineReport, SequencedReport};
 use super::skew::{GapsReport, SkewReport};
@@ -410,6 +411,9 @@ pub struct SourceReport {
     /// Connections that ended, by [`Hangup`](crate::base::Hangup): those turned away because there
     /// were as many as there may be are `too_many`.
     pub disconnected: ByReason,
+    /// What the connection has been through, of a source that keeps one open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkReport>,
     /// Pushes into an inlet that were refused; the pusher was told, and they count as not received.
     pub refused: u64,
     /// Most nanoseconds for which a claim on an inlet was seen open.

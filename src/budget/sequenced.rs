@@ -12,8 +12,8 @@ use std::sync::OnceLock;
 use serde::Serialize;
 
 use super::report::{ByReason, by_name};
-use crate::base::Counter;
 use crate::base::limits::{FEED_LINES_MAX, LOST_RANGES_MAX, REASONS_MAX};
+use crate::base::{Counter, Counters};
 
 /// Names of the lines of a feed, in their order.
 pub const LINE_NAMES: [&str; FEED_LINES_MAX] = ["a", "b"];
@@ -41,7 +41,7 @@ pub struct LineCounters {
     /// Bytes of them.
     pub bytes: Counter,
     /// Datagrams refused, by reason.
-    pub rejected: [Counter; REASONS_MAX],
+    pub rejected: Counters<REASONS_MAX>,
     /// Datagrams without messages.
     pub heartbeats: Counter,
     /// Messages.

@@ -43,22 +43,30 @@ pub enum Via {
     Direct,
     /// From a sender on a thread of its own, over loopback, to the address that the source binds.
     Udp,
+    /// From an exchange on a thread of its own, which listens at the address that the source connects to.
+    WebSocket,
 }
 
 impl Via {
+    const ALL: [Via; 3] = [Via::Direct, Via::Udp, Via::WebSocket];
+
+    /// Whether the sources stay as they are, for somebody outside of them brings their messages.
+    pub(super) const fn is_outside(self) -> bool {
+        !matches!(self, Via::Direct)
+    }
+
     /// The word that files use.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Via::Direct => "direct",
             Via::Udp => "udp",
+            Via::WebSocket => "websocket",
         }
     }
 
     fn parse(word: &str) -> Option<Via> {
-        [Via::Direct, Via::Udp]
-            .into_iter()
-            .find(|via| via.name() == word)
+        Via::ALL.into_iter().find(|via| via.name() == word)
     }
 }
 
@@ -287,7 +295,7 @@ impl Load {
         let common = Manner::DEFAULT.read(&mut params, problems);
         let seed = noted(params.count("seed", SEED_DEFAULT, 0..=SEED_MAX), problems);
         let seed = seed.unwrap_or(SEED_DEFAULT);
-        let vias = [Via::Direct, Via::Udp].map(Via::name);
+        let vias = Via::ALL.map(Via::name);
         let via = noted(params.word("via", &vias, Via::parse), problems).flatten();
         for source in given {
             if via == Some(Via::Udp) && !source.params.has("bind") {
@@ -295,6 +303,15 @@ impl Load {
                 let what =
                     format!("via = \"udp\" sends to where a source binds, and \"{name}\" does not");
                 let help = "give the source a setting bind, or write via = \"direct\"";
+                problems.push(params.problem("via", what, help));
+            }
+            if via == Some(Via::WebSocket) && source.kind != "websocket" {
+                let (name, kind) = (&source.name, &source.kind);
+                let what = format!(
+                    "via = \"websocket\" serves sources of that kind, and \"{name}\" is of kind \"{kind}\""
+                );
+                let help =
+                    "give the source kind = \"websocket\" and a url, or write via = \"direct\"";
                 problems.push(params.problem("via", what, help));
             }
         }

@@ -23,8 +23,8 @@ use super::policy;
 /// Who feeds the sources for which no input is given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FeedMode {
-    /// `load.toml`: with `via = "direct"` sources become `synthetic`, with `via = "udp"` they stay
-    /// and somebody must send to them. Without a `load.toml` they stay.
+    /// `load.toml`: with `via = "direct"` sources become `synthetic`, with `via = "udp"` or
+    /// `"websocket"` they stay and somebody must send to them. Without a `load.toml` they stay.
     #[default]
     Load,
     /// Nobody here: sources stay as they are.
@@ -95,7 +95,7 @@ impl HopSetting {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     /// Captures to replay, by the name of the source. Such a source becomes kind `replay`, unless
-    /// messages come by [`Via::Udp`]: then the sender replays.
+    /// messages come by [`Via::Udp`] or [`Via::WebSocket`]: then the sender or the exchange replays.
     pub inputs: Vec<(String, PathBuf)>,
     /// How fast captures are replayed; `Some(None)` is flat out, `None` leaves it to the source.
     pub speed: Option<Option<f64>>,
@@ -149,7 +149,7 @@ impl Overrides {
     ) -> Result<Option<Instead>, Problem> {
         let load = load.filter(|_| self.feed == FeedMode::Load);
         let via = self.via.or(load.map(|load| load.via));
-        if via == Some(Via::Udp) {
+        if via.is_some_and(Via::is_outside) {
             return Ok(None);
         }
         if let Some((_, file)) = self.inputs.iter().find(|(name, _)| name == source) {

@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use crate::base::limits::SUSPECT_MESSAGE_NS;
 use crate::base::{Cause, Hangup, Reject};
-use crate::budget::{Gaps, IngressCounters, Regime, Segment, Skew};
+use crate::budget::{Gaps, IngressCounters, LinkCounters, Regime, Segment, Skew};
 use crate::clock::Clock;
 use crate::feed::packets::Carrier;
 use crate::feed::sequenced::Delivery;
@@ -644,6 +644,12 @@ impl SourceContext<'_, '_> {
     #[inline]
     pub fn note_left_out(&mut self, bytes: u64) {
         self.counters.ingress.bytes.add(bytes);
+    }
+
+    /// What is counted of the connection that the source keeps open.
+    #[must_use]
+    pub fn link(&self) -> &LinkCounters {
+        &self.counters.ingress.link
     }
 
     /// Counts a connection that began.

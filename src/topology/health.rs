@@ -8,6 +8,7 @@
 
 use crate::base::limits::{LIVE_NS, RESTARTS_IN_VAIN_MAX};
 use crate::base::units::Span;
+use crate::budget::LinkReport;
 use crate::stage::{Standing, State};
 
 use super::run::{Loop, Running};
@@ -37,6 +38,8 @@ pub struct NodeHealth {
     pub standing: Option<Standing>,
     /// How often in a row it was made anew without being done with a frame since.
     pub restarts_in_vain: u64,
+    /// Of a source that keeps one connection open: where that stands.
+    pub link: Option<LinkReport>,
     /// What went wrong with it, in words.
     pub fault: Option<String>,
 }
@@ -129,6 +132,7 @@ impl Running {
             state: node.counters.state(),
             standing: node.counters.standing(),
             restarts_in_vain: node.counters.restarts_in_vain(),
+            link: node.counters.ingress.link.report(now_ns, self.began_ns),
             fault: node.counters.fault().map(str::to_owned),
         });
         Health {
@@ -173,6 +177,7 @@ mod tests {
                 state,
                 standing: None,
                 restarts_in_vain: 0,
+                link: None,
                 fault,
             }],
         }

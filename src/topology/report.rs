@@ -286,7 +286,7 @@ fn wire_report(node: &NodeView) -> Option<WireReport> {
     })
 }
 
-fn source_report(node: &NodeView) -> SourceReport {
+fn source_report(node: &NodeView, now_ns: u64, began_ns: u64) -> SourceReport {
     let ingress = &node.counters.ingress;
     SourceReport {
         received: ingress.received.get(),
@@ -322,6 +322,7 @@ fn source_report(node: &NodeView) -> SourceReport {
         late_ns_max: ingress.late_ns_max.get(),
         connected: ingress.connected.get(),
         disconnected: by_reason::<Hangup>(&ingress.disconnected),
+        link: ingress.link.report(now_ns, began_ns),
         refused: ingress.refused.get(),
         claim_open_ns_max: ingress.claim_open_ns_max.get(),
     }
@@ -377,11 +378,12 @@ pub(crate) fn ledger_report(
     nodes: &[NodeView],
     at_rest: bool,
     hung: impl Fn(usize) -> bool,
+    (now_ns, began_ns): (u64, u64),
 ) -> LedgerReport {
     let sources: BTreeMap<String, SourceReport> = nodes
         .iter()
         .filter(|node| node.role == Role::Source)
-        .map(|node| (node.name.clone(), source_report(node)))
+        .map(|node| (node.name.clone(), source_report(node, now_ns, began_ns)))
         .collect();
     let mut breaches = Vec::new();
     for stage in stages {
@@ -572,9 +574,10 @@ impl Parts<'_> {
             let fault = file.fault.iter();
             faults.extend(fault.map(|fault| format!("{}: {fault}", hops[view.hop].name)));
         }
-        let mut ledger = ledger_report(&hops, &stages, self.nodes, self.at_rest, |at| {
-            self.hung.contains(&at)
-        });
+        let began_ns = self.now_ns.saturating_sub(self.line.elapsed_ns);
+        let times_ns = (self.now_ns, began_ns);
+        let is_hung = |at: usize| self.hung.contains(&at);
+        let mut ledger = ledger_report(&hops, &stages, self.nodes, self.at_rest, is_hung, times_ns);
         if self.at_rest {
             for (file, view) in overflow_files.iter().zip(self.spills) {
                 let shed = |why| spill::count(&hops[view.hop].shed, why);

@@ -26,6 +26,7 @@
 //! Invariant: the machine knows only the times that it is told, and its seed: the same calls give the
 //! same steps; at each time it waits for something, there is a next time at which it acts.
 
+pub use crate::base::Lost;
 use crate::base::{Backoff, Jitter, Reason};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -82,46 +83,6 @@ impl Default for SessionConfig {
             healthy_ns: 30 * SECOND_NS,
             seed: 0,
         }
-    }
-}
-
-crate::reasons! {
-    /// Why a session's connection, or a try at one, ended.
-    pub enum Lost {
-        /// The peer's host has no address that is known.
-        Unresolved = "unresolved",
-        /// Nobody listens there, or there is no way there.
-        Refused = "refused",
-        /// The dial took too long.
-        ConnectTimeout = "connect_timeout",
-        /// The handshake took too long.
-        HandshakeTimeout = "handshake_timeout",
-        /// The peer answered the handshake with a refusal.
-        HandshakeRefused = "handshake_refused",
-        /// The peer's answer to the handshake is none.
-        HandshakeBad = "handshake_bad",
-        /// The peer closed in good order.
-        Closed = "closed",
-        /// The connection ended without a close.
-        CutOff = "cut_off",
-        /// The connection was reset, or broke.
-        Reset = "reset",
-        /// Nothing came in for too long: half-open.
-        Silent = "silent",
-        /// No answer to a ping came for too long.
-        NoPong = "no_pong",
-        /// No data came for too long.
-        Stale = "stale",
-        /// The peer sent what is over a limit.
-        TooLong = "too_long",
-        /// The peer broke the protocol.
-        Violation = "violation",
-        /// What was to be sent found no room for too long, or at all.
-        OutputFull = "output_full",
-        /// The session was stopped, and the peer agreed.
-        Stopped = "stopped",
-        /// The session was stopped, and the peer did not agree in time.
-        CloseTimeout = "close_timeout",
     }
 }
 
@@ -490,6 +451,19 @@ impl Session {
                 None
             }
             State::Closing { .. } | State::Stopped => None,
+        }
+    }
+
+    /// Nobody listened up to now: because what comes in had nowhere to go, or because the loop was
+    /// away. A peer is silent, and its data stale, only for as long as somebody would have heard it;
+    /// the limits count from here.
+    pub fn unheard(&mut self, now_ns: u64) {
+        if let State::Open(open) = &mut self.state {
+            open.received_ns = open.received_ns.max(now_ns);
+            open.data_ns = open.data_ns.max(now_ns);
+            if let Some((_, since_ns)) = &mut open.awaited {
+                *since_ns = (*since_ns).max(now_ns);
+            }
         }
     }
 

@@ -16,17 +16,7 @@ use std::path::PathBuf;
 /// If `HOPLINE_DATA` is set but is no folder: a wrong path must not look like a skip.
 pub(crate) fn data_dir(test: &str) -> Option<PathBuf> {
     let Some(given) = env::var_os("HOPLINE_DATA") else {
-        let line = format!("skipped: {test} (HOPLINE_DATA is not set)\n");
-        print!("{line}");
-        if let Some(log) = env::var_os("HOPLINE_SKIP_LOG") {
-            // One write of one short line: appends of parallel tests do not mix.
-            OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(log)
-                .and_then(|mut file| file.write_all(line.as_bytes()))
-                .expect("HOPLINE_SKIP_LOG can be appended to");
-        }
+        skipped(test, "HOPLINE_DATA is not set");
         return None;
     };
     let folder = PathBuf::from(given);
@@ -36,4 +26,19 @@ pub(crate) fn data_dir(test: &str) -> Option<PathBuf> {
         folder.display()
     );
     Some(folder)
+}
+
+/// Says that `test` is skipped, and why.
+pub(crate) fn skipped(test: &str, why: &str) {
+    let line = format!("skipped: {test} ({why})\n");
+    print!("{line}");
+    if let Some(log) = env::var_os("HOPLINE_SKIP_LOG") {
+        // One write of one short line: appends of parallel tests do not mix.
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .and_then(|mut file| file.write_all(line.as_bytes()))
+            .expect("HOPLINE_SKIP_LOG can be appended to");
+    }
 }

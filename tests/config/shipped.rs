@@ -27,6 +27,7 @@ fn read(path: &Path) -> String {
 fn the_cases_are_good() {
     for name in [
         "tick-to-trade",
+        "market-ws",
         "udp-echo",
         "market-udp",
         "diamond",
@@ -104,6 +105,7 @@ fn settings_of_kinds() -> Vec<(String, Vec<String>)> {
         ("symbols", "BTCUSDT"),
         ("socket", "echo"),
         ("takes", "1us"),
+        ("url", "ws://127.0.0.1:9443/ws"),
         ("budget", "1ms"),
     ];
     let decoder = |kind: &str| match kind {

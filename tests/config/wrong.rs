@@ -573,7 +573,7 @@ fn loads_that_cannot_be_are_told() {
          load.toml:3:1: \"seed\" = -1 is out of bounds\n  \
          help: write a number from 0 to 4294967295\n\
          load.toml:4:1: \"via\" does not know the word \"tcp\"\n  \
-         help: write \"direct\" or \"udp\"\n\
+         help: write \"direct\", \"udp\" or \"websocket\"\n\
          load.toml:6:1: \"bytes\" = 0 is out of bounds\n  \
          help: write a number from 8 to 65507\n\
          load.toml:7:1: \"warmup\" = \"5\" cannot be read\n  \

@@ -362,3 +362,24 @@ fn a_random_life_adds_up_and_is_the_same_again() {
     assert_eq!(all, [true; 5]);
     assert!(Lost::ALL.iter().all(|why| !why.name().is_empty()));
 }
+
+#[test]
+fn a_time_in_which_nobody_listened_is_nobodys_silence() {
+    let mut session = open(config());
+    let at_15 = [(5 * S, Step::Stale), (15 * S, Step::Ping(1))];
+    assert_eq!(steps(&mut session, 15 * S), at_15);
+    // A minute and more in which nothing could be taken in: longer than any limit.
+    session.unheard(90 * S);
+    assert_eq!(session.poll(90 * S), Some(Step::Ping(2)));
+    assert_eq!(session.poll(90 * S), None, "its limits count from here");
+    assert_eq!(
+        session.pong(2, 91 * S),
+        None,
+        "the first is the one that is timed"
+    );
+    assert_eq!(session.counts().pongs, 1);
+    // From then on it is silent like any other.
+    session.unheard(20 * S);
+    let last = steps(&mut session, u64::MAX).pop();
+    assert_eq!(last, Some((136 * S, Step::Drop(Lost::Silent))));
+}

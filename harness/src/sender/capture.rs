@@ -19,7 +19,7 @@ const READ_AHEAD_BYTES: usize = 1 << 20;
 const FILL_BYTES: usize = 32 << 10;
 
 /// A capture that is being read.
-pub(super) struct Capture {
+pub(crate) struct Capture {
     lines: LineReader,
     file: PathBuf,
     speed: Option<f64>,
@@ -29,7 +29,7 @@ pub(super) struct Capture {
 
 impl Capture {
     /// Opens the capture; at `speed` times the recorded pace, or as fast as it goes, from `epoch_ns` on.
-    pub(super) fn open(
+    pub(crate) fn open(
         driver: &mut Driver,
         file: PathBuf,
         speed: Option<f64>,
@@ -45,7 +45,7 @@ impl Capture {
     }
 
     /// Reads a little ahead. False if there was nothing to read, or no room.
-    pub(super) fn read_ahead(&mut self, driver: &mut Driver) -> bool {
+    pub(crate) fn read_ahead(&mut self, driver: &mut Driver) -> bool {
         if self.lines.at_end() {
             return false;
         }
@@ -54,13 +54,13 @@ impl Capture {
     }
 
     /// Lines that are no messages, by reason.
-    pub(super) fn skipped(&self) -> BTreeMap<&'static str, u64> {
+    pub(crate) fn skipped(&self) -> BTreeMap<&'static str, u64> {
         let counts = Reject::NAMES.iter().copied().zip(self.skipped);
         counts.filter(|(_, count)| *count > 0).collect()
     }
 
     /// Copies the next message into `message`: when it leaves, and its length. `None` at the end.
-    pub(super) fn next(
+    pub(crate) fn next(
         &mut self,
         driver: &mut Driver,
         message: &mut [u8],

@@ -108,11 +108,11 @@ pub(crate) struct LaneSpec {
 
 /// When a message leaves.
 #[derive(Clone, Copy)]
-pub(super) struct Due {
+pub(crate) struct Due {
     /// Nanoseconds after the start.
-    pub(super) at_ns: u64,
+    pub(crate) at_ns: u64,
     /// False where it leaves as soon as it can, and `at_ns` only gives its place among the lanes.
-    pub(super) paced: bool,
+    pub(crate) paced: bool,
 }
 
 /// A message, and when it leaves; without a time there is none.
@@ -201,7 +201,7 @@ fn any_port(to: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, 0)
 }
 
-fn totals() -> Totals {
+pub(crate) fn totals() -> Totals {
     Totals::new(&[]).expect("no limits are never too many")
 }
 

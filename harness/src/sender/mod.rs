@@ -28,8 +28,9 @@ use hopline::io::Driver;
 use hopline::stage::log::Meter;
 
 use crate::exit::Failure;
-pub(crate) use lane::{Content, LaneSpec};
-use lane::{Due, Lane, Sending};
+pub(crate) use capture::Capture;
+pub(crate) use lane::{Content, Due, LaneSpec, totals};
+use lane::{Lane, Sending};
 pub use report::SenderReport;
 use segments::Segments;
 pub use segments::{GAP_FROM_NS, GAPS_MAX, GeneratorGaps, SENDS_SEEN};

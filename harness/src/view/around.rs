@@ -8,6 +8,7 @@ use hopline::budget::report::Percentiles;
 use super::rows::unless_zero;
 use super::table::{Cell, Table, numbers, words};
 use super::text::{Tone, bytes, grouped};
+use crate::exchange::ExchangeReport;
 use crate::report::RunReport;
 use crate::sender::SenderReport;
 
@@ -112,6 +113,64 @@ pub(crate) fn senders(senders: &[SenderReport]) -> Table {
             table.remark(format!("not sent: {why} {}", grouped(*count)), Tone::Warn);
         }
         if let Some(fault) = &sender.fault {
+            table.remark(fault.clone(), Tone::Bad);
+        }
+    }
+    table
+}
+
+/// What an exchange served, and what nobody was there for.
+pub(crate) fn exchanges(feeds: &[ExchangeReport]) -> Table {
+    let mut table = Table::new(vec![
+        words("exchange for"),
+        words("address").may_go(4),
+        words("content").may_go(3),
+        numbers("served"),
+        numbers("missed"),
+        numbers("cut"),
+        numbers("bytes").may_go(2),
+        numbers("clients"),
+        numbers("late p99"),
+        numbers("late max").may_go(1),
+    ]);
+    for feed in feeds {
+        let late = |ns: u64| match feed.late_ns.count {
+            0 => Cell::new("-", Tone::Dim),
+            _ => Span(ns).to_string().into(),
+        };
+        table.row(vec![
+            Cell::new(&*feed.source, Tone::Strong),
+            Cell::new(&*feed.at, Tone::Dim),
+            Cell::new(&*feed.content, Tone::Dim),
+            grouped(feed.served).into(),
+            unless_zero(feed.missed, Tone::Bad),
+            unless_zero(feed.cut, Tone::Warn),
+            bytes(feed.bytes).into(),
+            grouped(feed.connected).into(),
+            late(feed.late_ns.p99),
+            late(feed.late_ns.max),
+        ]);
+        for gap in &feed.gaps {
+            let (first, last) = (gap.first, gap.first + gap.messages - 1);
+            let text = format!(
+                "nobody was connected for messages {} to {}",
+                grouped(first),
+                grouped(last)
+            );
+            table.remark(text, Tone::Warn);
+        }
+        if feed.refused + feed.too_slow > 0 {
+            let text = format!(
+                "{} asked for no WebSocket, {} read too slowly and were closed",
+                grouped(feed.refused),
+                grouped(feed.too_slow)
+            );
+            table.remark(text, Tone::Warn);
+        }
+        for (why, count) in &feed.skipped {
+            table.remark(format!("not served: {why} {}", grouped(*count)), Tone::Warn);
+        }
+        if let Some(fault) = &feed.fault {
             table.remark(fault.clone(), Tone::Bad);
         }
     }

@@ -2,11 +2,12 @@
 //!
 //! Invariant: drawing takes values and gives lines of text; only `live` touches the terminal.
 
-mod around;
+pub(crate) mod around;
 pub(crate) mod captures;
 mod clean;
 mod feeds;
 pub(crate) mod hints;
+mod link;
 pub(crate) mod live;
 pub(crate) mod plan;
 pub(crate) mod rows;

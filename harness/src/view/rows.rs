@@ -13,6 +13,7 @@ use hopline::topology::clean::CleanSpan;
 use hopline::topology::{CleanReport, Report};
 
 use super::clean::{clean_cell, clean_cells};
+use super::link;
 use super::table::{Cell, Table, numbers, words};
 use super::text::{Tone, grouped, limit, rate, seconds, share};
 
@@ -596,6 +597,11 @@ pub(crate) fn sources(sources: &BTreeMap<String, SourceReport>) -> Table {
                 by_reason(&source.disconnected)
             );
             table.remark(text, Tone::Dim);
+        }
+        if let Some(link) = &source.link {
+            for (text, tone) in link::words(link) {
+                table.remark(text, tone);
+            }
         }
         if source.undeclared > 0 {
             let text = format!(

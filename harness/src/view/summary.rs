@@ -48,6 +48,7 @@ pub(crate) fn lines(run: &RunReport, next: &[String], width: usize, paint: Paint
         rows::stages(report, since, Detail::Full),
         rows::sources(&report.ledger.sources),
         around::senders(&run.senders),
+        around::exchanges(&run.exchange),
         around::listeners(run),
         rows::threads(report),
     ];
@@ -387,6 +388,7 @@ pub(crate) mod tests {
             report,
             sender_gaps: None,
             senders: Vec::new(),
+            exchange: Vec::new(),
             listeners: Vec::new(),
             clean: None,
             warmup_ns: 0,

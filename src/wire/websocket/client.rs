@@ -90,6 +90,9 @@ pub struct Client {
     link: Link,
     last_violation: Option<Violation>,
     last_answer: Option<AnswerFault>,
+    /// Pings of the server, and of its earlier connections the pongs that found no room.
+    pinged: u64,
+    pongs_dropped: u64,
 }
 
 impl core::fmt::Debug for Client {
@@ -122,6 +125,8 @@ impl Client {
             link: Link::Down,
             last_violation: None,
             last_answer: None,
+            pinged: 0,
+            pongs_dropped: 0,
         }
     }
 
@@ -138,7 +143,7 @@ impl Client {
                     }
                 }
                 Step::Drop(why) => {
-                    self.link = Link::Down;
+                    self.take_down();
                     return Some(Step::Drop(why));
                 }
                 step => return Some(step),
@@ -158,6 +163,7 @@ impl Client {
             return;
         }
         self.session.connected(now_ns);
+        self.take_down();
         let mut nonce = [0; NONCE_BYTES];
         for half in nonce.chunks_mut(8) {
             half.copy_from_slice(&self.prng.next_u64().to_le_bytes()[..half.len()]);
@@ -190,6 +196,19 @@ impl Client {
     /// The dial failed, or the connection broke. Nothing of it is left.
     pub fn lost(&mut self, why: Lost, now_ns: u64) {
         self.session.lost(why, now_ns);
+        self.take_down();
+    }
+
+    /// Nobody could take in what came, up to now: see [`Session::unheard`].
+    pub fn unheard(&mut self, now_ns: u64) {
+        self.session.unheard(now_ns);
+    }
+
+    /// Forgets the connection, and keeps what is counted of it.
+    fn take_down(&mut self) {
+        if let Link::Open(socket) = &self.link {
+            self.pongs_dropped += socket.pongs_dropped();
+        }
         self.link = Link::Down;
     }
 
@@ -203,7 +222,7 @@ impl Client {
                 None
             }
             _ => {
-                self.link = Link::Down;
+                self.take_down();
                 Some(step)
             }
         }
@@ -219,7 +238,10 @@ impl Client {
                         self.session.message(now_ns);
                         Seen::Data
                     }
-                    Got::Ping => continue,
+                    Got::Ping => {
+                        self.pinged += 1;
+                        continue;
+                    }
                     Got::Pong => match (socket.lend(Got::Pong), &mut self.session) {
                         (Event::Pong(bytes), session) => {
                             let number = bytes.try_into().map(u64::from_be_bytes);
@@ -359,6 +381,28 @@ impl Client {
     #[must_use]
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// Whether the opening handshake is still to be answered: what comes in is no frame yet.
+    #[must_use]
+    pub fn is_opening(&self) -> bool {
+        matches!(self.link, Link::Opening { .. })
+    }
+
+    /// Pings of the server, all of them answered but for [`Client::pongs_dropped`].
+    #[must_use]
+    pub fn pinged(&self) -> u64 {
+        self.pinged
+    }
+
+    /// Pongs that found no room, since the server did not read.
+    #[must_use]
+    pub fn pongs_dropped(&self) -> u64 {
+        let now = match &self.link {
+            Link::Open(socket) => socket.pongs_dropped(),
+            _ => 0,
+        };
+        self.pongs_dropped + now
     }
 
     /// The rule that a server broke last, if any did.

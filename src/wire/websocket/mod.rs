@@ -5,6 +5,8 @@
 //! | [`handshake`] | the opening handshake: a request is an offer, or it is refused with a status |
 //! | [`encoded`] | a message encoded once, for all clients of a fan-out |
 //! | [`client`] | a client that stays connected: handshake, frames and [`Session`](crate::wire::Session) in one |
+//! | [`progress`] | how far the message has come that is not whole yet, for whoever counts what was cut off |
+//! | [`url`] | where a `ws://` leads |
 //! | here | an open connection: bytes in, messages out, bytes out into a bounded output |
 //!
 //! The frames are tungstenite's, which passes Autobahn's suite: it is driven here over memory instead
@@ -29,10 +31,14 @@
 pub mod client;
 pub mod encoded;
 pub mod handshake;
+pub mod progress;
+pub mod url;
 
 pub use client::{Client, ClientConfig, ClientEvent};
 pub use encoded::Encoded;
 pub use handshake::{AnswerFault, NONCE_BYTES, Offer, OfferFault, Opening};
+pub use progress::Progress;
+pub use url::{Url, UrlFault};
 
 use core::fmt;
 use std::io::{self, Read, Write};
