@@ -113,7 +113,12 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ),
     (
         "serde_json",
-        &["metrics/otlp.rs", "feed/scanner.rs"],
+        &[
+            "metrics/otlp.rs",
+            "feed/scanner.rs",
+            "stages/format/lines.rs",
+            "stages/format/text.rs",
+        ],
         "reports are serialised by whoever prints them",
     ),
     ("socket2", &["io"], "io is the door to the system"),

@@ -508,7 +508,8 @@ mod tests {
             ("tick-to-trad", "did you mean tick-to-trade?"),
             (
                 "nothing-like-it",
-                "built in are tick-to-trade, market-ws, udp-echo, market-udp, diamond, overload, overload-iot, telemetry or overload-telemetry",
+                "built in are tick-to-trade, market-ws, udp-echo, market-udp, diamond, overload, overload-iot, \
+                 telemetry or overload-telemetry",
             ),
             (path, "has no line.toml"),
             (file.to_str().unwrap(), "is a file"),

@@ -34,6 +34,7 @@ mod load;
 pub mod measure;
 mod news;
 mod out;
+mod outside;
 pub mod overload;
 mod replayed;
 mod report;

@@ -171,14 +171,12 @@ fn a_budget_that_no_clock_can_tell_has_no_word_and_one_that_anything_holds_passe
         let output = hopline(&args);
         (output.status.code(), json(&output))
     };
-    // No clock tells a nanosecond, and half of the time a handler takes less than a second.
+    // No clock tells a nanosecond, and half of the time a handler takes less than a second. Where others kept the loops from
+    // their turns so often that a log was full, that is said first.
     let (code, report) = judge("1ns");
     let verdict = &report["verdicts"][0];
-    assert_eq!(
-        (code, &verdict["reason"]),
-        (Some(2), &"resolution".into()),
-        "{verdict}"
-    );
+    let is_told = ["resolution", "log"].contains(&verdict["reason"].as_str().unwrap_or(""));
+    assert!(code == Some(2) && is_told, "{code:?} {verdict}");
     let (code, report) = judge("1s");
     assert_eq!(
         (code, &report["word"]),

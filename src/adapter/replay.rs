@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use crate::adapter::{Intake, Trouble, decodes};
 use crate::base::Reject;
 use crate::base::limits::BURST_MESSAGES;
-use crate::base::units::parse_speed;
+use crate::base::units::{hash_text, parse_speed};
 use crate::budget::{Fidelity, FidelityReport, IngressCounters};
 use crate::clock::Clock;
 use crate::frame::capture::chain_hash;
@@ -488,7 +488,7 @@ impl<R: Recording> Ingress for ReplaySource<R> {
             fidelity.report(&mut self.told);
         }
         self.told.speed = self.pace.speed.map(|speed| format!("{speed}x"));
-        self.told.content_hash = format!("{:016x}", self.hash);
+        self.told.content_hash = hash_text(self.hash);
         // Nothing else sets it.
         let _ = counters.fidelity.set(self.told.clone());
     }

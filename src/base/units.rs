@@ -26,6 +26,19 @@ fn unit_error(given: &str, expected: &'static str) -> UnitError {
     }
 }
 
+/// A hash as reports show it: sixteen hexadecimal digits, in one allocation.
+///
+/// ```
+/// assert_eq!(hopline::base::units::hash_text(0xABC), "0000000000000abc");
+/// ```
+#[must_use]
+pub fn hash_text(hash: u64) -> String {
+    let digit = |at: u32| char::from_digit((hash >> (4 * at)) as u32 & 0xF, 16);
+    let mut text = String::with_capacity(16);
+    text.extend((0..16).rev().filter_map(digit));
+    text
+}
+
 /// A span in nanoseconds from a text such as `20us`, `5ms`, `1.5s`, `250ns` or `2min`.
 ///
 /// A unit is needed: a bare number is an error.

@@ -463,6 +463,7 @@ impl SourceReport {
     pub fn datagrams(&self) -> u64 {
         match self.sequenced {
             Some(_) => self.feed_lines.values().map(|line| line.packets).sum(),
+            None if self.lines.is_some() && self.datagrams_received > 0 => self.datagrams_received,
             None => self.received,
         }
     }

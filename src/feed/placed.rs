@@ -48,7 +48,7 @@ pub struct ItchMessage {
     /// Number of the security for this day; 0 where the message is about none.
     pub locate: u16,
     /// How many of `bytes` are meant. The others are zeros.
-    pub len: u8,
+    pub length: u8,
     /// The line whose copy it is, from 0.
     pub line: u8,
     /// The worst state since the frame before.
@@ -73,7 +73,7 @@ macro_rules! iex_frame {
             /// Number of the frame among those of its source; the largest is followed by 0.
             pub number: u16,
             /// How many of `bytes` are meant. The others are zeros.
-            pub len: u8,
+            pub length: u8,
             /// The line whose copy it is, from 0.
             pub line: u8,
             /// The worst state since the frame before.
@@ -100,7 +100,7 @@ macro_rules! iex_frame {
                     sequence: delivery.sequence,
                     lost: u16::try_from(lost).unwrap_or(u16::MAX),
                     number,
-                    len: len as u8,
+                    length: len as u8,
                     line: delivery.line,
                     state: delivery.state,
                     begins: delivery.begins,
@@ -116,7 +116,7 @@ macro_rules! iex_frame {
             /// Bytes that are no message of the feed; no frame is made of such.
             #[inline]
             pub fn message(&self) -> Result<$feed::Message<'_>, MessageReject> {
-                $feed::decode(&self.bytes[..usize::from(self.len).min(IEX_BYTES)])
+                $feed::decode(&self.bytes[..usize::from(self.length).min(IEX_BYTES)])
             }
         }
     };
@@ -152,7 +152,7 @@ impl ItchMessage {
             era: u32::try_from(delivery.era).unwrap_or(u32::MAX),
             number,
             locate: head.locate.get(),
-            len: len as u8,
+            length: len as u8,
             line: delivery.line,
             state: delivery.state,
             begins: delivery.begins,
@@ -168,7 +168,7 @@ impl ArchivedItchMessage {
     /// Bytes that are no message of the feed; [`ItchMessage::of`] makes no such frame.
     #[inline]
     pub fn message(&self) -> Result<itch::Message<'_>, MessageReject> {
-        itch::decode(&self.bytes[..usize::from(self.len).min(ITCH_BYTES)])
+        itch::decode(&self.bytes[..usize::from(self.length).min(ITCH_BYTES)])
     }
 }
 
@@ -214,7 +214,7 @@ mod tests {
         let mut bytes = vec![b'A'; 200];
         bytes[0] = b'A';
         let frame = DeepMessage::of(&delivery(&bytes), 9).unwrap();
-        assert_eq!((frame.len, frame.number, frame.lost), (80, 9, u16::MAX));
+        assert_eq!((frame.length, frame.number, frame.lost), (80, 9, u16::MAX));
         assert_eq!(DeepMessage::BYTES, 96);
         let mut slot = Aligned::<96>::new();
         frame.write(&mut slot[..]).unwrap();

@@ -12,6 +12,7 @@ use crate::hist::Recorder;
 use crate::io::{Driver, IoError};
 
 use super::context::Context;
+use super::hold::Hold;
 use super::hop::Doorbell;
 use super::node::Turn;
 use super::port::Port;
@@ -266,18 +267,6 @@ impl Seen {
     }
 }
 
-/// Since when a source has been held back, and until when it was.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Hold {
-    pub(crate) since_ns: Option<u64>,
-    pub(crate) until_ns: u64,
-    pub(crate) now: bool,
-    /// The hop that had no room when it was last asked.
-    pub(crate) by: Option<usize>,
-    /// Whether the decoder has a message, for the case of a panic.
-    pub(crate) in_hand: bool,
-}
-
 impl SourceContext<'_, '_> {
     /// The door to the operating system.
     pub fn io(&mut self) -> &mut Driver {
@@ -478,8 +467,12 @@ impl SourceContext<'_, '_> {
         offer_at_ns: Option<u64>,
     ) -> bool {
         self.begin_message(&packet, now_ns, offer_at_ns);
+        if decoder.is_packed() {
+            // How much of the packet is the next message, only the decoder knows.
+            self.hold.in_hand = Some(0);
+        }
         let taken = decoder.decode_next(packet.bytes, *at, &mut self.cx);
-        self.hold.in_hand = false;
+        self.hold.in_hand = None;
         match taken.message {
             Some(result) => {
                 self.end_message(result, taken.bytes, packet.received_wall_ns);
@@ -555,7 +548,7 @@ impl SourceContext<'_, '_> {
     ) -> bool {
         self.begin_message(&arrival, now_ns, offer_at_ns);
         let result = decode(arrival.bytes, &mut self.cx);
-        self.hold.in_hand = false;
+        self.hold.in_hand = None;
         self.end_message(result, arrival.bytes.len(), arrival.received_wall_ns)
     }
 
@@ -571,7 +564,7 @@ impl SourceContext<'_, '_> {
             offer_at_ns,
             arrival.peer,
         );
-        self.hold.in_hand = true;
+        self.hold.in_hand = Some(arrival.bytes.len() as u64);
     }
 
     /// Counts a message and what became of it; whether a hop has it.

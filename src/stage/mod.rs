@@ -27,6 +27,7 @@ mod consumer;
 pub mod context;
 pub mod egress;
 mod handler;
+mod hold;
 pub mod hop;
 pub mod ingress;
 pub mod life;

@@ -7,7 +7,8 @@ use crate::base::{Cause, Reason, Reject};
 use crate::io::{Driver, IoError};
 
 use super::context::Context;
-use super::ingress::{Feed, Hold, Ingress, Seen, SourceContext};
+use super::hold::Hold;
+use super::ingress::{Feed, Ingress, Seen, SourceContext};
 use super::node::{Descriptor, Node, NodeCounters, Progress, Role, State, Turn, Wiring};
 
 /// The descriptor of a source.
@@ -244,8 +245,11 @@ impl Node for Source {
         let in_hand = core::mem::take(&mut self.hold.in_hand);
         let counters = &self.wiring.counters;
         counters.set_fault(super::quarantine::panic_words(what));
-        counters.ingress.received.add(u64::from(in_hand));
-        counters.ingress.panicked.add(u64::from(in_hand));
+        if let Some(bytes) = in_hand {
+            counters.ingress.received.add(1);
+            counters.ingress.bytes.add(bytes);
+            counters.ingress.panicked.add(1);
+        }
         // What it accepted and never took; a second panic has nothing to add.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             let counters = &self.wiring.counters.ingress;

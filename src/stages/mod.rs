@@ -77,7 +77,10 @@ const SYMBOLS_DEFAULT: [&str; 2] = ["BTCUSDT", "ETHUSDT"];
 /// use hopline::topology::Registry;
 /// let registry = stages::register(Registry::new());
 /// let kinds: Vec<&str> = registry.kinds().map(|(kind, _)| kind).collect();
-/// assert_eq!(kinds, ["aggregate", "batch", "book", "debounce", "encode", "fault", "format", "forward", "level_book", "order_book", "risk", "signal", "work"]);
+/// assert_eq!(kinds, [
+///     "aggregate", "batch", "book", "debounce", "encode", "fault", "format", "forward", "level_book", "order_book", "risk",
+///     "signal", "work",
+/// ]);
 /// ```
 #[must_use]
 pub fn register(registry: Registry) -> Registry {

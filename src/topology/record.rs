@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::base::Reason;
 use crate::base::limits::{RECORD_BURST, RECORD_DEPTH, RECORD_FLUSH_NS};
 use crate::base::primitive::{AtomicBool, Ordering};
+use crate::base::units::hash_text;
 use crate::budget::report::ByReason;
 use crate::clock::Clock;
 use crate::frame::capture::{CaptureKind, CaptureStart, WhyEnded};
@@ -251,7 +252,7 @@ impl Recorder {
             unrecorded: unrecorded
                 .map(|(why, messages)| (why.name().to_owned(), messages))
                 .collect(),
-            content_hash: format!("{hash:016x}"),
+            content_hash: hash_text(hash),
             fault: error.map(|error| format!("{error}, after {} messages", counts.messages)),
         }
     }

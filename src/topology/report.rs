@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::base::units::hash_text;
 use crate::base::{Counter, Hangup, Reason, Reject, Shed};
 use crate::budget::culprit::{Culprit, Figures, LoopTimes};
 use crate::budget::report::{
@@ -259,10 +260,7 @@ pub(crate) fn stage_report(node: &NodeView, hops: &[HopView]) -> StageReport {
         out_of_order: stage.out_of_order.get(),
         inversions: stage.inversions.get(),
         inversion_ns_max: stage.inversion_ns_max.get(),
-        state_hash: node
-            .counters
-            .state_hash()
-            .map(|hash| format!("{hash:016x}")),
+        state_hash: node.counters.state_hash().map(hash_text),
         fault: node.counters.fault().map(str::to_owned),
     }
 }

@@ -145,7 +145,7 @@ fn unknown_keys_are_told_with_the_one_that_was_meant() {
             "line.toml:28:1: unknown key \"colour\"\n  help: known here: from, to, after, slow, split, isolate, depth, when_full, \
              then, block_timeout, deadline, codel, codel_interval, degrade_high, \
              degrade_low, sample, sample_above, high, low, most_keys, rank, rate, burst, protected, overflow_to, \
-             overflow_file, overflow_file_most",
+             overflow_file, overflow_file_most, record, record_max",
         ),
         (
             "name = \"mine\"",
