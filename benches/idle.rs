@@ -177,7 +177,7 @@ fn main() {
         for round in 0..rounds {
             for turn in 0..policies.len() {
                 let at = (round + turn) % policies.len();
-                seen[at].push(run(policies[at].1, runs, messages / scale, &cores));
+                seen[at].push(run(policies[at].1, runs, messages / scale, cores));
             }
         }
         for ((name, _), spans_ns) in policies.iter().zip(&seen) {

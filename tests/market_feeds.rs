@@ -590,5 +590,5 @@ fn a_deep_frame_is_its_message() {
         bytes: first,
     };
     let frame = DeepMessage::of(&delivery, 0).unwrap();
-    assert_eq!(&frame.bytes[..usize::from(frame.len)], delivery.bytes);
+    assert_eq!(&frame.bytes[..usize::from(frame.length)], delivery.bytes);
 }

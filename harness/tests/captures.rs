@@ -3,16 +3,16 @@
 use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
+use hopline::clock::Clock;
 use hopline::frame::capture::CaptureFault;
 use hopline::io::{CaptureEvent, CaptureReader, Driver, Fill};
 use serde_json::Value;
 
 const HOPLINE: &str = env!("CARGO_BIN_EXE_hopline");
 
-/// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything may take on a busy machine, in nanoseconds.
+const PATIENCE_NS: u64 = 60_000_000_000;
 
 fn hopline(args: &[&str]) -> Output {
     Command::new(HOPLINE).args(args).output().unwrap()
@@ -78,11 +78,15 @@ fn a_recorder_that_is_killed_leaves_whole_messages_that_replay() {
         .spawn()
         .unwrap();
     let mut child = Killed(child);
-    let began = Instant::now();
+    let clock = Clock::calibrated();
+    let began_ns = clock.now_ns();
     // While it is written it can be read, and it grows.
     let size = |file: &Path| std::fs::metadata(file).map_or(0, |file| file.len());
     while size(&file) < 200_000 {
-        assert!(began.elapsed() < PATIENCE, "nothing was recorded");
+        assert!(
+            clock.now_ns() - began_ns < PATIENCE_NS,
+            "nothing was recorded"
+        );
         std::thread::yield_now();
     }
     let (before, _, ended) = read(&file);
@@ -243,14 +247,15 @@ fn packets_that_tcpdump_captured_are_replayed() {
     };
     let mut child = Killed(child);
     let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let began = Instant::now();
+    let clock = Clock::calibrated();
+    let began_ns = clock.now_ns();
     let mut sent = 0_u32;
     let ended = loop {
         if let Some(status) = child.0.try_wait().unwrap() {
             break status;
         }
         assert!(
-            began.elapsed() < PATIENCE,
+            clock.now_ns() - began_ns < PATIENCE_NS,
             "tcpdump has not seen 300 packets"
         );
         sender.send_to(&sent.to_le_bytes(), to).unwrap();

@@ -207,7 +207,7 @@ impl Ran {
     }
 
     /// The same where what was long in a handler is taken for time between turns.
-    fn as_idle(mut self) -> Ran {
+    fn with_handlers_idle(mut self) -> Ran {
         let segments = self
             .evidence
             .loops
@@ -311,7 +311,7 @@ fn blame_is_the_same_whether_nodes_share_a_loop_or_not() {
             "{dedicated}"
         );
         assert!(
-            its_own_spin_is_not_blamed_on_the_host(&spun.as_idle()).is_err(),
+            its_own_spin_is_not_blamed_on_the_host(&spun.with_handlers_idle()).is_err(),
             "{dedicated}"
         );
         assert!(

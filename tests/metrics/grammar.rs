@@ -151,9 +151,12 @@ fn misfits(family: &Family, sample: &Read) -> Vec<String> {
     faults
 }
 
+/// A metric's name and its labels.
+type Series = (String, BTreeMap<String, String>);
+
 /// What of the histograms does not add up: buckets that fall, other bounds than the documented ones, a sum of all that is another.
 fn histograms(samples: &[Read]) -> Vec<String> {
-    let mut all: BTreeMap<(String, BTreeMap<String, String>), Vec<(String, u64)>> = BTreeMap::new();
+    let mut all: BTreeMap<Series, Vec<(String, u64)>> = BTreeMap::new();
     let mut counts = BTreeMap::new();
     for sample in samples {
         let mut labels = sample.labels.clone();
