@@ -178,7 +178,8 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         let touched = vec![1_u8; 32 << 20];
         let after = ProcessUse::now();
-        assert!(after.heap_bytes.unwrap() >= before.heap_bytes.unwrap() + (16 << 20));
+        // By itself: what other tests give back meanwhile is no difference of this one's.
+        assert!(after.heap_bytes.unwrap() >= 32 << 20, "{after:?}");
         assert!(after.resident_bytes.unwrap() >= after.heap_bytes.unwrap());
         assert!(after.virtual_bytes > after.resident_bytes && after.threads >= Some(1));
         assert!(after.minor_faults > before.minor_faults && after.major_faults.is_some());
