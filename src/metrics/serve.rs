@@ -461,6 +461,6 @@ fn text(page: &Page, format: Format) -> Answer {
     Answer {
         status: 200,
         media_type: format.media_type(),
-        body: write(page, format).into(),
+        body: Arc::new(write(page, format)),
     }
 }

@@ -81,7 +81,7 @@ enum State {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) media_type: &'static str,
-    pub(super) body: Arc<str>,
+    pub(super) body: Arc<String>,
 }
 
 impl Answer {
@@ -90,7 +90,7 @@ impl Answer {
         Answer {
             status,
             media_type: TEXT,
-            body: words.into(),
+            body: Arc::new(words.to_owned()),
         }
     }
 }
@@ -105,7 +105,7 @@ pub(super) struct Session {
     /// The head of the response in hand.
     output: Output,
     /// Its body, and how much of that has left.
-    body: Option<(Arc<str>, usize)>,
+    body: Option<(Arc<String>, usize)>,
     head_only: bool,
     keeps: bool,
     peer_ended: bool,
