@@ -352,7 +352,7 @@ mod tests {
         Answer {
             status: 200,
             media_type: Format::OpenMetrics.media_type(),
-            body: PAGE.into(),
+            body: Arc::new(PAGE.to_owned()),
         }
     }
 
