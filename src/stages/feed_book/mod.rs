@@ -2,8 +2,8 @@
 //!
 //! | kind | takes | books from |
 //! |---|---|---|
-//! | `order_book` | [`ItchMessage`] | orders by reference ([`OrderBooks`]) |
-//! | `level_book` | [`DeepMessage`] | shares at a price ([`LevelBooks`]) |
+//! | `order_book` | [`ItchMessage`](crate::feed::ItchMessage) | orders by reference ([`OrderBooks`]) |
+//! | `level_book` | [`DeepMessage`](crate::feed::DeepMessage) | shares at a price ([`LevelBooks`]) |
 //!
 //! | setting | default | means |
 //! |---|---|---|
