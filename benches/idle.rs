@@ -16,7 +16,10 @@
 //! again* is the same as *none*: how far its ratios are from 1 is what this machine can tell. The table is Markdown, for
 //! docs/OVERLOAD.md.
 //!
-//! Invariant: a run in which a message was lost is no measure, and ends the bench.
+//! A host that takes the core away for longer than a policy waits makes that policy act. Such a run is no measure of an idle one: it
+//! is made again, and the last line says how often that was.
+//!
+//! Invariant: a run in which a message was lost is no measure, and one that lost some three times over ends the bench.
 
 use std::time::Duration;
 
@@ -37,6 +40,9 @@ use numbers::{Counting, NUMBERS, Number};
 
 /// What a policy may cost, as a ratio to none.
 const BAR: f64 = 1.10;
+
+/// Tries of a run.
+const TRIES_MAX: usize = 3;
 
 /// Between two paced messages, in nanoseconds.
 const APART_NS: u64 = 10_000;
@@ -130,22 +136,30 @@ fn line(policy: Policy, runs: Runs, messages: u64, cores: &[usize]) -> Line {
     line.build().expect("a right line")
 }
 
-/// Nanoseconds a message: what it takes of the core flat out, else the p50 from its due time to its end.
-fn run(policy: Policy, runs: Runs, messages: u64, cores: &[usize]) -> f64 {
+/// A run that measures, and how many before it did not.
+fn measured(policy: Policy, runs: Runs, messages: u64, cores: &[usize]) -> (f64, usize) {
+    let mut tries = (0..TRIES_MAX).map(|before| (run(policy, runs, messages, cores), before));
+    let found = tries.find_map(|(span_ns, before)| Some((span_ns?, before)));
+    found.expect("a line that keeps up loses nothing")
+}
+
+/// Nanoseconds a message: what it takes of the core flat out, else the p50 from its due time to its end. None where the policy
+/// acted.
+fn run(policy: Policy, runs: Runs, messages: u64, cores: &[usize]) -> Option<f64> {
     let line = line(policy, runs, messages, cores);
     let mut running = line.start().expect("it starts");
     let cause = running.watch(&Stop::after(Duration::from_secs(20)), |_| {});
     let report = running.end(cause);
     assert!(report.is_good(), "{:?}", report.ledger);
-    for hop in &report.hops {
-        assert_eq!(hop.delivered, messages, "{hop:?}");
+    if report.hops.iter().any(|hop| hop.delivered != messages) {
+        return None;
     }
     if runs == Runs::FlatOut {
         let stages = report.stages.iter().map(|stage| &stage.regimes_ns);
         let busy_ns: u64 = stages.map(|regimes| regimes.work + regimes.io).sum();
-        return busy_ns as f64 / messages as f64;
+        return Some(busy_ns as f64 / messages as f64);
     }
-    report.end_to_end.sojourn_ns.p50 as f64
+    Some(report.end_to_end.sojourn_ns.p50 as f64)
 }
 
 fn main() {
@@ -162,6 +176,7 @@ fn main() {
     );
     println!("| line | policy | ns | of none | |");
     println!("|---|---|---:|---:|---|");
+    let mut again = 0;
     for runs in Runs::ALL {
         if runs == Runs::Apart && cores.len() < 2 {
             println!("| {} | needs two cores | | | |", runs.name());
@@ -177,7 +192,9 @@ fn main() {
         for round in 0..rounds {
             for turn in 0..policies.len() {
                 let at = (round + turn) % policies.len();
-                seen[at].push(run(policies[at].1, runs, messages / scale, cores));
+                let (span_ns, before) = measured(policies[at].1, runs, messages / scale, cores);
+                seen[at].push(span_ns);
+                again += before;
             }
         }
         for ((name, _), spans_ns) in policies.iter().zip(&seen) {
@@ -190,4 +207,7 @@ fn main() {
             );
         }
     }
+    println!(
+        "\nruns made again, since the host held the line up for longer than its policy waits: {again}"
+    );
 }

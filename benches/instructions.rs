@@ -190,8 +190,8 @@ fn typed_emit(mut hop: Typed) -> Typed {
     hop
 }
 
-/// More than when what is too old was stepped over before a frame was looked at, which cost a second stamp where there is a limit:
-/// the pass of an emission and this is cheaper by as much and more.
+// More than when what is too old was stepped over before a frame was looked at, which cost a second stamp where there is a limit:
+// the pass of an emission and this is cheaper by as much and more.
 #[library_benchmark(config = at_most(299_000))]
 #[bench::book_ticker(tickers())]
 fn typed_take_finish(mut hop: Typed) -> Typed {
@@ -261,7 +261,7 @@ fn typed_pass(mut hop: Typed) -> Typed {
     hop
 }
 
-/// No more than 1.15 of `typed_pass`: what a limit may cost that has nothing to do.
+// No more than 1.15 of `typed_pass`: what a limit may cost that has nothing to do.
 #[library_benchmark(config = at_most(462_000))]
 #[bench::book_ticker(no_tickers_in_time())]
 fn typed_pass_in_time(mut hop: Typed) -> Typed {

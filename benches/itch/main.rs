@@ -21,6 +21,7 @@ use hopline::feed::packets::Transport;
 use hopline::feed::sequenced::{Delivery, Params, Sequenced, Sink};
 use hopline::feed::simulated::{Feed, Levels, Lines, LinesSpec, Orders, Saying};
 use hopline::feed::{Arrivals, Schedule, deep, itch, moldudp64, tops};
+use hopline::host::lay_on_huge_pages;
 
 mod ours;
 mod sum;
@@ -205,7 +206,10 @@ fn order_books() -> OrderBooks {
         orders: OPEN_ORDERS,
         seed: 1,
     };
-    OrderBooks::new(&spec).unwrap()
+    let books = OrderBooks::new(&spec).unwrap();
+    // As the stage does.
+    lay_on_huge_pages(&books.spans());
+    books
 }
 
 /// A thing to measure: its name and a round, which says how many nanoseconds a message took.
@@ -314,6 +318,7 @@ fn main() {
         depth: 32,
     };
     let mut books = LevelBooks::new(&spec).unwrap();
+    lay_on_huge_pages(&books.spans());
     add(
         "deep books",
         Box::new(move || {

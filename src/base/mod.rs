@@ -17,3 +17,10 @@ pub use primitive::{Counter, Counters};
 pub use prng::Prng;
 pub use reason::{Cause, Discard, Hangup, Lost, NoWhy, Reason, Reject, Shed};
 pub use sequence::Sequence;
+
+/// Addresses of what lies in a slice, for calls that give advice on memory.
+#[must_use]
+pub fn addresses<T>(memory: &[T]) -> core::ops::Range<usize> {
+    let span = memory.as_ptr_range();
+    span.start.addr()..span.end.addr()
+}

@@ -198,6 +198,23 @@ fn too_small(small: usize, rings: usize) -> Option<String> {
     (small > 0).then(|| format!("{small} of {rings} rings fill no huge page of 2 MiB"))
 }
 
+/// Puts what lies in those spans of addresses on huge pages, as far as it fills some and the system gives them: how many
+/// bytes came to lie so. For tables and logs of many MiB that are made before a run and touched all over in it: a guest walks
+/// two page tables for each small page that it has forgotten, which costs more than the cache miss behind it
+/// (`docs/BENCHMARKING.md`).
+///
+/// What is in the memory stays as it is. Control path: it copies what it moves.
+///
+/// ```
+/// let table = vec![7_u64; 1 << 20];
+/// let bytes = hopline::host::lay_on_huge_pages(&[hopline::base::addresses(&table)]);
+/// assert!(bytes <= 8 << 20 && table.iter().all(|word| *word == 7));
+/// ```
+pub fn lay_on_huge_pages(spans: &[Range<usize>]) -> u64 {
+    touch_spans(spans);
+    put_on_huge_pages(spans).0
+}
+
 /// How much was granted, and what is missing of it.
 type Came = (u64, Option<String>);
 
@@ -224,7 +241,7 @@ fn settle(
 #[cfg(target_os = "linux")]
 pub(crate) use linux::may_lock;
 #[cfg(target_os = "linux")]
-use linux::{lock_all, put_on_huge_pages, touch_all};
+use linux::{lock_all, put_on_huge_pages, touch_all, touch_spans};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -291,6 +308,16 @@ mod linux {
             None => too_small(small, rings.len()),
         };
         (bytes, note)
+    }
+
+    /// Whole pages that nobody has touched yet cannot be put together.
+    pub(super) fn touch_spans(spans: &[Range<usize>]) {
+        for whole in spans.iter().map(whole_huge_pages) {
+            if !whole.is_empty() {
+                // Refused, nothing is lost: the next call is then refused as well, and the pages stay small.
+                let _ = advise(whole, Advice::Touch);
+            }
+        }
     }
 
     pub(super) fn touch_all() -> Came {
@@ -409,6 +436,9 @@ fn touch_all() -> Came {
 }
 
 #[cfg(not(target_os = "linux"))]
+fn touch_spans(_spans: &[Range<usize>]) {}
+
+#[cfg(not(target_os = "linux"))]
 fn put_on_huge_pages(_rings: &[Range<usize>]) -> Came {
     (0, Some(UNKNOWN.to_owned()))
 }
@@ -469,6 +499,21 @@ mod tests {
         assert!(error.to_string().contains("1 of 1 rings"), "{error}");
         let intact = |(at, byte): (usize, &u8)| *byte == (at % 251) as u8;
         assert!(memory.iter().enumerate().all(intact));
+    }
+
+    #[test]
+    fn what_nobody_has_touched_comes_to_lie_on_huge_pages_too() {
+        let memory = untouched(16 << 20);
+        let (table, small) = (span(&memory), span(&memory[..4096]));
+        let bytes = lay_on_huge_pages(&[table.clone(), small]);
+        let system = crate::host::describe().huge_pages;
+        if system.as_deref() == Some("never") {
+            assert_eq!(bytes, 0);
+        } else {
+            assert!((12 << 20..=16 << 20).contains(&bytes), "{bytes}");
+            assert!(huge_bytes(&table) >= bytes);
+        }
+        assert!(memory.iter().all(|byte| *byte == 0));
     }
 
     #[test]

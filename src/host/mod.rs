@@ -21,7 +21,7 @@ use std::sync::OnceLock;
 
 use serde::Serialize;
 
-pub use memory::{MemoryReport, MemoryWish, Wish};
+pub use memory::{MemoryReport, MemoryWish, Wish, lay_on_huge_pages};
 pub use pace::{pace_ready, pace_work};
 pub use pin::{PINNABLE_CORES, Pin, PinError, Pinned, pin};
 pub use process::{age_ns, resident_bytes};

@@ -5,6 +5,10 @@
 //!
 //! Invariant: a price stands once; those shown are the best of the side, better than all hidden.
 
+use core::ops::Range;
+
+use crate::base::addresses;
+
 /// A price of a side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Level {
@@ -100,6 +104,11 @@ impl Ladders {
 
     pub(super) fn clear(&mut self) {
         self.shapes.fill(Shape::default());
+    }
+
+    /// Where the levels lie.
+    pub(super) fn span(&self) -> Range<usize> {
+        addresses(&self.levels)
     }
 
     /// A number that is the same for the same books (FNV-1a over what is shown).

@@ -8,6 +8,8 @@
 //!
 //! Invariant: the shares at a shown price are those of the last message about it.
 
+use core::ops::Range;
+
 use crate::feed::books::ladder::{self, BUY, Ladders, SELL};
 use crate::feed::books::names::{BYTES_A_SYMBOL, Names};
 use crate::feed::books::{Applied, BookCounts, BookReject, BooksError, Level, Side, check};
@@ -127,6 +129,13 @@ impl LevelBooks {
         self.counts.hidden += self.ladders.set(at, side, price, u64::from(m.size.get()));
         self.in_event[at] = m.flags & COMPLETE == 0;
         Ok(Applied::Book(index))
+    }
+
+    /// Addresses of the levels, which are touched at random: large enough to gain from huge pages
+    /// ([`lay_on_huge_pages`](crate::host::lay_on_huge_pages)).
+    #[must_use]
+    pub fn spans(&self) -> [Range<usize>; 1] {
+        [self.ladders.span()]
     }
 
     /// Index of a symbol; `None` if it was never announced.

@@ -6,6 +6,8 @@
 //!
 //! Invariant: the shares and orders at a shown price are the sums over the orders in the table.
 
+use core::ops::Range;
+
 use crate::feed::books::ladder::{self, BUY, Ladders, SELL};
 use crate::feed::books::table::{self, Order, Table};
 use crate::feed::books::{
@@ -100,6 +102,13 @@ impl OrderBooks {
             announced: 0,
             counts: BookCounts::default(),
         })
+    }
+
+    /// Addresses of what is touched at random, the table of orders and the levels: large enough to gain from huge pages
+    /// ([`lay_on_huge_pages`](crate::host::lay_on_huge_pages)).
+    #[must_use]
+    pub fn spans(&self) -> [Range<usize>; 2] {
+        [self.table.span(), self.ladders.span()]
     }
 
     /// Forgets orders, books and symbols; counts stay.

@@ -7,6 +7,10 @@
 //!
 //! Invariant: memory is fixed; a search looks at no more than [`STEPS_MAX`] places.
 
+use core::ops::Range;
+
+use crate::base::addresses;
+
 /// Farthest that an order lies from the place of its hash. At half full a distance of 30 is rare among
 /// millions; this leaves room for bad luck.
 pub(super) const STEPS_MAX: usize = 128;
@@ -67,6 +71,11 @@ impl Table {
     pub(super) fn clear(&mut self) {
         self.places.fill(Order::default());
         self.len = 0;
+    }
+
+    /// Where the places lie.
+    pub(super) fn span(&self) -> Range<usize> {
+        addresses(&self.places)
     }
 
     pub(super) fn len(&self) -> usize {

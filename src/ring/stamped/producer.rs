@@ -76,8 +76,7 @@ impl<V: Content, L: Layout> Producer<V, L> {
 
     /// Addresses of the slots.
     pub(crate) fn span(&self) -> core::ops::Range<usize> {
-        let slots = self.side.ring.slots.as_ptr_range();
-        slots.start.addr()..slots.end.addr()
+        crate::base::addresses(&self.side.ring.slots)
     }
 
     #[inline]

@@ -7,6 +7,7 @@ use crate::feed::books::levels::{LevelBooks, LevelBooksSpec};
 use crate::feed::books::{BookCounts, Side};
 use crate::feed::deep::Message;
 use crate::frame::View;
+use crate::host::lay_on_huge_pages;
 use crate::topology::{Params, Problem};
 
 use super::{BookSet, Did, FeedBook, FeedBookSpec, Place, Why, did};
@@ -27,8 +28,10 @@ impl LevelSet {
     /// # Errors
     /// A spec out of its bounds.
     pub fn new(spec: &LevelBooksSpec) -> Result<LevelSet, crate::feed::books::BooksError> {
+        let books = LevelBooks::new(spec)?;
+        lay_on_huge_pages(&books.spans());
         Ok(LevelSet {
-            books: LevelBooks::new(spec)?,
+            books,
             memory_bytes: spec.memory_bytes(),
         })
     }

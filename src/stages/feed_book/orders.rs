@@ -8,6 +8,7 @@ use crate::feed::books::orders::{OrderBooks, OrderBooksSpec};
 use crate::feed::books::{BookCounts, ORDERS_MAX, Side};
 use crate::feed::itch::Message;
 use crate::frame::View;
+use crate::host::lay_on_huge_pages;
 use crate::topology::{Params, Problem};
 
 use super::{BookSet, Did, FeedBook, FeedBookSpec, Place, Why, did};
@@ -25,8 +26,10 @@ impl OrderSet {
     /// # Errors
     /// A spec out of its bounds.
     pub fn new(spec: &OrderBooksSpec) -> Result<OrderSet, crate::feed::books::BooksError> {
+        let books = OrderBooks::new(spec)?;
+        lay_on_huge_pages(&books.spans());
         Ok(OrderSet {
-            books: OrderBooks::new(spec)?,
+            books,
             memory_bytes: spec.memory_bytes(),
         })
     }
