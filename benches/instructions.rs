@@ -183,7 +183,7 @@ fn tickers() -> Typed {
     hop
 }
 
-#[library_benchmark(config = at_most(117_500))]
+#[library_benchmark(config = at_most(128_500))]
 #[bench::book_ticker(no_tickers())]
 fn typed_emit(mut hop: Typed) -> Typed {
     emit_all(&mut hop);
@@ -262,7 +262,7 @@ fn typed_pass(mut hop: Typed) -> Typed {
 }
 
 // No more than 1.15 of `typed_pass`: what a limit may cost that has nothing to do.
-#[library_benchmark(config = at_most(462_000))]
+#[library_benchmark(config = at_most(466_000))]
 #[bench::book_ticker(no_tickers_in_time())]
 fn typed_pass_in_time(mut hop: Typed) -> Typed {
     pass_all(&mut hop);

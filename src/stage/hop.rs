@@ -299,7 +299,7 @@ impl HopTx {
     }
 
     /// Puts one whole message on the hop, written in place.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn emit<F: Frame>(
         &mut self,
         frame: &F,
@@ -324,9 +324,7 @@ impl HopTx {
     #[inline(always)]
     fn put<F: Frame>(&mut self, frame: &F, parent: &Parent, t_offer_ns: u64) -> Result<(), Shed> {
         if let Some(why) = self.refusal(1) {
-            let why = self.overflow(why, frame, parent, t_offer_ns);
-            self.shed(F::SCHEMA, why, t_offer_ns);
-            return Err(why);
+            return Err(self.turn_away(why, frame, parent, t_offer_ns));
         }
         let put = self.ring.put(|payload| {
             let len = write_frame(frame, payload);
@@ -340,6 +338,21 @@ impl HopTx {
         self.rang = false;
         self.offered_at_ns = t_offer_ns;
         Ok(())
+    }
+
+    /// Disposes of a message that there is no room for; what it counts as.
+    #[cold]
+    #[inline(never)]
+    fn turn_away<F: Frame>(
+        &mut self,
+        why: Shed,
+        frame: &F,
+        parent: &Parent,
+        t_offer_ns: u64,
+    ) -> Shed {
+        let why = self.overflow(why, frame, parent, t_offer_ns);
+        self.shed(F::SCHEMA, why, t_offer_ns);
+        why
     }
 
     /// Begins a message of `frames` fragments of which the first is of that kind: all of them get on the ring, or none. It counts
