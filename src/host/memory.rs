@@ -506,7 +506,7 @@ mod tests {
         let memory = untouched(16 << 20);
         let (table, small) = (span(&memory), span(&memory[..4096]));
         let bytes = lay_on_huge_pages(&[table.clone(), small]);
-        let system = crate::host::describe().huge_pages;
+        let system = crate::host::Host::read().huge_pages;
         if system.as_deref() == Some("never") {
             assert_eq!(bytes, 0);
         } else {
