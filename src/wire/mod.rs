@@ -19,8 +19,8 @@
 //!
 //! | part | takes memory |
 //! |---|---|
-//! | `length`, `lines` | once, at its construction |
-//! | `ndjson`, `sse`, `http`, `output` | as it is needed, up to a bound, and keeps it |
+//! | `length`, `lines`, `ndjson` | once, at its construction |
+//! | `sse`, `http`, `output` | as it is needed, up to a bound, and keeps it |
 //! | `websocket` | as well; messages in fragments, and what a client sends, take it anew each time |
 //!
 //! Invariant: nothing here opens, waits, or reads a clock; memory is bounded whatever the bytes are,
@@ -33,6 +33,7 @@ pub mod ndjson;
 pub mod output;
 pub mod session;
 pub mod sse;
+mod unread;
 pub mod websocket;
 
 pub use length::{Decoder, Framing, LengthError, Prefix};
