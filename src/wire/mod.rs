@@ -10,6 +10,7 @@
 //! | [`websocket`] | WebSocket, both sides, and a client that stays connected | RFC 6455 |
 //! | [`session`] | a client's connection in time: pings, half-open, stale, back-off | |
 //! | [`output`] | what waits for the socket, bounded | |
+//! | `unread` | what came from the socket and is not handed out yet, bounded | |
 //!
 //! All of them are driven alike. Input is a slice of what a read gave: `poll(&mut input)` takes from
 //! it and gives the next event, which may lie in the slice; it gives none once the slice is used up.
