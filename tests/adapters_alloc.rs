@@ -8,11 +8,12 @@ use hopline::adapter::{
     Binance, Content, blackhole, datagrams, itch, moldudp64, replay, synthetic, udp, udp_to,
 };
 use hopline::feed::Schedule;
+use hopline::feed::books::orders::ByOrder;
 use hopline::feed::simulated::{Lines, LinesSpec, Orders, Saying};
 use hopline::feed::synthetic::{Mix, SYNTHETIC_BYTES_MAX};
 use hopline::feed::{Arrivals, Synthetic, SyntheticSpec};
 use hopline::io::{Driver, VirtualNet};
-use hopline::stages::{FeedBook, OrderSet};
+use hopline::stages::FeedBook;
 use hopline::topology::{Builder, Hop, Inline, Line, Params, Value};
 
 use counting::{Counting, counted};
@@ -100,7 +101,7 @@ fn fed(messages: u64) -> (u64, u64, u64) {
         for (key, value) in [("most_symbols", 32), ("depth", 16), ("most_orders", 1_024)] {
             params.set(key, Value::Int(value), None);
         }
-        FeedBook::<OrderSet>::from_params(&mut params).unwrap()
+        FeedBook::<ByOrder>::from_params(&mut params).unwrap()
     });
     line.sink("end", blackhole());
     line.connect("itch", "book", Hop::depth(256));

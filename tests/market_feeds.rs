@@ -11,7 +11,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use hopline::adapter::{blackhole, deep, iextp, itch, moldudp64, register, udp};
-use hopline::feed::books::orders::{OrderBooks, OrderBooksSpec};
+use hopline::feed::books::levels::ByLevel;
+use hopline::feed::books::orders::{ByOrder, OrderBooks, OrderBooksSpec};
 use hopline::feed::moldudp64::Writer;
 use hopline::feed::packets::Transport;
 use hopline::feed::sequenced::State;
@@ -21,7 +22,7 @@ use hopline::frame::View;
 use hopline::io::{Driver, FaultPlan, Faulty, IoError, VirtualNet};
 use hopline::overload::WhenFull;
 use hopline::stage::{Delivery, Egress, Leaving, Role};
-use hopline::stages::{FeedBook, FeedBookSpec, LevelSet, OrderSet};
+use hopline::stages::{FeedBook, FeedBookSpec};
 use hopline::topology::{Builder, Hop, Inline, Line, Params, Registry, Report, Value};
 
 const A: &str = "127.0.0.1:26700";
@@ -235,7 +236,7 @@ fn the_same_packets_give_the_same_books_whatever_their_times() {
                 part: false,
                 heals_after: 0,
             };
-            FeedBook::over(OrderSet::new(&spec).unwrap(), &common)
+            FeedBook::over(OrderBooks::new(&spec).unwrap(), &common)
         });
         line.sink("end", blackhole());
         line.connect("itch", "book", Hop::depth(256));
@@ -275,7 +276,7 @@ fn price_levels_come_by_the_other_transport() {
         let mut params = Params::new(None);
         params.set("most_symbols", Value::Int(64), None);
         params.set("depth", Value::Int(16), None);
-        FeedBook::<LevelSet>::from_params(&mut params).unwrap()
+        FeedBook::<ByLevel>::from_params(&mut params).unwrap()
     });
     line.sink("end", blackhole());
     line.connect("deep", "book", Hop::depth(256));
@@ -500,7 +501,7 @@ fn restarts_empty_the_books_and_make_them_whole() {
         for (key, value) in [("most_symbols", 64), ("depth", 16), ("most_orders", 4_096)] {
             params.set(key, Value::Int(value), None);
         }
-        FeedBook::<OrderSet>::from_params(&mut params).unwrap()
+        FeedBook::<ByOrder>::from_params(&mut params).unwrap()
     });
     line.sink("end", blackhole());
     line.connect("itch", "book", Hop::depth(256));

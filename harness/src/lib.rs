@@ -25,6 +25,7 @@ mod cli;
 mod exchange;
 mod exit;
 mod fed;
+mod feeder;
 pub mod floor;
 pub mod gate;
 mod help;

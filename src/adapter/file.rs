@@ -8,11 +8,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::adapter::Trouble;
+use crate::adapter::gathered::Gathered;
 use crate::adapter::stream_sink::Piece;
 use crate::base::Reason;
 use crate::feed::datagram::{DATAGRAM_BYTES_MAX, Datagrams};
 use crate::frame::{Input, KindInfo};
-use crate::io::{Driver, FileId, FileMode, IoError, IoErrorKind};
+use crate::io::{Driver, FileMode, IoError, IoErrorKind};
 use crate::stage::{Delivery, Egress, Leaving};
 use crate::topology::{IntoSink, Params, Problem};
 
@@ -30,12 +31,6 @@ crate::reasons! {
         WriteFailed = "write_failed",
         /// Its fragments do not make a message.
         Malformed = "malformed",
-    }
-}
-
-impl From<NotKept> for Delivery {
-    fn from(why: NotKept) -> Delivery {
-        Delivery::Rejected(why.index() as u8)
     }
 }
 
@@ -99,17 +94,10 @@ impl IntoSink for FileTo {
 #[derive(Debug)]
 pub struct FileSink {
     to: FileTo,
-    file: Option<FileId>,
-    buffer: Box<[u8]>,
-    /// Bytes of whole messages, and how many these are.
-    used: usize,
-    gathered: u64,
+    gathered: Gathered<NotKept>,
     /// The message in hand: its bytes, and how many of them are there.
     len: usize,
     filled: usize,
-    /// Why nothing is written any more.
-    broken: Option<NotKept>,
-    lost: u64,
     trouble: Trouble,
 }
 
@@ -117,14 +105,9 @@ impl FileSink {
     fn new(to: FileTo) -> FileSink {
         FileSink {
             to,
-            file: None,
-            buffer: Box::default(),
-            used: 0,
-            gathered: 0,
+            gathered: Gathered::new(),
             len: 0,
             filled: 0,
-            broken: None,
-            lost: 0,
             trouble: Trouble::default(),
         }
     }
@@ -134,39 +117,23 @@ impl FileSink {
     fn put(&mut self, at: usize, bytes: &[u8]) {
         let end = at + bytes.len();
         if (at == self.filled || end == self.filled) && end <= self.len {
-            let from = self.used + at;
-            self.buffer[from..from + bytes.len()].copy_from_slice(bytes);
+            self.gathered.room()[at..end].copy_from_slice(bytes);
             self.filled = end;
         }
     }
 
     /// Writes the whole messages out.
     fn write_out(&mut self, io: &mut Driver) {
-        let Some(file) = self.file else {
+        let Err(failed) = self.gathered.write_out(io) else {
             return;
         };
-        let mut written = 0;
-        while written < self.used && self.broken.is_none() {
-            match io.file_write(file, &self.buffer[written..self.used]) {
-                Ok(0) => self.give_up(IoError::new(IoErrorKind::Other, "write")),
-                Ok(more) => written += more,
-                Err(error) => self.give_up(error),
-            }
-        }
-        if self.broken.is_some() {
-            // What of it came to the file nobody can tell from here: none of it counts as kept.
-            self.lost += self.gathered;
-        }
-        (self.used, self.gathered) = (0, 0);
-    }
-
-    #[cold]
-    fn give_up(&mut self, error: IoError) {
-        self.broken = Some(match error.kind {
+        let why = match failed.error.kind {
             IoErrorKind::DiskFull => NotKept::DiskFull,
             _ => NotKept::WriteFailed,
-        });
-        self.trouble.note(error);
+        };
+        self.trouble.note(failed.error);
+        // What of it came to the file nobody can tell from here: none of it counts as kept.
+        self.gathered.give_up(why, failed.messages);
     }
 }
 
@@ -184,16 +151,15 @@ impl Egress for FileSink {
     }
 
     fn open(&mut self, io: &mut Driver) -> Result<(), IoError> {
-        self.file = Some(io.file_open(&self.to.path, self.to.mode)?);
-        self.buffer = vec![0; FILE_BUFFER_BYTES].into_boxed_slice();
-        Ok(())
+        let FileTo { path, mode } = &self.to;
+        self.gathered.open(io, path, *mode, FILE_BUFFER_BYTES)
     }
 
     fn on_frame(&mut self, frame: Leaving<'_>, io: &mut Driver) -> Delivery {
         match Piece::of(&frame) {
             Piece::Head(head) => {
                 let total = usize::from(head.total).min(DATAGRAM_BYTES_MAX);
-                if self.buffer.len() - self.used < total {
+                if self.gathered.room().len() < total {
                     self.write_out(io);
                 }
                 (self.len, self.filled) = (total, 0);
@@ -205,14 +171,13 @@ impl Egress for FileSink {
         if !frame.envelope.flags.is_last() {
             return Delivery::Part;
         }
-        if let Some(why) = self.broken {
+        if let Some(why) = self.gathered.broken() {
             return why.into();
         }
         if self.filled != self.len {
             return NotKept::Malformed.into();
         }
-        self.used += self.len;
-        self.gathered += 1;
+        self.gathered.keep(self.len);
         Delivery::Sent
     }
 
@@ -223,16 +188,11 @@ impl Egress for FileSink {
 
     fn close(&mut self, io: &mut Driver) -> Result<(), IoError> {
         self.write_out(io);
-        match self.file.take() {
-            Some(file) => io.file_close(file),
-            None => Ok(()),
-        }
+        self.gathered.close(io)
     }
 
     fn lost(&mut self) -> Option<(u8, u64)> {
-        let count = core::mem::take(&mut self.lost);
-        let why = self.broken.filter(|_| count > 0)?;
-        Some((why.index() as u8, count))
+        self.gathered.lost()
     }
 
     fn fault(&mut self) -> Option<String> {

@@ -57,6 +57,7 @@ mod datagram;
 mod feeds;
 mod file;
 mod framed;
+mod gathered;
 mod inlet;
 mod made_up;
 mod outbox;

@@ -13,12 +13,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::adapter::IO_FAULT;
+use crate::adapter::gathered::{Gathered, NotWrittenOut};
 use crate::base::Reason;
-use crate::base::units::{DIGITS_MAX, decimal_digits};
+use crate::base::text::Text;
 use crate::feed::symbols::SYMBOL_BYTES_MAX;
 use crate::feed::{BookTicker, DepthHead, Left, SnapshotHead, Symbols, Trade};
 use crate::frame::{Frame, Input, KindInfo, View};
-use crate::io::{Driver, FileId, FileMode, IoError, IoErrorKind};
+use crate::io::{Driver, FileMode, IoError, IoErrorKind};
 use crate::stage::{Delivery, Egress, Leaving};
 use crate::topology::{IntoSink, Params, Problem};
 
@@ -45,30 +46,17 @@ crate::reasons! {
     }
 }
 
-impl From<LogLost> for Delivery {
-    fn from(why: LogLost) -> Delivery {
-        Delivery::Rejected(why.index() as u8)
-    }
-}
-
 /// Writes what left a stage to a file.
 #[derive(Debug)]
 pub struct SinkLog {
     path: PathBuf,
     /// Names by number; empty where a number has none.
     names: Vec<Box<str>>,
-    file: Option<FileId>,
-    buffer: Box<[u8]>,
-    used: usize,
-    /// Lines in the buffer.
-    gathered: u64,
+    gathered: Gathered<LogLost>,
     /// Whole lines in the file, and bytes up to their end.
     lines: u64,
     whole_bytes: u64,
-    /// Why nothing is written any more.
-    broken: Option<LogLost>,
     fault: Option<String>,
-    lost: u64,
 }
 
 /// A description of a sink log: file and symbols.
@@ -107,15 +95,10 @@ impl SinkLog {
         Ok(SinkLog {
             path: to.path,
             names: to.symbols.into_iter().map(String::into_boxed_str).collect(),
-            file: None,
-            buffer: Box::default(),
-            used: 0,
-            gathered: 0,
+            gathered: Gathered::new(),
             lines: 0,
             whole_bytes: 0,
-            broken: None,
             fault: None,
-            lost: 0,
         })
     }
 
@@ -137,74 +120,60 @@ impl SinkLog {
         };
         let symbol = self.names.get(usize::from(left.symbol));
         let symbol = symbol.ok_or(LogLost::UnknownSymbol)?;
-        let mut text = Text {
-            out: &mut self.buffer,
-            used: self.used,
-        };
-        text.add(b"{\"symbol\":\"");
-        text.add(symbol.as_bytes());
-        text.add(b"\",\"kind\":\"");
-        text.add(kind.as_bytes());
-        text.add(b"\",\"id\":");
+        let mut text = Text::over(self.gathered.room());
+        text.put(b"{\"symbol\":\"");
+        text.put(symbol.as_bytes());
+        text.put(b"\",\"kind\":\"");
+        text.put(kind.as_bytes());
+        text.put(b"\",\"id\":");
         text.number(left.id);
-        text.add(b",\"prev\":");
+        text.put(b",\"prev\":");
         if left.has_prev == 0 {
-            text.add(b"null");
+            text.put(b"null");
         } else {
             text.number(left.prev);
         }
-        text.add(b"}\n");
-        self.used = text.used;
-        self.gathered += 1;
+        text.put(b"}\n");
+        // Names have a bound, so there is room for the longest line.
+        let bytes = text.whole().ok_or(LogLost::Malformed)?.len();
+        self.gathered.keep(bytes);
         Ok(())
     }
 
     /// Writes the buffer out.
     fn write_out(&mut self, io: &mut Driver) {
-        let Some(file) = self.file else {
-            return;
-        };
-        let mut written = 0;
-        while written < self.used {
-            match io.file_write(file, &self.buffer[written..self.used]) {
-                Ok(0) => {
-                    let error = IoError::new(IoErrorKind::Other, "write");
-                    return self.give_up(file, written, &error, io);
-                }
-                Ok(more) => written += more,
-                Err(error) => return self.give_up(file, written, &error, io),
+        match self.gathered.write_out(io) {
+            Ok(written) => {
+                self.lines += written.messages;
+                self.whole_bytes += written.bytes as u64;
             }
+            Err(failed) => self.give_up(&failed, io),
         }
-        self.lines += self.gathered;
-        self.whole_bytes += self.used as u64;
-        (self.used, self.gathered) = (0, 0);
     }
 
     /// Cuts the file back to whole lines, and writes no more.
     #[cold]
-    fn give_up(&mut self, file: FileId, written: usize, error: &IoError, io: &mut Driver) {
-        let part = &self.buffer[..written];
+    fn give_up(&mut self, failed: &NotWrittenOut, io: &mut Driver) {
+        let part = self.gathered.front(failed.written);
         let whole = memchr::memrchr(b'\n', part).map_or(0, |at| at + 1);
         let whole_lines = memchr::memchr_iter(b'\n', part).count() as u64;
         self.whole_bytes += whole as u64;
         self.lines += whole_lines;
-        self.lost += self.gathered - whole_lines;
-        (self.used, self.gathered) = (0, 0);
-        if whole < written {
+        if whole < failed.written {
             // A file that cannot be cut keeps a part of a line at its end.
-            let _ = io.file_set_len(file, self.whole_bytes);
+            let _ = self.gathered.cut(io, self.whole_bytes);
         }
-        let (why, what) = if error.kind == IoErrorKind::DiskFull {
+        let (why, what) = if failed.error.kind == IoErrorKind::DiskFull {
             let what = format!(
                 "disk full after {} lines: free space or write the log elsewhere",
                 self.lines
             );
             (LogLost::DiskFull, what)
         } else {
-            let what = format!("{} after {} lines", error, self.lines);
+            let what = format!("{} after {} lines", failed.error, self.lines);
             (LogLost::WriteFailed, what)
         };
-        self.broken = Some(why);
+        self.gathered.give_up(why, failed.messages - whole_lines);
         self.fault = Some(format!("{IO_FAULT}{}: {what}", self.path.display()));
     }
 }
@@ -228,17 +197,17 @@ impl Egress for SinkLog {
     }
 
     fn open(&mut self, io: &mut Driver) -> Result<(), IoError> {
-        self.file = Some(io.file_open(&self.path, FileMode::CreateTruncate)?);
-        self.buffer = vec![0; SINK_LOG_BUFFER_BYTES].into_boxed_slice();
-        Ok(())
+        let mode = FileMode::CreateTruncate;
+        self.gathered
+            .open(io, &self.path, mode, SINK_LOG_BUFFER_BYTES)
     }
 
     #[inline]
     fn on_frame(&mut self, frame: Leaving<'_>, io: &mut Driver) -> Delivery {
-        if self.buffer.len() - self.used < LINE_BYTES {
+        if self.gathered.room().len() < LINE_BYTES {
             self.write_out(io);
         }
-        if let Some(why) = self.broken {
+        if let Some(why) = self.gathered.broken() {
             return why.into();
         }
         let Ok(left) = View::<Left>::read(frame.payload) else {
@@ -257,38 +226,14 @@ impl Egress for SinkLog {
 
     fn close(&mut self, io: &mut Driver) -> Result<(), IoError> {
         self.write_out(io);
-        match self.file.take() {
-            Some(file) => io.file_close(file),
-            None => Ok(()),
-        }
+        self.gathered.close(io)
     }
 
     fn lost(&mut self) -> Option<(u8, u64)> {
-        let count = core::mem::take(&mut self.lost);
-        let why = self.broken.filter(|_| count > 0)?;
-        Some((why.index() as u8, count))
+        self.gathered.lost()
     }
 
     fn fault(&mut self) -> Option<String> {
         self.fault.take()
-    }
-}
-
-/// Text in a buffer that has room for it.
-struct Text<'b> {
-    out: &'b mut [u8],
-    used: usize,
-}
-
-impl Text<'_> {
-    #[inline]
-    fn add(&mut self, bytes: &[u8]) {
-        self.out[self.used..self.used + bytes.len()].copy_from_slice(bytes);
-        self.used += bytes.len();
-    }
-
-    #[inline]
-    fn number(&mut self, number: u64) {
-        self.add(decimal_digits(number, &mut [0; DIGITS_MAX]));
     }
 }

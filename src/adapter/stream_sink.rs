@@ -40,12 +40,6 @@ crate::reasons! {
     }
 }
 
-impl From<Unwritten> for Delivery {
-    fn from(why: Unwritten) -> Delivery {
-        Delivery::Rejected(why.index() as u8)
-    }
-}
-
 /// What a frame is of its message.
 pub(super) enum Piece {
     /// The first, of a message of so many bytes.

@@ -41,12 +41,6 @@ crate::reasons! {
     }
 }
 
-impl From<Unsent> for Delivery {
-    fn from(why: Unsent) -> Delivery {
-        Delivery::Rejected(why.index() as u8)
-    }
-}
-
 /// A description of a sink that sends to one address.
 #[derive(Clone, Debug)]
 pub struct UdpTo {

@@ -9,6 +9,7 @@ pub mod primitive;
 pub mod prng;
 pub mod reason;
 pub mod sequence;
+pub(crate) mod text;
 pub mod units;
 
 pub use backoff::{Backoff, Jitter};

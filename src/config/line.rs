@@ -11,7 +11,8 @@ use crate::host::{MemoryWish, PINNABLE_CORES, Pin, Wish};
 use crate::overload::Slow;
 use crate::reactor::Schedule;
 use crate::stage::{OnPanic, Role};
-use crate::topology::draft::{Class, DraftHop, HopPlaces};
+use crate::topology::Class;
+use crate::topology::draft::{DraftHop, HopPlaces};
 use crate::topology::words::name_is_right;
 use crate::topology::{
     Hop, Params, Place, Placement, Problem, Problems, Record, Sharing, ThreadSpec, Value,

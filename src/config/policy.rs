@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::base::limits::{CONFLATE_KEYS_MAX, DEPTH_MAX, OVERFLOW_FILE_BYTES_DEFAULT};
 use crate::overload::sample::ONE_IN_MAX;
 use crate::overload::{Policy, WhenFull};
-use crate::topology::draft::OverflowFile;
+use crate::topology::OverflowFile;
 use crate::topology::{Hop, Params, Problems};
 
 use super::line::noted;

@@ -80,7 +80,7 @@ pub use market::{
     BookTicker, DepthHead, Left, Level, Levels, SnapshotHead, Trade, fragments, frames_needed,
 };
 pub use metric::{Metric, Notice, Telemetry, TextPart};
-pub use placed::{DeepMessage, ItchMessage, TopsMessage};
+pub use placed::{DeepMessage, ItchMessage, Place, Placed, TopsMessage};
 pub use rhythm::Rhythm;
 pub use sample::{Class, Number, Numbers, Sample, Tag, TagForm, TagSet, Tags};
 pub use schedule::Schedule;

@@ -25,6 +25,7 @@
 use crate::feed::sequenced::{Delivery, State};
 use crate::feed::views::MessageReject;
 use crate::feed::{deep, iex, itch, tops};
+use crate::frame::{Frame, View};
 
 /// Bytes of an ITCH message in its frame.
 const ITCH_BYTES: usize = itch::MESSAGE_BYTES_MAX;
@@ -172,11 +173,48 @@ impl ArchivedItchMessage {
     }
 }
 
+/// What a frame of a feed says beside its message.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its sequence.
+    pub sequence: u64,
+    /// The frame's number among those of its source.
+    pub number: u16,
+    /// The worst state since the frame before.
+    pub state: State,
+    /// Whether what was built before is void.
+    pub begins: bool,
+}
+
+/// Frames of a sequenced feed.
+pub trait Placed: Frame {
+    /// What one says beside its message.
+    fn place(frame: View<'_, Self>) -> Place;
+}
+
+macro_rules! placed {
+    ($($name:ident),*) => {$(
+        impl Placed for $name {
+            #[inline]
+            fn place(frame: View<'_, $name>) -> Place {
+                Place {
+                    sequence: frame.sequence(),
+                    number: frame.number(),
+                    state: frame.state(),
+                    begins: frame.begins(),
+                }
+            }
+        }
+    )*};
+}
+
+placed!(ItchMessage, DeepMessage, TopsMessage);
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::feed::packets::Session;
-    use crate::frame::{Aligned, Frame, View};
+    use crate::frame::Aligned;
 
     fn delivery(bytes: &[u8]) -> Delivery<'_> {
         Delivery {

@@ -42,21 +42,25 @@ impl<'a> Iterator for Lines<'a> {
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         while !self.rest.is_empty() {
-            let line = match look::find(b'\n', self.rest) {
-                Some(end) => {
-                    let line = &self.rest[..end];
-                    self.rest = &self.rest[end + 1..];
-                    line
-                }
-                None => core::mem::take(&mut self.rest),
-            };
-            let line = without_return(line);
+            let end = look::find(b'\n', self.rest);
+            let line = without_return(take_line(&mut self.rest, end));
             if !line.is_empty() {
                 return Some(line);
             }
         }
         None
     }
+}
+
+/// Takes the line that ends there off the rest, or all of it.
+#[inline]
+pub(crate) fn take_line<'a>(rest: &mut &'a [u8], end: Option<usize>) -> &'a [u8] {
+    let Some(end) = end else {
+        return core::mem::take(rest);
+    };
+    let line = &rest[..end];
+    *rest = &rest[end + 1..];
+    line
 }
 
 /// The line without a carriage return at its end.

@@ -13,28 +13,13 @@ use memchr::{memchr, memchr_iter};
 
 use crate::base::Reject;
 use crate::base::limits::LINE_BYTES_MAX;
+use crate::io::Driver;
+use crate::io::bytes::{ByteReader, Fill};
 use crate::io::error::IoError;
-use crate::io::packed::{self, Filled, Packed};
-use crate::io::{Driver, FileId, FileMode};
 
 /// Smallest buffer, in bytes: two of the longest lines with their ends, so that a line that is
 /// still incomplete always finds room behind it once it was moved to the front.
 pub const LINE_BUFFER_BYTES_MIN: usize = 2 * (LINE_BYTES_MAX + 2);
-
-/// What a [`LineReader::fill`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fill {
-    /// Took some of the file, which made this many bytes of text (0 is possible inside gzip's
-    /// frame and inside a line that is too long).
-    Progress {
-        /// Bytes of text added.
-        text_bytes: usize,
-    },
-    /// The buffer is full; take lines first.
-    Full,
-    /// The file has nothing more to give; lines may still be buffered.
-    End,
-}
 
 /// A line, or what is there instead of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,18 +54,13 @@ pub enum LineEvent<'a> {
 /// ```
 #[derive(Debug)]
 pub struct LineReader {
-    file: FileId,
-    text: Box<[u8]>,
-    start: usize,
-    end: usize,
-    /// Line ends between `start` and `end`.
+    bytes: ByteReader,
+    /// Line ends in the window.
     complete: usize,
     /// Inside a line that was reported as too long.
     skipping: bool,
-    packed: Option<Packed>,
-    ended: bool,
-    /// What to report after the last line.
-    broken: Option<Reject>,
+    /// Whether it was reported why the file ended too early.
+    told: bool,
     taken: u64,
 }
 
@@ -96,26 +76,15 @@ impl LineReader {
         path: &Path,
         buffer_bytes: usize,
     ) -> Result<LineReader, IoError> {
-        let file = driver.file_open(path, FileMode::Read)?;
-        let mut text = vec![0; buffer_bytes.max(LINE_BUFFER_BYTES_MIN)].into_boxed_slice();
-        let sniffed =
-            packed::sniff(driver, file, &mut text).map_err(|error| error.on(&path.display()))?;
+        let bytes = ByteReader::open(driver, path, buffer_bytes.max(LINE_BUFFER_BYTES_MIN))?;
         let mut lines = LineReader {
-            file,
-            text,
-            start: 0,
-            end: 0,
             complete: 0,
             skipping: false,
-            packed: None,
-            ended: false,
-            broken: None,
+            told: false,
             taken: 0,
+            bytes,
         };
-        lines.packed = Packed::of(&lines.text[..sniffed]);
-        if lines.packed.is_none() {
-            lines.take_in(sniffed);
-        }
+        lines.take_in(lines.bytes.window().len());
         Ok(lines)
     }
 
@@ -124,79 +93,49 @@ impl LineReader {
     /// # Errors
     /// If `driver` is not the one it was opened with.
     pub fn close(self, driver: &mut Driver) -> Result<(), IoError> {
-        driver.file_close(self.file)
+        self.bytes.close(driver)
     }
 
-    /// Reads on: at most one read of the file, and at most `budget_bytes` (at least 1) of text.
-    /// Costs one system call, or for gzip decompressing the text (2 to 3 ns a byte), and now and
-    /// then a move of what is buffered; never allocates.
+    /// Reads on, as [`ByteReader::fill`] does, but never moves more than was taken since the last move. Once the file has
+    /// ended it is read no more.
     ///
     /// # Errors
     /// What the driver said of the file. The reader then ends as if the file were cut there.
     pub fn fill(&mut self, driver: &mut Driver, budget_bytes: usize) -> Result<Fill, IoError> {
-        if self.ended {
+        if self.bytes.has_ended() {
             return Ok(Fill::End);
         }
-        let budget_bytes = budget_bytes.max(1);
-        self.make_room(budget_bytes);
-        let to = self.text.len().min(self.end.saturating_add(budget_bytes));
-        if self.end == to {
+        if !self.bytes.has_cheap_room() {
             return Ok(Fill::Full);
         }
-        let room = &mut self.text[self.end..to];
-        let filled = match &mut self.packed {
-            None => driver.file_read(self.file, room).map(|read| Filled {
-                text_bytes: read,
-                ended: read == 0,
-                broken: None,
-            }),
-            Some(packed) => packed.fill(driver, self.file, room),
-        };
-        match filled {
-            Ok(filled) => {
-                self.take_in(filled.text_bytes);
-                if filled.ended {
-                    self.ended = true;
-                    self.broken = filled.broken;
-                    if filled.text_bytes == 0 {
-                        return Ok(Fill::End);
-                    }
-                }
-                Ok(Fill::Progress {
-                    text_bytes: filled.text_bytes,
-                })
-            }
-            Err(error) => {
-                self.ended = true;
-                self.broken = Some(Reject::Truncated);
-                Err(error)
-            }
+        let filled = self.bytes.fill(driver, budget_bytes)?;
+        if let Fill::Progress { text_bytes } = filled {
+            self.take_in(text_bytes);
         }
+        Ok(filled)
     }
 
     /// The next line, or `None` if none is complete: [fill](LineReader::fill) on, or it was the
     /// [end](LineReader::at_end). An empty line is a line.
     pub fn next_line(&mut self) -> Option<LineEvent<'_>> {
+        let window = self.bytes.window();
         if self.complete > 0 {
-            let len = memchr(b'\n', &self.text[self.start..self.end])?;
+            let len = memchr(b'\n', window)?;
             self.complete -= 1;
             return Some(self.take_line(len, 1));
         }
-        let unread = self.end - self.start;
+        let unread = window.len();
         // One more than a line, for the `\r` whose `\n` may still come.
         if unread > LINE_BYTES_MAX + 1 {
             self.skipping = true;
-            self.start = self.end;
-            self.taken += 1;
-            return Some(LineEvent::Bad(Reject::TooLong));
+            return Some(self.take_rest(Reject::TooLong));
         }
-        if !self.ended {
+        if !self.bytes.has_ended() {
             return None;
         }
-        if let Some(reason) = self.broken.take() {
-            self.start = self.end;
-            self.taken += 1;
-            return Some(LineEvent::Bad(reason));
+        if let Some(reason) = self.untold() {
+            self.told = true;
+            return Some(self.take_rest(reason));
         }
         (unread > 0).then(|| self.take_line(unread, 0))
     }
@@ -211,13 +150,13 @@ impl LineReader {
     /// is room.
     #[must_use]
     pub fn needs_fill(&self) -> bool {
-        !self.ended && (self.end < self.text.len() || self.can_move())
+        !self.bytes.has_ended() && self.bytes.has_cheap_room()
     }
 
     /// Whether everything was read and taken.
     #[must_use]
     pub fn at_end(&self) -> bool {
-        self.ended && self.start == self.end && self.broken.is_none()
+        self.bytes.has_ended() && self.bytes.window().is_empty() && self.untold().is_none()
     }
 
     /// Number of the line that was taken last, counted from 1 with the bad ones; 0 before it.
@@ -229,16 +168,18 @@ impl LineReader {
     /// Memory that it holds, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let packed = self.packed.as_ref().map_or(0, Packed::memory_bytes);
-        size_of::<LineReader>() + self.text.len() + packed
+        size_of::<LineReader>() - size_of::<ByteReader>() + self.bytes.memory_bytes()
+    }
+
+    /// What is to report after the last line.
+    fn untold(&self) -> Option<Reject> {
+        self.bytes.broken().filter(|_| !self.told)
     }
 
     /// Takes `len` bytes as a line and `end_len` more as its end.
     fn take_line(&mut self, len: usize, end_len: usize) -> LineEvent<'_> {
-        let line = self.start..self.start + len;
-        self.start += len + end_len;
         self.taken += 1;
-        let line = &self.text[line];
+        let line = &self.bytes.take(len + end_len)[..len];
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.len() > LINE_BYTES_MAX {
             LineEvent::Bad(Reject::TooLong)
@@ -247,35 +188,26 @@ impl LineReader {
         }
     }
 
-    /// Makes the next `added` bytes part of the text, or skips them.
+    /// Takes all that is there, which is no line.
+    fn take_rest(&mut self, reason: Reject) -> LineEvent<'_> {
+        self.taken += 1;
+        self.bytes.take(usize::MAX);
+        LineEvent::Bad(reason)
+    }
+
+    /// Looks at the last `added` bytes of the window: they are text, or part of a line that is skipped.
     fn take_in(&mut self, added: usize) {
-        let new = self.end..self.end + added;
-        self.end = new.end;
-        let mut from = new.start;
+        let window = self.bytes.window();
+        let new = &window[window.len() - added..];
+        let mut ends = memchr_iter(b'\n', new);
         if self.skipping {
-            match memchr(b'\n', &self.text[new.clone()]) {
-                Some(at) => {
-                    self.skipping = false;
-                    from += at + 1;
-                }
-                None => from = new.end,
-            }
-            self.start = from;
-        }
-        self.complete += memchr_iter(b'\n', &self.text[from..new.end]).count();
-    }
-
-    /// A move to the front copies no more than was taken since the last one.
-    fn can_move(&self) -> bool {
-        self.start > 0 && self.start >= self.end - self.start
-    }
-
-    fn make_room(&mut self, wanted: usize) {
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        } else if self.text.len() - self.end < wanted && self.can_move() {
-            self.text.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
+            // Nothing else waits: the line's beginning was taken when it was reported.
+            let end = ends.next();
+            self.complete += ends.count();
+            self.skipping = end.is_none();
+            self.bytes.take(end.map_or(added, |at| at + 1));
+        } else {
+            self.complete += ends.count();
         }
     }
 }

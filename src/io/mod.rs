@@ -56,14 +56,14 @@ pub use batch::{
     BATCH_SLOTS_MAX, BatchSent, Received, RecvBatch, SEND_CALLS_MAX, SendBatch, TRAIN_BYTES_MAX,
     TRAIN_SEGMENTS_MAX, TRAINS_FROM,
 };
-pub use bytes::ByteReader;
+pub use bytes::{ByteReader, Fill};
 pub use capture::{
     CaptureBreak, CaptureCounts, CaptureEvent, CaptureReader, CaptureWriter, Unrecorded,
 };
 pub use device::{Device, DeviceError, DeviceStamps};
 pub use error::{IoError, IoErrorKind};
 pub use faulty::{FaultCounts, FaultPlan, Faulty};
-pub use lines::{Fill, LINE_BUFFER_BYTES_MIN, LineEvent, LineReader};
+pub use lines::{LINE_BUFFER_BYTES_MIN, LineEvent, LineReader};
 pub use multicast::{GroupSend, Interface, InterfaceError, Join};
 pub use own::OwnAddress;
 pub use real::Real;

@@ -219,7 +219,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::overload::sim::{Load, SERVICE_NS, Server, Work};
+    use crate::overload::sim::{self, Load, Server};
 
     const BUDGET_NS: u64 = 500_000;
     const MS: u64 = 1_000_000;
@@ -235,30 +235,17 @@ mod tests {
 
     #[test]
     fn overload_keeps_what_is_admitted_in_budget_and_the_server_busy() {
-        for work in [Work::Fixed, Work::Varied] {
-            for times in [2.0, 5.0, 10.0] {
-                let server = served(Load::steady(times, work));
-                let (goodput, p99_ns) = (server.goodput(BUDGET_NS), server.quantile_ns(0.99));
-                assert!(goodput >= 0.9, "{times}x {work:?}: goodput {goodput}");
-                assert!(p99_ns < BUDGET_NS, "{times}x {work:?}: p99 {p99_ns}");
-            }
-        }
+        sim::stays_in_budget(served, BUDGET_NS);
     }
 
     #[test]
     fn nothing_is_dropped_below_capacity() {
-        let server = served(Load::steady(0.8, Work::Fixed));
-        assert!(server.lost() * 1_000 <= server.offered, "{}", server.lost());
+        sim::drops_nothing_below_capacity(served);
     }
 
     #[test]
     fn a_fall_of_the_load_is_recovered_from_within_two_intervals() {
-        let control = served(Load::steady(0.5, Work::Fixed)).quantile_ns(0.99);
-        let server = served(Load::falls(10.0, 0.5));
-        let after_ns = Load::FALL_NS + 2 * MS;
-        assert_eq!(server.lost_from(after_ns), 0);
-        let p99_ns = server.quantile_from_ns(after_ns, 0.99);
-        assert!(p99_ns <= control + SERVICE_NS, "{p99_ns} and {control}");
+        sim::recovers(served, 2 * MS);
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! objective too; there the size of the batch gives way.
 
 use super::bounds::{Amount, BoundError, span, within};
-use super::late::{NEVER_NS, ServiceTime};
+use super::late::NEVER_NS;
+use super::service::ServiceTime;
 use crate::base::limits::DEPTH_MAX;
 
 /// What a [`Flush`] holds on to.

@@ -13,6 +13,7 @@ pub mod late;
 pub mod pace;
 mod policy;
 pub mod sample;
+pub mod service;
 #[cfg(test)]
 mod sim;
 pub mod watermark;
@@ -24,8 +25,8 @@ pub use fan::{Slow, Split};
 pub use flush::{Flush, FlushParams};
 pub use hot::{Hot, HotKey, HotParams};
 pub use ladder::{Ladder, LadderParams, Rung, RungChange};
-pub use late::ServiceTime;
 pub use pace::{Pace, PaceMeter};
 pub use policy::{CODEL_INTERVAL_NS, Policy, SAMPLE_ABOVE, WhenFull};
 pub use sample::{Sample, SampleParams};
+pub use service::ServiceTime;
 pub use watermark::{Watermark, WatermarkParams};

@@ -6,18 +6,13 @@
 //!
 //! Invariant: neither part is less than nothing, and of a run that is like those before it both together give its time.
 
+use super::service::{OUTLIER_TIMES, TOOK_MAX_NS, WEIGHT_SHIFT};
+
 /// Messages of a run that is measured.
 pub const MESSAGES: u32 = 8;
 
-/// What a new measure counts for: the last 16 or so count.
-const WEIGHT: f64 = 1.0 / 16.0;
-
-/// How many times what is expected of it a measure may count for: an interruption by the host of a thousand services is no reason
-/// to refuse a thousand frames.
-const OUTLIER_TIMES: f64 = 4.0;
-
-/// Longest run that is told apart, in nanoseconds (18 minutes).
-const RUN_MAX_NS: u64 = 1 << 40;
+/// What a new measure counts for, as a service's does.
+const WEIGHT: f64 = 1.0 / (1_u64 << WEIGHT_SHIFT) as f64;
 
 /// What a consumer takes, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,7 +77,7 @@ impl PaceMeter {
     /// A run of [`MESSAGES`] messages with so many frames took `took_ns`, without the time in which none waited.
     #[inline]
     pub fn measured(&mut self, frames: u64, took_ns: u64) {
-        let (frames, took_ns) = (frames as f64, took_ns.min(RUN_MAX_NS) as f64);
+        let (frames, took_ns) = (frames as f64, took_ns.min(TOOK_MAX_NS) as f64);
         if self.mean_ns == 0.0 {
             (self.frames, self.mean_ns) = (frames, took_ns);
             return;
@@ -109,7 +104,7 @@ impl PaceMeter {
         } else {
             self.mean_ns
         };
-        took_ns.min(OUTLIER_TIMES * expected_ns) - self.mean_ns
+        took_ns.min(OUTLIER_TIMES as f64 * expected_ns) - self.mean_ns
     }
 
     /// What a message and a frame take; where runs do not differ by their frames all is the messages'.
@@ -196,7 +191,7 @@ mod tests {
                 meter.measured(frames, took_ns);
             }
             let Pace { message_ns, frame_ns } = meter.pace();
-            let most_ns = runs.iter().map(|run| run.1.min(RUN_MAX_NS)).max().unwrap_or(0).max(1);
+            let most_ns = runs.iter().map(|run| run.1.min(TOOK_MAX_NS)).max().unwrap_or(0).max(1);
             prop_assert!(message_ns <= most_ns && frame_ns <= most_ns);
         }
     }

@@ -207,3 +207,31 @@ fn a_server_below_its_capacity_waits_as_theory_has_it() {
         "{mean_ns}"
     );
 }
+
+/// That at twice to ten times its capacity a server does useful work nine parts of ten, all of it within a budget.
+pub(super) fn stays_in_budget(served: impl Fn(Load) -> Server, budget_ns: u64) {
+    for work in [Work::Fixed, Work::Varied] {
+        for times in [2.0, 5.0, 10.0] {
+            let server = served(Load::steady(times, work));
+            let (goodput, p99_ns) = (server.goodput(budget_ns), server.quantile_ns(0.99));
+            assert!(goodput >= 0.9, "{times}x {work:?}: goodput {goodput}");
+            assert!(p99_ns <= budget_ns, "{times}x {work:?}: p99 {p99_ns}");
+        }
+    }
+}
+
+/// That hardly anything is dropped below the server's capacity.
+pub(super) fn drops_nothing_below_capacity(served: impl Fn(Load) -> Server) {
+    let server = served(Load::steady(0.8, Work::Fixed));
+    assert!(server.lost() * 1_000 <= server.offered, "{}", server.lost());
+}
+
+/// That from `within_ns` after the fall of a load on nothing is lost, and nothing takes longer than without an overload before.
+pub(super) fn recovers(served: impl Fn(Load) -> Server, within_ns: u64) {
+    let control = served(Load::steady(0.5, Work::Fixed)).quantile_ns(0.99);
+    let server = served(Load::falls(10.0, 0.5));
+    let after_ns = Load::FALL_NS + within_ns;
+    assert_eq!(server.lost_from(after_ns), 0);
+    let p99_ns = server.quantile_from_ns(after_ns, 0.99);
+    assert!(p99_ns <= control + SERVICE_NS, "{p99_ns} and {control}");
+}

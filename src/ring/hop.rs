@@ -195,58 +195,66 @@ impl FrameProducer {
     }
 }
 
-/// A reserved slot. Dropping or forgetting it gives the slot back: nothing is consumed.
-///
-/// Envelope and payload hold what an earlier lap left in them: write all that you publish.
-#[must_use = "a claim that is dropped is aborted"]
-#[derive(Debug)]
-pub struct FrameClaim<'a>(stamped::Claim<'a, Frame, Lined>);
+/// What a producer of frames lends for writing, over the slots that its ring has reserved.
+macro_rules! frame_claims {
+    ($ring:ident) => {
+        /// A reserved slot. Dropping or forgetting it gives the slot back: nothing is consumed.
+        ///
+        /// Envelope and payload hold what an earlier lap left in them: write all that you publish.
+        #[must_use = "a claim that is dropped is aborted"]
+        #[derive(Debug)]
+        pub struct FrameClaim<'a>($ring::Claim<'a, Frame, Lined>);
 
-impl FrameClaim<'_> {
-    /// The envelope; its `len` says how much of the payload counts.
-    #[inline]
-    pub fn envelope_mut(&mut self) -> &mut Envelope {
-        &mut self.0.get_mut(0).envelope
-    }
+        impl FrameClaim<'_> {
+            /// The envelope; its `len` says how much of the payload counts.
+            #[inline]
+            pub fn envelope_mut(&mut self) -> &mut Envelope {
+                &mut self.0.get_mut(0).envelope
+            }
 
-    /// The whole room for the payload.
-    #[inline]
-    pub fn payload_mut(&mut self) -> &mut [u8; PAYLOAD_BYTES] {
-        &mut self.0.get_mut(0).payload
-    }
+            /// The whole room for the payload.
+            #[inline]
+            pub fn payload_mut(&mut self) -> &mut [u8; PAYLOAD_BYTES] {
+                &mut self.0.get_mut(0).payload
+            }
 
-    /// Publishes the frame.
-    #[inline]
-    pub fn commit(mut self) {
-        self.0.publish(1);
-    }
+            /// Publishes the frame.
+            #[inline]
+            pub fn commit(mut self) {
+                self.0.publish(1);
+            }
+        }
+
+        /// Reserved slots. Dropping or forgetting it gives all of them back: nothing is consumed.
+        ///
+        /// Envelopes and payloads hold what an earlier lap left in them: write all that you publish.
+        #[must_use = "a batch that is dropped is aborted"]
+        #[derive(Debug)]
+        pub struct FrameBatch<'a>($ring::Claim<'a, Frame, Lined>);
+
+        impl FrameBatch<'_> {
+            /// Envelope and payload of the slot `index` places into the batch.
+            ///
+            /// # Panics
+            /// If `index` is not below the count that was claimed.
+            #[inline]
+            pub fn frame_mut(&mut self, index: usize) -> (&mut Envelope, &mut [u8; PAYLOAD_BYTES]) {
+                let frame = self.0.get_mut(index);
+                (&mut frame.envelope, &mut frame.payload)
+            }
+
+            /// Publishes the first `count` frames (at most as many as were claimed), all or none: a reader that
+            /// follows no other one sees the first only when it can see all. The other slots are given back; 0 aborts.
+            #[inline]
+            pub fn commit(mut self, count: usize) {
+                self.0.publish(count);
+            }
+        }
+    };
 }
+pub(crate) use frame_claims;
 
-/// Reserved slots. Dropping or forgetting it gives all of them back: nothing is consumed.
-///
-/// Envelopes and payloads hold what an earlier lap left in them: write all that you publish.
-#[must_use = "a batch that is dropped is aborted"]
-#[derive(Debug)]
-pub struct FrameBatch<'a>(stamped::Claim<'a, Frame, Lined>);
-
-impl FrameBatch<'_> {
-    /// Envelope and payload of the slot `index` places into the batch.
-    ///
-    /// # Panics
-    /// If `index` is not below the count that was claimed.
-    #[inline]
-    pub fn frame_mut(&mut self, index: usize) -> (&mut Envelope, &mut [u8; PAYLOAD_BYTES]) {
-        let frame = self.0.get_mut(index);
-        (&mut frame.envelope, &mut frame.payload)
-    }
-
-    /// Publishes the first `count` frames (at most as many as were claimed), all or none: the consumer sees the first only
-    /// when it can see all. The other slots are given back; 0 aborts.
-    #[inline]
-    pub fn commit(mut self, count: usize) {
-        self.0.publish(count);
-    }
-}
+frame_claims!(stamped);
 
 /// The reading handle of a hop's ring. Dropping it closes the ring with [`Cause::Dropped`].
 #[derive(Debug)]

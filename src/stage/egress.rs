@@ -1,6 +1,6 @@
 //! Where frames leave the line.
 
-use crate::base::Envelope;
+use crate::base::{Envelope, Reason};
 use crate::frame::KindInfo;
 use crate::io::{Driver, IoError};
 
@@ -30,6 +30,13 @@ pub enum Delivery {
     Queued,
     /// Not now: the frame stays on the hop, and its producer is held back in the end.
     NotNow,
+}
+
+/// Refused for that reason, of a sink whose [`Egress::reasons`] are the reason's names.
+impl<W: Reason> From<W> for Delivery {
+    fn from(why: W) -> Delivery {
+        Delivery::Rejected(why.index() as u8)
+    }
 }
 
 /// Takes frames out of the line. Runs on the line's loop: it must not block.

@@ -40,10 +40,13 @@ pub(crate) mod outputs;
 mod paces;
 pub mod port;
 pub mod quarantine;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod rig;
 pub mod ring;
 mod sheds;
 mod short;
 mod source;
+mod source_context;
 pub mod spill;
 pub mod split;
 pub mod tap;
@@ -53,15 +56,14 @@ pub use consumer::{describe, describe_egress, sink_node, stage_node};
 pub use context::{Context, Emit, Message, Origin};
 pub use egress::{Delivery, Egress, IO_FAULT, Leaving};
 pub use handler::Make;
-pub use ingress::{
-    Arrival, Decode, Decoded, Feed, InHand, Ingress, LineEnds, SourceContext, Taken,
-};
+pub use ingress::{Arrival, Decode, Decoded, Feed, Ingress, LineEnds, Taken};
 pub use life::{OnPanic, OutOfBounds};
 pub use node::{Descriptor, Node, NodeCounters, Progress, Role, Standing, State, Turn, Wiring};
 pub use outcome::{Disposal, Outcome};
 pub use port::{Out, Port};
 pub(crate) use quarantine::panic_words;
 pub use source::{describe_ingress, source_node};
+pub use source_context::{InHand, SourceContext};
 pub use typed::{TypedEnds, TypedRx, TypedTx, typed, typed_under};
 
 use crate::base::Reason;

@@ -8,8 +8,9 @@ use crate::io::{Driver, IoError};
 
 use super::context::Context;
 use super::hold::Hold;
-use super::ingress::{Feed, Ingress, Seen, SourceContext};
+use super::ingress::{Feed, Ingress};
 use super::node::{Descriptor, Node, NodeCounters, Progress, Role, State, Turn, Wiring};
+use super::source_context::{Seen, SourceContext};
 
 /// The descriptor of a source.
 #[must_use]
@@ -274,15 +275,11 @@ impl Node for Source {
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
-    use crate::budget::{HopCounters, Regimes};
     use crate::clock::Clock;
-    use crate::io::Virtual;
     use crate::overload::WhenFull;
-    use crate::ring::hop;
     use crate::stage::context::Outputs;
-    use crate::stage::hop::HopTx;
     use crate::stage::ingress::{Arrival, Decode, Decoded};
-    use crate::stage::log::LoopLog;
+    use crate::stage::rig::{self, Alone};
     use crate::stage::{Out, Port};
 
     #[hopline::frame(schema = 905, version = 1, name = "level", key = "of")]
@@ -341,54 +338,28 @@ mod tests {
     #[test]
     fn one_that_is_paused_lets_go_of_what_waits_for_room() {
         let (clock, _time) = Clock::virtual_at(1_000);
-        let (ring, mut rx) = hop::frames(2).unwrap();
-        let hop_counters = Arc::new(HopCounters::default());
-        let (name, bells) = (Arc::from("levels"), Vec::new());
-        let when_full = WhenFull::Conflate;
-        let tx = HopTx::new(name, ring, when_full, hop_counters.clone(), &[], bells);
+        let (tx, mut rx, hop_counters) = rig::out("levels", 2, WhenFull::Conflate);
         let counters = Arc::new(NodeCounters::default());
         let wiring = Wiring {
-            name: "source".into(),
-            inputs: Vec::new(),
             outputs: Outputs::new(vec![vec![tx.conflating(4)]]),
-            counters: counters.clone(),
-            clock: clock.clone(),
-            bell: None,
-            end_to_end: None,
-            wire: None,
-            source: 0,
-            batch: 32,
-            life: None,
+            ..rig::wiring("source", &counters, &clock)
         };
-        let mut node = source_node(Box::new(Four), wiring);
-        let mut io = Driver::from(Virtual::new());
-        node.open(&mut io).unwrap();
-        let (regimes, mut log) = (Regimes::default(), LoopLog::off());
-        let mut turn = |node: &mut Box<dyn Node>| {
-            node.turn(&mut Turn {
-                io: &mut io,
-                mark_ns: clock.now_ns(),
-                idle: &regimes,
-                rest_ns: 0,
-                clock: &clock,
-                log: &mut log,
-            })
-        };
-        assert_eq!(turn(&mut node).work, 4);
+        let mut alone = Alone::open(source_node(Box::new(Four), wiring), clock);
+        assert_eq!(alone.turn().work, 4);
         assert_eq!(hop_counters.tx.waiting.get(), 2);
-        node.pause();
+        alone.node.pause();
         let mut waits = Progress {
             work: 0,
             held_back: true,
         };
-        assert_eq!(turn(&mut node), waits, "there is no room yet");
+        assert_eq!(alone.turn(), waits, "there is no room yet");
         for _ in 0..2 {
             assert!(rx.peek().is_some());
             rx.advance();
         }
         rx.return_credits();
         waits.held_back = false;
-        assert_eq!(turn(&mut node), waits);
+        assert_eq!(alone.turn(), waits);
         let tx = &hop_counters.tx;
         assert_eq!((tx.waiting.get(), tx.accepted.get()), (0, 4));
         assert_eq!(counters.state(), State::Paused);

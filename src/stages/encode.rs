@@ -17,7 +17,7 @@
 //!
 //! Invariant: nothing is cut; the longest order has room.
 
-use crate::base::units::{DIGITS_MAX, decimal_digits};
+use crate::base::text::Text;
 use crate::feed::Symbols;
 use crate::feed::datagram::{Datagram, Datagrams, HEAD_BYTES, PART_BYTES, datagram_frames, parts};
 use crate::feed::decimal::{SCALE_DIGITS, UNITS_PER_ONE};
@@ -44,57 +44,31 @@ crate::reasons! {
     }
 }
 
-/// A text of bounded length in the making.
-struct Text {
-    bytes: [u8; ORDER_TEXT_BYTES_MAX],
-    len: usize,
-}
+/// The text of an order in the making.
+type OrderText = Text<[u8; ORDER_TEXT_BYTES_MAX]>;
 
-impl Text {
-    fn new() -> Text {
-        Text {
-            bytes: [0; ORDER_TEXT_BYTES_MAX],
-            len: 0,
+/// Units of 1e-8, exactly, without trailing zeros.
+fn put_units(text: &mut OrderText, units: i64) {
+    if units < 0 {
+        text.put(b"-");
+    }
+    let one = UNITS_PER_ONE.unsigned_abs();
+    let (whole, mut rest) = (units.unsigned_abs() / one, units.unsigned_abs() % one);
+    text.number(whole);
+    if rest == 0 {
+        return;
+    }
+    let mut digits = [0; SCALE_DIGITS as usize];
+    let mut kept = 0;
+    for (at, digit) in digits.iter_mut().enumerate().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        if kept == 0 && rest % 10 != 0 {
+            kept = at + 1;
         }
+        rest /= 10;
     }
-
-    fn put(&mut self, more: &[u8]) {
-        let end = self.len + more.len();
-        self.bytes[self.len..end].copy_from_slice(more);
-        self.len = end;
-    }
-
-    fn number(&mut self, number: u64) {
-        self.put(decimal_digits(number, &mut [0; DIGITS_MAX]));
-    }
-
-    /// Units of 1e-8, exactly, without trailing zeros.
-    fn units(&mut self, units: i64) {
-        if units < 0 {
-            self.put(b"-");
-        }
-        let one = UNITS_PER_ONE.unsigned_abs();
-        let (whole, mut rest) = (units.unsigned_abs() / one, units.unsigned_abs() % one);
-        self.number(whole);
-        if rest == 0 {
-            return;
-        }
-        let mut digits = [0; SCALE_DIGITS as usize];
-        let mut kept = 0;
-        for (at, digit) in digits.iter_mut().enumerate().rev() {
-            *digit = b'0' + (rest % 10) as u8;
-            if kept == 0 && rest % 10 != 0 {
-                kept = at + 1;
-            }
-            rest /= 10;
-        }
-        self.put(b".");
-        self.put(&digits[..kept]);
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
+    text.put(b".");
+    text.put(&digits[..kept]);
 }
 
 /// Writes orders as text; see this file's head.
@@ -115,13 +89,13 @@ impl Encode {
         }
     }
 
-    fn text(&self, order: &Order) -> Result<Text, Why> {
+    fn text(&self, order: &Order) -> Result<OrderText, Why> {
         let name = self
             .names
             .get(usize::from(order.symbol))
             .filter(|name| !name.is_empty())
             .ok_or(Why::UnknownSymbol)?;
-        let mut text = Text::new();
+        let mut text = Text::over([0; ORDER_TEXT_BYTES_MAX]);
         text.put(b"11=");
         text.number(order.id);
         text.put(b"|55=");
@@ -130,9 +104,9 @@ impl Encode {
             Side::Buy => b"|54=1|38=",
             Side::Sell => b"|54=2|38=",
         });
-        text.units(order.qty.0);
+        put_units(&mut text, order.qty.0);
         text.put(b"|44=");
-        text.units(order.price.0);
+        put_units(&mut text, order.price.0);
         text.put(b"|60=");
         text.number(order.event_ms);
         text.put(b"\n");
@@ -154,8 +128,11 @@ impl Stage for Encode {
         match self.text(&order.to_owned()) {
             Ok(text) => {
                 // None only beyond what a message carries, which is far beyond an order.
-                if let Some(head) = Datagram::of(None, text.as_bytes()) {
-                    cx.emit_with(OUT, &head, parts(text.as_bytes()));
+                let whole = text.whole();
+                if let Some((head, text)) =
+                    whole.and_then(|text| Some((Datagram::of(None, text)?, text)))
+                {
+                    cx.emit_with(OUT, &head, parts(text));
                 }
                 Outcome::done()
             }
@@ -191,7 +168,9 @@ mod tests {
 
     #[test]
     fn golden_bytes() {
-        let text = encode().text(&order()).map(|text| text.as_bytes().to_vec());
+        let text = encode()
+            .text(&order())
+            .map(|text| text.whole().unwrap().to_vec());
         let expected = b"11=42|55=ETHUSDT|54=2|38=0.01|44=61800.3|60=1723161256313\n";
         assert_eq!(text, Ok(expected.to_vec()));
     }
@@ -207,7 +186,9 @@ mod tests {
             qty: Qty(i64::MIN),
             ..order()
         };
-        let text = encode.text(&longest).map(|text| text.as_bytes().len());
+        let text = encode
+            .text(&longest)
+            .map(|text| text.whole().unwrap().len());
         assert_eq!(text, Ok(ORDER_TEXT_BYTES_MAX));
     }
 
@@ -223,10 +204,10 @@ mod tests {
         #[test]
         fn numbers_are_shown_as_the_fixed_point_shows_them(units in any::<i64>(), small in -200_000_000i64..200_000_000) {
             for units in [units, small] {
-                let mut text = Text::new();
-                text.units(units);
+                let mut text = Text::over([0; ORDER_TEXT_BYTES_MAX]);
+                put_units(&mut text, units);
                 let expected = Price(units).to_string();
-                prop_assert_eq!(text.as_bytes(), expected.as_bytes());
+                prop_assert_eq!(text.whole(), Some(expected.as_bytes()));
             }
         }
     }

@@ -54,7 +54,7 @@ pub use book::{Book, BookSpec};
 pub use debounce::{Debounce, DebounceSpec};
 pub use encode::Encode;
 pub use fault::{Fault, FaultSpec};
-pub use feed_book::{FeedBook, FeedBookSpec, LevelSet, OrderSet};
+pub use feed_book::{FeedBook, FeedBookSpec};
 pub use format::{Format, TextFormat};
 pub use forward::{Forward, Pass};
 pub use frames::{BookState, Order, Side, Signal, Top};
@@ -64,6 +64,8 @@ pub use slack::SlackSpec;
 pub use work::{Work, WorkSpec};
 
 use crate::base::units::UnitError;
+use crate::feed::books::levels::ByLevel;
+use crate::feed::books::orders::ByOrder;
 use crate::feed::{Datagrams, Symbols};
 use crate::topology::{Params, Problem, Registry};
 
@@ -95,8 +97,8 @@ pub fn register_with(registry: Registry, switch: &KillSwitch) -> Registry {
         .stage("book", |params| {
             Ok(Book::new(&BookSpec::from_params(params)?))
         })
-        .stage("order_book", FeedBook::<OrderSet>::from_params)
-        .stage("level_book", FeedBook::<LevelSet>::from_params)
+        .stage("order_book", FeedBook::<ByOrder>::from_params)
+        .stage("level_book", FeedBook::<ByLevel>::from_params)
         .stage("signal", |params| {
             Ok(Lean::new(LeanSpec::from_params(params)?))
         })

@@ -8,8 +8,8 @@ use crate::base::limits::{
 use crate::frame::KindInfo;
 use crate::overload::WhenFull;
 
-use super::check::LineHop;
 use super::draft::{DraftHop, HopPlaces};
+use super::line::LineHop;
 use super::problem::{Place, Problem, all, closest};
 use super::words::{depth_is_right, name_is_right};
 

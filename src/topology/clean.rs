@@ -27,7 +27,7 @@ use crate::hist::Totals;
 use crate::stage::hop::{SERVICE, WAIT};
 use crate::stage::log::{Ear, Meter, Notes, Told};
 
-use super::check::Line;
+use super::line::Line;
 use super::report::{over_budget, percentiles};
 use super::wire::{HopView, NodeView};
 

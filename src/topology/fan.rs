@@ -5,8 +5,9 @@
 use crate::base::limits::READERS_MAX;
 use crate::overload::{Slow, Split, WhenFull};
 
-use super::check::LineHop;
-use super::draft::{DraftHop, Hop, HopPlaces};
+use super::draft::{DraftHop, HopPlaces};
+use super::hop::Hop;
+use super::line::LineHop;
 use super::problem::{Problem, all, closest};
 
 impl LineHop {

@@ -14,8 +14,8 @@ use crate::reactor::{LoopCounters, Reactor, Step};
 use crate::stage::Role;
 use crate::wait::Strategy;
 
-use super::check::Line;
 use super::drain::{DrainReport, STALLED, left};
+use super::line::Line;
 use super::panics;
 use super::plan::Plan;
 use super::record::Recorders;

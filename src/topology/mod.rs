@@ -17,8 +17,10 @@ pub mod draft;
 pub mod drain;
 pub(crate) mod fan;
 pub mod health;
+pub mod hop;
 pub mod inline;
 mod latencies;
+pub mod line;
 mod orders;
 pub mod panics;
 pub mod params;
@@ -39,15 +41,14 @@ mod window;
 mod wire;
 pub(crate) mod words;
 
-pub use check::Line;
 pub use clean::CleanReport;
-pub use draft::{
-    Builder, Class, Draft, Hop, Names, OverflowFile, Placement, ThreadSpec, p50, p90, p99, p99_9,
-};
+pub use draft::{Builder, Draft, Names, Placement, ThreadSpec};
 pub use drain::{DrainReport, Left};
 pub use health::Health;
+pub use hop::{Class, Hop, OverflowFile, p50, p90, p99, p99_9};
 pub use inline::Inline;
 pub use latencies::{Latency, SpanOf};
+pub use line::Line;
 pub use panics::{PanickedFrame, Quarantined};
 pub use params::{Params, Value};
 pub use part::{IntoSink, IntoSource, Part};

@@ -12,8 +12,8 @@ use crate::ring::{hop, multicast};
 use crate::stage::{Role, conflate};
 use crate::wait::Strategy;
 
-use super::check::{Line, LineHop};
 use super::fan;
+use super::line::{Line, LineHop};
 use super::problem::{Problem, Problems, list};
 use super::sharing::{self, Sharing};
 

@@ -26,7 +26,7 @@ use crate::io::{CaptureCounts, CaptureWriter, Driver, IoError, Unrecorded, Waker
 use crate::stage::Role;
 use crate::stage::tap::{LOST_MARK, Tap};
 
-use super::check::Line;
+use super::line::Line;
 use super::problem::Problem;
 use super::start::StartError;
 

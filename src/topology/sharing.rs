@@ -8,8 +8,8 @@ use crate::base::limits::{
 use crate::reactor::{Order, Schedule};
 use crate::stage::Role;
 
-use super::check::{Line, LineNode};
 use super::draft::{Placement, ThreadSpec};
+use super::line::{Line, LineNode};
 use super::plan::PlannedThread;
 use super::problem::{Place, Problem, closest};
 

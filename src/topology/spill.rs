@@ -24,9 +24,9 @@ use crate::stage::hop::{Doorbell, SpillTx};
 use crate::stage::spill::{SpillCounters, SpillFile, SpillWriter, Unspilled, messages_bytes};
 use crate::wait::Sleeper;
 
-use super::check::LineHop;
-use super::draft::OverflowFile;
 use super::drain::Left;
+use super::hop::OverflowFile;
+use super::line::LineHop;
 
 /// The name of the writer's thread.
 pub(super) const THREAD: &str = "overflow";

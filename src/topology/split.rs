@@ -11,7 +11,7 @@ use crate::stage::hop::HopTx;
 use crate::stage::outputs::PortHops;
 use crate::stage::split::{Group, SplitCounters};
 
-use super::check::LineHop;
+use super::line::LineHop;
 
 /// What leaves by a port, as it is put together.
 #[derive(Debug, Default)]

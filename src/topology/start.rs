@@ -21,8 +21,8 @@ use crate::stage::log::{LoopLog, Notes, Shelf};
 use crate::stage::spill::SpillError;
 use crate::wait::{Sleeper, Strategy, announce};
 
-use super::check::Line;
 use super::clean::Clean;
+use super::line::Line;
 use super::plan::Plan;
 use super::problem::Problems;
 use super::record::Recording;

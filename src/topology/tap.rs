@@ -4,7 +4,7 @@
 
 use crate::stage::tap::{Desk, Tap, TapError};
 
-use super::check::Line;
+use super::line::Line;
 use super::problem::{Problem, all, closest};
 use super::run::Running;
 

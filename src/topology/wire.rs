@@ -21,8 +21,8 @@ use crate::stage::spill::SpillWriter;
 use crate::stage::tap::Desk;
 use crate::stage::{Node, NodeCounters, Role, State, Wiring};
 
-use super::check::{Line, LineHop};
 use super::fan;
+use super::line::{Line, LineHop};
 use super::panics::Panics;
 use super::problem::{Problem, Problems};
 use super::spill::{SpillView, spill};

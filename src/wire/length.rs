@@ -9,6 +9,8 @@
 
 use core::fmt;
 
+use crate::wire::unread::Unread;
+
 /// Bytes that a decoder's buffer has at least, so that short messages that came together take one
 /// read: 240 of 64 B. Enough to make the system call a small part of each; beyond it a connection
 /// costs more cache than it saves calls.
@@ -210,11 +212,8 @@ impl core::error::Error for LengthError {}
 #[derive(Clone)]
 pub struct Decoder {
     framing: Framing,
-    buffer: Box<[u8]>,
-    /// Where what is still to be handed out begins, and where it ends.
-    start: usize,
-    end: usize,
-    /// Place of `start` in the stream.
+    unread: Unread,
+    /// Bytes of the stream that were handed out.
     at: u64,
 }
 
@@ -235,9 +234,7 @@ impl Decoder {
     pub fn new(framing: Framing) -> Decoder {
         Decoder {
             framing,
-            buffer: vec![0; Decoder::buffer_bytes(framing)].into_boxed_slice(),
-            start: 0,
-            end: 0,
+            unread: Unread::new(Decoder::buffer_bytes(framing)),
             at: 0,
         }
     }
@@ -256,13 +253,14 @@ impl Decoder {
 
     /// Begins another stream: what is buffered is forgotten.
     pub fn restart(&mut self) {
-        (self.start, self.end, self.at) = (0, 0, 0);
+        self.unread.clear();
+        self.at = 0;
     }
 
     /// Bytes that came in and were not handed out.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        self.end - self.start
+        self.unread.len()
     }
 
     /// Bytes of the stream that were handed out, prefixes included.
@@ -275,19 +273,15 @@ impl Decoder {
     /// empty as long as every whole message was handed out before.
     #[inline]
     pub fn space(&mut self) -> &mut [u8] {
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        } else if self.start > 0 && self.start + self.wanted() > self.buffer.len() {
-            self.buffer.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
-        }
-        &mut self.buffer[self.end..]
+        let wanted = self.wanted();
+        self.unread.space(wanted)
     }
 
-    /// Bytes from `start` that the message in hand needs, as far as that is known.
+    /// Bytes that the message in hand needs with its prefix, as far as that is known.
+    #[inline]
     fn wanted(&self) -> usize {
         let prefix = self.framing.prefix;
-        let len = prefix.read(&self.buffer[self.start..self.end]).unwrap_or(0);
+        let len = prefix.read(self.unread.bytes()).unwrap_or(0);
         // One more than is there, so that a full buffer always makes room.
         (prefix.bytes() + len.min(self.framing.message_bytes_max)).max(self.buffered() + 1)
     }
@@ -296,16 +290,13 @@ impl Decoder {
     /// than there is room for are not taken.
     #[inline]
     pub fn filled(&mut self, count: usize) {
-        self.end = (self.end + count).min(self.buffer.len());
+        self.unread.filled(count);
     }
 
     /// Copies as many of `bytes` as there is room for, and says how many.
     pub fn push(&mut self, bytes: &[u8]) -> usize {
-        let space = self.space();
-        let count = bytes.len().min(space.len());
-        space[..count].copy_from_slice(&bytes[..count]);
-        self.filled(count);
-        count
+        let wanted = self.wanted();
+        self.unread.push(bytes, wanted)
     }
 
     /// The next whole message, where it lies in the buffer; `None` if more bytes are needed.
@@ -316,7 +307,7 @@ impl Decoder {
     #[inline]
     pub fn next_message(&mut self) -> Result<Option<&[u8]>, LengthError> {
         let prefix = self.framing.prefix;
-        let Some(len) = prefix.read(&self.buffer[self.start..self.end]) else {
+        let Some(len) = prefix.read(self.unread.bytes()) else {
             return Ok(None);
         };
         if len > self.framing.message_bytes_max {
@@ -326,14 +317,13 @@ impl Decoder {
                 max: self.framing.message_bytes_max,
             });
         }
-        let from = self.start + prefix.bytes();
-        let to = from + len;
-        if to > self.end {
+        let frame_bytes = prefix.bytes() + len;
+        if frame_bytes > self.unread.len() {
             return Ok(None);
         }
-        self.at += (to - self.start) as u64;
-        self.start = to;
-        Ok(Some(&self.buffer[from..to]))
+        self.at += frame_bytes as u64;
+        let frame = self.unread.take(frame_bytes);
+        Ok(Some(&self.unread.at(frame)[prefix.bytes()..]))
     }
 }
 
@@ -445,10 +435,7 @@ mod tests {
         decoder.space();
         let second = decoder.next_message().unwrap().unwrap();
         assert_eq!(second.as_ptr().addr(), first.addr() + 10 + 4);
-        assert!(core::ptr::eq(
-            decoder.buffer.as_ptr().wrapping_add(4),
-            first
-        ));
+        assert!(core::ptr::eq(decoder.unread.at(4..5).as_ptr(), first));
     }
 
     #[test]

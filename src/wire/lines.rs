@@ -10,6 +10,7 @@ use core::fmt;
 use core::ops::Range;
 
 use crate::wire::length::READ_BYTES_MIN;
+use crate::wire::unread::Unread;
 
 /// Finds the lines in a stream that comes in any cuts.
 ///
@@ -30,12 +31,9 @@ use crate::wire::length::READ_BYTES_MIN;
 /// ```
 #[derive(Clone)]
 pub struct Splitter {
-    buffer: Box<[u8]>,
+    unread: Unread,
     line_bytes_max: usize,
-    /// Where what is still to be handed out begins, and where it ends.
-    start: usize,
-    end: usize,
-    /// Bytes from `start` on that were searched and hold no end.
+    /// Of what came in the first bytes, which were searched and hold no end.
     searched: usize,
     /// The line in hand is too long and is left out to its end.
     skipping: bool,
@@ -60,10 +58,8 @@ impl Splitter {
     #[must_use]
     pub fn new(line_bytes_max: usize) -> Splitter {
         Splitter {
-            buffer: vec![0; Splitter::buffer_bytes(line_bytes_max)].into_boxed_slice(),
+            unread: Unread::new(Splitter::buffer_bytes(line_bytes_max)),
             line_bytes_max,
-            start: 0,
-            end: 0,
             searched: 0,
             skipping: false,
             overlong: 0,
@@ -84,8 +80,8 @@ impl Splitter {
 
     /// Begins another stream: what is buffered is forgotten, what was counted stays.
     pub fn restart(&mut self) {
-        (self.start, self.end, self.searched) = (0, 0, 0);
-        self.skipping = false;
+        self.unread.clear();
+        (self.searched, self.skipping) = (0, false);
     }
 
     /// Longest line, in bytes, without its end.
@@ -97,7 +93,7 @@ impl Splitter {
     /// Bytes that came in and belong to no line yet.
     #[must_use]
     pub const fn buffered(&self) -> usize {
-        self.end - self.start
+        self.unread.len()
     }
 
     /// Whether the stream stands inside of a line: what ends it now cuts the line off.
@@ -122,29 +118,20 @@ impl Splitter {
     /// empty as long as every whole line was handed out before.
     #[inline]
     pub fn space(&mut self) -> &mut [u8] {
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        } else if self.start > 0 && self.end == self.buffer.len() {
-            self.buffer.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
-        }
-        &mut self.buffer[self.end..]
+        // One more than is there, so that only a full buffer moves.
+        self.unread.space(self.unread.len() + 1)
     }
 
     /// The first `count` bytes of the [space](Splitter::space) are the stream's next ones; more
     /// than there is room for are not taken.
     #[inline]
     pub fn filled(&mut self, count: usize) {
-        self.end = (self.end + count).min(self.buffer.len());
+        self.unread.filled(count);
     }
 
     /// Copies as many of `bytes` as there is room for, and says how many.
     pub fn push(&mut self, bytes: &[u8]) -> usize {
-        let space = self.space();
-        let count = bytes.len().min(space.len());
-        space[..count].copy_from_slice(&bytes[..count]);
-        self.filled(count);
-        count
+        self.unread.push(bytes, self.unread.len() + 1)
     }
 
     /// The next whole line, where it lies in the buffer; `None` if more bytes are needed.
@@ -159,7 +146,7 @@ impl Splitter {
     #[inline]
     pub fn next_line_by(&mut self, mut find: impl FnMut(&[u8]) -> Option<usize>) -> Option<&[u8]> {
         let line = self.next_range_by(&mut find)?;
-        Some(&self.buffer[line])
+        Some(self.unread.at(line))
     }
 
     /// The same, where in the buffer it lies: [`Splitter::line`] has its bytes until more are read.
@@ -169,7 +156,7 @@ impl Splitter {
         mut find: impl FnMut(&[u8]) -> Option<usize>,
     ) -> Option<Range<usize>> {
         loop {
-            if let Some(line) = self.next_range(&mut find)? {
+            if let Some(line) = self.next_end(&mut find)? {
                 return Some(line);
             }
         }
@@ -179,44 +166,53 @@ impl Splitter {
     #[inline]
     #[must_use]
     pub fn line(&self, range: Range<usize>) -> &[u8] {
-        self.buffer.get(range).unwrap_or(b"")
+        self.unread.at(range)
     }
 
     /// The next line if it is short enough; the outer `None` if its end has not come.
     #[inline]
-    fn next_range(
+    pub(super) fn next_end(
         &mut self,
         find: &mut impl FnMut(&[u8]) -> Option<usize>,
     ) -> Option<Option<Range<usize>>> {
-        let from = self.start + self.searched;
-        let found = find(&self.buffer[from..self.end]);
-        let found = found.map(|at| from + at).filter(|end| *end < self.end);
+        let from = self.searched;
+        let bytes = self.unread.len();
+        let found = find(&self.unread.bytes()[from..]);
+        let found = found.map(|at| from + at).filter(|end| *end < bytes);
         let Some(end) = found else {
-            self.searched = self.end - self.start;
-            if self.skipping || self.searched > self.line_bytes_max {
-                self.skip(self.end);
+            self.searched = bytes;
+            if self.skipping || bytes > self.line_bytes_max {
+                self.skip(bytes);
                 self.skipping = true;
-                self.start = self.end;
+                self.unread.take(bytes);
                 self.searched = 0;
             }
             return None;
         };
-        let line = self.start..end;
-        if self.skipping || line.len() > self.line_bytes_max {
+        let line = self.unread.take(end + 1);
+        self.searched = 0;
+        if self.skipping || end > self.line_bytes_max {
             self.skip(end);
             self.skipping = false;
-            (self.start, self.searched) = (end + 1, 0);
             return Some(None);
         }
-        (self.start, self.searched) = (end + 1, 0);
-        Some(Some(line))
+        Some(Some(line.start..line.end - 1))
     }
 
-    /// Counts what is left out of the line in hand, up to `end`.
+    /// The stream ends here, and another one begins: where what came behind the last line lies, or `None` inside of a line
+    /// that is left out.
+    pub(super) fn end(&mut self) -> Option<Range<usize>> {
+        let rest = self.unread.take(self.unread.len());
+        let is_whole = !self.skipping;
+        self.restart();
+        is_whole.then_some(rest)
+    }
+
+    /// Counts what is left out of the line in hand, so many bytes more.
     #[cold]
-    fn skip(&mut self, end: usize) {
+    fn skip(&mut self, bytes: usize) {
         self.overlong += u64::from(!self.skipping);
-        self.overlong_bytes += (end - self.start) as u64;
+        self.overlong_bytes += bytes as u64;
     }
 }
 

@@ -10,6 +10,7 @@
 //! | [`websocket`] | WebSocket, both sides, and a client that stays connected | RFC 6455 |
 //! | [`session`] | a client's connection in time: pings, half-open, stale, back-off | |
 //! | [`output`] | what waits for the socket, bounded | |
+//! | `unread` | what came from the socket and is not handed out yet, bounded | |
 //!
 //! All of them are driven alike. Input is a slice of what a read gave: `poll(&mut input)` takes from
 //! it and gives the next event, which may lie in the slice; it gives none once the slice is used up.
@@ -19,8 +20,8 @@
 //!
 //! | part | takes memory |
 //! |---|---|
-//! | `length`, `lines` | once, at its construction |
-//! | `ndjson`, `sse`, `http`, `output` | as it is needed, up to a bound, and keeps it |
+//! | `length`, `lines`, `ndjson` | once, at its construction |
+//! | `sse`, `http`, `output` | as it is needed, up to a bound, and keeps it |
 //! | `websocket` | as well; messages in fragments, and what a client sends, take it anew each time |
 //!
 //! Invariant: nothing here opens, waits, or reads a clock; memory is bounded whatever the bytes are,
@@ -33,6 +34,7 @@ pub mod ndjson;
 pub mod output;
 pub mod session;
 pub mod sse;
+mod unread;
 pub mod websocket;
 
 pub use length::{Decoder, Framing, LengthError, Prefix};

@@ -11,7 +11,7 @@ use core::fmt;
 
 use memchr::{memchr, memchr2};
 
-use crate::wire::{Full, Output};
+use crate::wire::{Full, Output, Splitter};
 
 /// The type of a response whose body is such a stream.
 pub const CONTENT_TYPE: &str = "application/x-ndjson";
@@ -93,127 +93,72 @@ pub enum Line<'a> {
 /// let mut piece: &[u8] = b":1}\n";
 /// assert_eq!(lines.poll(&mut piece), Some(Line::Whole(b"{\"a\":1}")));
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Lines {
+    /// For lines that may be one byte longer: that of a `\r`.
+    splitter: Splitter,
     line_bytes_max: usize,
-    /// The line in hand, as far as it came in earlier pieces.
-    line: Vec<u8>,
-    /// Bytes of a line in hand that is too long; 0 if it is not.
-    skipped: u64,
-    /// Whether the line in hand was given out.
-    given: bool,
-}
-
-impl fmt::Debug for Lines {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lines")
-            .field("line_bytes_max", &self.line_bytes_max)
-            .field("buffered", &self.buffered())
-            .finish_non_exhaustive()
-    }
+    /// Bytes of lines over the limit that were told of.
+    told_bytes: u64,
 }
 
 impl Lines {
     /// A splitter at the beginning of a stream, for lines of at most `line_bytes_max` bytes without
-    /// their end. It takes memory for a line in pieces, up to that and one byte for a `\r`.
+    /// their end. Allocates its buffer, which never grows.
     #[must_use]
     pub fn new(line_bytes_max: usize) -> Lines {
         Lines {
+            splitter: Splitter::new(line_bytes_max + 1),
             line_bytes_max,
-            line: Vec::new(),
-            skipped: 0,
-            given: false,
+            told_bytes: 0,
         }
     }
 
     /// Bytes of the line in hand, which wait for the rest of it.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        if self.given { 0 } else { self.line.len() }
+        self.splitter.buffered()
     }
 
-    /// Bytes of memory that it holds now.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.line.capacity()
-    }
-
-    /// Takes from `input` up to the end of the next line and gives it, where it lies if it came in
-    /// one piece; `None` once all of the input is taken.
-    pub fn poll<'l, 'i: 'l>(&'l mut self, input: &mut &'i [u8]) -> Option<Line<'l>> {
-        self.let_go();
-        while let Some(end) = memchr(b'\n', input) {
-            let piece = &input[..end];
-            *input = &input[end + 1..];
-            if self.skipped > 0 {
-                // The count is of what lies before the line's end, which a `\r` is a part of.
-                let too_long = core::mem::take(&mut self.skipped) + piece.len() as u64;
-                return Some(Line::TooLong(too_long));
-            }
-            if self.line.is_empty() {
-                let line = without_return(piece);
-                if line.len() > self.line_bytes_max {
-                    return Some(Line::TooLong(piece.len() as u64));
-                } else if !line.is_empty() {
-                    return Some(Line::Whole(line));
+    /// Takes from `input` up to the end of the next line and gives it; `None` once all of the input is
+    /// taken.
+    pub fn poll(&mut self, input: &mut &[u8]) -> Option<Line<'_>> {
+        let line = loop {
+            match self.splitter.next_end(&mut |bytes| memchr(b'\n', bytes)) {
+                Some(Some(line)) => {
+                    let text_bytes = without_return(self.splitter.line(line.clone())).len();
+                    if text_bytes > self.line_bytes_max {
+                        return Some(Line::TooLong(line.len() as u64));
+                    }
+                    if text_bytes > 0 {
+                        break line;
+                    }
                 }
-                continue;
+                Some(None) => return Some(Line::TooLong(self.left_out())),
+                None if input.is_empty() => return None,
+                None => {
+                    let piece = memchr(b'\n', input).map_or(*input, |end| &input[..=end]);
+                    let taken = self.splitter.push(piece);
+                    *input = &input[taken..];
+                }
             }
-            let all = self.line.len() + piece.len();
-            let returns = piece.last().or(self.line.last()) == Some(&b'\r');
-            if all - usize::from(returns) > self.line_bytes_max {
-                self.line.clear();
-                return Some(Line::TooLong(all as u64));
-            }
-            self.append(piece);
-            if without_return(&self.line).is_empty() {
-                self.line.clear();
-                continue;
-            }
-            self.given = true;
-            return Some(Line::Whole(without_return(&self.line)));
-        }
-        self.gather(input);
-        *input = &[];
-        None
+        };
+        Some(Line::Whole(without_return(self.splitter.line(line))))
     }
 
     /// The stream has ended: gives what came behind the last line's end, if anything.
     pub fn end(&mut self) -> Option<Line<'_>> {
-        self.let_go();
-        if self.skipped > 0 {
-            return Some(Line::TooLong(core::mem::take(&mut self.skipped)));
-        }
-        self.given = true;
-        let rest = without_return(&self.line);
+        let Some(rest) = self.splitter.end() else {
+            return Some(Line::TooLong(self.left_out()));
+        };
+        let rest = without_return(self.splitter.line(rest));
         (!rest.is_empty()).then_some(Line::Rest(rest))
     }
 
-    fn let_go(&mut self) {
-        if core::mem::take(&mut self.given) {
-            self.line.clear();
-        }
-    }
-
-    /// Keeps the beginning of a line, or only counts it.
-    fn gather(&mut self, piece: &[u8]) {
-        if self.skipped > 0 {
-            self.skipped += piece.len() as u64;
-        } else if self.line.len() + piece.len() > self.line_bytes_max + 1 {
-            self.skipped = (self.line.len() + piece.len()) as u64;
-            self.line.clear();
-        } else {
-            self.append(piece);
-        }
-    }
-
-    fn append(&mut self, piece: &[u8]) {
-        let wanted = self.line.len() + piece.len();
-        if wanted > self.line.capacity() {
-            let to = wanted.max((2 * self.line.capacity()).min(self.line_bytes_max + 1));
-            self.line.reserve_exact(to - self.line.len());
-        }
-        self.line.extend_from_slice(piece);
+    /// Bytes of the line over the limit that has ended.
+    fn left_out(&mut self) -> u64 {
+        let all = self.splitter.overlong_bytes();
+        all - core::mem::replace(&mut self.told_bytes, all)
     }
 }
 

@@ -9,7 +9,7 @@ use hopline::feed::{Decoder, Message, Symbols, fragments};
 use hopline::frame::{Frame, KindInfo};
 use hopline::io::VirtualNet;
 use hopline::io::{Driver, IoError};
-use hopline::stage::ingress::{Arrival, Decode, Decoded, Feed, Ingress, SourceContext};
+use hopline::stage::{Arrival, Decode, Decoded, Feed, Ingress, SourceContext};
 use hopline::stage::{Context, Delivery, Egress, Out, Port, egress::Leaving};
 use hopline::stages::Pass;
 use hopline::topology::{Inline, Line, Report};

@@ -261,7 +261,7 @@ pub(crate) fn split(line_bytes_max: usize, pieces: &[&[u8]]) -> Vec<Split> {
             all.push(Split::of(line));
         }
         assert!(input.is_empty());
-        assert!(lines.capacity() <= line_bytes_max + 1);
+        assert!(lines.buffered() <= line_bytes_max + 1);
     }
     all.extend(lines.end().map(Split::of));
     all

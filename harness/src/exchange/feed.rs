@@ -3,11 +3,9 @@
 //! Invariant: whatever was due is counted once, as served, missed or cut.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
-use hopline::adapter::rhythm_of;
-use hopline::base::limits::MESSAGE_BYTES_MAX;
 use hopline::budget::report::Percentiles;
-use hopline::feed::{Schedule, Synthetic};
 use hopline::hist::Totals;
 use hopline::io::{Driver, Endpoint, ListenerId, StreamSpec};
 use hopline::topology::report::percentiles;
@@ -16,7 +14,7 @@ use serde::Serialize;
 use super::client::Client;
 use super::{FeedSpec, Wishes};
 use crate::exit::Failure;
-use crate::sender::{Capture, Content, Due, totals};
+use crate::sender::{Content, Feed as Source, Made, Opened, totals};
 
 /// Most clients of a feed at once; one more is turned away.
 const CLIENTS_MAX: usize = 16;
@@ -78,21 +76,14 @@ pub struct ExchangeReport {
     pub fault: Option<String>,
 }
 
-enum Source {
-    Market(Box<Synthetic>),
-    Capture(Box<Capture>),
-}
-
 /// A feed and its clients.
 pub(super) struct Feed {
     listener: ListenerId,
     source: Source,
-    paced: bool,
     clients: Vec<Client>,
     wishes: Wishes,
-    message: Box<[u8]>,
-    /// The next message: when it is due from the beginning, its bytes. None at the end.
-    next: Option<(Due, usize)>,
+    /// The next message, due from the beginning on. None at the end.
+    hand: Made,
     /// When the first client was there, in nanoseconds of the clock.
     began_ns: Option<u64>,
     /// Messages that have been due.
@@ -106,46 +97,34 @@ pub(super) struct Feed {
 impl Feed {
     pub(super) fn open(spec: FeedSpec, driver: &mut Driver) -> Result<Feed, Failure> {
         let listener = driver.listen(&StreamSpec::at(Endpoint::Tcp(spec.at)))?;
-        let mut content = "market".to_owned();
-        let mut paced = true;
-        let source = match spec.content {
-            Content::Market(market) => {
-                let wrong = |what: String| Failure::usage(what, "write another rate or shape");
-                let mut made = Synthetic::new(&market).map_err(|error| wrong(error.to_string()))?;
-                if let Some(file) = &spec.recorded {
-                    let rhythm = rhythm_of(driver, file)?;
-                    let times = Schedule::recorded(market.rate_per_s, rhythm);
-                    made.follow(times.map_err(|error| wrong(error.to_string()))?);
-                }
-                Source::Market(Box::new(made))
-            }
-            Content::Capture {
-                file,
-                speed,
-                epoch_ns,
-            } => {
-                content = file.display().to_string();
-                paced = speed.is_some();
-                Source::Capture(Box::new(Capture::open(driver, file, speed, epoch_ns)?))
-            }
-            Content::Datagrams { .. } | Content::Exchange { .. } | Content::Lines { .. } => {
-                return Err(Failure::usage(
-                    format!(
-                        "\"{}\" is to be fed over a WebSocket what only goes over UDP",
-                        spec.source
-                    ),
-                    "write content = \"market\", or give it a capture",
-                ));
-            }
-        };
+        if !matches!(spec.content, Content::Market(_) | Content::Capture { .. }) {
+            return Err(Failure::usage(
+                format!(
+                    "\"{}\" is to be fed over a WebSocket what only goes over UDP",
+                    spec.source
+                ),
+                "write content = \"market\", or give it a capture",
+            ));
+        }
+        let wrong =
+            |what: &dyn Display| Failure::usage(what.to_string(), "write another rate or shape");
+        let Opened {
+            feed: source,
+            name: content,
+            message_bytes,
+        } = Source::open(
+            spec.content,
+            spec.recorded.as_deref(),
+            spec.at,
+            driver,
+            wrong,
+        )?;
         let mut feed = Feed {
             listener,
             source,
-            paced,
             clients: Vec::with_capacity(CLIENTS_MAX),
             wishes: spec.wishes,
-            message: vec![0; MESSAGE_BYTES_MAX].into_boxed_slice(),
-            next: None,
+            hand: Made::new(message_bytes),
             began_ns: None,
             number: 0,
             over: false,
@@ -214,8 +193,8 @@ impl Feed {
             self.began_ns = Some(now_ns);
             return now_ns;
         }
-        match (&self.next, self.began_ns) {
-            (Some((due, _)), Some(began_ns)) if due.paced => began_ns.saturating_add(due.at_ns),
+        match (self.hand.due.filter(|_| !self.over), self.began_ns) {
+            (Some(due), Some(began_ns)) if due.paced => began_ns.saturating_add(due.at_ns),
             // A socket that takes more is reported by the poll.
             (Some(_), Some(_))
                 if self.clients.iter().any(Client::is_served)
@@ -256,7 +235,7 @@ impl Feed {
             if self.over {
                 return;
             }
-            let Some((due, len)) = self.next.take() else {
+            let Some(due) = self.hand.due else {
                 self.over = true;
                 return;
             };
@@ -273,21 +252,20 @@ impl Feed {
                 }
             };
             if waits {
-                self.next = Some((due, len));
                 return;
             }
             if due.paced {
                 self.late.record(now_ns - due_ns);
             }
-            self.give(driver, len);
+            self.give(driver);
             self.number += 1;
             self.advance(driver);
         }
     }
 
     /// Gives the message to all who are there.
-    fn give(&mut self, driver: &mut Driver, len: usize) {
-        let Ok(text) = core::str::from_utf8(&self.message[..len]) else {
+    fn give(&mut self, driver: &mut Driver) {
+        let Ok(text) = core::str::from_utf8(self.hand.message()) else {
             *self.report.skipped.entry("not_utf8").or_default() += 1;
             return;
         };
@@ -354,19 +332,9 @@ impl Feed {
 
     /// Has the next message ready.
     fn advance(&mut self, driver: &mut Driver) {
-        self.next = match &mut self.source {
-            Source::Market(market) => market.next(&mut self.message).map(|(at_ns, len)| {
-                let paced = self.paced;
-                (Due { at_ns, paced }, len)
-            }),
-            Source::Capture(capture) => match capture.next(driver, &mut self.message) {
-                Ok(next) => next,
-                Err(words) => {
-                    self.report.fault.get_or_insert(words);
-                    None
-                }
-            },
-        };
+        if let Err(words) = self.source.make(driver, &mut self.hand) {
+            self.report.fault.get_or_insert(words);
+        }
     }
 
     /// Gives all sockets back, and the report.
@@ -375,10 +343,8 @@ impl Feed {
             client.end(driver);
         }
         let mut report = self.report;
-        if let Source::Capture(capture) = &self.source {
-            for (why, count) in capture.skipped() {
-                *report.skipped.entry(why).or_default() += count;
-            }
+        for (why, count) in self.source.skipped() {
+            *report.skipped.entry(why).or_default() += count;
         }
         report.late_ns = percentiles(&self.late);
         report

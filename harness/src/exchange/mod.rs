@@ -19,15 +19,13 @@ mod feed;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::mpsc::sync_channel;
-use std::thread::JoinHandle;
 
-use hopline::base::Counter;
-use hopline::base::primitive::{Arc, AtomicBool, Ordering};
+use hopline::base::primitive::Arc;
 use hopline::clock::Clock;
 use hopline::io::{Driver, Endpoint};
 
 use crate::exit::Failure;
+use crate::feeder::{Feeder, Shared};
 use crate::sender::Content;
 use feed::Feed;
 pub use feed::{ExchangeReport, Gap};
@@ -65,22 +63,11 @@ pub(crate) struct FeedSpec {
     pub(crate) wishes: Wishes,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    stop: AtomicBool,
-    /// Nothing more will be served, and what was has left.
-    done: AtomicBool,
-    finish: AtomicBool,
-    served: Vec<Counter>,
-}
-
 /// The serving thread, from outside.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    shared: Arc<Shared>,
-    sources: Vec<String>,
+    feeder: Feeder<Vec<ExchangeReport>>,
     at: Vec<SocketAddr>,
-    thread: JoinHandle<Vec<ExchangeReport>>,
 }
 
 impl Exchange {
@@ -91,34 +78,12 @@ impl Exchange {
         clock: Clock,
         most_ns: Option<u64>,
     ) -> Result<Exchange, Failure> {
-        let sources: Vec<String> = specs.iter().map(|spec| spec.source.clone()).collect();
-        let shared = Arc::new(Shared {
-            served: specs.iter().map(|_| Counter::default()).collect(),
-            ..Shared::default()
-        });
-        let (opened_tx, opened) = sync_channel(1);
-        let theirs = shared.clone();
-        let spawned = std::thread::Builder::new()
-            .name("exchange".to_owned())
-            .spawn(move || {
-                let (result, open) = match Loop::open(specs, clock, most_ns, theirs) {
-                    Ok((open, at)) => (Ok(at), Some(open)),
-                    Err(failure) => (Err(failure), None),
-                };
-                // The channel has a place for this one word.
-                let _ = opened_tx.send(result);
-                open.map(Loop::run).unwrap_or_default()
-            });
-        let thread = spawned
-            .map_err(|error| Failure::io(format!("cannot start the exchange: {error}"), ""))?;
-        let gone = || Err(Failure::io("the exchange ended before it began", ""));
-        let at = opened.recv().unwrap_or_else(|_| gone())?;
-        Ok(Exchange {
-            shared,
-            sources,
-            at,
-            thread,
-        })
+        let sources = specs.iter().map(|spec| spec.source.clone()).collect();
+        let (feeder, at) = Feeder::open("exchange", sources, move |shared| {
+            let (open, at) = Loop::open(specs, clock, most_ns, shared)?;
+            Ok((move || open.run(), at))
+        })?;
+        Ok(Exchange { feeder, at })
     }
 
     /// Where it listens, in the order of the feeds.
@@ -128,27 +93,22 @@ impl Exchange {
 
     /// Serves no more.
     pub(crate) fn stop(&self) {
-        // Relaxed here and below: each word stands for itself.
-        self.shared.stop.store(true, Ordering::Relaxed);
+        self.feeder.stop();
     }
 
     /// Whether all that will be served has left.
     pub(crate) fn is_done(&self) -> bool {
-        self.shared.done.load(Ordering::Relaxed) || self.thread.is_finished()
+        self.feeder.is_done()
     }
 
     /// Messages that have left to each source so far.
     pub(crate) fn sent(&self) -> impl Iterator<Item = (&str, u64)> {
-        let counts = self.shared.served.iter().map(Counter::get);
-        self.sources.iter().map(String::as_str).zip(counts)
+        self.feeder.sent()
     }
 
     /// Closes all connections, ends the thread and says what it did.
     pub(crate) fn finish(self) -> Vec<ExchangeReport> {
-        self.stop();
-        self.shared.finish.store(true, Ordering::Relaxed);
-        // A panic of the thread has been printed; the run's own report is still worth having.
-        self.thread.join().unwrap_or_default()
+        self.feeder.finish()
     }
 }
 
@@ -190,14 +150,14 @@ impl Loop {
 
     fn run(mut self) -> Vec<ExchangeReport> {
         let mut ends_ns = None;
-        while !self.shared.finish.load(Ordering::Relaxed) {
+        while !self.shared.is_finished() {
             let now_ns = self.clock.stamp();
-            let most_ns = match self.shared.stop.load(Ordering::Relaxed) {
+            let most_ns = match self.shared.is_stopped() {
                 true => 0,
                 false => self.most_ns,
             };
             let (mut next_ns, mut over, mut left) = (now_ns + LOOK_NS, true, false);
-            for (feed, served) in self.feeds.iter_mut().zip(&self.shared.served) {
+            for (feed, served) in self.feeds.iter_mut().zip(self.shared.counts()) {
                 let due_ns = feed.turn(&mut self.driver, now_ns, most_ns);
                 next_ns = next_ns.min(due_ns);
                 over &= feed.is_over();
@@ -208,7 +168,7 @@ impl Loop {
             if !over {
                 ends_ns = None;
             } else if !left || now_ns >= until_ns {
-                self.shared.done.store(true, Ordering::Relaxed);
+                self.shared.set_done();
             }
             let rest_ns = next_ns.saturating_sub(self.clock.stamp());
             // Without a rest it only looks who has come. Without a poll the thread offers its core instead of spinning.

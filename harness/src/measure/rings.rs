@@ -2,6 +2,9 @@
 //!
 //! Invariant: each is used as a user would use it, by its public interface.
 
+use std::marker::PhantomData;
+
+use hopline::base::Sequence;
 use hopline::base::limits::PAYLOAD_BYTES;
 use hopline::ring::blob::{self, BlobConsumer, BlobProducer};
 use hopline::ring::fan_in::FanIn;
@@ -14,84 +17,43 @@ use super::link::{Link, Rx, Tx, fill, fill_bytes, sum, sum_bytes};
 /// The words of a depth that a ring refuses: a mistake of the bench's author, not of its user.
 const DEPTH: &str = "the depth is a power of two within the limits";
 
-/// A packed ring of values of `W` words.
+/// A ring of values of `W` words whose slots lie as `L` says.
 #[derive(Clone, Copy, Debug)]
-pub struct PackedLink<const W: usize> {
+pub struct RingLink<const W: usize, L> {
     depth: usize,
+    layout: PhantomData<L>,
 }
 
-impl<const W: usize> PackedLink<W> {
-    /// With `depth` slots, a power of two.
-    #[must_use]
-    pub const fn of(depth: usize) -> Self {
-        PackedLink { depth }
-    }
-}
+/// A packed ring of values of `W` words.
+pub type PackedLink<const W: usize> = RingLink<W, Packed>;
 
 /// A ring of values of `W` words whose slots begin a cache line each.
-#[derive(Clone, Copy, Debug)]
-pub struct LinedLink<const W: usize> {
-    depth: usize,
-}
-
-impl<const W: usize> LinedLink<W> {
-    /// With `depth` slots, a power of two.
-    #[must_use]
-    pub const fn of(depth: usize) -> Self {
-        LinedLink { depth }
-    }
-}
+pub type LinedLink<const W: usize> = RingLink<W, Lined>;
 
 /// A ring of values of `W` words whose commit words have a cache line each for themselves.
-#[derive(Clone, Copy, Debug)]
-pub struct ApartLink<const W: usize> {
-    depth: usize,
-}
+pub type ApartLink<const W: usize> = RingLink<W, Apart>;
 
-impl<const W: usize> ApartLink<W> {
+impl<const W: usize, L> RingLink<W, L> {
     /// With `depth` slots, a power of two.
     #[must_use]
     pub const fn of(depth: usize) -> Self {
-        ApartLink { depth }
+        RingLink {
+            depth,
+            layout: PhantomData,
+        }
     }
 }
 
-impl<const W: usize> Link for ApartLink<W> {
-    type Tx = spsc::Producer<[u64; W], Apart>;
-    type Rx = spsc::Consumer<[u64; W], Apart>;
+impl<const W: usize, L: Layout> Link for RingLink<W, L> {
+    type Tx = spsc::Producer<[u64; W], L>;
+    type Rx = spsc::Consumer<[u64; W], L>;
 
     fn words(&self) -> u64 {
         W as u64
     }
 
     fn open(&self, _round: usize) -> (Self::Tx, Self::Rx) {
-        spsc::ring_apart(self.depth).expect(DEPTH)
-    }
-}
-
-impl<const W: usize> Link for PackedLink<W> {
-    type Tx = spsc::Producer<[u64; W], Packed>;
-    type Rx = spsc::Consumer<[u64; W], Packed>;
-
-    fn words(&self) -> u64 {
-        W as u64
-    }
-
-    fn open(&self, _round: usize) -> (Self::Tx, Self::Rx) {
-        spsc::ring(self.depth).expect(DEPTH)
-    }
-}
-
-impl<const W: usize> Link for LinedLink<W> {
-    type Tx = spsc::Producer<[u64; W], Lined>;
-    type Rx = spsc::Consumer<[u64; W], Lined>;
-
-    fn words(&self) -> u64 {
-        W as u64
-    }
-
-    fn open(&self, _round: usize) -> (Self::Tx, Self::Rx) {
-        spsc::ring_lined(self.depth).expect(DEPTH)
+        spsc::ring_at(self.depth, Sequence(0)).expect(DEPTH)
     }
 }
 

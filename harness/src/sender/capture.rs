@@ -9,7 +9,7 @@ use hopline::base::{Reason, Reject};
 use hopline::feed::parse_line;
 use hopline::io::{Driver, Fill, LineEvent, LineReader};
 
-use super::lane::Due;
+use super::feed::Due;
 use crate::exit::Failure;
 
 /// Bytes of a capture that are read ahead: some 10 ms at 400 times the speed of the market.

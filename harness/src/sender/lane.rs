@@ -11,23 +11,16 @@
 //! Invariant: a lane holds two messages and a batch, so that any number of captures takes bounded
 //! memory; whatever was due is counted as one of the three.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use hopline::adapter::rhythm_of;
 use hopline::base::limits::MESSAGE_BYTES_MAX;
 use hopline::clock::Clock;
-use hopline::feed::readings::{LineFormat, READING_BYTES_MAX, Readings};
-use hopline::feed::simulated::lines::PACKET_BYTES_MAX;
-use hopline::feed::simulated::{Lines, LinesSpec, Saying};
-use hopline::feed::{Arrivals, Schedule, Synthetic, SyntheticSpec};
 use hopline::hist::Totals;
 use hopline::io::{BatchSent, Driver, SendBatch, Sent, TRAIN_SEGMENTS_MAX, UdpId, UdpSpec};
 use hopline::topology::report::percentiles;
 
-use super::capture::Capture;
-use super::feed::Feed;
+use super::feed::{Content, Due, Feed, Made, Opened, STAMP_BYTES};
 use super::report::SenderReport;
 use super::segments::Segments;
 use crate::exit::Failure;
@@ -52,48 +45,6 @@ const _: () = assert!(BATCH_BYTES >= 2 * MESSAGE_BYTES_MAX);
 /// second, should the sender lose its core. The system may grant less.
 const RETURNS_BYTES: usize = 4 << 20;
 
-/// Bytes at the head of a datagram of ours: sequence and intended time, both little endian.
-const STAMP_BYTES: usize = 16;
-
-/// What a lane sends.
-#[derive(Clone, Debug)]
-pub(crate) enum Content {
-    /// A synthetic market.
-    Market(SyntheticSpec),
-    /// Opaque datagrams that know when they were meant to leave.
-    Datagrams {
-        rate_per_s: f64,
-        arrivals: Arrivals,
-        seed: u64,
-        /// At least 16.
-        bytes: usize,
-    },
-    /// Packets of a made-up exchange, on one or two lossy lines; the second one's address is here.
-    Exchange {
-        spec: LinesSpec,
-        saying: Saying,
-        rate_per_s: f64,
-        arrivals: Arrivals,
-        seed: u64,
-        line_b: Option<SocketAddr>,
-    },
-    /// Lines of telemetry, one a datagram.
-    Lines {
-        rate_per_s: f64,
-        arrivals: Arrivals,
-        seed: u64,
-        format: LineFormat,
-    },
-    /// The messages of a capture, at a multiple of their recorded pace.
-    Capture {
-        file: PathBuf,
-        /// `None` is as fast as it goes.
-        speed: Option<f64>,
-        /// The recorded time that the start stands for.
-        epoch_ns: u64,
-    },
-}
-
 /// What is to feed one source.
 #[derive(Clone, Debug)]
 pub(crate) struct LaneSpec {
@@ -104,24 +55,6 @@ pub(crate) struct LaneSpec {
     pub(crate) content: Content,
     /// A capture whose gaps between messages take the place of the arrivals of what is made up.
     pub(crate) recorded: Option<PathBuf>,
-}
-
-/// When a message leaves.
-#[derive(Clone, Copy)]
-pub(crate) struct Due {
-    /// Nanoseconds after the start.
-    pub(crate) at_ns: u64,
-    /// False where it leaves as soon as it can, and `at_ns` only gives its place among the lanes.
-    pub(crate) paced: bool,
-}
-
-/// A message, and when it leaves; without a time there is none.
-struct Made {
-    due: Option<Due>,
-    /// Where it goes, if not to the lane's one address.
-    to: Option<SocketAddr>,
-    bytes: Box<[u8]>,
-    len: usize,
 }
 
 /// What was due and became of it.
@@ -210,84 +143,17 @@ impl Lane {
         let wrong = |what: &dyn std::fmt::Display| {
             Failure::usage(format!("cannot feed \"{}\": {what}", spec.source), "")
         };
-        let mut message_bytes = MESSAGE_BYTES_MAX;
-        let (mut feed, content) = match spec.content {
-            Content::Market(market) => {
-                let feed = Synthetic::new(&market).map_err(|error| wrong(&error))?;
-                let rate_per_s = market.rate_per_s;
-                let feed = Box::new(feed);
-                (Feed::Market { feed, rate_per_s }, "market".to_owned())
-            }
-            Content::Datagrams {
-                rate_per_s,
-                arrivals,
-                seed,
-                bytes,
-            } => {
-                let schedule =
-                    Schedule::new(rate_per_s, arrivals, seed).map_err(|error| wrong(&error))?;
-                message_bytes = bytes.clamp(STAMP_BYTES, MESSAGE_BYTES_MAX);
-                let sequence = 0;
-                let feed = Feed::Datagrams {
-                    schedule,
-                    sequence,
-                    rate_per_s,
-                };
-                (feed, "datagrams".to_owned())
-            }
-            Content::Exchange {
-                spec: lines,
-                saying,
-                rate_per_s,
-                arrivals,
-                seed,
-                line_b,
-            } => {
-                let schedule =
-                    Schedule::new(rate_per_s, arrivals, seed).map_err(|error| wrong(&error))?;
-                message_bytes = PACKET_BYTES_MAX;
-                let name = saying.name().to_owned();
-                let lines = Box::new(Lines::new(&lines, saying, schedule));
-                let to = [spec.to, line_b.unwrap_or(spec.to)];
-                let feed = Feed::Exchange {
-                    lines,
-                    to,
-                    rate_per_s,
-                };
-                (feed, name)
-            }
-            Content::Lines {
-                rate_per_s,
-                arrivals,
-                seed,
-                format,
-            } => {
-                let schedule =
-                    Schedule::new(rate_per_s, arrivals, seed).map_err(|error| wrong(&error))?;
-                message_bytes = READING_BYTES_MAX;
-                let readings = Readings::new(format, seed);
-                let feed = Feed::Lines {
-                    schedule,
-                    readings,
-                    rate_per_s,
-                };
-                (feed, format.name().to_owned())
-            }
-            Content::Capture {
-                file,
-                speed,
-                epoch_ns,
-            } => {
-                let content = file.display().to_string();
-                let capture = Capture::open(driver, file, speed, epoch_ns)?;
-                (Feed::Capture(Box::new(capture)), content)
-            }
-        };
-        if let Some(file) = &spec.recorded {
-            let rhythm = rhythm_of(driver, file)?;
-            feed.follow(|rate_per_s| Schedule::recorded(rate_per_s, rhythm))
-                .map_err(|error| wrong(&error))?;
-        }
+        let Opened {
+            feed,
+            name,
+            message_bytes,
+        } = Feed::open(
+            spec.content,
+            spec.recorded.as_deref(),
+            spec.to,
+            driver,
+            wrong,
+        )?;
         let socket = match &feed {
             // To two addresses, so connected to none.
             Feed::Exchange { to: [to, _], .. } => UdpSpec::bound(any_port(*to)),
@@ -296,20 +162,14 @@ impl Lane {
                 ..UdpSpec::connected(spec.to)
             },
         };
-        let made = || Made {
-            due: None,
-            to: None,
-            bytes: vec![b'.'; message_bytes].into_boxed_slice(),
-            len: 0,
-        };
         Ok(Lane {
             source: spec.source,
             to: spec.to,
-            content,
+            content: name,
             socket: driver.udp_open(&socket)?,
             feed,
-            hand: made(),
-            ahead: made(),
+            hand: Made::new(message_bytes),
+            ahead: Made::new(message_bytes),
             batch: SendBatch::new(BATCH_DATAGRAMS, BATCH_BYTES),
             batched: [(0, 0); BATCH_DATAGRAMS],
             bytes: 0,
@@ -337,52 +197,9 @@ impl Lane {
     /// Takes the message behind the one in hand, and makes the one behind that.
     fn advance(&mut self, driver: &mut Driver) {
         std::mem::swap(&mut self.hand, &mut self.ahead);
-        let made = &mut self.ahead;
-        made.due = match &mut self.feed {
-            Feed::Market { feed, .. } => feed.next(&mut made.bytes).map(|(at_ns, len)| {
-                made.len = len;
-                Due { at_ns, paced: true }
-            }),
-            Feed::Datagrams {
-                schedule, sequence, ..
-            } => {
-                made.len = made.bytes.len();
-                made.bytes[..8].copy_from_slice(&sequence.to_le_bytes());
-                *sequence += 1;
-                Some(Due {
-                    at_ns: schedule.next_ns(),
-                    paced: true,
-                })
-            }
-            Feed::Exchange { lines, to, .. } => lines.next().map(|sent| {
-                made.len = sent.bytes.len();
-                made.bytes[..made.len].copy_from_slice(sent.bytes);
-                made.to = to.get(sent.line).copied();
-                Due {
-                    at_ns: sent.at_ns,
-                    paced: true,
-                }
-            }),
-            Feed::Lines {
-                schedule, readings, ..
-            } => {
-                made.len = readings.write(&mut made.bytes);
-                Some(Due {
-                    at_ns: schedule.next_ns(),
-                    paced: true,
-                })
-            }
-            Feed::Capture(capture) => match capture.next(driver, &mut made.bytes) {
-                Ok(next) => next.map(|(due, len)| {
-                    made.len = len;
-                    due
-                }),
-                Err(what) => {
-                    self.fault.get_or_insert(what);
-                    None
-                }
-            },
-        };
+        if let Err(what) = self.feed.make(driver, &mut self.ahead) {
+            self.fault.get_or_insert(what);
+        }
     }
 
     /// When the next message leaves; `None` at the end.
@@ -461,7 +278,7 @@ impl Lane {
         self.stamp(intended_ns);
         let mut refused = false;
         loop {
-            let message = &self.hand.bytes[..self.hand.len];
+            let message = self.hand.message();
             match to.driver.udp_send(self.socket, self.hand.to, message) {
                 Ok(Sent::Yes) => {
                     self.calls += 1;
@@ -500,8 +317,7 @@ impl Lane {
             self.stamp(intended_ns);
             self.batched[self.batch.len()] = (intended_ns, self.hand.len as u64);
             // There is room: it was looked at before the message came into the hand.
-            self.batch
-                .push(self.hand.to, &self.hand.bytes[..self.hand.len]);
+            self.batch.push(self.hand.to, self.hand.message());
             self.last_due_ns = due.at_ns;
             self.advance(to.driver);
             if !goes_on {
@@ -647,10 +463,6 @@ impl Lane {
             Feed::Exchange { lines, .. } => Some(lines.said()),
             _ => None,
         };
-        let skipped = match &self.feed {
-            Feed::Capture(capture) => capture.skipped(),
-            _ => BTreeMap::new(),
-        };
         SenderReport {
             source: self.source,
             to: self.to.to_string(),
@@ -665,7 +477,7 @@ impl Lane {
             offered_per_s,
             achieved_per_s,
             would_block: self.would_block,
-            skipped,
+            skipped: self.feed.skipped(),
             late_ns: percentiles(&self.late),
             returned: expects_returns.then_some(self.returned),
             kernel_dropped: driver.udp_kernel_drops(self.socket).unwrap_or(0),

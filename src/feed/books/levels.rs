@@ -1,18 +1,21 @@
 //! Books from price levels, as DEEP has them: all shares at a price, 0 for none.
 //!
 //! Symbols are announced by the security directory. One event may change several levels; until its
-//! last message a book may stand crossed, and says so: [`LevelBooks::is_settled`].
+//! last message a book may stand crossed, and says so: [`Books::is_settled`].
 //!
-//! A side from which prices were hidden stays so until [`LevelBooks::clear`]: the feed does not tell
+//! A side from which prices were hidden stays so until [`Books::clear`]: the feed does not tell
 //! whether a price that nobody keeps is new, so that how many are hidden is not known.
 //!
 //! Invariant: the shares at a shown price are those of the last message about it.
 
 use core::ops::Range;
 
-use crate::feed::books::ladder::{self, BUY, Ladders, SELL};
+use crate::base::addresses;
+use crate::feed::books::ladder::{self, BUY, SELL};
 use crate::feed::books::names::{BYTES_A_SYMBOL, Names};
-use crate::feed::books::{Applied, BookCounts, BookReject, BooksError, Level, Side, check};
+use crate::feed::books::{
+    Applied, BookReject, Books, BooksError, DEPTH_DEFAULT, Known, SYMBOLS_DEFAULT, check,
+};
 use crate::feed::deep::Message;
 use crate::feed::iex::PriceLevel;
 use crate::feed::views::Symbol8;
@@ -38,8 +41,8 @@ impl Default for LevelBooksSpec {
     /// 16,384 symbols, 64 prices a side: 50 MiB.
     fn default() -> LevelBooksSpec {
         LevelBooksSpec {
-            symbols: 1 << 14,
-            depth: 64,
+            symbols: SYMBOLS_DEFAULT,
+            depth: DEPTH_DEFAULT,
         }
     }
 }
@@ -60,19 +63,39 @@ impl Default for LevelBooksSpec {
 /// assert_eq!(books.bids(index).best().map(|level| level.shares), Some(9_700));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+pub type LevelBooks = Books<ByLevel>;
+
+/// The symbols of a feed of price levels, by their eight bytes.
 #[derive(Debug)]
-pub struct LevelBooks {
-    ladders: Ladders,
+pub struct ByLevel {
     names: Names,
     /// Whether an event is under way, by index.
     in_event: Box<[bool]>,
-    counts: BookCounts,
+}
+
+impl Known for ByLevel {
+    fn clear(&mut self) {
+        self.names.clear();
+        self.in_event.fill(false);
+    }
+
+    fn symbol(&self, index: u32) -> Option<Symbol8> {
+        self.names.symbol(index)
+    }
+
+    fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    fn span(&self) -> Range<usize> {
+        addresses(&self.in_event)
+    }
 }
 
 /// Bit of [`PriceLevel::flags`]: the event is complete.
 const COMPLETE: u8 = 1;
 
-impl LevelBooks {
+impl Books<ByLevel> {
     /// Empty books. Allocates all that they ever need.
     ///
     /// # Errors
@@ -83,19 +106,12 @@ impl LevelBooks {
             spec.depth,
             spec.symbols * (BYTES_A_SYMBOL + 1),
         )?;
-        Ok(LevelBooks {
-            ladders: Ladders::new(spec.symbols, spec.depth),
+        let levels = ByLevel {
             names: Names::new(spec.symbols),
             in_event: vec![false; spec.symbols].into_boxed_slice(),
-            counts: BookCounts::default(),
-        })
-    }
-
-    /// Forgets books and symbols; counts stay.
-    pub fn clear(&mut self) {
-        self.ladders.clear();
-        self.names.clear();
-        self.in_event.fill(false);
+        };
+        let bytes = spec.memory_bytes();
+        Ok(Books::empty(spec.symbols, spec.depth, levels, bytes))
     }
 
     /// Applies a message.
@@ -107,7 +123,7 @@ impl LevelBooks {
         let result = match message {
             Message::PriceLevelBuy(m) => self.set(BUY, m),
             Message::PriceLevelSell(m) => self.set(SELL, m),
-            Message::SecurityDirectory(m) => match self.names.announce(m.symbol) {
+            Message::SecurityDirectory(m) => match self.symbols.names.announce(m.symbol) {
                 Some(index) => Ok(Applied::Book(index)),
                 None => Err(BookReject::NoRoomForSymbol),
             },
@@ -119,7 +135,7 @@ impl LevelBooks {
 
     #[inline]
     fn set(&mut self, side: usize, m: &PriceLevel) -> Result<Applied, BookReject> {
-        let index = self.names.find(m.symbol);
+        let index = self.symbols.names.find(m.symbol);
         let index = index.ok_or(BookReject::UnknownSymbol)?;
         let price = m.price.units();
         if price <= 0 {
@@ -127,73 +143,21 @@ impl LevelBooks {
         }
         let at = index as usize;
         self.counts.hidden += self.ladders.set(at, side, price, u64::from(m.size.get()));
-        self.in_event[at] = m.flags & COMPLETE == 0;
+        self.symbols.in_event[at] = m.flags & COMPLETE == 0;
         Ok(Applied::Book(index))
-    }
-
-    /// Addresses of the levels, which are touched at random: large enough to gain from huge pages
-    /// ([`lay_on_huge_pages`](crate::host::lay_on_huge_pages)).
-    #[must_use]
-    pub fn spans(&self) -> [Range<usize>; 1] {
-        [self.ladders.span()]
     }
 
     /// Index of a symbol; `None` if it was never announced.
     #[inline]
     #[must_use]
     pub fn index(&self, symbol: Symbol8) -> Option<u32> {
-        self.names.find(symbol)
-    }
-
-    /// The symbol of an index.
-    #[must_use]
-    pub fn symbol(&self, index: u32) -> Option<Symbol8> {
-        self.names.symbol(index)
-    }
-
-    /// How many symbols were announced; indices are below it.
-    #[must_use]
-    pub fn symbols(&self) -> usize {
-        self.names.len()
+        self.symbols.names.find(symbol)
     }
 
     /// Whether no event is under way for an index.
     #[inline]
     #[must_use]
     pub fn is_settled(&self, index: u32) -> bool {
-        self.in_event.get(index as usize) != Some(&true)
-    }
-
-    /// The bids of an index; empty for one that there is not.
-    #[inline]
-    #[must_use]
-    pub fn bids(&self, index: u32) -> Side<'_> {
-        self.ladders.side(index as usize, BUY)
-    }
-
-    /// The asks of an index; empty for one that there is not.
-    #[inline]
-    #[must_use]
-    pub fn asks(&self, index: u32) -> Side<'_> {
-        self.ladders.side(index as usize, SELL)
-    }
-
-    /// The best bid and the best ask of an index.
-    #[inline]
-    #[must_use]
-    pub fn top(&self, index: u32) -> (Option<Level>, Option<Level>) {
-        (self.bids(index).best(), self.asks(index).best())
-    }
-
-    /// What was counted.
-    #[must_use]
-    pub fn counts(&self) -> &BookCounts {
-        &self.counts
-    }
-
-    /// A number that is the same for the same books. Looks at everything: for reports.
-    #[must_use]
-    pub fn state_hash(&self) -> u64 {
-        self.ladders.hash()
+        self.symbols.in_event.get(index as usize) != Some(&true)
     }
 }

@@ -19,7 +19,7 @@
 //! **Nothing is guessed.** An order that nobody knows, a symbol that was never announced, a table that
 //! is full: a reason each, counted, and the books are as they were before (but for an order that more
 //! is taken from than it has, or that is replaced where there is no room: it is gone). After a loss such
-//! reasons are what is to be expected; [`orders::OrderBooks::clear`] starts anew.
+//! reasons are what is to be expected; [`Books::clear`] starts anew.
 //!
 //! Invariant: memory is allocated when books are made and never after; whatever is applied costs no
 //! more than the depth of a side.
@@ -30,9 +30,16 @@ mod names;
 pub mod orders;
 mod table;
 
+use core::ops::Range;
+
 use crate::base::Reason as _;
+use crate::feed::views::Symbol8;
+
+use ladder::{BUY, Ladders, SELL};
 
 pub use ladder::{Level, Side};
+pub use levels::LevelBooks;
+pub use orders::OrderBooks;
 
 /// Most symbols of a set of books: numbers on the wire have 16 bits.
 pub const SYMBOLS_MAX: usize = 1 << 16;
@@ -42,6 +49,12 @@ pub const DEPTH_MAX: usize = 1 << 12;
 
 /// Most orders: twice what Nasdaq has open at once on a busy day.
 pub const ORDERS_MAX: usize = 1 << 24;
+
+/// Symbols that a spec has room for unless it says otherwise: Nasdaq has about 11,000.
+pub const SYMBOLS_DEFAULT: usize = 1 << 14;
+
+/// Prices of a side that a spec has room for unless it says otherwise.
+pub const DEPTH_DEFAULT: usize = 64;
 
 /// Most memory of a set of books, in bytes.
 pub const BOOKS_BYTES_MAX: usize = 1 << 31;
@@ -123,6 +136,111 @@ pub enum BooksError {
     /// Too much memory.
     #[error("the books would take {0} bytes, more than {BOOKS_BYTES_MAX}")]
     Memory(usize),
+}
+
+/// How a set of books knows the symbols of its feed.
+pub trait Known {
+    /// Forgets all.
+    fn clear(&mut self);
+
+    /// The symbol of an index.
+    fn symbol(&self, index: u32) -> Option<Symbol8>;
+
+    /// How many symbols were announced; indices are below it.
+    fn len(&self) -> usize;
+
+    /// Addresses of what of it is touched at random.
+    fn span(&self) -> Range<usize>;
+
+    /// Whether none was.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The books of all symbols of a feed: [`OrderBooks`] or [`LevelBooks`].
+#[derive(Debug)]
+pub struct Books<S> {
+    ladders: Ladders,
+    symbols: S,
+    counts: BookCounts,
+    memory_bytes: usize,
+}
+
+impl<S: Known> Books<S> {
+    fn empty(symbols: usize, depth: usize, of: S, memory_bytes: usize) -> Books<S> {
+        Books {
+            ladders: Ladders::new(symbols, depth),
+            symbols: of,
+            counts: BookCounts::default(),
+            memory_bytes,
+        }
+    }
+
+    /// Forgets books, symbols and what else is known of them; counts stay.
+    pub fn clear(&mut self) {
+        self.ladders.clear();
+        self.symbols.clear();
+    }
+
+    /// Addresses of what is touched at random, the levels among it: large enough to gain from huge pages
+    /// ([`lay_on_huge_pages`](crate::host::lay_on_huge_pages)).
+    #[must_use]
+    pub fn spans(&self) -> [Range<usize>; 2] {
+        [self.symbols.span(), self.ladders.span()]
+    }
+
+    /// The symbol of an index.
+    #[must_use]
+    pub fn symbol(&self, index: u32) -> Option<Symbol8> {
+        self.symbols.symbol(index)
+    }
+
+    /// How many symbols were announced; indices are below it.
+    #[must_use]
+    pub fn symbols(&self) -> usize {
+        self.symbols.len()
+    }
+
+    /// The bids of an index; empty for one that there is not.
+    #[inline]
+    #[must_use]
+    pub fn bids(&self, index: u32) -> Side<'_> {
+        self.ladders.side(index as usize, BUY)
+    }
+
+    /// The asks of an index; empty for one that there is not.
+    #[inline]
+    #[must_use]
+    pub fn asks(&self, index: u32) -> Side<'_> {
+        self.ladders.side(index as usize, SELL)
+    }
+
+    /// The best bid and the best ask of an index.
+    #[inline]
+    #[must_use]
+    pub fn top(&self, index: u32) -> (Option<Level>, Option<Level>) {
+        (self.bids(index).best(), self.asks(index).best())
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn counts(&self) -> &BookCounts {
+        &self.counts
+    }
+
+    /// A number that is the same for the same books: of two replays of one capture, say. Looks at
+    /// everything: for reports.
+    #[must_use]
+    pub fn state_hash(&self) -> u64 {
+        self.ladders.hash()
+    }
+
+    /// Bytes that they allocated.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
 }
 
 fn check(symbols: usize, depth: usize, more_bytes: usize) -> Result<(), BooksError> {

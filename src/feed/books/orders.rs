@@ -8,10 +8,11 @@
 
 use core::ops::Range;
 
-use crate::feed::books::ladder::{self, BUY, Ladders, SELL};
+use crate::feed::books::ladder::{self, BUY, SELL};
 use crate::feed::books::table::{self, Order, Table};
 use crate::feed::books::{
-    Applied, BookCounts, BookReject, BooksError, Level, ORDERS_MAX, SYMBOLS_MAX, Side, check,
+    Applied, BookReject, Books, BooksError, DEPTH_DEFAULT, Known, ORDERS_MAX, SYMBOLS_DEFAULT,
+    SYMBOLS_MAX, check,
 };
 use crate::feed::itch::{AddOrder, Message};
 use crate::feed::views::Symbol8;
@@ -43,8 +44,8 @@ impl Default for OrderBooksSpec {
     /// 16,384 symbols (Nasdaq has about 11,000), 64 prices a side, 2^20 orders: 100 MiB.
     fn default() -> OrderBooksSpec {
         OrderBooksSpec {
-            symbols: 1 << 14,
-            depth: 64,
+            symbols: SYMBOLS_DEFAULT,
+            depth: DEPTH_DEFAULT,
             orders: 1 << 20,
             seed: 0x6974_6368,
         }
@@ -72,18 +73,39 @@ impl Default for OrderBooksSpec {
 /// assert_eq!(books.bids(index).best().map(|level| level.shares), Some(100));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+pub type OrderBooks = Books<ByOrder>;
+
+/// The symbols of a feed of orders, by their numbers, and the orders that are open.
 #[derive(Debug)]
-pub struct OrderBooks {
-    ladders: Ladders,
+pub struct ByOrder {
     table: Table,
     /// Index of a number and one; 0 was never announced.
     indices: Box<[u32]>,
     symbols: Box<[Symbol8]>,
     announced: usize,
-    counts: BookCounts,
 }
 
-impl OrderBooks {
+impl Known for ByOrder {
+    fn clear(&mut self) {
+        self.table.clear();
+        self.indices.fill(0);
+        self.announced = 0;
+    }
+
+    fn symbol(&self, index: u32) -> Option<Symbol8> {
+        self.symbols[..self.announced].get(index as usize).copied()
+    }
+
+    fn len(&self) -> usize {
+        self.announced
+    }
+
+    fn span(&self) -> Range<usize> {
+        self.table.span()
+    }
+}
+
+impl Books<ByOrder> {
     /// Empty books. Allocates all that they ever need.
     ///
     /// # Errors
@@ -94,29 +116,14 @@ impl OrderBooks {
         }
         let table = table::places(spec.orders) * size_of::<Order>();
         check(spec.symbols, spec.depth, table)?;
-        Ok(OrderBooks {
-            ladders: Ladders::new(spec.symbols, spec.depth),
+        let orders = ByOrder {
             table: Table::new(spec.orders, spec.seed),
             indices: vec![0; SYMBOLS_MAX].into_boxed_slice(),
             symbols: vec![Symbol8([b' '; 8]); spec.symbols].into_boxed_slice(),
             announced: 0,
-            counts: BookCounts::default(),
-        })
-    }
-
-    /// Addresses of what is touched at random, the table of orders and the levels: large enough to gain from huge pages
-    /// ([`lay_on_huge_pages`](crate::host::lay_on_huge_pages)).
-    #[must_use]
-    pub fn spans(&self) -> [Range<usize>; 2] {
-        [self.table.span(), self.ladders.span()]
-    }
-
-    /// Forgets orders, books and symbols; counts stay.
-    pub fn clear(&mut self) {
-        self.ladders.clear();
-        self.table.clear();
-        self.indices.fill(0);
-        self.announced = 0;
+        };
+        let bytes = spec.memory_bytes();
+        Ok(Books::empty(spec.symbols, spec.depth, orders, bytes))
     }
 
     /// Applies a message.
@@ -146,16 +153,17 @@ impl OrderBooks {
     }
 
     fn announce(&mut self, locate: u16, stock: Symbol8) -> Result<Applied, BookReject> {
-        let entry = &mut self.indices[usize::from(locate)];
+        let known = &mut self.symbols;
+        let entry = &mut known.indices[usize::from(locate)];
         if *entry == 0 {
-            if self.announced == self.symbols.len() {
+            if known.announced == known.symbols.len() {
                 return Err(BookReject::NoRoomForSymbol);
             }
-            self.announced += 1;
-            *entry = self.announced as u32;
+            known.announced += 1;
+            *entry = known.announced as u32;
         }
         let index = *entry - 1;
-        self.symbols[index as usize] = stock;
+        known.symbols[index as usize] = stock;
         Ok(Applied::Book(index))
     }
 
@@ -169,7 +177,7 @@ impl OrderBooks {
             _ => return Err(BookReject::UnknownSide),
         };
         let (reference, shares) = (m.reference.get(), m.shares.get());
-        if self.table.find(reference).is_some() {
+        if self.symbols.table.find(reference).is_some() {
             return Err(BookReject::DuplicateOrder);
         }
         self.enter(reference, index as u16, side, shares, m.price.units())
@@ -189,7 +197,7 @@ impl OrderBooks {
             return Err(BookReject::NoShares);
         }
         let order = Order::new(reference, symbol, side as u8, shares, price);
-        if !self.table.insert(order) {
+        if !self.symbols.table.insert(order) {
             return Err(BookReject::NoRoomForOrder);
         }
         let at = usize::from(symbol);
@@ -201,9 +209,9 @@ impl OrderBooks {
 
     #[inline]
     fn reduce(&mut self, reference: u64, shares: u32) -> Result<Applied, BookReject> {
-        let at = self.table.find(reference);
+        let at = self.symbols.table.find(reference);
         let at = at.ok_or(BookReject::UnknownOrder)?;
-        let order = self.table.at(at);
+        let order = self.symbols.table.at(at);
         let left = order.shares.checked_sub(shares);
         match left {
             Some(left @ 1..) => {
@@ -222,7 +230,7 @@ impl OrderBooks {
 
     #[inline]
     fn delete(&mut self, reference: u64) -> Result<Applied, BookReject> {
-        let at = self.table.find(reference);
+        let at = self.symbols.table.find(reference);
         Ok(self.remove(at.ok_or(BookReject::UnknownOrder)?))
     }
 
@@ -234,15 +242,15 @@ impl OrderBooks {
         shares: u32,
         price: u32,
     ) -> Result<Applied, BookReject> {
-        let at = self.table.find(reference);
+        let at = self.symbols.table.find(reference);
         let at = at.ok_or(BookReject::UnknownOrder)?;
         if shares == 0 {
             return Err(BookReject::NoShares);
         }
-        if new_reference != reference && self.table.find(new_reference).is_some() {
+        if new_reference != reference && self.symbols.table.find(new_reference).is_some() {
             return Err(BookReject::DuplicateOrder);
         }
-        let old = *self.table.at(at);
+        let old = *self.symbols.table.at(at);
         self.remove(at);
         let side = usize::from(old.side);
         self.enter(new_reference, old.symbol, side, shares, price)
@@ -250,8 +258,8 @@ impl OrderBooks {
 
     #[inline]
     fn remove(&mut self, at: usize) -> Applied {
-        let order = *self.table.at(at);
-        self.table.remove(at);
+        let order = *self.symbols.table.at(at);
+        self.symbols.table.remove(at);
         self.take(&order, order.shares, true);
         Applied::Book(u32::from(order.symbol))
     }
@@ -268,58 +276,12 @@ impl OrderBooks {
     #[inline]
     #[must_use]
     pub fn index(&self, locate: u16) -> Option<u32> {
-        self.indices[usize::from(locate)].checked_sub(1)
-    }
-
-    /// The symbol of an index.
-    #[must_use]
-    pub fn symbol(&self, index: u32) -> Option<Symbol8> {
-        self.symbols[..self.announced].get(index as usize).copied()
-    }
-
-    /// How many symbols were announced; indices are below it.
-    #[must_use]
-    pub fn symbols(&self) -> usize {
-        self.announced
-    }
-
-    /// The bids of an index; empty for one that there is not.
-    #[inline]
-    #[must_use]
-    pub fn bids(&self, index: u32) -> Side<'_> {
-        self.ladders.side(index as usize, BUY)
-    }
-
-    /// The asks of an index; empty for one that there is not.
-    #[inline]
-    #[must_use]
-    pub fn asks(&self, index: u32) -> Side<'_> {
-        self.ladders.side(index as usize, SELL)
-    }
-
-    /// The best bid and the best ask of an index.
-    #[inline]
-    #[must_use]
-    pub fn top(&self, index: u32) -> (Option<Level>, Option<Level>) {
-        (self.bids(index).best(), self.asks(index).best())
+        self.symbols.indices[usize::from(locate)].checked_sub(1)
     }
 
     /// Orders that are open.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.table.len()
-    }
-
-    /// What was counted.
-    #[must_use]
-    pub fn counts(&self) -> &BookCounts {
-        &self.counts
-    }
-
-    /// A number that is the same for the same books: of two replays of one capture, say. Looks at
-    /// everything: for reports.
-    #[must_use]
-    pub fn state_hash(&self) -> u64 {
-        self.ladders.hash()
+        self.symbols.table.len()
     }
 }

@@ -6,7 +6,7 @@
 //! Invariant: the ends are the same however the bytes were cut, and each byte is looked at a fixed number of times.
 
 use crate::feed::look;
-use crate::feed::text::without_return;
+use crate::feed::text::{take_line, without_return};
 
 /// Finds the ends of lines in bytes that come in any cuts.
 ///
@@ -137,14 +137,8 @@ impl<'a> Iterator for Lines<'a> {
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         while !self.rest.is_empty() {
-            let line = match Ends::new().find(self.rest) {
-                Some(end) => {
-                    let line = &self.rest[..end];
-                    self.rest = &self.rest[end + 1..];
-                    line
-                }
-                None => core::mem::take(&mut self.rest),
-            };
+            let end = Ends::new().find(self.rest);
+            let line = take_line(&mut self.rest, end);
             if !Lines::is_silent(line) {
                 return Some(without_return(line));
             }

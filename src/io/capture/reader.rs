@@ -11,8 +11,7 @@ use crate::frame::capture::{
     HEAD_BYTES_MAX, block_bytes,
 };
 use crate::io::error::{IoError, IoErrorKind};
-use crate::io::lines::Fill;
-use crate::io::{ByteReader, Driver};
+use crate::io::{ByteReader, Driver, Fill};
 
 /// Bytes that are read ahead: several of the longest messages, and milliseconds of a busy hop.
 const AHEAD_BYTES: usize = 1 << 20;

@@ -227,25 +227,29 @@ mod tests {
 
     use super::*;
     use crate::base::NoWhy;
-    use crate::budget::{HopCounters, Regime, Regimes};
+    use crate::budget::Regime;
     use crate::clock::Clock;
     use crate::frame::View;
-    use crate::hist;
-    use crate::io::{Driver, Virtual};
     use crate::overload::WhenFull;
-    use crate::ring::hop;
     use crate::stage::context::Outputs;
-    use crate::stage::hop::{HopTx, Parent};
+    use crate::stage::hop::Parent;
     use crate::stage::life::Life;
-    use crate::stage::log::LoopLog;
+    use crate::stage::rig::{self, Alone};
     use crate::stage::{
-        Context, Node, NodeCounters, OnPanic, Out, Outcome, Port, Stage, Wiring, stage_node,
+        Context, NodeCounters, OnPanic, Out, Outcome, Port, Stage, Wiring, stage_node,
     };
 
     #[hopline::frame(schema = 904, version = 1, name = "word")]
     struct Word {
         word: u64,
     }
+
+    const RESTARTS: OnPanic = OnPanic::Restart {
+        most: 5,
+        within_ns: 1_000_000_000,
+        after_ns: 500_000_000,
+        after_max_ns: 500_000_000,
+    };
 
     struct PanicsAtOne;
 
@@ -262,67 +266,43 @@ mod tests {
     #[test]
     fn one_that_is_away_keeps_no_loop_awake_and_may_be_called_back() {
         let (clock, _time) = Clock::virtual_at(1_000);
-        let (producer, consumer) = hop::frames(8).unwrap();
-        let hop_counters = Arc::new(HopCounters::default());
-        let (recorder, _observer) = hist::pair([&[][..], &[], &[]]).unwrap();
-        let (name, bells) = (Arc::from("words"), Vec::new());
-        let when_full = WhenFull::Reject;
-        let mut tx = HopTx::new(name, producer, when_full, hop_counters.clone(), &[], bells);
-        let (name, bells) = (Arc::from("words"), Vec::new());
-        let rx = HopRx::new(name, consumer, hop_counters, recorder, bells);
-        let policy = OnPanic::Restart {
-            most: 5,
-            within_ns: 1_000_000_000,
-            after_ns: 500_000_000,
-            after_max_ns: 500_000_000,
-        };
+        let (mut tx, rx) = rig::hop("words");
         let counters = Arc::new(NodeCounters::default());
         let wiring = Wiring {
-            name: "stage".into(),
             inputs: vec![rx],
-            outputs: Outputs::default(),
-            counters: counters.clone(),
-            clock: clock.clone(),
-            bell: None,
-            end_to_end: None,
-            wire: None,
-            source: 0,
-            batch: 32,
-            life: Life::new(policy).map(|(life, _)| life),
+            life: Life::new(RESTARTS).map(|(life, _)| life),
+            ..rig::wiring("stage", &counters, &clock)
         };
-        let mut node: Box<dyn Node> = stage_node(PanicsAtOne, Box::new(|| Ok(PanicsAtOne)), wiring);
-        let mut io = Driver::from(Virtual::new());
-        node.open(&mut io).unwrap();
-        let (regimes, mut log) = (Regimes::default(), LoopLog::off());
-        let mut turn = |node: &mut Box<dyn Node>| {
-            node.turn(&mut Turn {
-                io: &mut io,
-                mark_ns: clock.now_ns(),
-                idle: &regimes,
-                rest_ns: 0,
-                clock: &clock,
-                log: &mut log,
-            })
-        };
+        let stage = stage_node(PanicsAtOne, Box::new(|| Ok(PanicsAtOne)), wiring);
+        let mut alone = Alone::open(stage, clock);
         for word in [1, 2, 3] {
             tx.emit(&Word { word }, &Parent::default(), 1_000).unwrap();
         }
-        assert!(node.has_input() && !node.restart(), "it is there");
-        assert_eq!(turn(&mut node).work, 1);
+        assert!(
+            alone.node.has_input() && !alone.node.restart(),
+            "it is there"
+        );
+        assert_eq!(alone.turn().work, 1);
         assert_eq!(counters.state(), State::Restarting);
-        assert_eq!(turn(&mut node), Progress::IDLE);
-        assert!(!node.has_input(), "what waits needs time, not a turn");
-        assert_eq!(node.due_ns(), None, "and is not what a schedule goes by");
-        let due_ns = node.next_due_ns().unwrap();
+        assert_eq!(alone.turn(), Progress::IDLE);
+        assert!(!alone.node.has_input(), "what waits needs time, not a turn");
+        assert_eq!(
+            alone.node.due_ns(),
+            None,
+            "and is not what a schedule goes by"
+        );
+        let due_ns = alone.node.next_due_ns().unwrap();
         assert!((500_001_000..500_002_000).contains(&due_ns), "{due_ns}");
-        assert!(node.restart());
-        assert_eq!(turn(&mut node).work, 1, "it is made anew");
+        assert!(alone.node.restart());
+        assert_eq!(alone.turn().work, 1, "it is made anew");
         assert_eq!(
             (counters.state(), counters.life.restarts.get()),
             (State::Run, 1)
         );
-        assert!(node.has_input() && node.next_due_ns().is_none() && !node.restart());
-        assert_eq!(turn(&mut node).work, 2);
+        assert!(
+            alone.node.has_input() && alone.node.next_due_ns().is_none() && !alone.node.restart()
+        );
+        assert_eq!(alone.turn().work, 2);
         let taken = counters.stage.held.get();
         assert_eq!((taken, counters.stage.panicked.get()), (2, 1));
         assert_eq!(counters.regimes.get(Regime::HeldBack), 0);
@@ -354,70 +334,30 @@ mod tests {
     #[test]
     fn what_waits_for_room_behind_one_that_is_away_gets_it() {
         let (clock, _time) = Clock::virtual_at(1_000);
-        let (producer, consumer) = hop::frames(8).unwrap();
-        let (recorder, _observer) = hist::pair([&[][..], &[], &[]]).unwrap();
-        let in_counters = Arc::new(HopCounters::default());
-        let when_full = WhenFull::Reject;
-        let mut tx = HopTx::new(
-            "in".into(),
-            producer,
-            when_full,
-            in_counters.clone(),
-            &[],
-            Vec::new(),
-        );
-        let rx = HopRx::new("in".into(), consumer, in_counters, recorder, Vec::new());
-        let (ring, mut out) = hop::frames(2).unwrap();
-        let said = Arc::new(HopCounters::default());
-        let when_full = WhenFull::Conflate;
-        let leaves = HopTx::new("out".into(), ring, when_full, said.clone(), &[], Vec::new());
+        let (mut tx, rx) = rig::hop("in");
+        let (leaves, mut out, said) = rig::out("out", 2, WhenFull::Conflate);
         let counters = Arc::new(NodeCounters::default());
-        let policy = OnPanic::Restart {
-            most: 5,
-            within_ns: 1_000_000_000,
-            after_ns: 500_000_000,
-            after_max_ns: 500_000_000,
-        };
         let wiring = Wiring {
-            name: "stage".into(),
             inputs: vec![rx],
             outputs: Outputs::new(vec![vec![leaves.conflating(4)]]),
-            counters: counters.clone(),
-            clock: clock.clone(),
-            bell: None,
-            end_to_end: None,
-            wire: None,
-            source: 0,
-            batch: 32,
-            life: Life::new(policy).map(|(life, _)| life),
+            life: Life::new(RESTARTS).map(|(life, _)| life),
+            ..rig::wiring("stage", &counters, &clock)
         };
-        let mut node: Box<dyn Node> = stage_node(Repeats, Box::new(|| Ok(Repeats)), wiring);
-        let mut io = Driver::from(Virtual::new());
-        node.open(&mut io).unwrap();
-        let (regimes, mut log) = (Regimes::default(), LoopLog::off());
-        let mut turn = |node: &mut Box<dyn Node>| {
-            node.turn(&mut Turn {
-                io: &mut io,
-                mark_ns: clock.now_ns(),
-                idle: &regimes,
-                rest_ns: 0,
-                clock: &clock,
-                log: &mut log,
-            })
-        };
+        let stage = stage_node(Repeats, Box::new(|| Ok(Repeats)), wiring);
+        let mut alone = Alone::open(stage, clock);
         for word in [1, 2, 3] {
             tx.emit(&Word { word }, &Parent::default(), 1_000).unwrap();
         }
-        turn(&mut node);
+        alone.turn();
         assert_eq!(counters.state(), State::Restarting);
         assert_eq!((said.tx.accepted.get(), said.tx.waiting.get()), (2, 2));
-        assert!(turn(&mut node).held_back, "nobody rings when there is room");
+        assert!(alone.turn().held_back, "nobody rings when there is room");
         for _ in 0..2 {
             assert!(out.peek().is_some());
             out.advance();
         }
         out.return_credits();
-        assert_eq!(turn(&mut node), Progress::IDLE);
+        assert_eq!(alone.turn(), Progress::IDLE);
         assert_eq!((said.tx.accepted.get(), said.tx.waiting.get()), (4, 0));
         assert_eq!(counters.state(), State::Restarting);
     }

@@ -36,17 +36,16 @@
 mod levels;
 mod orders;
 
-use crate::feed::books::{Applied, BookCounts, BookReject, BooksError, Level, Side};
+use crate::feed::books::{Applied, BookReject, Books, BooksError, Known, Level, Side};
 use crate::feed::decimal::{Price, Qty};
 use crate::feed::sequenced::State;
-use crate::frame::{Frame, View};
+use crate::feed::{Place, Placed};
+use crate::frame::View;
+use crate::host::lay_on_huge_pages;
 use crate::stage::{Context, Out, Outcome, Port, Stage};
 use crate::topology::{Params, Problem};
 
 use super::frames::{BookState, Top};
-
-pub use levels::LevelSet;
-pub use orders::OrderSet;
 
 const TOP: Out<Top> = Out::at(0);
 
@@ -107,19 +106,6 @@ impl Why {
     }
 }
 
-/// What a frame of a feed says beside its message.
-#[derive(Clone, Copy, Debug)]
-pub struct Place {
-    /// Its sequence.
-    pub sequence: u64,
-    /// The frame's number among those of its source.
-    pub number: u16,
-    /// The worst state since the frame before.
-    pub state: State,
-    /// Whether what was built before is void.
-    pub begins: bool,
-}
-
 /// What a message did to a set of books.
 #[derive(Clone, Copy, Debug)]
 pub enum Did {
@@ -133,34 +119,22 @@ pub enum Did {
     Nothing,
 }
 
-/// A set of books, made from frames of a feed.
-pub trait BookSet: Send + 'static {
+/// What books are made of, as frames of a feed give it.
+pub trait FromFeed: Known + Send + Sized + 'static {
     /// The frames.
-    type Frame: Frame;
+    type Frame: Placed;
 
-    /// What a frame says beside its message.
-    fn place(frame: View<'_, Self::Frame>) -> Place;
+    /// Empty books with room for so many symbols and prices a side, from a node's settings.
+    ///
+    /// # Errors
+    /// A setting of the wrong type or out of bounds.
+    fn books(params: &mut Params, symbols: usize, depth: usize) -> Result<Books<Self>, Problem>;
 
     /// Applies a frame, and says when the exchange sent it, in milliseconds since 1970, if it says so.
     ///
     /// # Errors
     /// Why it changed nothing, or not as it says.
-    fn apply(&mut self, frame: View<'_, Self::Frame>) -> Result<(Did, u64), Why>;
-
-    /// Bids and asks of an index.
-    fn sides(&self, index: u32) -> (Side<'_>, Side<'_>);
-
-    /// Empties all.
-    fn clear(&mut self);
-
-    /// What was counted.
-    fn counts(&self) -> &BookCounts;
-
-    /// A number that is the same for the same books.
-    fn state_hash(&self) -> u64;
-
-    /// Bytes that it allocates.
-    fn memory_bytes(&self) -> usize;
+    fn apply(books: &mut Books<Self>, frame: View<'_, Self::Frame>) -> Result<(Did, u64), Why>;
 }
 
 /// What both kinds are made from.
@@ -192,10 +166,11 @@ impl FeedBookSpec {
 }
 
 /// Symbols and prices a side, of the settings.
-fn room(params: &mut Params, symbols: usize, depth: usize) -> Result<(usize, usize), Problem> {
-    use crate::feed::books::{DEPTH_MAX, SYMBOLS_MAX};
-    let symbols = params.count("most_symbols", symbols as u64, 1..=SYMBOLS_MAX as u64)?;
-    let depth = params.count("depth", depth as u64, 1..=DEPTH_MAX as u64)?;
+fn room(params: &mut Params) -> Result<(usize, usize), Problem> {
+    use crate::feed::books::{DEPTH_DEFAULT, DEPTH_MAX, SYMBOLS_DEFAULT, SYMBOLS_MAX};
+    let (symbols, depth) = (SYMBOLS_DEFAULT as u64, DEPTH_DEFAULT as u64);
+    let symbols = params.count("most_symbols", symbols, 1..=SYMBOLS_MAX as u64)?;
+    let depth = params.count("depth", depth, 1..=DEPTH_MAX as u64)?;
     Ok((symbols as usize, depth as usize))
 }
 
@@ -220,8 +195,8 @@ struct Shown {
 
 /// Keeps a book for each symbol of a feed; see this file's head.
 #[derive(Debug)]
-pub struct FeedBook<B> {
-    books: B,
+pub struct FeedBook<S> {
+    books: Books<S>,
     shown: Box<[Shown]>,
     levels: usize,
     part: bool,
@@ -233,10 +208,21 @@ pub struct FeedBook<B> {
     unbroken: u64,
 }
 
-impl<B: BookSet> FeedBook<B> {
-    /// A stage over empty books.
+impl<S: FromFeed> FeedBook<S> {
+    /// From a node's settings.
+    ///
+    /// # Errors
+    /// A setting of the wrong type or out of bounds.
+    pub fn from_params(params: &mut Params) -> Result<FeedBook<S>, Problem> {
+        let (symbols, depth) = room(params)?;
+        let common = FeedBookSpec::from_params(params, symbols, depth)?;
+        Ok(FeedBook::over(S::books(params, symbols, depth)?, &common))
+    }
+
+    /// A stage over empty books, which come to lie on huge pages where the system gives them.
     #[must_use]
-    pub fn over(books: B, spec: &FeedBookSpec) -> FeedBook<B> {
+    pub fn over(books: Books<S>, spec: &FeedBookSpec) -> FeedBook<S> {
+        lay_on_huge_pages(&books.spans());
         FeedBook {
             books,
             shown: vec![Shown::default(); spec.symbols].into_boxed_slice(),
@@ -251,7 +237,7 @@ impl<B: BookSet> FeedBook<B> {
 
     /// The books.
     #[must_use]
-    pub fn books(&self) -> &B {
+    pub fn books(&self) -> &Books<S> {
         &self.books
     }
 
@@ -282,7 +268,7 @@ impl<B: BookSet> FeedBook<B> {
     /// What is to be shown of a book.
     #[inline]
     fn show(&self, index: u32, last_price: Price, state: BookState) -> Shown {
-        let (bids, asks) = self.books.sides(index);
+        let (bids, asks) = (self.books.bids(index), self.books.asks(index));
         let best = |side: &Side<'_>| side.best().map_or((Price::ZERO, Qty::ZERO), scaled);
         let sum = |side: &Side<'_>| -> i128 {
             let levels = side.levels().take(self.levels);
@@ -311,8 +297,8 @@ fn scaled(level: Level) -> (Price, Qty) {
     )
 }
 
-impl<B: BookSet> Stage for FeedBook<B> {
-    type In = B::Frame;
+impl<S: FromFeed> Stage for FeedBook<S> {
+    type In = S::Frame;
     type Why = Why;
     const PORTS: &'static [Port] = &[Port::new::<Top>("top")];
 
@@ -320,10 +306,10 @@ impl<B: BookSet> Stage for FeedBook<B> {
         size_of_val(&*self.shown) + self.books.memory_bytes()
     }
 
-    fn on_frame(&mut self, frame: View<'_, B::Frame>, cx: &mut Context<'_>) -> Outcome<Why> {
-        let place = B::place(frame);
+    fn on_frame(&mut self, frame: View<'_, S::Frame>, cx: &mut Context<'_>) -> Outcome<Why> {
+        let place = S::Frame::place(frame);
         let state = self.follow(&place);
-        let (did, event_ms) = match self.books.apply(frame) {
+        let (did, event_ms) = match S::apply(&mut self.books, frame) {
             Ok(did) => did,
             Err(why) => return Outcome::rejected(why),
         };

@@ -2,13 +2,13 @@
 //!
 //! Invariant: what comes out is read back by the format's own parser, whatever names and tags hold.
 
+use crate::base::text::Text;
 use crate::feed::influx;
 use crate::feed::sample::{Class, Tag, TagForm, TagSet};
 use crate::feed::statsd::{Event, ServiceCheck};
 use crate::feed::summary::{Quantiles, Summary, SummedUp};
 
 use super::TextFormat;
-use super::text::Text;
 
 /// Nanoseconds of Graphite's unit of time.
 const SECOND_NS: u64 = 1_000_000_000;

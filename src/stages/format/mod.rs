@@ -33,14 +33,13 @@ mod lines;
 mod text;
 
 use crate::base::limits::{METRIC_KEY_BYTES_MAX, METRIC_LINE_BYTES_MAX};
+use crate::base::text::Text;
 use crate::feed::datagram::{Datagram, Datagrams, datagram_frames, parts};
 use crate::feed::metric::TextStore;
 use crate::feed::statsd::{self, Line};
 use crate::feed::summary::{Quantiles, Summaries, SummariesView, Summary, SummedUp};
 use crate::stage::{Context, Out, Outcome, Port, Stage};
 use crate::topology::{Params, Problem};
-
-use text::Text;
 
 const OUT: Out<Datagrams> = Out::at(0);
 

@@ -1,60 +1,15 @@
-//! A text of bounded length in the making, and the numbers in it.
+//! Numbers and strings as the formats write them into a text.
 //!
-//! Invariant: what does not fit makes the whole text unfit; nothing of it is cut.
+//! Invariant: whoever reads them has the same value.
 
 use core::fmt::Write;
 
-use crate::base::units::{DIGITS_MAX, decimal_digits};
+use crate::base::text::Text;
 
 /// Whole numbers below this are written without a point: every one of them is a double.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
-/// A text of bounded length in the making.
-#[derive(Debug)]
-pub(super) struct Text {
-    bytes: Box<[u8]>,
-    len: usize,
-    is_too_long: bool,
-}
-
 impl Text {
-    /// Room for that many bytes. Allocates them.
-    pub(super) fn new(bytes_max: usize) -> Text {
-        Text {
-            bytes: vec![0; bytes_max].into_boxed_slice(),
-            len: 0,
-            is_too_long: false,
-        }
-    }
-
-    pub(super) fn clear(&mut self) {
-        (self.len, self.is_too_long) = (0, false);
-    }
-
-    /// The text, if all of it had room.
-    pub(super) fn whole(&self) -> Option<&[u8]> {
-        (!self.is_too_long).then(|| &self.bytes[..self.len])
-    }
-
-    pub(super) fn put(&mut self, more: &[u8]) {
-        let end = self.len + more.len();
-        match self.bytes.get_mut(self.len..end) {
-            Some(room) => {
-                room.copy_from_slice(more);
-                self.len = end;
-            }
-            None => self.is_too_long = true,
-        }
-    }
-
-    pub(super) fn byte(&mut self, byte: u8) {
-        self.put(&[byte]);
-    }
-
-    pub(super) fn number(&mut self, number: u64) {
-        self.put(decimal_digits(number, &mut [0; DIGITS_MAX]));
-    }
-
     /// The shortest text that is read as the same double, by JSON, Influx and Graphite alike; what
     /// is very large or very small has an exponent.
     pub(super) fn float(&mut self, value: f64) {
@@ -93,13 +48,6 @@ impl Text {
     }
 }
 
-impl Write for Text {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        self.put(text.as_bytes());
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -126,19 +74,6 @@ mod tests {
         ] {
             assert_eq!(float(value), expected);
         }
-    }
-
-    #[test]
-    fn what_does_not_fit_makes_all_of_it_unfit() {
-        let mut text = Text::new(4);
-        text.put(b"abc");
-        assert_eq!(text.whole(), Some(&b"abc"[..]));
-        text.put(b"de");
-        text.put(b"f");
-        assert_eq!(text.whole(), None);
-        text.clear();
-        text.json([].into_iter());
-        assert_eq!(text.whole(), Some(&b"\"\""[..]));
     }
 
     #[test]
