@@ -2,6 +2,7 @@
 //!
 //! Invariant: reading a case needs no registry, and the same case makes any number of drafts.
 
+use core::net::IpAddr;
 use std::path::Path;
 
 use crate::base::limits::DEPTH_DEFAULT;
@@ -14,6 +15,7 @@ use crate::topology::problem::all;
 use crate::topology::{Draft, Hop, Params, Part, Problem, Problems, Registry};
 
 use super::document::{Table, parse};
+use super::input::datagrams_for;
 use super::line::{LineSpec, NodeSpec};
 use super::load::{Content, FeedKind, Load, LoadChange, Via, meant};
 use super::overrides::{FeedMode, Overrides, path};
@@ -65,6 +67,13 @@ impl<'a> GivenNode<'a> {
             Value::Int(number) => u64::try_from(*number).ok(),
             _ => None,
         }
+    }
+
+    /// The port whose datagrams are for it, and the address where it takes those of one only: by what a recording of packets is
+    /// replayed at it. `None` of a source that takes no lone datagrams.
+    #[must_use]
+    pub fn datagrams(self) -> Option<(u16, Option<IpAddr>)> {
+        datagrams_for(self.0)
     }
 }
 
@@ -318,7 +327,8 @@ impl Case {
             self.check_load(spec, registry, overrides)?;
         }
         if spec.role == Role::Source
-            && let Some(instead) = overrides.instead(&spec.name, self.load.as_ref())?
+            && let ports = part.descriptor().ports
+            && let Some(instead) = overrides.instead(spec, ports, self.load.as_ref())?
         {
             kind = instead.kind;
             let mut params = instead.params(&spec.params, registry)?;
@@ -341,7 +351,10 @@ impl Case {
     ) -> Result<(), Problem> {
         let feed = self.load.as_ref().and_then(|load| load.feed(&spec.name));
         let fed = overrides.feed == FeedMode::Load
-            && !overrides.inputs.iter().any(|(name, _)| *name == spec.name);
+            && !overrides
+                .inputs
+                .iter()
+                .any(|input| input.source == spec.name);
         let (Some(feed), true) = (feed, fed) else {
             return Ok(());
         };

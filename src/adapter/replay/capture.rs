@@ -12,8 +12,12 @@ use super::{Item, Pace, Recording, decodes, paced, source};
 use crate::adapter::Intake;
 use crate::base::Reject;
 use crate::base::limits::{FRAGMENTS_MAX, PAYLOAD_BYTES};
-use crate::frame::capture::{BLOCK_BYTES_MAX, CaptureFault, CapturedFrames, content_hash};
-use crate::frame::{Aligned, Carries, Frame, FrameError, Replayed, TakeFrame};
+use crate::feed::market::Market;
+use crate::feed::{Datagrams, DeepMessage, ItchMessage, Telemetry, TopsMessage};
+use crate::frame::capture::{
+    BLOCK_BYTES_MAX, CaptureFault, CaptureKind, CapturedFrames, content_hash,
+};
+use crate::frame::{Aligned, Carries, Frame, FrameError, KindInfo, Replayed, TakeFrame};
 use crate::io::{CaptureEvent, CaptureReader, Driver, Fill, IoError};
 use crate::stage::context::Message;
 use crate::stage::{Context, Decode, Decoded, Ingress, Out, Port};
@@ -23,7 +27,7 @@ use crate::topology::{Params, Problem};
 const SHORT_BYTES: usize = BLOCK_BYTES_MAX;
 
 /// A description of a source that replays what went over a hop.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Capture {
     path: PathBuf,
     pub(super) pace: Pace,
@@ -44,7 +48,7 @@ pub fn capture(path: impl AsRef<Path>) -> Capture {
     }
 }
 
-paced!(Capture);
+paced!(Capture, Blocks, |_| ());
 
 impl Capture {
     /// From the settings `file`, `speed` and `epoch_ns`.
@@ -178,6 +182,51 @@ pub struct Captured<S>(PhantomData<fn() -> S>);
 #[must_use]
 pub fn captured<S: Replayed>() -> Captured<S> {
     Captured(PhantomData)
+}
+
+type Make = fn() -> Box<dyn Decode>;
+
+/// The sets of this library whose recorded frames can be decoded: the word for each, its decoder, and its kinds. A program adds
+/// those of its own.
+pub(crate) const CAPTURED: [(&str, Make, &[KindInfo]); 6] = [
+    set::<Market>("market"),
+    set::<Datagrams>("datagrams"),
+    set::<Telemetry>("telemetry"),
+    set::<ItchMessage>("itch"),
+    set::<DeepMessage>("deep"),
+    set::<TopsMessage>("tops"),
+];
+
+const fn set<S: Replayed>(word: &'static str) -> (&'static str, Make, &'static [KindInfo]) {
+    (word, || Box::new(captured::<S>()), S::KINDS)
+}
+
+/// The word of the set that has just these kinds.
+pub(crate) fn captured_word(kinds: &[KindInfo]) -> Option<&'static str> {
+    let set = CAPTURED.iter().find(|(_, _, of_set)| *of_set == kinds);
+    set.map(|(word, _, _)| *word)
+}
+
+/// The decoder of a set of this library that has all the kinds which a capture names, if there is one.
+///
+/// ```
+/// use hopline::adapter::captured_of;
+/// use hopline::feed::Datagrams;
+/// use hopline::frame::{Input, capture::CaptureKind};
+/// let kinds: Vec<CaptureKind> = Datagrams::KINDS.iter().map(CaptureKind::of).collect();
+/// assert!(captured_of(&kinds).is_some());
+/// let other = CaptureKind { schema: 60_000, ..kinds[0].clone() };
+/// assert!(captured_of(&[other]).is_none());
+/// ```
+#[must_use]
+pub fn captured_of(kinds: &[CaptureKind]) -> Option<Box<dyn Decode>> {
+    let has = |of_set: &[KindInfo], kind: &CaptureKind| {
+        of_set.iter().any(|known| known.schema == kind.schema)
+    };
+    let set = CAPTURED
+        .iter()
+        .find(|(_, _, of_set)| kinds.iter().all(|kind| has(of_set, kind)));
+    set.map(|(_, make, _)| make())
 }
 
 impl<S: Replayed> Captured<S> {
