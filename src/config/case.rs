@@ -2,7 +2,7 @@
 //!
 //! Invariant: reading a case needs no registry, and the same case makes any number of drafts.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use crate::base::limits::DEPTH_DEFAULT;
@@ -25,6 +25,17 @@ use super::source_text::SourceText;
 
 /// The sink that logs what leaves a stage, its kind, and the port that it listens to.
 const SINK_LOG: (&str, &str, &str) = ("sink-log", "sink_log", "log");
+
+/// Settings of a source that are addresses to hear on: of its line, and of the other line of a feed.
+const BINDS: [&str; 2] = ["bind", "bind_b"];
+
+/// Whose sockets share a space of addresses with those of that kind: the kinds that receive by UDP are one.
+fn transport(kind: &str) -> &str {
+    match kind {
+        "moldudp64" | "iextp" => "udp",
+        kind => kind,
+    }
+}
 
 /// The texts of a case.
 #[derive(Clone, Debug)]
@@ -278,31 +289,36 @@ impl Case {
         draft
     }
 
-    /// Two sockets of a kind cannot hear on one address; the second would be refused when the line
-    /// starts. UDP and TCP may share one.
+    /// Two sockets of a transport cannot hear on one address; the second would be refused when the line
+    /// starts. UDP and TCP may share one. Two lines of one feed are their source's to tell.
     fn check_binds(&self, problems: &mut Problems) {
-        let bind = |node: &&NodeSpec| {
-            let bind = node.params.peek_text("bind")?;
-            (!bind.ends_with(":0")).then(|| bind.to_owned())
-        };
         let sources: Vec<&NodeSpec> = self.line.sources().collect();
-        for (at, source) in sources.iter().enumerate() {
-            let Some(address) = bind(source) else {
-                continue;
-            };
-            let earlier = sources[..at]
-                .iter()
-                .find(|other| other.kind == source.kind && bind(other).as_ref() == Some(&address));
-            if let Some(other) = earlier {
+        let bound = sources.iter().flat_map(|source| {
+            BINDS.into_iter().filter_map(|key| {
+                let bind = source.params.peek_text(key)?;
+                // The same address may be written in several ways.
+                let address = bind.parse::<SocketAddr>();
+                let address = address.map_or_else(|_| bind.to_owned(), |at| at.to_string());
+                (!address.ends_with(":0")).then_some((*source, key, address))
+            })
+        });
+        let bound: Vec<(&NodeSpec, &str, String)> = bound.collect();
+        for (at, (source, key, address)) in bound.iter().enumerate() {
+            let earlier = bound[..at].iter().find(|(other, _, its)| {
+                other.name != source.name
+                    && transport(&other.kind) == transport(&source.kind)
+                    && its == address
+            });
+            if let Some((other, ..)) = earlier {
                 let what = format!(
                     "\"{}\" and \"{}\" both bind {address}",
                     other.name, source.name
                 );
-                problems.push(source.params.problem(
-                    "bind",
-                    what,
-                    "give each an address of its own",
-                ));
+                problems.push(
+                    source
+                        .params
+                        .problem(key, what, "give each an address of its own"),
+                );
             }
         }
     }
