@@ -554,6 +554,11 @@ impl<R: Recording> Ingress for ReplaySource<R> {
         Feed::Ended
     }
 
+    fn housekeep(&mut self, _io: &mut Driver, counters: &IngressCounters) {
+        let is = self.decoder.line_ends().is_some();
+        counters.in_lines.set(u64::from(is));
+    }
+
     fn in_hand(&self) -> usize {
         let begun = self.waiting.filter(|waiting| waiting.begun);
         begun.map_or(0, |waiting| {

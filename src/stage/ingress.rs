@@ -12,7 +12,7 @@ use crate::hist::Recorder;
 use crate::io::{Driver, IoError};
 
 use super::context::Context;
-use super::hold::Hold;
+use super::hold::{Decoding, Hold};
 use super::hop::Doorbell;
 use super::node::Turn;
 use super::port::Port;
@@ -467,10 +467,13 @@ impl SourceContext<'_, '_> {
         offer_at_ns: Option<u64>,
     ) -> bool {
         self.begin_message(&packet, now_ns, offer_at_ns);
-        if decoder.is_packed() {
-            // How much of the packet is the next message, only the decoder knows.
-            self.hold.in_hand = Some(0);
-        }
+        // How much of a packet with several is the next message, only the decoder knows.
+        let is_packed = decoder.is_packed();
+        let bytes = if is_packed { 0 } else { packet.bytes.len() };
+        self.hold.in_hand = Some(Decoding {
+            bytes: bytes as u64,
+            is_kept: true,
+        });
         let taken = decoder.decode_next(packet.bytes, *at, &mut self.cx);
         self.hold.in_hand = None;
         match taken.message {
@@ -564,7 +567,10 @@ impl SourceContext<'_, '_> {
             offer_at_ns,
             arrival.peer,
         );
-        self.hold.in_hand = Some(arrival.bytes.len() as u64);
+        self.hold.in_hand = Some(Decoding {
+            bytes: arrival.bytes.len() as u64,
+            is_kept: false,
+        });
     }
 
     /// Counts a message and what became of it; whether a hop has it.
