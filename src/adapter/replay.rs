@@ -28,8 +28,8 @@ use crate::base::limits::BURST_MESSAGES;
 use crate::base::units::{hash_text, parse_speed};
 use crate::budget::{Fidelity, FidelityReport, IngressCounters};
 use crate::clock::Clock;
-use crate::frame::capture::chain_hash;
-use crate::io::{Driver, Fill, IoError};
+use crate::frame::capture::{CaptureKind, chain_hash};
+use crate::io::{Driver, Fill, IoError, IoErrorKind};
 use crate::stage::hop::Doorbell;
 use crate::stage::{Arrival, Decode, Feed, Ingress, Port, SourceContext};
 use crate::topology::{Params, Problem};
@@ -118,8 +118,29 @@ trait Recording: Send + Sized + 'static {
         None
     }
 
+    /// The kinds of its frames, where its messages are such.
+    fn kinds(&self) -> &[CaptureKind] {
+        &[]
+    }
+
     /// Closes the file.
     fn close(self, io: &mut Driver) -> Result<(), IoError>;
+}
+
+/// The error of a recording with frames in a version that its decoder does not read, if there are any.
+fn other_version(kinds: &[CaptureKind], decoder: &dyn Decode, path: &Path) -> Option<IoError> {
+    let other = kinds.iter().find_map(|kind| {
+        let version = decoder.other_version(kind)?;
+        Some((kind, version))
+    });
+    other.map(|(kind, version)| {
+        IoError::new(IoErrorKind::OtherVersion, "replay").on(&format_args!(
+            "{} with frames \"{}\" of version {}, not {version}",
+            path.display(),
+            kind.name,
+            kind.version
+        ))
+    })
 }
 
 /// A description of a source that replays a capture.
@@ -512,6 +533,11 @@ impl<R: Recording> Ingress for ReplaySource<R> {
 
     fn open(&mut self, io: &mut Driver) -> Result<(), IoError> {
         let mut recording = R::open(io, &self.path, &self.wish)?;
+        if let Some(error) = other_version(recording.kinds(), self.decoder.as_ref(), &self.path) {
+            // The refusal is what to tell.
+            let _ = recording.close(io);
+            return Err(error);
+        }
         // A first slice, so that the first messages are in hand when the line starts.
         if let Err(error) = recording.fill(io, FLAT_SLICE_BYTES) {
             self.trouble.note(error);

@@ -8,6 +8,7 @@ use crate::budget::{Gaps, IngressCounters, LinkCounters, Regime, Segment, Skew};
 use crate::clock::Clock;
 use crate::feed::packets::Carrier;
 use crate::feed::sequenced::Delivery;
+use crate::frame::capture::CaptureKind;
 use crate::hist::Recorder;
 use crate::io::{Driver, IoError};
 
@@ -62,6 +63,12 @@ pub trait Decode: Send + 'static {
         cx: &mut Context<'_>,
     ) -> Result<Decoded, Reject> {
         self.decode(delivery.bytes, cx)
+    }
+
+    /// Of a kind of frame that a capture has, the version that it reads, if it cannot read the recorded one. A source
+    /// refuses such a capture before it starts.
+    fn other_version(&self, _kind: &CaptureKind) -> Option<u16> {
+        None
     }
 
     /// Whether a packet, such as a datagram, may hold any number of messages: what receives packets then asks for
