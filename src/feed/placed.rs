@@ -241,7 +241,7 @@ mod tests {
         }
         let event = b"S\x45\x00\x00\x00\x00\x00\x00\x00\x00";
         assert_eq!(DeepMessage::of(&delivery(event), 0).unwrap().key(), 0);
-        assert!(DeepMessage::KEYED && TopsMessage::KEYED && ItchMessage::KEYED);
+        const { assert!(DeepMessage::KEYED && TopsMessage::KEYED && ItchMessage::KEYED) };
     }
 
     #[test]

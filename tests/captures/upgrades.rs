@@ -1,5 +1,10 @@
 //! Captures of frames that have another version since: upgraded where that is registered, refused before the start where it is not.
 
+#![allow(
+    clippy::disallowed_types,
+    reason = "a test looks at what a sink saw after the run"
+)]
+
 use std::sync::{Arc, Mutex};
 
 use hopline::adapter::{Captured, capture, captured};

@@ -189,11 +189,14 @@ pub struct Captured<S> {
     set: PhantomData<fn() -> S>,
 }
 
+/// [`Upgrade::upgrade`] of a kind.
+type MakeNew = fn(u16, &[u8], &mut [u8]) -> Result<usize, HeaderError>;
+
 /// What reads older versions of a kind.
 #[derive(Clone, Copy, Debug)]
 struct Upgrader {
     schema: u16,
-    upgrade: fn(u16, &[u8], &mut [u8]) -> Result<usize, HeaderError>,
+    upgrade: MakeNew,
 }
 
 /// The decoder for recorded frames of the set `S`, or of one kind, in the versions that this program has of them.
