@@ -145,7 +145,7 @@ fn good(source: &str, nth: u64) -> String {
         ),
     }
     .expect("a text takes it");
-    if nth % 16 == 0 {
+    if nth.is_multiple_of(16) {
         // Longer than a key may be, which only the table of keys can tell.
         let _ = match source {
             "statsd" => writeln!(text, "{long}{long}:1|c"),

@@ -124,13 +124,20 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<T
 fn key(fields: &Fields, key: Option<&Key>) -> syn::Result<TokenStream> {
     let (span, value) = match key {
         None => return Ok(TokenStream::new()),
-        Some(Key::Method(method)) => (method.span(), quote! { self.#method() }),
+        // `self` is that of the method around it only where both have one span.
+        Some(Key::Method(method)) => (
+            method.span(),
+            quote_spanned! { method.span() => self.#method() },
+        ),
         Some(Key::Field(field)) => {
             if !fields.iter().any(|one| one.ident.as_ref() == Some(field)) {
                 let what = format!("`key` names `{field}`, which is no field of the frame");
                 return Err(syn::Error::new(field.span(), what));
             }
-            (field.span(), quote! { self.#field as u64 })
+            (
+                field.span(),
+                quote_spanned! { field.span() => self.#field as u64 },
+            )
         }
     };
     Ok(quote_spanned! { span =>
