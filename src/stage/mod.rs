@@ -25,6 +25,7 @@ mod classes;
 pub(crate) mod conflate;
 mod consumer;
 pub mod context;
+pub mod decode;
 pub mod egress;
 mod handler;
 mod hold;
@@ -51,11 +52,10 @@ mod typed;
 
 pub use consumer::{describe, describe_egress, sink_node, stage_node};
 pub use context::{Context, Emit, Message, Origin};
+pub use decode::{Decode, Decoded, LineEnds, Taken};
 pub use egress::{Delivery, Egress, IO_FAULT, Leaving};
 pub use handler::Make;
-pub use ingress::{
-    Arrival, Decode, Decoded, Feed, InHand, Ingress, LineEnds, SourceContext, Taken,
-};
+pub use ingress::{Arrival, Feed, InHand, Ingress, SourceContext};
 pub use life::{OnPanic, OutOfBounds};
 pub use node::{Descriptor, Node, NodeCounters, Progress, Role, Standing, State, Turn, Wiring};
 pub use outcome::{Disposal, Outcome};

@@ -282,8 +282,9 @@ mod tests {
     use crate::overload::WhenFull;
     use crate::ring::hop;
     use crate::stage::context::Outputs;
+    use crate::stage::decode::{Decode, Decoded};
     use crate::stage::hop::HopTx;
-    use crate::stage::ingress::{Arrival, Decode, Decoded};
+    use crate::stage::ingress::Arrival;
     use crate::stage::log::LoopLog;
     use crate::stage::{Out, Port};
 
