@@ -13,10 +13,11 @@ use hopline::feed::simulated::{Lines, LinesSpec, Orders, Saying};
 use hopline::feed::synthetic::{Mix, SYNTHETIC_BYTES_MAX};
 use hopline::feed::{Arrivals, Synthetic, SyntheticSpec};
 use hopline::io::{Driver, VirtualNet};
+use hopline::overload::WhenFull;
 use hopline::stages::FeedBook;
 use hopline::topology::{Builder, Hop, Inline, Line, Params, Value};
 
-use counting::{Counting, counted};
+use counting::{Counting, counted, peak};
 
 #[global_allocator]
 static GLOBAL: Counting = Counting;
@@ -116,6 +117,49 @@ fn fed(messages: u64) -> (u64, u64, u64) {
         (delivered, held_max) = (feed.delivered, feed.held_max);
     });
     (allocations, delivered, held_max)
+}
+
+/// What a line is planned to take and takes at most, in bytes, whose hop overflows into that file, if it is given.
+fn planned_and_taken(file: Option<&std::path::Path>) -> (u64, u64) {
+    let (mut planned, mut messages) = (0, 0);
+    let taken = peak(|| {
+        let mut line = Line::builder("overflows");
+        let feed = synthetic("BTCUSDT", 1e6).content(Content::Datagrams { bytes: 64 });
+        line.source("in", feed.count(20_000).decode(datagrams()));
+        line.sink("out", blackhole());
+        let hop = Hop::depth(64);
+        line.connect(
+            "in",
+            "out",
+            match file {
+                None => hop,
+                Some(file) => hop
+                    .when_full(WhenFull::Overflow)
+                    .overflow_file(file, 64 << 20),
+            },
+        );
+        let inline = Inline::new(Driver::real().unwrap());
+        let (report, _) = line.build().unwrap().run_inline(inline, None).unwrap();
+        assert!(report.ledger.closed, "{:?}", report.ledger.breaches);
+        planned = report.line.planned_bytes as u64;
+        messages = report.hops[0].offered;
+    });
+    assert_eq!(messages, 20_000);
+    (planned, taken)
+}
+
+#[test]
+fn a_file_that_is_overflowed_into_takes_no_more_than_the_plan_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let (planned, taken) = planned_and_taken(None);
+    let (planned_more, taken_more) = planned_and_taken(Some(&folder.path().join("spill.cap")));
+    let (planned, taken) = (planned_more - planned, taken_more - taken);
+    // Names, paths and a row of the report are not planned for.
+    const WORDS_BYTES: u64 = 8 << 10;
+    assert!(
+        taken <= planned + WORDS_BYTES && taken > 2 << 20,
+        "planned {planned} B for it, took {taken} B"
+    );
 }
 
 #[test]

@@ -15,3 +15,5 @@ mod numbers;
 mod packets;
 #[path = "captures/skew.rs"]
 mod skew;
+#[path = "captures/upgrades.rs"]
+mod upgrades;

@@ -21,7 +21,9 @@ mod wrong;
 
 use std::path::PathBuf;
 
-use hopline::config::{Case, CaseFiles, Content, FeedMode, HopSetting, Overrides, SourceText, Via};
+use hopline::config::{
+    Case, CaseFiles, Content, FeedMode, HopSetting, Input, Overrides, SourceText, Via,
+};
 use hopline::feed::{Arrivals, Shape};
 use hopline::host::{MemoryWish, Pin, Wish};
 use hopline::overload::WhenFull;
@@ -298,7 +300,7 @@ fn a_source_that_is_fed_otherwise_keeps_its_decoder() {
     );
 
     let mut overrides = Overrides {
-        inputs: vec![("btc".into(), "a b.gz".into())],
+        inputs: vec![Input::text("btc", "a b.gz")],
         speed: Some(Some(100.0)),
         epoch_ns: Some(1_700_000_000_000_000_000),
         ..Overrides::default()

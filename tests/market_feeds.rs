@@ -20,7 +20,7 @@ use hopline::feed::simulated::{Feed, Levels, Lines, LinesSpec, Orders, Restart, 
 use hopline::feed::{Arrivals, DeepMessage, ItchMessage, Schedule, itch as itch_feed};
 use hopline::frame::View;
 use hopline::io::{Driver, FaultPlan, Faulty, IoError, VirtualNet};
-use hopline::overload::WhenFull;
+use hopline::overload::{Split, WhenFull};
 use hopline::stage::{Delivery, Egress, Leaving, Role};
 use hopline::stages::{FeedBook, FeedBookSpec};
 use hopline::topology::{Builder, Hop, Inline, Line, Params, Registry, Report, Value};
@@ -291,6 +291,45 @@ fn price_levels_come_by_the_other_transport() {
         .unwrap();
     assert_eq!(book.consumed, source.ingested);
     assert!(book.emitted > 5_000 && book.absorbed["no_book"] > 0);
+}
+
+/// A sink that keeps the symbols of DEEP's messages, each once.
+#[derive(Clone, Default)]
+struct Symbols(Arc<Mutex<BTreeSet<u64>>>);
+
+impl Egress for Symbols {
+    fn open(&mut self, _io: &mut Driver) -> Result<(), IoError> {
+        Ok(())
+    }
+
+    fn on_frame(&mut self, frame: Leaving<'_>, _io: &mut Driver) -> Delivery {
+        let view = View::<DeepMessage>::read(frame.payload).unwrap();
+        let key = view.to_owned().symbol_key();
+        self.0.lock().unwrap().insert(key);
+        Delivery::Sent
+    }
+}
+
+#[test]
+fn price_levels_are_split_by_symbol() {
+    let net = VirtualNet::new();
+    let levels = Saying::Levels(Levels::new(Feed::Deep, 3, 40));
+    lossy(&net, &LOSSY, levels, 500_000.0);
+    let (left, right) = (Symbols::default(), Symbols::default());
+    let mut line = Line::builder("levels");
+    line.source("deep", iextp(udp(A)).line_b(udp(B)).decode(deep()));
+    line.sink("left", left.clone());
+    line.sink("right", right.clone());
+    line.connect(
+        "deep",
+        ["left", "right"],
+        Hop::depth(256).split(Split::ByKey),
+    );
+    run(&mut line, net.driver().into());
+    let (left, right) = (left.0.lock().unwrap(), right.0.lock().unwrap());
+    assert!(left.is_disjoint(&right) && left.len() > 5 && right.len() > 5);
+    // Forty symbols, and the key of what is about none of them.
+    assert_eq!(left.len() + right.len(), 41);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 #[path = "overload/file.rs"]
 mod file;
+#[path = "overload/hangs.rs"]
+mod hangs;
 #[path = "overload/line.rs"]
 mod line;
 #[path = "common/numbers.rs"]

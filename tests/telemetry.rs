@@ -15,6 +15,8 @@ mod graphite;
 mod influx;
 #[path = "telemetry/ingress.rs"]
 mod ingress;
+#[path = "telemetry/panics.rs"]
+mod panics;
 #[path = "telemetry/rig.rs"]
 mod rig;
 #[path = "telemetry/statsd.rs"]

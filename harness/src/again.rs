@@ -1,14 +1,11 @@
 //! The command `replay`: a capture file through a line of its own, to see what is in it and how faithfully it comes again.
 //!
-//! Invariant: knows no kind of frame; the decoder comes from the registry's words for those sets that this program has.
+//! Invariant: knows no kind of frame; the decoder is one of those sets that the library has.
 
 use std::path::Path;
 use std::time::Duration;
 
-use hopline::adapter::{blackhole, capture, captured};
-use hopline::feed::Datagrams;
-use hopline::feed::market::Market;
-use hopline::frame::Input;
+use hopline::adapter::{blackhole, capture, captured_of};
 use hopline::frame::capture::CaptureStart;
 use hopline::io::{CaptureReader, Driver};
 use hopline::topology::{Builder, Hop, Line, Stop};
@@ -18,20 +15,10 @@ use crate::exit::{Exit, Failure};
 use crate::view::{captures, text};
 use crate::{out, signals};
 
-/// Whether every kind in a file is one of those of a set.
-fn is_of<S: Input>(start: &CaptureStart) -> bool {
-    let is_one = |schema: u16| S::KINDS.iter().any(|kind| kind.schema == schema);
-    start.kinds.iter().all(|kind| is_one(kind.schema))
-}
-
 fn line(path: &Path, speed: Option<f64>, start: &CaptureStart) -> Result<Builder, Failure> {
     let mut line = Line::builder("replay");
     let source = capture(path).speed(speed);
-    if is_of::<Market>(start) {
-        line.source("capture", source.decode(captured::<Market>()));
-    } else if is_of::<Datagrams>(start) {
-        line.source("capture", source.decode(captured::<Datagrams>()));
-    } else {
+    let Some(decoder) = captured_of(&start.kinds) else {
         let kinds: Vec<&str> = start.kinds.iter().map(|kind| kind.name.as_str()).collect();
         return Err(Failure::usage(
             format!(
@@ -41,7 +28,8 @@ fn line(path: &Path, speed: Option<f64>, start: &CaptureStart) -> Result<Builder
             ),
             "replay it in a case of a program that has them, by a source of kind \"capture\"",
         ));
-    }
+    };
+    line.source("capture", source.decode(decoder));
     line.sink("end", blackhole());
     line.connect("capture", "end", Hop::depth(4096));
     Ok(line)

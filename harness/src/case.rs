@@ -135,7 +135,12 @@ fn load_as(
     let case = case;
     let load = case.load().filter(|_| !shape.is_live());
     let via = via_of(shape, load, inline);
-    let epoch_ns = input::epoch_ns(&shape.inputs)?;
+    let (inputs, epoch_ns) = input::look(&case, &shape.inputs)?;
+    match via {
+        Via::Direct => {}
+        Via::Udp => input::only_text(&inputs, "over UDP")?,
+        Via::WebSocket => input::only_text(&inputs, "over a WebSocket")?,
+    }
     let rhythms = if shape.is_live() {
         Vec::new()
     } else {
@@ -145,11 +150,7 @@ fn load_as(
         input::sink_log_is_apart(log, &shape.inputs, Path::new(&shape.case))?;
     }
     let overrides = Overrides {
-        inputs: shape
-            .inputs
-            .iter()
-            .map(|input| (input.source.clone(), input.file.clone()))
-            .collect(),
+        inputs: inputs.clone(),
         speed: shape.speed.map(|pace| pace.0),
         epoch_ns,
         sink_log: shape.sink_log.clone(),
@@ -281,7 +282,7 @@ fn load_as(
             .flatten()
             .cloned()
             .collect(),
-        replayed: replayed::in_turn(&case, shape, load, via, epoch_ns),
+        replayed: replayed::in_turn(&case, shape, &inputs, load, via, epoch_ns),
         undated: case
             .sources()
             .filter(|source| via == Via::Udp || shape.is_live() && !is_input(source.name()))

@@ -293,7 +293,8 @@ pub(crate) struct PlanArgs {
 pub(crate) struct Shape {
     /// A folder with line.toml, load.toml and budget.toml, or the name of a built-in case
     pub(crate) case: String,
-    /// Replay a capture at a source instead of its feed; plain or gzip lines of `<ns> <json>`
+    /// Replay a recording at a source instead of its feed: lines of `<ns> <message>`, a capture of a hop,
+    /// or packets (pcap, pcapng); plain or gzip
     #[arg(long = "input", value_name = "NAME=FILE", value_parser = parse_input)]
     pub(crate) inputs: Vec<Input>,
     /// Pace of the inputs: 1x as recorded (the default), 100x, or max for as fast as it goes, by which nothing is judged

@@ -1,43 +1,51 @@
-//! The captures of a run, looked at before anything runs: are they there, and when do they begin?
+//! The recordings of a run, looked at before anything runs: are they there, what are they, and when do they begin?
 //!
 //! Invariant: reads a bounded piece of each file, and nothing of what can be read only once.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use hopline::feed::parse_line;
-use hopline::io::{Driver, Fill, LineEvent, LineReader};
+use hopline::adapter::Recorded;
+use hopline::config::{Case, Input as Looked};
+use hopline::io::Driver;
 
 use crate::cli::Input;
 use crate::exit::Failure;
+use crate::replayed::Recording;
 
-/// Bytes of text that are searched for a first message; beyond them the file is its source's to
-/// judge.
-const PEEK_BYTES: usize = 1 << 20;
-
-/// Bytes read at once.
-const FILL_BYTES: usize = 64 << 10;
-
-/// The recorded time that all captures start from, in nanoseconds since 1970, so that they stay
+/// The inputs with what they are, and the recorded time that all of them start from, in nanoseconds since 1970, so that they stay
 /// aligned: the smallest first time of all. `None` where no file shows one.
 ///
 /// # Errors
 /// A file that is missing, unreadable, a folder or empty.
-pub(crate) fn epoch_ns(inputs: &[Input]) -> Result<Option<u64>, Failure> {
+pub(crate) fn look(case: &Case, inputs: &[Input]) -> Result<(Vec<Looked>, Option<u64>), Failure> {
     let mut driver = Driver::real()?;
-    let mut epoch_ns: Option<u64> = None;
+    let (mut looked, mut epoch_ns) = (Vec::new(), None);
     for input in inputs {
-        let first_ns = first_time_ns(&mut driver, &input.file).map_err(|failure| Failure {
+        let of_input = |failure: Failure| Failure {
             what: format!("--input {}: {}", input.source, failure.what),
             ..failure
-        })?;
-        epoch_ns = [epoch_ns, first_ns].into_iter().flatten().min();
+        };
+        let recorded = look_at(&mut driver, &input.file).map_err(of_input)?;
+        let source = case.sources().find(|source| source.name() == input.source);
+        // What no source is for, or not for this one, is told with the case.
+        let recording = source.and_then(|source| Recording::of(&recorded, &input.file, source));
+        if let Some(recording) = recording {
+            let first_ns = recording.first_ns(&mut driver);
+            let first_ns = first_ns.map_err(|error| of_input(error.into()))?;
+            epoch_ns = [epoch_ns, first_ns].into_iter().flatten().min();
+        }
+        looked.push(Looked {
+            source: input.source.clone(),
+            file: input.file.clone(),
+            recorded,
+        });
     }
-    Ok(epoch_ns)
+    Ok((looked, epoch_ns))
 }
 
-/// The first recorded time of a capture, if its head has one.
-pub(crate) fn first_time_ns(driver: &mut Driver, file: &Path) -> Result<Option<u64>, Failure> {
+/// What a file is a recording of.
+fn look_at(driver: &mut Driver, file: &Path) -> Result<Recorded, Failure> {
     // A pipe blocks its loop in a read, and what is looked at here would be missing there.
     let is_pipe = |meta: std::fs::Metadata| !meta.is_file() && !meta.is_dir();
     if file.as_os_str() == "-" || std::fs::metadata(file).is_ok_and(is_pipe) {
@@ -46,41 +54,46 @@ pub(crate) fn first_time_ns(driver: &mut Driver, file: &Path) -> Result<Option<u
             "write what it gives to a file first, and name that",
         ));
     }
-    let mut lines = LineReader::open(driver, file, 0)?;
-    let first = peek(driver, &mut lines, file);
-    lines.close(driver)?;
-    first
+    Recorded::look(driver, file)?.ok_or_else(|| {
+        Failure::io(
+            format!("{} is empty", file.display()),
+            "an input is a file of lines `<nanoseconds> <message>`, a capture of a hop, or packets (pcap, pcapng)",
+        )
+    })
 }
 
-fn peek(driver: &mut Driver, lines: &mut LineReader, file: &Path) -> Result<Option<u64>, Failure> {
-    let (mut read_bytes, mut seen) = (0, 0_u64);
-    while read_bytes <= PEEK_BYTES && !lines.at_end() {
-        match lines.next_line() {
-            Some(LineEvent::Line(line)) => {
-                if let Ok((at_ns, _)) = parse_line(line) {
-                    return Ok(Some(at_ns));
-                }
-                seen += 1;
-            }
-            Some(LineEvent::Bad(_)) => seen += 1,
-            None => {
-                let filled = lines
-                    .fill(driver, FILL_BYTES)
-                    .map_err(|error| Failure::from(error.on(&file.display())))?;
-                if let Fill::Progress { text_bytes } = filled {
-                    // A file of nothing but gzip frames makes no text; it still must end.
-                    read_bytes += text_bytes.max(1);
-                }
-            }
-        }
+/// That what senders send or an exchange serves is text: `how` is the way it comes.
+///
+/// # Errors
+/// The first input that is none.
+pub(crate) fn only_text(inputs: &[Looked], how: &str) -> Result<(), Failure> {
+    let has = match inputs.iter().find(|input| input.recorded != Recorded::Text) {
+        None => return Ok(()),
+        Some(input) => input,
+    };
+    let (what, instead) = match has.recorded {
+        Recorded::Packets => ("packets", "tcpreplay sends packets: run with --live then"),
+        _ => ("frames of a hop", "record the messages as lines of text"),
+    };
+    Err(Failure::usage(
+        format!(
+            "--input {}: {} has {what}, and what comes {how} is lines of text",
+            has.source,
+            has.file.display()
+        ),
+        format!("write --via direct, where the source itself replays it; or {instead}"),
+    ))
+}
+
+/// The first recorded time of a file of lines, if its head has one.
+pub(crate) fn first_time_ns(driver: &mut Driver, file: &Path) -> Result<Option<u64>, Failure> {
+    match look_at(driver, file)? {
+        Recorded::Text => Ok(Recording::text(file).first_ns(driver)?),
+        _ => Err(Failure::usage(
+            format!("{} is no file of lines", file.display()),
+            "an exchange serves lines `<nanoseconds> <message>`; captures of hops and packets are replayed by --input",
+        )),
     }
-    if seen == 0 && lines.at_end() {
-        return Err(Failure::io(
-            format!("{} is empty", file.display()),
-            "a capture has a line `<nanoseconds> <json>` for each message",
-        ));
-    }
-    Ok(None)
 }
 
 /// Refuses a sink log that would overwrite what the run reads, or that blocks.
@@ -121,6 +134,22 @@ pub(crate) fn sink_log_is_apart(log: &Path, inputs: &[Input], case: &Path) -> Re
 mod tests {
     use super::*;
     use crate::exit::Exit;
+
+    fn case() -> Case {
+        use hopline::config::{CaseFiles, SourceText};
+        let line = "[[source]]\nname = \"btc\"\nkind = \"udp\"\nbind = \"0.0.0.0:26400\"\n";
+        let line = SourceText::new("line.toml", line);
+        let files = CaseFiles {
+            line,
+            load: None,
+            budget: None,
+        };
+        Case::parse("one", files).unwrap()
+    }
+
+    fn epoch_ns(inputs: &[Input]) -> Result<Option<u64>, Failure> {
+        look(&case(), inputs).map(|(_, epoch_ns)| epoch_ns)
+    }
 
     fn input(file: &Path) -> Input {
         Input {

@@ -13,14 +13,30 @@ const NAME_BYTES_MAX: usize = 48;
 /// How the attribute is written, for the messages.
 const EXAMPLE: &str = "#[hopline::frame(schema = 7, version = 1)]";
 
+/// What `key` takes.
+const FIELD: &str = "`key` names a field that holds a number, such as `key = \"symbol\"`";
+
+/// What `key_of` takes.
+const METHOD: &str =
+    "`key_of` names a method of the frame that returns a u64, such as `key_of = \"symbol_key\"`";
+
 /// What the attribute says.
 #[derive(Debug)]
 pub(crate) struct Arguments {
     pub(crate) schema: u16,
     pub(crate) version: u16,
     pub(crate) name: Option<String>,
-    /// The field that is the frame's key.
-    pub(crate) key: Option<Ident>,
+    /// What the frame's key is.
+    pub(crate) key: Option<Key>,
+}
+
+/// Where a frame has its key.
+#[derive(Debug)]
+pub(crate) enum Key {
+    /// A field.
+    Field(Ident),
+    /// A method of the frame.
+    Method(Ident),
 }
 
 impl Arguments {
@@ -40,11 +56,14 @@ impl Arguments {
                 let value = plain_name(&meta)?;
                 once(&mut name, value, &meta, "name")
             } else if meta.path.is_ident("key") {
-                let value = field(&meta)?;
+                let value = Key::Field(ident(&meta, FIELD)?);
+                once(&mut key, value, &meta, "key")
+            } else if meta.path.is_ident("key_of") {
+                let value = Key::Method(ident(&meta, METHOD)?);
                 once(&mut key, value, &meta, "key")
             } else {
                 Err(meta.error(format!(
-                    "unknown argument; a frame takes `schema`, `version`, `name` and `key`: {EXAMPLE}"
+                    "unknown argument; a frame takes `schema`, `version`, `name` and `key` or `key_of`: {EXAMPLE}"
                 )))
             }
         });
@@ -117,12 +136,9 @@ fn plain_name(meta: &ParseNestedMeta<'_>) -> syn::Result<String> {
     Ok(name)
 }
 
-/// The name of a field.
-fn field(meta: &ParseNestedMeta<'_>) -> syn::Result<Ident> {
-    let wrong = |span: Span| {
-        let what = "`key` names a field that holds a number, such as `key = \"symbol\"`";
-        syn::Error::new(span, what)
-    };
+/// The name that an argument gives; `what` says which it has to be.
+fn ident(meta: &ParseNestedMeta<'_>, what: &str) -> syn::Result<Ident> {
+    let wrong = |span: Span| syn::Error::new(span, what);
     let literal: LitStr = meta
         .value()
         .and_then(|value| value.parse())
@@ -208,6 +224,14 @@ mod tests {
             (quote!(schema = 7, version = 1, name = 3), "`name` is"),
             (quote!(schema = 7, version = 1, key = 3), "`key` names"),
             (quote!(schema = 7, version = 1, key = "a b"), "`key` names"),
+            (
+                quote!(schema = 7, version = 1, key_of = 3),
+                "`key_of` names",
+            ),
+            (
+                quote!(schema = 7, version = 1, key = "a", key_of = "b"),
+                "given twice",
+            ),
         ] {
             let error = Arguments::parse(tokens.clone()).unwrap_err().to_string();
             assert!(error.contains(says), "{tokens}: {error}");

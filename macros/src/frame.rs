@@ -2,7 +2,7 @@
 //!
 //! Invariant: one struct, one layout, one schema id.
 
-use crate::arguments::{Arguments, snake_case};
+use crate::arguments::{Arguments, Key, snake_case};
 use crate::fields;
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
@@ -121,15 +121,26 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<T
 }
 
 /// What says that the frame has a key, and which.
-fn key(fields: &Fields, key: Option<&syn::Ident>) -> syn::Result<TokenStream> {
-    let Some(key) = key else {
-        return Ok(TokenStream::new());
+fn key(fields: &Fields, key: Option<&Key>) -> syn::Result<TokenStream> {
+    let (span, value) = match key {
+        None => return Ok(TokenStream::new()),
+        // `self` is that of the method around it only where both have one span.
+        Some(Key::Method(method)) => (
+            method.span(),
+            quote_spanned! { method.span() => self.#method() },
+        ),
+        Some(Key::Field(field)) => {
+            if !fields.iter().any(|one| one.ident.as_ref() == Some(field)) {
+                let what = format!("`key` names `{field}`, which is no field of the frame");
+                return Err(syn::Error::new(field.span(), what));
+            }
+            (
+                field.span(),
+                quote_spanned! { field.span() => self.#field as u64 },
+            )
+        }
     };
-    if !fields.iter().any(|field| field.ident.as_ref() == Some(key)) {
-        let what = format!("`key` names `{key}`, which is no field of the frame");
-        return Err(syn::Error::new(key.span(), what));
-    }
-    Ok(quote_spanned! { key.span() =>
+    Ok(quote_spanned! { span =>
         const KEYED: bool = true;
 
         // A field may be a u64 already.
@@ -137,7 +148,7 @@ fn key(fields: &Fields, key: Option<&syn::Ident>) -> syn::Result<TokenStream> {
         #[inline]
         #[allow(clippy::unnecessary_cast, reason = "the field may have any integer type")]
         fn key(&self) -> u64 {
-            self.#key as u64
+            #value
         }
     })
 }
@@ -209,6 +220,9 @@ mod tests {
         assert!(tokens.contains("KEYED : bool = true"), "{tokens}");
         let error = with(quote!("name")).unwrap_err().to_string();
         assert!(error.contains("no field"), "{error}");
+        let computed = expand(quote!(schema = 7, version = 1, key_of = "of"), item.clone());
+        let tokens = computed.unwrap().to_string();
+        assert!(tokens.contains("self . of ()"), "{tokens}");
     }
 
     #[test]

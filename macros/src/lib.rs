@@ -23,6 +23,7 @@ use proc_macro2::TokenStream as Tokens;
 /// | `version` | yes | version of this layout, 1 to 65535 |
 /// | `name` | no | name in reports; else the struct's name in snake case |
 /// | `key` | no | the integer field by which hops conflate and split, such as `key = "symbol"` |
+/// | `key_of` | no | a method of the frame that returns that key as a `u64`, where no field holds it; not beside `key` |
 ///
 /// It writes the archived type (`ArchivedQuote` for `Quote`) with one accessor method a field that
 /// returns the native value, and the implementations of `hopline::frame::Frame` and

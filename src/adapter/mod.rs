@@ -86,7 +86,10 @@ pub use feeds::{FeedDecoder, FeedFrame, deep, itch, tops};
 pub use file::{FILE_BUFFER_BYTES, FileSink, FileTo, NotKept, file_to};
 pub use inlet::{Inlet, InletSource, Refused, inlet};
 pub use made_up::{MadeUpMarket, made_up};
-pub use replay::{Capture, Captured, Pcap, Replay, capture, captured, pcap, replay};
+pub(crate) use replay::captured_word;
+pub use replay::{
+    Capture, Captured, Pcap, Recorded, Replay, capture, captured, captured_of, pcap, replay,
+};
 pub use sequenced::{SequencedSource, SequencedUdp, iextp, moldudp64};
 pub use shape::{rhythm_of, shape_of};
 pub use sink_log::{LogLost, LogTo, SINK_LOG_BUFFER_BYTES, SinkLog, sink_log};
@@ -180,16 +183,12 @@ pub fn register(registry: Registry) -> Registry {
 
 /// The decoder of captured frames of one of the sets of this library; a program adds those of its own.
 fn captured_frames(params: &mut Params) -> Result<Box<dyn Decode>, Problem> {
-    use crate::feed::{Datagrams, market::Market};
-    type Make = fn() -> Box<dyn Decode>;
-    const SETS: [(&str, Make); 2] = [
-        ("market", || Box::new(captured::<Market>())),
-        ("datagrams", || Box::new(captured::<Datagrams>())),
-    ];
-    let words = SETS.map(|(word, _)| word);
-    let find = |word: &str| SETS.iter().find(|(name, _)| *name == word);
-    let make = params.word("frames", &words, find)?.unwrap_or(&SETS[0]);
-    Ok(make.1())
+    let words = replay::CAPTURED.map(|(word, ..)| word);
+    let find = |word: &str| replay::CAPTURED.iter().find(|(name, ..)| *name == word);
+    let (_, make, _) = params
+        .word("frames", &words, find)?
+        .unwrap_or(&replay::CAPTURED[0]);
+    Ok(make())
 }
 
 /// Adds the sources and sinks of connections and Unix sockets.

@@ -17,6 +17,7 @@
 
 mod capture;
 mod lines;
+mod look;
 mod packets;
 
 use std::path::{Path, PathBuf};
@@ -27,14 +28,16 @@ use crate::base::limits::BURST_MESSAGES;
 use crate::base::units::{hash_text, parse_speed};
 use crate::budget::{Fidelity, FidelityReport, IngressCounters};
 use crate::clock::Clock;
-use crate::frame::capture::chain_hash;
-use crate::io::{Driver, Fill, IoError};
+use crate::frame::capture::{CaptureKind, chain_hash};
+use crate::io::{Driver, Fill, IoError, IoErrorKind};
 use crate::stage::hop::Doorbell;
 use crate::stage::{Arrival, Decode, Feed, Ingress, Port, SourceContext};
 use crate::topology::{Params, Problem};
 
-pub use capture::{Capture, Captured, capture, captured};
+pub(crate) use capture::{CAPTURED, captured_word};
+pub use capture::{Capture, Captured, capture, captured, captured_of};
 use lines::Lines;
+pub use look::Recorded;
 pub use packets::{Pcap, pcap};
 
 /// Bytes of text that are read ahead: at 400 times the pace of a busy capture (27 MB/s) this is
@@ -115,19 +118,40 @@ trait Recording: Send + Sized + 'static {
         None
     }
 
+    /// The kinds of its frames, where its messages are such.
+    fn kinds(&self) -> &[CaptureKind] {
+        &[]
+    }
+
     /// Closes the file.
     fn close(self, io: &mut Driver) -> Result<(), IoError>;
 }
 
+/// The error of a recording with frames in a version that its decoder does not read, if there are any.
+fn other_version(kinds: &[CaptureKind], decoder: &dyn Decode, path: &Path) -> Option<IoError> {
+    let other = kinds.iter().find_map(|kind| {
+        let version = decoder.other_version(kind)?;
+        Some((kind, version))
+    });
+    other.map(|(kind, version)| {
+        IoError::new(IoErrorKind::OtherVersion, "replay").on(&format_args!(
+            "{} with frames \"{}\" of version {}, not {version}",
+            path.display(),
+            kind.name,
+            kind.version
+        ))
+    })
+}
+
 /// A description of a source that replays a capture.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Replay {
     path: PathBuf,
     pace: Pace,
 }
 
 /// By which times a recording is replayed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Pace {
     /// Times its own; `None` is flat out.
     speed: Option<f64>,
@@ -177,7 +201,7 @@ pub fn replay(path: impl AsRef<Path>) -> Replay {
 
 /// Gives a description of a replay its pace.
 macro_rules! paced {
-    ($replay:ty) => {
+    ($replay:ty, $recording:ty, $wish:expr) => {
         decodes!($replay);
 
         impl $replay {
@@ -195,12 +219,42 @@ macro_rules! paced {
                 self.pace.epoch_ns = Some(epoch_ns);
                 self
             }
+
+            /// The recorded time of the first message, in nanoseconds since 1970; `None` if the first megabyte has none.
+            /// Allocates.
+            ///
+            /// # Errors
+            /// The file cannot be read.
+            pub fn first_ns(&self, io: &mut Driver) -> Result<Option<u64>, IoError> {
+                let wish: fn(&$replay) -> _ = $wish;
+                crate::adapter::replay::look::first_ns::<$recording>(io, &self.path, &wish(self))
+            }
+
+            /// How many of its messages are due within `span_ns` of the line's start; what is no message is never due. `None`
+            /// where nothing paces it. Reads the recording up to there: some 100 MB a second.
+            ///
+            /// # Errors
+            /// The file cannot be read.
+            pub fn due_before(
+                &self,
+                io: &mut Driver,
+                span_ns: u64,
+            ) -> Result<Option<u64>, IoError> {
+                let wish: fn(&$replay) -> _ = $wish;
+                crate::adapter::replay::look::due_before::<$recording>(
+                    io,
+                    &self.path,
+                    &wish(self),
+                    self.pace,
+                    span_ns,
+                )
+            }
         }
     };
 }
 use paced;
 
-paced!(Replay);
+paced!(Replay, Lines, |_| ());
 
 impl Replay {
     /// From the settings `file`, `speed` and `epoch_ns`.
@@ -229,6 +283,7 @@ fn source<R: Recording>(
         path,
         pace,
         wish,
+        is_packed: decoder.is_packed(),
         decoder,
         recording: None,
         kept: Box::default(),
@@ -243,13 +298,20 @@ fn source<R: Recording>(
     }))
 }
 
-/// A message that is not due yet; its bytes are kept apart, so that the reader can go on.
+/// A message that is not due yet, or a packet of which not all messages had room; its bytes are kept apart, so that the reader can
+/// go on.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     due_ns: u64,
+    /// Whether that is by a schedule.
+    scheduled: bool,
     recorded_ns: u64,
     len: usize,
     peer: Option<core::net::SocketAddr>,
+    /// Whether a message of it was asked for.
+    begun: bool,
+    /// Where in it to go on.
+    at: usize,
 }
 
 /// Reads a recording.
@@ -258,6 +320,8 @@ struct ReplaySource<R: Recording> {
     pace: Pace,
     wish: R::Wish,
     decoder: Box<dyn Decode>,
+    /// Whether what is recorded may hold any number of messages.
+    is_packed: bool,
     /// In a box, for it is taken out for each turn.
     recording: Option<Box<R>>,
     kept: Box<[u8]>,
@@ -297,6 +361,8 @@ impl<R: Recording> ReplaySource<R> {
     }
 
     fn take_from(&mut self, recording: &mut R, cx: &mut SourceContext<'_, '_>) -> bool {
+        // A drain waits for what is in hand, and no longer: nothing is begun behind it.
+        let had_begun = self.waiting.is_some_and(|waiting| waiting.begun);
         for nth in 0..BURST_MESSAGES {
             if let Some(waiting) = self.waiting {
                 let now_ns = cx.stamp();
@@ -306,18 +372,17 @@ impl<R: Recording> ReplaySource<R> {
                 if nth == 0 {
                     cx.begin_io();
                 }
-                self.waiting = None;
-                self.sent(Some(waiting.due_ns), now_ns);
-                self.hash = R::fold(self.hash, &self.kept[..waiting.len]);
-                let arrival = Arrival {
-                    bytes: &self.kept[..waiting.len],
-                    t_intended_ns: waiting.due_ns,
-                    scheduled: true,
-                    received_wall_ns: Some(waiting.recorded_ns),
-                    peer: waiting.peer,
-                };
-                cx.message(arrival, self.decoder.as_mut());
+                if !waiting.begun {
+                    self.sent(waiting.scheduled.then_some(waiting.due_ns), now_ns);
+                    self.hash = R::fold(self.hash, &self.kept[..waiting.len]);
+                }
+                if self.hand_over(waiting, cx) {
+                    continue;
+                }
                 self.check_hash(recording);
+                if had_begun {
+                    return true;
+                }
                 continue;
             }
             if !cx.has_room() {
@@ -345,15 +410,22 @@ impl<R: Recording> ReplaySource<R> {
                 .pace
                 .speed
                 .map(|speed| due_ns(self.t0_ns, self.newest_ns, epoch_ns, speed));
-            if let Some(due_ns) = due_ns.filter(|due_ns| now_ns < *due_ns) {
+            let is_early = due_ns.is_some_and(|due_ns| now_ns < due_ns);
+            if is_early || self.is_packed {
                 self.kept[..bytes.len()].copy_from_slice(bytes);
                 self.waiting = Some(Waiting {
-                    due_ns,
+                    due_ns: due_ns.unwrap_or(now_ns),
+                    scheduled: due_ns.is_some(),
                     recorded_ns,
                     len: bytes.len(),
                     peer,
+                    begun: false,
+                    at: 0,
                 });
-                return true;
+                if is_early {
+                    return true;
+                }
+                continue;
             }
             self.hash = R::fold(self.hash, bytes);
             let arrival = Arrival {
@@ -368,6 +440,35 @@ impl<R: Recording> ReplaySource<R> {
             self.check_hash(recording);
         }
         true
+    }
+
+    /// Hands over what has waited, or the next message of it; whether it may hold more.
+    fn hand_over(&mut self, waiting: Waiting, cx: &mut SourceContext<'_, '_>) -> bool {
+        let arrival = Arrival {
+            bytes: &self.kept[..waiting.len],
+            t_intended_ns: waiting.due_ns,
+            scheduled: waiting.scheduled,
+            received_wall_ns: Some(waiting.recorded_ns),
+            peer: waiting.peer,
+        };
+        if !self.is_packed {
+            self.waiting = None;
+            cx.message(arrival, self.decoder.as_mut());
+            return false;
+        }
+        // Kept while the decoder has it: what it leaves, if it panics, is still to be counted.
+        self.waiting = Some(Waiting {
+            begun: true,
+            ..waiting
+        });
+        let mut at = waiting.at;
+        let has_more = cx.packet(arrival, &mut at, self.decoder.as_mut());
+        self.waiting = has_more.then_some(Waiting {
+            begun: true,
+            at,
+            ..waiting
+        });
+        has_more
     }
 
     /// A message is handed over.
@@ -432,6 +533,11 @@ impl<R: Recording> Ingress for ReplaySource<R> {
 
     fn open(&mut self, io: &mut Driver) -> Result<(), IoError> {
         let mut recording = R::open(io, &self.path, &self.wish)?;
+        if let Some(error) = other_version(recording.kinds(), self.decoder.as_ref(), &self.path) {
+            // The refusal is what to tell.
+            let _ = recording.close(io);
+            return Err(error);
+        }
         // A first slice, so that the first messages are in hand when the line starts.
         if let Err(error) = recording.fill(io, FLAT_SLICE_BYTES) {
             self.trouble.note(error);
@@ -472,6 +578,19 @@ impl<R: Recording> Ingress for ReplaySource<R> {
             }
         }
         Feed::Ended
+    }
+
+    fn housekeep(&mut self, _io: &mut Driver, counters: &IngressCounters) {
+        let is = self.decoder.line_ends().is_some();
+        counters.in_lines.set(u64::from(is));
+    }
+
+    fn in_hand(&self) -> usize {
+        let begun = self.waiting.filter(|waiting| waiting.begun);
+        begun.map_or(0, |waiting| {
+            let packet = &self.kept[..waiting.len];
+            self.decoder.messages_left(packet, waiting.at)
+        })
     }
 
     fn next_due_ns(&self) -> Option<u64> {

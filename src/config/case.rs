@@ -2,6 +2,7 @@
 //!
 //! Invariant: reading a case needs no registry, and the same case makes any number of drafts.
 
+use core::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use crate::base::limits::DEPTH_DEFAULT;
@@ -14,6 +15,7 @@ use crate::topology::problem::all;
 use crate::topology::{Draft, Hop, Params, Part, Problem, Problems, Registry};
 
 use super::document::{Table, parse};
+use super::input::datagrams_for;
 use super::line::{LineSpec, NodeSpec};
 use super::load::{Content, FeedKind, Load, LoadChange, Via, meant};
 use super::overrides::{FeedMode, Overrides, path};
@@ -23,6 +25,17 @@ use super::source_text::SourceText;
 
 /// The sink that logs what leaves a stage, its kind, and the port that it listens to.
 const SINK_LOG: (&str, &str, &str) = ("sink-log", "sink_log", "log");
+
+/// Settings of a source that are addresses to hear on: of its line, and of the other line of a feed.
+const BINDS: [&str; 2] = ["bind", "bind_b"];
+
+/// Whose sockets share a space of addresses with those of that kind: the kinds that receive by UDP are one.
+fn transport(kind: &str) -> &str {
+    match kind {
+        "moldudp64" | "iextp" => "udp",
+        kind => kind,
+    }
+}
 
 /// The texts of a case.
 #[derive(Clone, Debug)]
@@ -65,6 +78,13 @@ impl<'a> GivenNode<'a> {
             Value::Int(number) => u64::try_from(*number).ok(),
             _ => None,
         }
+    }
+
+    /// The port whose datagrams are for it, and the address where it takes those of one only: by what a recording of packets is
+    /// replayed at it. `None` of a source that takes no lone datagrams.
+    #[must_use]
+    pub fn datagrams(self) -> Option<(u16, Option<IpAddr>)> {
+        datagrams_for(self.0)
     }
 }
 
@@ -269,31 +289,36 @@ impl Case {
         draft
     }
 
-    /// Two sockets of a kind cannot hear on one address; the second would be refused when the line
-    /// starts. UDP and TCP may share one.
+    /// Two sockets of a transport cannot hear on one address; the second would be refused when the line
+    /// starts. UDP and TCP may share one. Two lines of one feed are their source's to tell.
     fn check_binds(&self, problems: &mut Problems) {
-        let bind = |node: &&NodeSpec| {
-            let bind = node.params.peek_text("bind")?;
-            (!bind.ends_with(":0")).then(|| bind.to_owned())
-        };
         let sources: Vec<&NodeSpec> = self.line.sources().collect();
-        for (at, source) in sources.iter().enumerate() {
-            let Some(address) = bind(source) else {
-                continue;
-            };
-            let earlier = sources[..at]
-                .iter()
-                .find(|other| other.kind == source.kind && bind(other).as_ref() == Some(&address));
-            if let Some(other) = earlier {
+        let bound = sources.iter().flat_map(|source| {
+            BINDS.into_iter().filter_map(|key| {
+                let bind = source.params.peek_text(key)?;
+                // The same address may be written in several ways.
+                let address = bind.parse::<SocketAddr>();
+                let address = address.map_or_else(|_| bind.to_owned(), |at| at.to_string());
+                (!address.ends_with(":0")).then_some((*source, key, address))
+            })
+        });
+        let bound: Vec<(&NodeSpec, &str, String)> = bound.collect();
+        for (at, (source, key, address)) in bound.iter().enumerate() {
+            let earlier = bound[..at].iter().find(|(other, _, its)| {
+                other.name != source.name
+                    && transport(&other.kind) == transport(&source.kind)
+                    && its == address
+            });
+            if let Some((other, ..)) = earlier {
                 let what = format!(
                     "\"{}\" and \"{}\" both bind {address}",
                     other.name, source.name
                 );
-                problems.push(source.params.problem(
-                    "bind",
-                    what,
-                    "give each an address of its own",
-                ));
+                problems.push(
+                    source
+                        .params
+                        .problem(key, what, "give each an address of its own"),
+                );
             }
         }
     }
@@ -318,7 +343,8 @@ impl Case {
             self.check_load(spec, registry, overrides)?;
         }
         if spec.role == Role::Source
-            && let Some(instead) = overrides.instead(&spec.name, self.load.as_ref())?
+            && let ports = part.descriptor().ports
+            && let Some(instead) = overrides.instead(spec, ports, self.load.as_ref())?
         {
             kind = instead.kind;
             let mut params = instead.params(&spec.params, registry)?;
@@ -341,7 +367,10 @@ impl Case {
     ) -> Result<(), Problem> {
         let feed = self.load.as_ref().and_then(|load| load.feed(&spec.name));
         let fed = overrides.feed == FeedMode::Load
-            && !overrides.inputs.iter().any(|(name, _)| *name == spec.name);
+            && !overrides
+                .inputs
+                .iter()
+                .any(|input| input.source == spec.name);
         let (Some(feed), true) = (feed, fed) else {
             return Ok(());
         };

@@ -21,6 +21,7 @@
 mod case;
 mod document;
 mod fan;
+mod input;
 mod life;
 mod line;
 mod load;
@@ -32,6 +33,7 @@ mod sharing;
 mod source_text;
 
 pub use case::{Case, CaseFiles, GivenNode};
+pub use input::Input;
 pub use load::{Content, Feed, FeedContent, FeedKind, Load, LoadChange, SEED_MAX, Via};
 pub use overrides::{FeedMode, HopSetting, Overrides};
 pub use owed::Slo;

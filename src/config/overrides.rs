@@ -11,11 +11,14 @@ use std::path::{Path, PathBuf};
 use crate::feed::{Arrivals, Shape};
 use crate::host::Pin;
 use crate::overload::{Policy, WhenFull};
+use crate::stage::Port;
 use crate::topology::draft::DraftHop;
 use crate::topology::words::depth_is_right;
 use crate::topology::{Hop, Params, Problem, Problems, Registry, Value};
 use crate::wait::Strategy;
 
+use super::input::{Input, Way, way};
+use super::line::NodeSpec;
 use super::load::{Content, Feed, Load, Via, meant};
 use super::owed::no_such_hop;
 use super::policy;
@@ -94,9 +97,9 @@ impl HopSetting {
 /// What a run changes of a case. The default is a run as `load.toml` says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
-    /// Captures to replay, by the name of the source. Such a source becomes kind `replay`, unless
+    /// Recordings to replay. Such a source becomes kind `replay`, `capture` or `pcap` by what the file is, unless
     /// messages come by [`Via::Udp`] or [`Via::WebSocket`]: then the sender or the exchange replays.
-    pub inputs: Vec<(String, PathBuf)>,
+    pub inputs: Vec<Input>,
     /// How fast captures are replayed; `Some(None)` is flat out, `None` leaves it to the source.
     pub speed: Option<Option<f64>>,
     /// The recorded time that is the start for all captures, in nanoseconds since 1970.
@@ -123,28 +126,34 @@ pub struct Overrides {
 /// How a source is fed instead of by its own kind.
 pub(super) struct Instead {
     pub(super) kind: &'static str,
+    /// The set of recorded frames that it decodes, instead of by its own decoder.
+    frames: Option<&'static str>,
     settings: Vec<(&'static str, Value)>,
 }
 
 impl Overrides {
     /// Notes inputs for sources that do not exist, and several for one.
     pub(super) fn check_inputs(&self, sources: &[&str], problems: &mut Problems) {
-        for (at, (source, file)) in self.inputs.iter().enumerate() {
-            let given = format!("the input {source}={}", file.display());
+        for (at, input) in self.inputs.iter().enumerate() {
+            let (source, given) = (&input.source, input.words());
             if !sources.contains(&source.as_str()) {
                 let what = format!("{given}: \"{source}\" is no source of this line");
                 problems.push(Problem::new(what, meant(source, sources)));
-            } else if self.inputs[..at].iter().any(|(other, _)| other == source) {
+            } else if self.inputs[..at]
+                .iter()
+                .any(|other| other.source == *source)
+            {
                 let what = format!("{given}: \"{source}\" has an input already");
                 problems.push(Problem::new(what, "give one file for each source"));
             }
         }
     }
 
-    /// How a source is fed instead, if it does not stay as it is.
+    /// How a source is fed instead, if it does not stay as it is. It has those ports.
     pub(super) fn instead(
         &self,
-        source: &str,
+        source: &NodeSpec,
+        ports: &[Port],
         load: Option<&Load>,
     ) -> Result<Option<Instead>, Problem> {
         let load = load.filter(|_| self.feed == FeedMode::Load);
@@ -152,14 +161,16 @@ impl Overrides {
         if via.is_some_and(Via::is_outside) {
             return Ok(None);
         }
-        if let Some((_, file)) = self.inputs.iter().find(|(name, _)| name == source) {
-            return self.replay(file).map(Some);
+        let name = &source.name;
+        if let Some(input) = self.inputs.iter().find(|input| input.source == *name) {
+            return self.replay(input, way(input, source, ports)?).map(Some);
         }
-        Ok(load.and_then(|load| load.feed(source)).map(synthetic))
+        Ok(load.and_then(|load| load.feed(name)).map(synthetic))
     }
 
-    fn replay(&self, file: &Path) -> Result<Instead, Problem> {
-        let mut settings = vec![("file", path(file)?)];
+    fn replay(&self, input: &Input, way: Way) -> Result<Instead, Problem> {
+        let mut settings = way.settings;
+        settings.push(("file", path(&input.file)?));
         if let Some(speed) = self.speed {
             let speed = speed.map_or_else(|| "max".to_owned(), |speed| format!("{speed}x"));
             settings.push(("speed", Value::Text(speed)));
@@ -167,8 +178,11 @@ impl Overrides {
         if let Some(epoch_ns) = self.epoch_ns {
             settings.push(("epoch_ns", whole(epoch_ns)));
         }
-        let kind = "replay";
-        Ok(Instead { kind, settings })
+        Ok(Instead {
+            kind: way.kind,
+            frames: way.frames,
+            settings,
+        })
     }
 
     /// Gives hops other depths and policies. The first `given` of them are the file's own, and only
@@ -256,7 +270,15 @@ fn keep_tap(policy: &mut Policy, before: &Policy) {
 impl Instead {
     /// The settings of the source that stands in for one with settings `given`.
     pub(super) fn params(self, given: &Params, registry: &Registry) -> Result<Params, Problem> {
-        let mut params = registry.decode_settings(given)?;
+        let mut params = match self.frames {
+            None => registry.decode_settings(given)?,
+            Some(word) => {
+                let mut params = Params::new(given.place().cloned());
+                params.set("decode", Value::Text("captured".to_owned()), None);
+                params.set("frames", Value::Text(word.to_owned()), None);
+                params
+            }
+        };
         for (key, value) in self.settings {
             params.set(key, value, None);
         }
@@ -281,8 +303,11 @@ fn synthetic(feed: &Feed) -> Instead {
     if let Content::Datagrams { bytes } = feed.content {
         settings.push(("bytes", whole(bytes as u64)));
     }
-    let kind = "synthetic";
-    Instead { kind, settings }
+    Instead {
+        kind: "synthetic",
+        frames: None,
+        settings,
+    }
 }
 
 fn whole(number: u64) -> Value {

@@ -32,6 +32,28 @@ pub const SALE_TRADE_THROUGH_EXEMPT: u8 = 0x10;
 /// Bit of [`TradeReport::flags`]: from a cross at a single price.
 pub const SALE_SINGLE_PRICE_CROSS: u8 = 0x08;
 
+/// Where the symbol is in every message that has one: behind the type, a flag and the time.
+const SYMBOL: core::ops::Range<usize> = 10..18;
+
+/// The key of a message's symbol ([`Symbol8::key`]), whatever its type; 0 for an event of the whole system, which has none, and
+/// for what is too short to have one.
+///
+/// ```
+/// use hopline::feed::{iex, views::Symbol8};
+/// let level = b"8\x01\xac\x63\xc0\x20\x96\x86\x6d\x14ZIEXT   \xe4\x25\x00\x00\x24\x1d\x0f\x00\x00\x00\x00\x00";
+/// assert_eq!(iex::symbol_key(level), Symbol8::new("ZIEXT").key());
+/// assert_eq!(iex::symbol_key(b"SA12345678"), 0);
+/// ```
+#[inline]
+#[must_use]
+pub fn symbol_key(message: &[u8]) -> u64 {
+    let symbol = message.get(SYMBOL).and_then(|bytes| bytes.try_into().ok());
+    match (message.first(), symbol) {
+        (Some(b'S') | None, _) | (_, None) => 0,
+        (_, Some(symbol)) => Symbol8(symbol).key(),
+    }
+}
+
 views! {
     /// *S*: an event of the whole system.
     SystemEvent: 10 {

@@ -15,6 +15,9 @@
 //! frames misses nothing. What is lost on the line itself, on a hop that sheds, shows in `number`: each frame's is one
 //! more than the one before.
 //!
+//! Each frame has a key, by which a hop splits and conflates: the number of its security for the day (ITCH), or its symbol's eight
+//! bytes (DEEP, TOPS). What is about no security has the key 0.
+//!
 //! Invariant: integers and closed enums of fixed size only; no frame is larger than a slot's payload.
 
 #![allow(
@@ -64,7 +67,7 @@ pub struct ItchMessage {
 macro_rules! iex_frame {
     ($(#[$meta:meta])* $name:ident, $archived:ident, $feed:ident, $schema:literal, $word:literal) => {
         $(#[$meta])*
-        #[hopline::frame(schema = $schema, version = 1, name = $word)]
+        #[hopline::frame(schema = $schema, version = 1, name = $word, key_of = "symbol_key")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct $name {
             /// Its sequence in its session.
@@ -86,6 +89,14 @@ macro_rules! iex_frame {
         }
 
         impl $name {
+            /// The key of its symbol, as [`Symbol8::key`](crate::feed::views::Symbol8::key) has it; 0 where the message is about
+            /// none. It is no field, because the frame is as large as a frame can be.
+            #[inline]
+            #[must_use]
+            pub fn symbol_key(&self) -> u64 {
+                iex::symbol_key(&self.bytes)
+            }
+
             /// A message as it was handed out, and the number of its frame.
             ///
             /// # Errors
@@ -245,6 +256,30 @@ mod tests {
             ItchMessage::of(&delivery(b""), 0),
             Err(MessageReject::Empty)
         );
+    }
+
+    #[test]
+    fn a_frame_of_iex_has_the_key_of_its_symbol_whatever_its_type() {
+        use crate::feed::views::Symbol8;
+        const KINDS: [&[u8]; 2] = [b"SDHIOPE85TXBA", b"SDHIOPQTXBA"];
+        let zvzzt = Symbol8::new("ZVZZT");
+        for (kinds, deep) in KINDS.into_iter().zip([true, false]) {
+            for kind in kinds {
+                let mut bytes = [b'0'; 80];
+                bytes[0] = *kind;
+                bytes[10..18].copy_from_slice(&zvzzt.0);
+                let key = match deep {
+                    true => DeepMessage::of(&delivery(&bytes), 0).map(|frame| frame.key()),
+                    false => TopsMessage::of(&delivery(&bytes), 0).map(|frame| frame.key()),
+                };
+                // An event of the whole system is about no symbol, however long a later edition makes it.
+                let expected = if *kind == b'S' { 0 } else { zvzzt.key() };
+                assert_eq!(key, Ok(expected), "{}", *kind as char);
+            }
+        }
+        let event = b"S\x45\x00\x00\x00\x00\x00\x00\x00\x00";
+        assert_eq!(DeepMessage::of(&delivery(event), 0).unwrap().key(), 0);
+        const { assert!(DeepMessage::KEYED && TopsMessage::KEYED && ItchMessage::KEYED) };
     }
 
     #[test]

@@ -36,7 +36,8 @@ pub trait Frame: Sized + 'static {
     /// [`FrameError::Misaligned`] or [`FrameError::Invalid`] otherwise.
     fn read(bytes: &[u8]) -> Result<&Self::Archived, FrameError>;
 
-    /// Its key, by which a hop conflates and splits; 0 where it has none. The attribute's argument `key` names the field.
+    /// Its key, by which a hop conflates and splits; 0 where it has none. The attribute's argument `key` names the field,
+    /// or `key_of` the method that computes it.
     ///
     /// ```
     /// use hopline::frame::Frame;

@@ -9,6 +9,7 @@ mod reader;
 
 use std::path::Path;
 
+use crate::base::limits::KINDS_PER_HOP_MAX;
 use crate::base::{Envelope, Reason};
 use crate::frame::capture::{
     About, BLOCK_BYTES_MAX, BLOCK_HEAD_BYTES, CaptureEnd, CaptureStart, WhyEnded, content_hash,
@@ -127,6 +128,9 @@ pub struct CaptureWriter {
 }
 
 impl CaptureWriter {
+    /// Bytes that it allocates: what it gathers, and what it knows of the kinds.
+    pub const MEMORY_BYTES: usize = ROOM_BYTES + KINDS_PER_HOP_MAX * size_of::<(u16, u16)>();
+
     /// Makes or empties the file and writes its head. It gets at most `bytes_max` bytes, its end included; of what comes after
     /// that, and of what the disk has no room for, messages are counted.
     ///

@@ -53,6 +53,8 @@ pub enum IoErrorKind {
     InvalidInput,
     /// What is there is not what it should be; the subject says where.
     Malformed,
+    /// What is there was written in a version that is not read here; the subject says of what.
+    OtherVersion,
     /// A signal came in between, again and again.
     Interrupted,
     /// The device failed, or a kind without a name here; the code says which.
@@ -80,6 +82,7 @@ impl IoErrorKind {
             IoErrorKind::WrongId => "unknown or closed id",
             IoErrorKind::InvalidInput => "invalid request",
             IoErrorKind::Malformed => "not in the expected format",
+            IoErrorKind::OtherVersion => "no upgrade from it is known",
             IoErrorKind::Interrupted => "interrupted by a signal",
             IoErrorKind::Other => "operating system error",
         }
@@ -115,6 +118,9 @@ impl IoErrorKind {
             IoErrorKind::AlreadyThere => {
                 Some("read it and remove it, move it away, or name another file")
             }
+            IoErrorKind::OtherVersion => Some(
+                "replay it with the program that recorded it, or register an upgrade of its frames (`Captured::upgrades`)",
+            ),
             IoErrorKind::TooManyOpen => Some("raise `ulimit -n`, or use fewer sources and sinks"),
             _ => None,
         }

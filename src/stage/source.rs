@@ -7,7 +7,7 @@ use crate::base::{Cause, Reason, Reject};
 use crate::io::{Driver, IoError};
 
 use super::context::Context;
-use super::hold::Hold;
+use super::hold::{Decoding, Hold};
 use super::ingress::{Feed, Ingress};
 use super::node::{Descriptor, Node, NodeCounters, Progress, Role, State, Turn, Wiring};
 use super::source_context::{Seen, SourceContext};
@@ -64,7 +64,7 @@ impl Source {
         self.ingress.abandon(&self.wiring.counters.ingress, cause);
         self.seen.tell(&self.wiring.counters.ingress);
         self.housekeep(io);
-        self.leave_in_hand();
+        self.leave_in_hand(0);
         self.wiring.outputs.close(cause);
         self.wiring.set_state(state);
     }
@@ -92,9 +92,9 @@ impl Source {
         }
     }
 
-    /// What was received and will not be decoded any more is accounted for.
-    fn leave_in_hand(&mut self) {
-        let left = self.ingress.in_hand() as u64;
+    /// What was received and will not be decoded any more is accounted for, but for so many that were already.
+    fn leave_in_hand(&mut self, counted: u64) {
+        let left = (self.ingress.in_hand() as u64).saturating_sub(counted);
         let counters = &self.wiring.counters.ingress;
         counters.received.add(left);
         counters.rejected[Reject::LineEnded.index()].add(left);
@@ -246,16 +246,18 @@ impl Node for Source {
         let in_hand = core::mem::take(&mut self.hold.in_hand);
         let counters = &self.wiring.counters;
         counters.set_fault(super::quarantine::panic_words(what));
-        if let Some(bytes) = in_hand {
+        let mut counted = 0;
+        if let Some(Decoding { bytes, is_kept }) = in_hand {
             counters.ingress.received.add(1);
             counters.ingress.bytes.add(bytes);
             counters.ingress.panicked.add(1);
+            counted = u64::from(is_kept);
         }
         // What it accepted and never took; a second panic has nothing to add.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             let counters = &self.wiring.counters.ingress;
             self.ingress.abandon(counters, Cause::Failed);
-            self.leave_in_hand();
+            self.leave_in_hand(counted);
         }));
         self.wiring.outputs.close(Cause::Failed);
         self.wiring.set_state(State::Failed);
@@ -278,7 +280,8 @@ mod tests {
     use crate::clock::Clock;
     use crate::overload::WhenFull;
     use crate::stage::context::Outputs;
-    use crate::stage::ingress::{Arrival, Decode, Decoded};
+    use crate::stage::decode::{Decode, Decoded};
+    use crate::stage::ingress::Arrival;
     use crate::stage::rig::{self, Alone};
     use crate::stage::{Out, Port};
 

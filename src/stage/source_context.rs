@@ -11,8 +11,9 @@ use crate::hist::Recorder;
 use crate::io::Driver;
 
 use super::context::Context;
-use super::hold::Hold;
-use super::ingress::{Arrival, Decode, Decoded};
+use super::decode::{Decode, Decoded};
+use super::hold::{Decoding, Hold};
+use super::ingress::Arrival;
 use super::node::Turn;
 
 /// When and how a turn came to have a batch of messages in hand.
@@ -256,10 +257,13 @@ impl SourceContext<'_, '_> {
         offer_at_ns: Option<u64>,
     ) -> bool {
         self.begin_message(&packet, now_ns, offer_at_ns);
-        if decoder.is_packed() {
-            // How much of the packet is the next message, only the decoder knows.
-            self.hold.in_hand = Some(0);
-        }
+        // How much of a packet with several is the next message, only the decoder knows.
+        let is_packed = decoder.is_packed();
+        let bytes = if is_packed { 0 } else { packet.bytes.len() };
+        self.hold.in_hand = Some(Decoding {
+            bytes: bytes as u64,
+            is_kept: true,
+        });
         let taken = decoder.decode_next(packet.bytes, *at, &mut self.cx);
         self.hold.in_hand = None;
         match taken.message {
@@ -353,7 +357,10 @@ impl SourceContext<'_, '_> {
             offer_at_ns,
             arrival.peer,
         );
-        self.hold.in_hand = Some(arrival.bytes.len() as u64);
+        self.hold.in_hand = Some(Decoding {
+            bytes: arrival.bytes.len() as u64,
+            is_kept: false,
+        });
     }
 
     /// Counts a message and what became of it; whether a hop has it.

@@ -97,14 +97,23 @@ pub(crate) fn left(
         }
         furthest(at)
     };
-    let queued = hops
-        .iter()
-        .map(|hop| (hop, on(hop)))
-        .filter(|(_, messages)| *messages > 0);
-    let queued = queued.map(|(hop, messages)| Left {
-        hop: hop.name.clone(),
-        messages,
-        held_by: holder(hop),
+    // What waits for room at the end of a producer that hangs; another one has told already what became of it.
+    let waits = |at: usize| {
+        let from = nodes.iter().find(|node| node.outputs.contains(&at))?;
+        let hangs_in = stuck_with(&from.name)?;
+        Some((hops[at].offers.tx.waiting.get(), hangs_in)).filter(|(waiting, _)| *waiting > 0)
+    };
+    let queued = hops.iter().enumerate().filter_map(|(at, hop)| {
+        let (waiting, hangs_in) = waits(at).unzip();
+        let messages = on(hop) + waiting.unwrap_or(0);
+        (messages > 0).then(|| Left {
+            hop: hop.name.clone(),
+            messages,
+            held_by: match hangs_in.filter(|_| on(hop) == 0) {
+                Some(hangs_in) => hangs_in,
+                None => holder(hop),
+            },
+        })
     });
     let held = |node: &NodeView| {
         let stage = &node.counters.stage;

@@ -102,6 +102,11 @@ pub struct Plan {
     pub refused: Vec<MemoryError>,
 }
 
+/// Threads that write overflow files: one for all of a line, or none.
+fn writers(line: &Line) -> usize {
+    usize::from(line.hops.iter().any(|hop| hop.overflow_file().is_some()))
+}
+
 impl Plan {
     /// One loop for everything, without a thread.
     #[must_use]
@@ -113,7 +118,8 @@ impl Plan {
             vec![thread(line, "inline", None, Strategy::Spin, sharing, all)],
         );
         plan.threads[0].placement = "inline";
-        plan.memory_bytes -= STACK_TOUCHED_BYTES;
+        // Neither a loop nor a writer of overflow files has a thread.
+        plan.memory_bytes -= (1 + writers(line)) * STACK_TOUCHED_BYTES;
         plan
     }
 
@@ -177,8 +183,9 @@ impl Plan {
             .filter(|node| node.descriptor.role == Role::Sink)
             .count();
         let hop_bytes: usize = hops.iter().map(|hop| hop.ring_bytes + hop.hist_bytes).sum();
+        let stacks = threads.len() + writers(line);
         let memory_bytes =
-            hop_bytes + node_bytes + sinks * hist_bytes(1) + threads.len() * STACK_TOUCHED_BYTES;
+            hop_bytes + node_bytes + sinks * hist_bytes(1) + stacks * STACK_TOUCHED_BYTES;
         Plan {
             line: line.name.clone(),
             memory: line.placement.memory,

@@ -28,7 +28,7 @@ use super::split::{SplitReport, SplitView};
 use super::window::{Seen, Window, Windows};
 use super::wire::{Collected, HopView, NodeView};
 
-use hop::hop_report;
+use hop::{Hangs, hop_report};
 
 /// Version of the report's shape; it rises when a key changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -538,11 +538,17 @@ pub(crate) struct Parts<'a> {
 impl Parts<'_> {
     pub(crate) fn report(mut self) -> Report {
         let peaks = self.windows.peaks(self.window);
-        let hops = self.hops.iter().zip(peaks);
+        let hops = self.hops.iter().zip(peaks).enumerate();
         let hops: Vec<HopReport> = hops
-            .map(|(hop, peaks)| {
-                let is_left = self.hung.contains(&hop.to);
-                hop_report(hop, *peaks, self.now_ns, is_left)
+            .map(|(at, (hop, peaks))| {
+                let hangs = Hangs {
+                    producer: self
+                        .hung
+                        .iter()
+                        .any(|node| self.nodes[*node].outputs.contains(&at)),
+                    consumer: self.hung.contains(&hop.to),
+                };
+                hop_report(hop, *peaks, self.now_ns, hangs)
             })
             .collect();
         let mut stages: Vec<StageReport> = self

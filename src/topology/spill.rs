@@ -19,7 +19,7 @@ use crate::base::primitive::{AtomicBool, Ordering};
 use crate::base::{Counter, Reason};
 use crate::budget::report::{ByReason, by_reason};
 use crate::frame::capture::{CaptureKind, CaptureStart};
-use crate::io::{Driver, Unrecorded, Waker};
+use crate::io::{CaptureWriter, Driver, Unrecorded, Waker};
 use crate::stage::hop::{Doorbell, SpillTx};
 use crate::stage::spill::{SpillCounters, SpillFile, SpillWriter, Unspilled, messages_bytes};
 use crate::wait::Sleeper;
@@ -294,6 +294,7 @@ pub(crate) fn count(by: &ByReason, reason: impl Reason) -> u64 {
 /// Bytes that a file's ring takes, and what its writer gathers.
 pub(crate) const fn memory_bytes() -> usize {
     crate::ring::hop::memory_bytes(crate::base::limits::OVERFLOW_DEPTH)
+        + CaptureWriter::MEMORY_BYTES
         + size_of::<SpillFile>()
         + size_of::<Counter>() * (Unrecorded::ALL.len() + Unspilled::ALL.len())
 }

@@ -263,3 +263,58 @@ fn sources_of_two_kinds_may_share_an_address_and_two_of_one_may_not() {
     assert_eq!(problems(["udp", "tcp"]), "");
     assert!(problems(["tcp", "tcp"]).contains("both bind 127.0.0.1:26400"));
 }
+
+#[test]
+fn both_lines_of_a_feed_are_addresses_that_nobody_else_may_bind() {
+    let source = |name: &str, kind: &str, decode: &str, binds: &str| {
+        format!(
+            "[[source]]\nname = \"{name}\"\nkind = \"{kind}\"\ndecode = \"{decode}\"\n{binds}\n"
+        )
+    };
+    let itch = |name: &str, a: u16, b: u16| {
+        let binds = format!("bind = \"127.0.0.1:{a}\"\nbind_b = \"127.0.0.1:{b}\"");
+        source(name, "moldudp64", "itch", &binds)
+    };
+    let iex = |name: &str, binds: &str| source(name, "iextp", "deep", binds);
+    let problems = |sources: [String; 2]| {
+        let mut text = sources.concat();
+        for name in ["one", "two"] {
+            text += &format!("[[sink]]\nname = \"{name}-end\"\nkind = \"blackhole\"\n");
+            text += &format!("[[hop]]\nfrom = \"{name}\"\nto = \"{name}-end\"\n");
+        }
+        let registry = registry();
+        let files = files(&text, None, None);
+        let draft = Case::parse("two", files).unwrap();
+        let draft = draft.draft(&registry, &Overrides::default());
+        draft.map_or_else(|problems| problems.to_string(), |_| String::new())
+    };
+    assert_eq!(
+        problems([itch("one", 26700, 26701), itch("two", 26702, 26703)]),
+        ""
+    );
+    let clash = |line: usize, at: &str| {
+        format!(
+            "line.toml:{line}:1: \"one\" and \"two\" both bind {at}\n  help: give each an address of its own"
+        )
+    };
+    // The second line of one feed is the first of another, of another kind; and the other way round.
+    let other = iex("two", "bind = \"127.0.0.1:26701\"");
+    assert_eq!(
+        problems([itch("one", 26700, 26701), other]),
+        clash(11, "127.0.0.1:26701")
+    );
+    let first = iex("one", "bind = \"127.0.0.1:26701\"");
+    assert_eq!(
+        problems([first, itch("two", 26700, 26701)]),
+        clash(11, "127.0.0.1:26701")
+    );
+    assert_eq!(
+        problems([itch("one", 26700, 26701), itch("two", 26702, 26701)]),
+        clash(12, "127.0.0.1:26701")
+    );
+    let udp = source("two", "udp", "datagram", "bind = \"[0:0::1]:26701\"");
+    let six = iex("one", "bind = \"[::1]:26700\"\nbind_b = \"[::1]:26701\"");
+    assert_eq!(problems([six, udp]), clash(11, "[::1]:26701"));
+    // Ports that the system gives are different ones.
+    assert_eq!(problems([itch("one", 26700, 0), itch("two", 26702, 0)]), "");
+}

@@ -1,6 +1,6 @@
 //! What is said of cases that are wrong, word by word.
 
-use hopline::config::{HopSetting, Overrides};
+use hopline::config::{HopSetting, Input, Overrides};
 use hopline::host::Host;
 
 use crate::{LINE, build, files, said};
@@ -617,7 +617,7 @@ fn all_that_is_wrong_is_told_in_one_go_from_top_to_bottom() {
     let load = "rate = 5\n";
     let budget = "[slo]\np99 = \"0s\"\n";
     let overrides = Overrides {
-        inputs: vec![("eth".into(), "eth.gz".into())],
+        inputs: vec![Input::text("eth", "eth.gz")],
         ..Overrides::default()
     };
     assert_eq!(
@@ -648,9 +648,9 @@ fn changes_that_cannot_be_are_told() {
     };
     let overrides = Overrides {
         inputs: vec![
-            ("btc".into(), "a.gz".into()),
-            ("btc".into(), "b.gz".into()),
-            ("btx".into(), "c.gz".into()),
+            Input::text("btc", "a.gz"),
+            Input::text("btc", "b.gz"),
+            Input::text("btx", "c.gz"),
         ],
         hops: vec![
             setting("book->signl", Some(16)),

@@ -10,8 +10,8 @@ use hopline::feed::{Arrivals, Datagrams, Decoder, Symbols, Synthetic, SyntheticS
 use hopline::frame::{Frame, View};
 use hopline::io::{Driver, VirtualNet};
 use hopline::overload::WhenFull;
-use hopline::stage::ingress::{Decode, Decoded};
 use hopline::stage::{Context, Out, Outcome, Port, Role, Stage};
+use hopline::stage::{Decode, Decoded};
 use hopline::stages::{
     self, Book, Encode, Fault, FaultSpec, Forward, KillSwitch, Lean, LeanSpec, Risk, RiskSpec, Top,
 };

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use hopline::base::limits::PASSAGES_DEFAULT;
+use hopline::budget::report::SourceReport;
 use hopline::budget::taint::Interval;
 use hopline::budget::{Evidence, LongSegment, Passage};
 use hopline::config::{Feed, SEED_MAX};
@@ -270,8 +271,12 @@ fn in_turn(
             .filter(|at_ns| *at_ns >= end_ns - end_ns / NEAR_END && *at_ns < end_ns)
             .unwrap_or(end_ns);
         let source = report.ledger.sources.get(feed.source());
-        feed.owed(source.map_or(0, |source| source.received), span_ns)
-            .transpose()
+        // A datagram of a recording is due as a whole, whatever it holds.
+        let made = |source: &SourceReport| match &source.fidelity {
+            Some(fidelity) => fidelity.messages,
+            None => source.received,
+        };
+        feed.owed(source.map_or(0, made), span_ns).transpose()
     };
     feeds.iter().filter_map(owed).collect()
 }

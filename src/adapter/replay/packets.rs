@@ -22,7 +22,7 @@ const SHORT_BYTES: usize = 64 << 10;
 const _: () = assert!(PCAP_WINDOW_BYTES <= AHEAD_BYTES);
 
 /// A description of a source that replays packets.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Pcap {
     path: PathBuf,
     pub(super) pace: Pace,
@@ -30,7 +30,7 @@ pub struct Pcap {
 }
 
 /// Whom the datagrams are for that are taken.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct To {
     port: u16,
     address: Option<IpAddr>,
@@ -55,7 +55,7 @@ pub fn pcap(path: impl AsRef<Path>, port: u16) -> Pcap {
     }
 }
 
-paced!(Pcap);
+paced!(Pcap, Datagrams, |pcap| pcap.to);
 
 impl Pcap {
     /// Only those that were sent to that address: one of several groups that share a port.

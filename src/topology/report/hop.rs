@@ -43,21 +43,38 @@ fn rungs_ns(offers: &HopCounters, now_ns: u64) -> ByReason {
     spans_ns
 }
 
-/// What a hop shows at `now_ns` of the line's clock. Where its consumer `is_left` behind on a loop that hangs, what is still on it
-/// will not be delivered: the drain's deadline has passed with it queued, or in the hand of that consumer.
-pub(super) fn hop_report(hop: &HopView, peaks: Peaks, now_ns: u64, is_left: bool) -> HopReport {
+/// Which ends of a hop are left behind on a loop that hangs for good.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Hangs {
+    pub(super) producer: bool,
+    pub(super) consumer: bool,
+}
+
+/// What a hop shows at `now_ns` of the line's clock. Where its consumer hangs, what is still on it will not be delivered: the
+/// drain's deadline has passed with it queued, or in the hand of that consumer. Where its producer hangs, what waits there for room
+/// will not get it: it counts as it does where a producer ends with messages that wait.
+pub(super) fn hop_report(hop: &HopView, peaks: Peaks, now_ns: u64, hangs: Hangs) -> HopReport {
     let counters = &hop.counters;
     let offers = &hop.offers;
     let mut arrivals = hop.arrivals();
-    let left = match is_left {
+    let left = match hangs.consumer {
         true => core::mem::take(&mut arrivals.in_flight),
         false => 0,
     };
     arrivals.discarded[Discard::DrainDeadline.index()] += left;
     let discarded = Discard::NAMES.iter().zip(arrivals.discarded);
     let discarded = discarded.filter(|(_, count)| *count > 0);
-    let shed = by_reason::<Shed>(&offers.tx.shed);
-    let shed_by_kind = by_kind::<Shed, _>(hop.kinds, &offers.tx.shed_by_kind);
+    let mut shed = by_reason::<Shed>(&offers.tx.shed);
+    let mut shed_by_kind = by_kind::<Shed, _>(hop.kinds, &offers.tx.shed_by_kind);
+    let mut waiting = offers.tx.waiting.get();
+    if hangs.producer && waiting > 0 {
+        // Only the producer knows of what kinds they are.
+        let other = kind_name(hop.kinds, hop.kinds.len()).to_owned();
+        let why = Shed::Closed.name();
+        *shed.entry(why.to_owned()).or_default() += waiting;
+        let row = shed_by_kind.entry(other).or_default();
+        *row.entry(why.to_owned()).or_default() += core::mem::take(&mut waiting);
+    }
     let mut discarded_by_kind = by_kind::<Discard, _>(hop.kinds, &counters.rx.discarded_by_kind);
     for ((why, count), all) in Discard::ALL
         .iter()
@@ -84,7 +101,7 @@ pub(super) fn hop_report(hop: &HopView, peaks: Peaks, now_ns: u64, is_left: bool
         offered: offers.tx.offered.get(),
         accepted: arrivals.accepted,
         shed,
-        waiting: offers.tx.waiting.get(),
+        waiting,
         shed_by_kind,
         delivered: arrivals.delivered,
         in_flight: arrivals.in_flight,
