@@ -69,7 +69,7 @@ pub struct Report {
     /// What is kept of panics that did not stop the line, with the frames in hand; how many there were and how many
     /// have no room here is in `stages`.
     pub quarantine: Vec<Quarantined>,
-    /// What came of recordings, once the run has ended.
+    /// What came of recordings.
     pub records: Vec<RecordReport>,
     /// Always `unjudged`: counts over budget are raw, and a run judges nothing.
     pub verdict: &'static str,
@@ -165,20 +165,6 @@ impl Report {
     #[must_use]
     pub fn culprit(&self) -> Option<&Culprit> {
         self.culprit.as_ref()
-    }
-
-    /// Adds what came of recordings. One that could not write has a fault; what it had no room for is a count.
-    pub(crate) fn add_records(&mut self, records: &[RecordReport]) {
-        for one in records {
-            if let Some(fault) = &one.fault {
-                let file = &one.file;
-                self.faults.push(format!(
-                    "the recorder of {}: {IO_FAULT}{file}: {fault}",
-                    one.hop
-                ));
-            }
-        }
-        self.records.extend_from_slice(records);
     }
 
     /// Whether the run was good: the ledger closed, no loss where none is allowed, no fault, and at
@@ -532,6 +518,7 @@ pub(crate) struct Parts<'a> {
     /// The windows on the line, which of them is read, and when.
     pub(crate) windows: &'a mut Windows,
     pub(crate) window: Window,
+    pub(crate) records: Vec<RecordReport>,
     pub(crate) now_ns: u64,
 }
 
@@ -572,6 +559,12 @@ impl Parts<'_> {
             let fault = file.fault.iter();
             faults.extend(fault.map(|fault| format!("{}: {fault}", hops[view.hop].name)));
         }
+        // What a recorder had no room for is a count; that it could not write is a fault.
+        faults.extend(self.records.iter().filter_map(|one| {
+            let RecordReport { hop, file, .. } = one;
+            let fault = one.fault.as_ref()?;
+            Some(format!("the recorder of {hop}: {IO_FAULT}{file}: {fault}"))
+        }));
         let began_ns = self.now_ns.saturating_sub(self.line.elapsed_ns);
         let times_ns = (self.now_ns, began_ns);
         let is_hung = |at: usize| self.hung.contains(&at);
@@ -614,7 +607,7 @@ impl Parts<'_> {
             drain: self.drain,
             faults,
             quarantine: self.quarantine.to_vec(),
-            records: Vec::new(),
+            records: self.records,
             verdict: "unjudged",
         }
     }
