@@ -287,6 +287,9 @@ pub struct StageReport {
     pub rejected: ByReason,
     /// Messages kept for later.
     pub held: u64,
+    /// What the stage counts of its own, all under its own names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub counts: BTreeMap<&'static str, u64>,
     /// Emissions: a message counts once, on however many hops.
     pub emitted: u64,
     /// Where its time went.

@@ -233,6 +233,7 @@ pub(crate) fn stage_report(node: &NodeView, hops: &[HopView]) -> StageReport {
         absorbed,
         rejected,
         held: stage.held.get(),
+        counts: node.counters.own.all().collect(),
         emitted: stage.emitted.get(),
         regimes_ns: RegimeReport::new(regimes.all()),
         held_back_by: worst,

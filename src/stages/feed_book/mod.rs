@@ -40,7 +40,7 @@ use crate::feed::books::{Applied, BookCounts, BookReject, BooksError, Level, Sid
 use crate::feed::decimal::{Price, Qty};
 use crate::feed::sequenced::State;
 use crate::frame::{Frame, View};
-use crate::stage::{Context, Out, Outcome, Port, Stage};
+use crate::stage::{Context, Count, Out, Outcome, Port, Stage};
 use crate::topology::{Params, Problem};
 
 use super::frames::{BookState, Top};
@@ -315,6 +315,11 @@ impl<B: BookSet> Stage for FeedBook<B> {
     type In = B::Frame;
     type Why = Why;
     const PORTS: &'static [Port] = &[Port::new::<Top>("top")];
+    const COUNTS: &'static [Count<FeedBook<B>>] = &[
+        ("applied", |book| book.books.counts().applied),
+        ("passed", |book| book.books.counts().passed),
+        ("hidden", |book| book.books.counts().hidden),
+    ];
 
     fn memory_bytes(&self) -> usize {
         size_of_val(&*self.shown) + self.books.memory_bytes()
