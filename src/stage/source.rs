@@ -61,8 +61,8 @@ impl Source {
     fn over(&mut self, io: &mut Driver, state: State, cause: Cause) {
         self.ingress.close(io, &self.wiring.counters.ingress);
         self.ingress.abandon(&self.wiring.counters.ingress, cause);
-        self.seen.tell(&self.wiring.counters.ingress);
         self.housekeep(io);
+        self.seen.end(&self.wiring.counters.ingress);
         self.leave_in_hand();
         self.wiring.outputs.close(cause);
         self.wiring.set_state(state);
@@ -232,6 +232,7 @@ impl Node for Source {
         let now_ns = self.wiring.clock.stamp();
         self.wiring.outputs.housekeep(now_ns);
         self.ingress.housekeep(io, &self.wiring.counters.ingress);
+        self.seen.tell(&self.wiring.counters.ingress);
         if let Some(wire) = &mut self.wiring.wire {
             wire.publish_if_asked();
         }
@@ -250,6 +251,7 @@ impl Node for Source {
             counters.ingress.bytes.add(bytes);
             counters.ingress.panicked.add(1);
         }
+        self.seen.end(&counters.ingress);
         // What it accepted and never took; a second panic has nothing to add.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             let counters = &self.wiring.counters.ingress;

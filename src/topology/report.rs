@@ -291,7 +291,7 @@ fn source_report(node: &NodeView, now_ns: u64, began_ns: u64) -> SourceReport {
             .map(|feed| feed.line_reports())
             .unwrap_or_default(),
         sequenced: ingress.sequenced.get().map(|feed| feed.report()),
-        lines: (ingress.in_lines.get() > 0).then(|| ingress.received.get()),
+        is_in_lines: ingress.in_lines.get() > 0,
         datagrams_received: ingress.datagrams.get(),
         kernel_dropped: ingress.kernel_dropped.get(),
         kernel_dropped_at_least: ingress.drops_are_trains.get() > 0
@@ -299,11 +299,9 @@ fn source_report(node: &NodeView, now_ns: u64, began_ns: u64) -> SourceReport {
         wire: wire_report(node),
         skipped: ingress.skipped.get(),
         fidelity: ingress.fidelity.get().cloned(),
-        skew: ingress.skew.get().cloned(),
-        gaps: ingress.gaps.get().copied(),
+        skew: ingress.skew.report(),
+        gaps: ingress.gaps.report(),
         time_backwards: ingress.time_backwards.get(),
-        skew_clamped: ingress.skew_clamped.get(),
-        skew_ns_max: ingress.skew_ns_max.get(),
         late_ns_max: ingress.late_ns_max.get(),
         connected: ingress.connected.get(),
         disconnected: by_reason::<Hangup>(&ingress.disconnected),
