@@ -7,25 +7,28 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use hopline::adapter::{blackhole, udp};
 use hopline::base::limits::{METRICS_CONNECTIONS_MAX, METRICS_HEAD_BYTES_MAX};
 use hopline::base::{Discard, NoWhy, Reason, Reject, Shed};
 use hopline::clock::Clock;
 use hopline::frame::View;
 use hopline::host::Pin;
-use hopline::metrics::{FAMILIES, Format, Kind, Machine, Page, Server, Snapshot, write};
+use hopline::metrics::{FAMILIES, Format, Machine, Page, Server, Snapshot, write};
 use hopline::overload::WhenFull;
 use hopline::stage::{Context, Outcome, Port, Stage};
 use hopline::topology::{Builder, Hop, Line, Placement, Report, Running, Stop, p99};
 use hopline::wait::Strategy;
 
+#[path = "metrics/counts.rs"]
+mod counts;
 #[path = "metrics/grammar.rs"]
 mod grammar;
 #[path = "common/numbers.rs"]
 mod numbers;
+#[path = "metrics/whole.rs"]
+mod whole;
 
 use grammar::{Scraped, scraped};
-use numbers::{Collect, Counting, NUMBERS, Number, Numbers};
+use numbers::{Collect, Counting, NUMBERS, Number};
 
 /// Messages of a test's line.
 const MESSAGES: u64 = 5_000;
@@ -165,7 +168,8 @@ fn a_page_that_breaks_a_rule_is_found() {
         (",reason=\"full\"", "", "no label reason"),
         ("reason=", "why=", "label why"),
         ("a->b", "a\\x", "no sample"),
-        ("} 3", "} -3", "no sample"),
+        ("} 3", "} -3", "below 0"),
+        ("} 3", "} three", "no sample"),
         (
             "hopline_line_live 1\n",
             "hopline_line_live 1\nhopline_line_live 1\n",
@@ -284,62 +288,6 @@ fn the_documentation_has_each_metric_and_no_other() {
             .map(|family| family.name.to_owned())
             .collect()
     );
-}
-
-/// What of all metrics has no sample on a page of a line that has none of what they are of.
-#[test]
-fn whatever_a_line_has_is_on_its_page() {
-    let mut line = small(0);
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let port = socket.local_addr().unwrap();
-    drop(socket);
-    let wire = udp(&port.to_string()).stamps(true);
-    line.source("wire", wire.decode(Numbers { parts: 1 }));
-    line.sink("off", blackhole());
-    line.connect("wire", "off", Hop::depth(64));
-    line.objective(p99("1s"));
-    let mut running = started(line);
-    let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let mut value = 0_u64;
-    let stop = Stop::when_done();
-    let mut seen = None;
-    running.watch(&stop.or_after(PATIENCE), |running| {
-        value += 1;
-        let _ = sender.send_to(&value.to_le_bytes(), port);
-        let snapshot = Snapshot::take(running, None);
-        let is_in = snapshot.report.ledger.sources["wire"].received > 0;
-        let is_fed = snapshot.report.ledger.sources["feed"].received == MESSAGES;
-        if is_in && is_fed && seen.is_none() {
-            // At once: what the kernel says of a thread is gone with it.
-            seen = Some(page_of(&snapshot));
-            running.begin_drain();
-        }
-    });
-    let page = scraped(&seen.expect("datagrams came"));
-    assert_eq!(page.faults, Vec::<String>::new());
-    // Of these it has none: nothing pinned, split, absorbed or held back, and no server.
-    let absent = [
-        "split_",
-        "loop_pinned_core",
-        "loop_off_core",
-        "stage_absorbed",
-        "stage_rejected",
-        "stage_held_back",
-        "metrics_",
-    ];
-    let shows_sched = std::path::Path::new("/proc/self/sched").exists();
-    for family in FAMILIES {
-        let of = |name: &str| match family.kind {
-            Kind::Counter => name == family.shown(),
-            Kind::Gauge => name == family.name,
-            _ => name.starts_with(family.name),
-        };
-        let has = page.samples.iter().any(|sample| of(&sample.name));
-        let has_file = family.name != "hopline_loop_migrations" || shows_sched;
-        let may_lack = !has_file || absent.iter().any(|part| family.name.contains(part));
-        assert!(has || may_lack, "{}", family.name);
-    }
-    running.end("finished");
 }
 
 /// A response: its status, its head, its body.

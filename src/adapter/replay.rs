@@ -401,7 +401,6 @@ impl<R: Recording> ReplaySource<R> {
             };
             if recorded_ns < self.newest_ns {
                 cx.note_time_backwards();
-                self.told.time_backwards += 1;
             }
             self.newest_ns = self.newest_ns.max(recorded_ns);
             let epoch_ns = *self.pace.epoch_ns.get_or_insert(recorded_ns);
@@ -608,6 +607,7 @@ impl<R: Recording> Ingress for ReplaySource<R> {
         }
         self.told.speed = self.pace.speed.map(|speed| format!("{speed}x"));
         self.told.content_hash = hash_text(self.hash);
+        self.told.time_backwards = counters.time_backwards.get();
         // Nothing else sets it.
         let _ = counters.fidelity.set(self.told.clone());
     }

@@ -20,7 +20,7 @@ use crate::base::{Cause, Counter, Counters, Discard, Hangup, Reason, Reject, She
 
 use super::fidelity::FidelityReport;
 use super::sequenced::SequencedCounters;
-use super::skew::{GapsReport, SkewReport};
+use super::skew::{GapsCounters, SkewCounters};
 
 const SHEDS: usize = Shed::NAMES.len();
 const DISCARDS: usize = Discard::NAMES.len();
@@ -319,16 +319,12 @@ pub struct IngressCounters {
     pub skipped: Counter,
     /// How faithful a replay was; given as it ends.
     pub fidelity: OnceLock<FidelityReport>,
-    /// What lies between two clocks; given as the source ends.
-    pub skew: OnceLock<SkewReport>,
-    /// How evenly messages arrived; given as the source ends.
-    pub gaps: OnceLock<GapsReport>,
+    /// What lies between two clocks.
+    pub skew: SkewCounters,
+    /// How evenly messages arrive.
+    pub gaps: GapsCounters,
     /// Messages whose recorded time lies before that of an earlier one.
     pub time_backwards: Counter,
-    /// Messages whose event time lies after their receive time; the difference counts as zero.
-    pub skew_clamped: Counter,
-    /// Most nanoseconds by which an event time lay after the receive time.
-    pub skew_ns_max: Counter,
     /// Most nanoseconds by which a message that was ready at a known time left after it.
     pub late_ns_max: Counter,
     /// Connections that began; without those that ended, what is connected now.

@@ -33,7 +33,8 @@ pub enum LinkState {
 }
 
 impl LinkState {
-    const ALL: [LinkState; 5] = [
+    /// All of them.
+    pub const ALL: [LinkState; 5] = [
         LinkState::BackingOff,
         LinkState::Connecting,
         LinkState::Live,

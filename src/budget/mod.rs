@@ -30,4 +30,4 @@ pub use ledger::{Arrivals, HopCounters, IngressCounters, Peaks, StageCounters};
 pub use limit::{Budget, BudgetError, Limit, Of, Quantile};
 pub use link::{LinkCounters, LinkReport, LinkState};
 pub use regime::{Regime, Regimes};
-pub use skew::{Gaps, GapsReport, Skew, SkewReport};
+pub use skew::{Gaps, GapsCounters, GapsReport, Skew, SkewCounters, SkewReport};

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::fidelity::FidelityReport;
 use super::limit::{Budget, Of};
@@ -287,6 +287,9 @@ pub struct StageReport {
     pub rejected: ByReason,
     /// Messages kept for later.
     pub held: u64,
+    /// What the stage counts of its own, all under its own names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub counts: BTreeMap<&'static str, u64>,
     /// Emissions: a message counts once, on however many hops.
     pub emitted: u64,
     /// Where its time went.
@@ -354,8 +357,9 @@ pub struct WireReport {
     pub not_by_device: u64,
 }
 
-/// One source of a run.
+/// One source of a run. The JSON report has `lines` beside these: the same as `received`, where messages are lines of text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(remote = "Self")]
 pub struct SourceReport {
     /// Datagrams, lines or generated messages, of a sequenced feed messages and datagrams that were refused:
     /// ingested + shed + rejected + undeclared + duplicates.
@@ -378,9 +382,9 @@ pub struct SourceReport {
     /// What became of those lines together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequenced: Option<SequencedReport>,
-    /// The same as `received`, where messages are lines of text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lines: Option<u64>,
+    /// Whether its messages are lines of text: the report then has them as `lines` as well.
+    #[serde(skip)]
+    pub is_in_lines: bool,
     /// Datagrams that the system handed over, whatever they held: what was sent is these and those that the kernel
     /// dropped. None for sources that receive none.
     pub datagrams_received: u64,
@@ -394,16 +398,12 @@ pub struct SourceReport {
     pub skipped: u64,
     /// How faithful the replay was, once it has ended, where the source is one.
     pub fidelity: Option<FidelityReport>,
-    /// What lies between the sender's clock and the receiver's, once the source has ended, where events have times.
+    /// What lies between the sender's clock and the receiver's, where events have times.
     pub skew: Option<SkewReport>,
-    /// How evenly messages arrived, once the source has ended.
+    /// How evenly messages arrive.
     pub gaps: Option<GapsReport>,
     /// Messages whose recorded time lies before that of an earlier one.
     pub time_backwards: u64,
-    /// Messages whose event time lies after their receive time.
-    pub skew_clamped: u64,
-    /// Most nanoseconds by which one did.
-    pub skew_ns_max: u64,
     /// Most nanoseconds by which a message that was ready at a known time left after it.
     pub late_ns_max: u64,
     /// Connections that began.
@@ -420,7 +420,32 @@ pub struct SourceReport {
     pub claim_open_ns_max: u64,
 }
 
+impl Serialize for SourceReport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        /// The fields, and what follows from them.
+        #[derive(Serialize)]
+        struct Whole<'a> {
+            // The function that was derived for the fields, not this one.
+            #[serde(flatten, serialize_with = "SourceReport::serialize")]
+            fields: &'a SourceReport,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            lines: Option<u64>,
+        }
+        let whole = Whole {
+            fields: self,
+            lines: self.lines(),
+        };
+        Serialize::serialize(&whole, serializer)
+    }
+}
+
 impl SourceReport {
+    /// Lines of text that were received, where messages are lines.
+    #[must_use]
+    pub fn lines(&self) -> Option<u64> {
+        self.is_in_lines.then_some(self.received)
+    }
+
     /// Whether all that was received is accounted for.
     #[must_use]
     pub fn adds_up(&self) -> bool {
@@ -463,7 +488,7 @@ impl SourceReport {
     pub fn datagrams(&self) -> u64 {
         match self.sequenced {
             Some(_) => self.feed_lines.values().map(|line| line.packets).sum(),
-            None if self.lines.is_some() && self.datagrams_received > 0 => self.datagrams_received,
+            None if self.is_in_lines && self.datagrams_received > 0 => self.datagrams_received,
             None => self.received,
         }
     }

@@ -6,8 +6,11 @@
 //!
 //! Invariant: measures and changes nothing; constant memory; a negative latency counts as zero and is counted.
 
+use std::sync::OnceLock;
+
 use serde::Serialize;
 
+use crate::base::Counter;
 use crate::hist::Totals;
 
 use super::report::Percentiles;
@@ -25,8 +28,9 @@ const STEP_NS: f64 = 20_000_000.0;
 pub struct SkewReport {
     /// Messages whose event time and time of receipt are known.
     pub messages: u64,
-    /// From the event to the receipt, in nanoseconds, what is negative as zero: the way, and the difference of the clocks.
-    pub latency_ns: Percentiles,
+    /// From the event to the receipt, in nanoseconds, what is negative as zero: the way, and the difference of the clocks. Absent
+    /// until the source has ended.
+    pub latency_ns: Option<Percentiles>,
     /// The least of it, in nanoseconds, below zero where the sender's clock is ahead.
     pub least_ns: i64,
     /// Negative ones.
@@ -39,6 +43,53 @@ pub struct SkewReport {
     pub step_ns: i64,
     /// Smoothed change of the latency from message to message, in nanoseconds (RFC 3550, section 6.4.1).
     pub jitter_ns: u64,
+}
+
+impl SkewReport {
+    /// The most by which an event time lay after its receipt, in nanoseconds.
+    #[must_use]
+    pub const fn ahead_ns_max(&self) -> u64 {
+        match self.least_ns {
+            0.. => 0,
+            ahead_ns => ahead_ns.unsigned_abs(),
+        }
+    }
+}
+
+/// What a source shows of the two clocks, for anybody to read while it runs.
+#[derive(Debug, Default)]
+pub struct SkewCounters {
+    messages: Counter,
+    clamped: Counter,
+    steps: Counter,
+    jitter_ns: Counter,
+    /// These three may be below zero, and are kept as the same bits.
+    least_ns: Counter,
+    step_ns: Counter,
+    drift_ppb: Counter,
+    /// Whether there is a drift to tell.
+    drifts: Counter,
+    /// Too many figures for each look; given as the source ends.
+    latency_ns: OnceLock<Percentiles>,
+}
+
+impl SkewCounters {
+    /// What was seen; `None` before the first message.
+    #[must_use]
+    pub fn report(&self) -> Option<SkewReport> {
+        let messages = self.messages.get();
+        let signed = |counter: &Counter| counter.get() as i64;
+        (messages > 0).then(|| SkewReport {
+            messages,
+            latency_ns: self.latency_ns.get().copied(),
+            least_ns: signed(&self.least_ns),
+            clamped: self.clamped.get(),
+            drift_ppb: (self.drifts.get() > 0).then(|| signed(&self.drift_ppb)),
+            steps: self.steps.get(),
+            step_ns: signed(&self.step_ns),
+            jitter_ns: self.jitter_ns.get(),
+        })
+    }
 }
 
 /// Watches the two clocks of one source.
@@ -127,22 +178,26 @@ impl Skew {
         self.before_ns = Some(least_ns);
     }
 
-    /// What was seen; `None` before the first message.
-    #[must_use]
-    pub fn report(&self) -> Option<SkewReport> {
-        if self.latency.count() == 0 {
-            return None;
+    /// Shows what was seen so far, all but the percentiles of the latency.
+    pub fn tell(&self, shown: &SkewCounters) {
+        let drift_ppb = self.slope.ppb();
+        shown.clamped.set(self.clamped);
+        shown.least_ns.set(self.least_ns as u64);
+        shown.drift_ppb.set(drift_ppb.unwrap_or(0) as u64);
+        shown.drifts.set(u64::from(drift_ppb.is_some()));
+        shown.steps.set(self.steps);
+        shown.step_ns.set(self.step_ns as i64 as u64);
+        shown.jitter_ns.set(self.jitter_ns as u64);
+        shown.messages.set(self.latency.count());
+    }
+
+    /// Shows what was seen in all: nothing more comes.
+    pub fn end(&self, shown: &SkewCounters) {
+        self.tell(shown);
+        if self.latency.count() > 0 {
+            // A source ends once.
+            let _ = shown.latency_ns.set(Percentiles::of(&self.latency));
         }
-        Some(SkewReport {
-            messages: self.latency.count(),
-            latency_ns: Percentiles::of(&self.latency),
-            least_ns: self.least_ns,
-            clamped: self.clamped,
-            drift_ppb: self.slope.ppb(),
-            steps: self.steps,
-            step_ns: self.step_ns as i64,
-            jitter_ns: self.jitter_ns as u64,
-        })
     }
 }
 
@@ -157,6 +212,29 @@ pub struct GapsReport {
     pub deviation_ns: u64,
     /// The longest, in nanoseconds.
     pub longest_ns: u64,
+}
+
+/// What a source shows of the gaps between its messages, for anybody to read while it runs.
+#[derive(Debug, Default)]
+pub struct GapsCounters {
+    gaps: Counter,
+    mean_ns: Counter,
+    deviation_ns: Counter,
+    longest_ns: Counter,
+}
+
+impl GapsCounters {
+    /// What was seen; `None` for fewer than two messages.
+    #[must_use]
+    pub fn report(&self) -> Option<GapsReport> {
+        let gaps = self.gaps.get();
+        (gaps > 0).then(|| GapsReport {
+            gaps,
+            mean_ns: self.mean_ns.get(),
+            deviation_ns: self.deviation_ns.get(),
+            longest_ns: self.longest_ns.get(),
+        })
+    }
 }
 
 /// Gaps between messages, by the receiver's clock: sums only, some nanoseconds a message.
@@ -182,20 +260,17 @@ impl Gaps {
         }
     }
 
-    /// What was seen; `None` for fewer than two messages.
-    #[must_use]
-    pub fn report(&self) -> Option<GapsReport> {
+    /// Shows what was seen so far.
+    pub fn tell(&self, shown: &GapsCounters) {
         if self.gaps == 0 {
-            return None;
+            return;
         }
         let mean = self.sum / self.gaps as f64;
         let variance = (self.squares / self.gaps as f64 - mean * mean).max(0.0);
-        Some(GapsReport {
-            gaps: self.gaps,
-            mean_ns: mean.round() as u64,
-            deviation_ns: variance.sqrt().round() as u64,
-            longest_ns: self.longest_ns,
-        })
+        shown.mean_ns.set(mean.round() as u64);
+        shown.deviation_ns.set(variance.sqrt().round() as u64);
+        shown.longest_ns.set(self.longest_ns);
+        shown.gaps.set(self.gaps);
     }
 }
 
@@ -204,6 +279,12 @@ mod tests {
     use super::*;
 
     const SECOND_NS: u64 = 1_000_000_000;
+
+    fn ended(skew: &Skew) -> Option<SkewReport> {
+        let shown = SkewCounters::default();
+        skew.end(&shown);
+        shown.report()
+    }
 
     /// A sender whose clock is 5 s behind, runs slower by `ppm`, and is set forward by `step_ms` after half a minute.
     fn watched(ppm: f64, step_ms: i64) -> SkewReport {
@@ -220,7 +301,7 @@ mod tests {
             let event_ns = received_ns as f64 - way_ns as f64 - behind_ns + step_ns;
             skew.note(event_ns as u64, received_ns);
         }
-        skew.report().unwrap()
+        ended(&skew).unwrap()
     }
 
     #[test]
@@ -249,30 +330,39 @@ mod tests {
             };
             skew.note(received_ns - 1_000_000 - queued_ns, received_ns);
         }
-        assert_eq!(skew.report().unwrap().steps, 0);
+        assert_eq!(ended(&skew).unwrap().steps, 0);
     }
 
     #[test]
     fn what_is_negative_is_clamped_and_counted() {
         let mut skew = Skew::new();
-        assert_eq!(skew.report(), None);
+        assert_eq!(ended(&skew), None);
         skew.note(10, 4);
         skew.note(10, 12);
         skew.note(u64::MAX, 0);
-        let report = skew.report().unwrap();
+        let shown = SkewCounters::default();
+        skew.tell(&shown);
+        let so_far = shown.report().unwrap();
+        assert_eq!((so_far.messages, so_far.latency_ns), (3, None));
+        skew.end(&shown);
+        let report = shown.report().unwrap();
         assert_eq!((report.clamped, report.least_ns), (2, i64::MIN));
-        assert_eq!((report.latency_ns.p50, report.latency_ns.max), (0, 2));
+        assert_eq!(report.ahead_ns_max(), 1 << 63);
+        let latency_ns = report.latency_ns.unwrap();
+        assert_eq!((latency_ns.p50, latency_ns.max), (0, 2));
     }
 
     #[test]
     fn gaps_have_a_mean_and_a_spread() {
-        let mut gaps = Gaps::default();
+        let (mut gaps, shown) = (Gaps::default(), GapsCounters::default());
         gaps.note(100);
-        assert_eq!(gaps.report(), None);
+        gaps.tell(&shown);
+        assert_eq!(shown.report(), None);
         for at_ns in [200, 400, 500, 700] {
             gaps.note(at_ns);
         }
-        let report = gaps.report().unwrap();
+        gaps.tell(&shown);
+        let report = shown.report().unwrap();
         assert_eq!(
             (
                 report.gaps,

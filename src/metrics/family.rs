@@ -4,7 +4,8 @@
 //! counters end with `_total`, which is part of the sample's name and not of the family's. What a process is asked by every
 //! exporter has the name that they all use (`process_…`).
 //!
-//! To add a metric: a row here, its samples in `line` or `machine`, and a row in `docs/METRICS.md`.
+//! To add a metric: a row here, its samples in `line`, `source`, `files` or `machine`, and a row in `docs/METRICS.md`. What a stage
+//! counts of its own needs neither: it is in the stage's own list ([`Stage::COUNTS`](crate::stage::Stage::COUNTS)).
 //!
 //! Invariant: a family's name ends with its unit, and no two have the same.
 
@@ -131,6 +132,10 @@ families! {
         "Messages that the consumer is not done with.";
     HopDiscarded = Counter "hopline_hop_discarded_messages" ["hop", "reason"] "messages"
         "Accepted messages that will never be delivered.";
+    HopShedByKind = Counter "hopline_hop_shed_by_kind_messages" ["hop", "kind", "reason"] "messages"
+        "The same as shed by kind of message; a kind appears with its first one.";
+    HopDiscardedByKind = Counter "hopline_hop_discarded_by_kind_messages" ["hop", "kind", "reason"] "messages"
+        "The same as discarded by kind of message; a kind appears with its first one.";
     HopBacklog = Gauge "hopline_hop_backlog_frames" ["hop"] "frames"
         "Frames that the consumer is not done with.";
     HopBacklogPeak = Gauge "hopline_hop_backlog_peak_frames" ["hop"] "frames"
@@ -180,6 +185,35 @@ families! {
     SplitHot = Gauge "hopline_split_hot_keys" ["first_hop"] ""
         "Keys with more than a quarter of a window's messages, at some time.";
 
+    OverflowHanded = Counter "hopline_overflow_handed_messages" ["hop"] "messages"
+        "Messages that were handed to the writer of the hop's overflow file: written, failed and pending together.";
+    OverflowRefused = Counter "hopline_overflow_refused_messages" ["hop", "reason"] "messages"
+        "Messages that were not: the hop has shed them as full.";
+    OverflowWritten = Counter "hopline_overflow_written_messages" ["hop"] "messages"
+        "Messages in the file.";
+    OverflowFailed = Counter "hopline_overflow_failed_messages" ["hop", "reason"] "messages"
+        "Messages that were handed over and are not in the file.";
+    OverflowPending = Gauge "hopline_overflow_pending_messages" ["hop"] "messages"
+        "Messages that were handed over and wait to be written.";
+    OverflowBytes = Gauge "hopline_overflow_file_bytes" ["hop"] "bytes"
+        "Bytes of the file.";
+    OverflowLimit = Gauge "hopline_overflow_limit_bytes" ["hop"] "bytes"
+        "Most that the file may have.";
+    OverflowFaulty = Gauge "hopline_overflow_faulty" ["hop"] ""
+        "1 once the file cannot be written any more.";
+    RecordMessages = Counter "hopline_recorder_messages" ["hop"] "messages"
+        "Messages of the hop in its capture file.";
+    RecordFrames = Counter "hopline_recorder_frames" ["hop"] "frames"
+        "Frames of them.";
+    RecordBytes = Gauge "hopline_recorder_file_bytes" ["hop"] "bytes"
+        "Bytes of the file.";
+    RecordLost = Counter "hopline_recorder_lost_frames" ["hop"] "frames"
+        "Frames that the hop delivered and the recorder had no room for.";
+    RecordUnrecorded = Counter "hopline_recorder_unrecorded_messages" ["hop", "reason"] "messages"
+        "Messages that came to the recorder and are not in the file.";
+    RecordFaulty = Gauge "hopline_recorder_faulty" ["hop"] ""
+        "1 once the file could not be written.";
+
     StageInfo = Gauge "hopline_stage_info" ["stage", "role", "kind", "on_panic"] ""
         "Always 1; its labels say what each node is. Sources and sinks are stages here.";
     StageState = Gauge "hopline_stage_state" ["stage", "state"] ""
@@ -196,6 +230,14 @@ families! {
         "Messages that the stage keeps for later.";
     StageEmitted = Counter "hopline_stage_emitted_messages" ["stage"] "messages"
         "Emissions: a message counts once, on however many hops.";
+    StageCounted = Counter "hopline_stage_counted" ["stage", "what"] ""
+        "What a stage counts of its own, under its own names.";
+    SinkOutOfOrder = Counter "hopline_sink_out_of_order_messages" ["sink"] "messages"
+        "Messages that came after one of the same source that was due later.";
+    SinkInversions = Counter "hopline_sink_inverted_messages" ["sink"] "messages"
+        "Messages that came after one of another source that was due later.";
+    SinkInversionMax = Gauge "hopline_sink_inversion_max_seconds" ["sink"] "seconds"
+        "The most by which one did.";
     StageTime = Counter "hopline_stage_time_seconds" ["stage", "regime"] "seconds"
         "Where the node's time went.";
     StageHeldBack = Counter "hopline_stage_held_back_seconds" ["stage", "by"] "seconds"
@@ -206,6 +248,8 @@ families! {
         "How often another instance of it was made.";
     StageAway = Counter "hopline_stage_away_seconds" ["stage"] "seconds"
         "Time between two instances of it.";
+    StageQuarantined = Counter "hopline_stage_quarantined" ["stage"] ""
+        "Panics of it that are kept in the quarantine.";
     StageQuarantineLost = Counter "hopline_stage_quarantine_lost" ["stage"] ""
         "Panics of it for which the quarantine had no room.";
 
@@ -225,16 +269,38 @@ families! {
         "Messages of a sequenced feed of which a copy had come before.";
     SourceSkipped = Counter "hopline_source_skipped_packets" ["source"] "packets"
         "Packets of a capture that are for somebody else.";
+    SourceDatagrams = Counter "hopline_source_received_datagrams" ["source"] "datagrams"
+        "Datagrams that the system handed over, whatever they held.";
     SourceKernelDropped = Counter "hopline_source_kernel_dropped_datagrams" ["source"] "datagrams"
         "Datagrams that the kernel dropped before the line saw them.";
     SourceDropsAtLeast = Gauge "hopline_source_kernel_dropped_at_least" ["source"] ""
         "1 where that is the least that it may be: the kernel counts a train of datagrams once.";
     SourceBackwards = Counter "hopline_source_time_backwards_messages" ["source"] "messages"
         "Messages whose recorded time lies before that of an earlier one.";
+    SourceGaps = Counter "hopline_source_interarrival_gaps" ["source"] ""
+        "Gaps between a message and the one before it.";
+    SourceGapMean = Gauge "hopline_source_interarrival_mean_seconds" ["source"] "seconds"
+        "Their mean.";
+    SourceGapDeviation = Gauge "hopline_source_interarrival_deviation_seconds" ["source"] "seconds"
+        "Their standard deviation, the root of their variance.";
+    SourceGapMax = Gauge "hopline_source_interarrival_longest_seconds" ["source"] "seconds"
+        "The longest.";
+    SourceDated = Counter "hopline_source_dated_messages" ["source"] "messages"
+        "Messages whose event time and time of receipt are known.";
     SourceSkewed = Counter "hopline_source_skew_clamped_messages" ["source"] "messages"
-        "Messages whose event time lies after their receive time.";
-    SourceSkewMax = Gauge "hopline_source_skew_max_seconds" ["source"] "seconds"
-        "The most by which one does.";
+        "Messages whose event time lies after their receive time: their latency counts as 0.";
+    SourceLatency = Gauge "hopline_source_latency_seconds" ["source", "percentile"] "seconds"
+        "From the event to the receipt, once the source has ended: the way, and the difference of the clocks.";
+    SourceLatencyLeast = Gauge "hopline_source_latency_least_seconds" ["source"] "seconds"
+        "The least of it, below 0 where the sender's clock is ahead.";
+    SourceLatencyJitter = Gauge "hopline_source_latency_jitter_seconds" ["source"] "seconds"
+        "Its smoothed change from message to message (RFC 3550).";
+    SourceDrift = Gauge "hopline_source_clock_drift_ratio" ["source"] "ratio"
+        "How fast the receiver's clock gains on the sender's; 0.000001 is 1 ppm.";
+    SourceSteps = Counter "hopline_source_clock_steps" ["source"] ""
+        "Steps of one of the two clocks.";
+    SourceStep = Gauge "hopline_source_clock_step_seconds" ["source"] "seconds"
+        "The latest of them, above 0 where receipts got later.";
     SourceLateMax = Gauge "hopline_source_late_max_seconds" ["source"] "seconds"
         "The most by which a message that was ready at a known time left after it.";
     SourceConnected = Counter "hopline_source_connections_begun" ["source"] ""
@@ -243,6 +309,42 @@ families! {
         "Connections that ended.";
     SourceConnections = Gauge "hopline_source_connections" ["source"] ""
         "Connections that stand.";
+    LinkState = Gauge "hopline_link_state" ["source", "state"] ""
+        "1 for the state of the connection that the source keeps open.";
+    LinkRetry = Gauge "hopline_link_retry_seconds" ["source"] "seconds"
+        "Time until the next try; 0 where none is awaited.";
+    LinkDials = Counter "hopline_link_dials" ["source"] ""
+        "Tries to connect.";
+    LinkOpened = Counter "hopline_link_opened" ["source"] ""
+        "Times that it came to be open.";
+    LinkLost = Counter "hopline_link_lost" ["source", "reason"] ""
+        "Times that it was lost, or that a try came to nothing.";
+    LinkCloses = Counter "hopline_link_closes" ["source"] ""
+        "Ends of it with a code or without; the codes are in the report.";
+    LinkRefusals = Counter "hopline_link_refusals" ["source"] ""
+        "Answers that refused it; their statuses are in the report.";
+    LinkOutages = Counter "hopline_link_outages" ["source"] ""
+        "Times that it was lost while it was open: each is a gap in what came.";
+    LinkDown = Counter "hopline_link_down_seconds" ["source"] "seconds"
+        "Time in which it was not open, since its first try and up to the last time that it was.";
+    LinkStale = Counter "hopline_link_stale" ["source"] ""
+        "Times that its data was called stale.";
+    LinkPings = Counter "hopline_link_pings" ["source"] ""
+        "Pings sent.";
+    LinkPongs = Counter "hopline_link_pongs" ["source"] ""
+        "Answers to them.";
+    LinkPinged = Counter "hopline_link_peer_pings" ["source"] ""
+        "Pings of the peer.";
+    LinkPongsDropped = Counter "hopline_link_dropped_pongs" ["source"] ""
+        "Answers to those that found no room, since the peer did not read.";
+    LinkRoundTrip = Gauge "hopline_link_round_trip_seconds" ["source"] "seconds"
+        "How long the last answer to a ping took.";
+    LinkRoundTripMax = Gauge "hopline_link_round_trip_max_seconds" ["source"] "seconds"
+        "The longest.";
+    LinkIn = Counter "hopline_link_received_bytes" ["source"] "bytes"
+        "Bytes that came in, all of the protocol included.";
+    LinkOut = Counter "hopline_link_sent_bytes" ["source"] "bytes"
+        "Bytes that went out.";
     SourceRefused = Counter "hopline_source_refused_pushes" ["source"] ""
         "Pushes into an inlet that were refused; the pusher was told.";
     SourceClaimMax = Gauge "hopline_source_claim_open_max_seconds" ["source"] "seconds"
@@ -257,6 +359,68 @@ families! {
         "From the kernel's stamp of a message to its receipt.";
     SourceWireQuantiles = Summary "hopline_source_wire_quantiles_seconds" ["source"] "seconds"
         "The same by quantile, to 1 %.";
+
+    FeedState = Gauge "hopline_feed_state" ["source", "state"] ""
+        "1 for what can be relied on now of a sequenced feed.";
+    FeedDelivered = Counter "hopline_feed_delivered_messages" ["source"] "messages"
+        "Messages that were handed out, each once and in order.";
+    FeedLost = Counter "hopline_feed_lost_messages" ["source"] "messages"
+        "Messages that were given up: no line of the feed brought them in time.";
+    FeedLostRanges = Counter "hopline_feed_lost_ranges" ["source"] ""
+        "Runs of sequences that were lost; the report names the first of them.";
+    FeedHeld = Gauge "hopline_feed_held_messages" ["source"] "messages"
+        "Messages that wait for those before them.";
+    FeedHeldMax = Gauge "hopline_feed_held_max_messages" ["source"] "messages"
+        "Most messages that did at once.";
+    FeedGaps = Counter "hopline_feed_gaps" ["source"] ""
+        "Times that something was missing when nothing was before.";
+    FeedSessions = Counter "hopline_feed_sessions" ["source"] ""
+        "Sessions that began.";
+    FeedRestarts = Counter "hopline_feed_restarts" ["source"] ""
+        "Sessions that began again from 1 under the same name.";
+    FeedEnded = Counter "hopline_feed_ended_sessions" ["source"] "sessions"
+        "Sessions that said that they were over.";
+    FeedStale = Counter "hopline_feed_stale" ["source"] ""
+        "Times that nothing up to date was heard for too long.";
+    LinePackets = Counter "hopline_feed_line_packets" ["source", "feed_line"] "packets"
+        "Datagrams taken from a line's socket.";
+    LineBytes = Counter "hopline_feed_line_bytes" ["source", "feed_line"] "bytes"
+        "Bytes of them.";
+    LineRejected = Counter "hopline_feed_line_rejected_packets" ["source", "feed_line", "reason"] "packets"
+        "Datagrams that were refused.";
+    LineHeartbeats = Counter "hopline_feed_line_heartbeats" ["source", "feed_line"] ""
+        "Datagrams without messages among those understood.";
+    LineMessages = Counter "hopline_feed_line_messages" ["source", "feed_line", "outcome"] "messages"
+        "Messages that the line brought, each under one heading.";
+    LineMissed = Counter "hopline_feed_line_missed_messages" ["source", "feed_line"] "messages"
+        "Messages that the line never brought, as far as its own sequences tell: its losses.";
+    LineReordered = Counter "hopline_feed_line_reordered_messages" ["source", "feed_line"] "messages"
+        "Messages that it brought after later ones.";
+    LineRepeated = Counter "hopline_feed_line_repeated_messages" ["source", "feed_line"] "messages"
+        "Messages that it brought twice.";
+    LineKernelDropped = Counter "hopline_feed_line_kernel_dropped_datagrams" ["source", "feed_line"] "datagrams"
+        "Datagrams of it that the kernel dropped before they were taken.";
+
+    ReplayMessages = Counter "hopline_replay_messages" ["source"] "messages"
+        "Messages that a replay handed over; as all of a replay, once it has ended.";
+    ReplayHash = Gauge "hopline_replay_hash_matches" ["source"] ""
+        "1 where what was handed over is what the recorder had there, 0 where it is not.";
+    ReplayError = Gauge "hopline_replay_send_error_seconds" ["source", "percentile"] "seconds"
+        "From the due time of a message to its hand-over.";
+    ReplayApart = Gauge "hopline_replay_send_error_apart_from_stalls_seconds" ["source", "percentile"] "seconds"
+        "The same without messages that stalls made late.";
+    ReplayStalled = Counter "hopline_replay_stalled_messages" ["source"] "messages"
+        "Messages that stalls made late.";
+    ReplayStalls = Counter "hopline_replay_stalls" ["source"] ""
+        "Stalls: stretches in which a message was due and the source did not get its turn.";
+    ReplayStallTime = Counter "hopline_replay_stalled_seconds" ["source"] "seconds"
+        "All of them together.";
+    ReplayStallMax = Gauge "hopline_replay_stall_max_seconds" ["source"] "seconds"
+        "The longest.";
+    ReplayCatchUp = Gauge "hopline_replay_catch_up_max_seconds" ["source"] "seconds"
+        "Longest time from the end of a stall until a message was on time again.";
+    ReplaySlope = Gauge "hopline_replay_slope_ratio" ["source"] "ratio"
+        "How fast the least send error grows against CLOCK_MONOTONIC; 0.000001 is 1 ppm.";
 
     LoopTurns = Counter "hopline_loop_turns" ["loop"] ""
         "Turns of the loop.";

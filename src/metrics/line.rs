@@ -1,21 +1,22 @@
-//! The samples of a snapshot.
+//! The samples of a snapshot: of the line, its hops, stages and loops.
 //!
 //! A closed enum has all of its reasons on every page, those that never came as 0, so that a query finds them before they
 //! matter; only the reasons of stages, which are their own, come with their first message.
 //!
 //! Invariant: every label's value is a name of the line's spec or a word of a closed enum.
 
+use std::collections::BTreeMap;
+
 use super::family::Id;
 use super::page::{Page, Value};
 use super::snapshot::{Latency, Snapshot, Which};
-use crate::base::{Discard, Hangup, Reason, Reject, Shed};
+use super::{files, source};
+use crate::base::{Discard, Shed};
 use crate::budget::Of;
-use crate::budget::report::{
-    BudgetReport, ByReason, HopReport, RegimeReport, SourceReport, StageReport,
-};
+use crate::budget::report::{BudgetReport, ByReason, HopReport, RegimeReport, StageReport};
 use crate::control::What;
 use crate::overload::Rung;
-use crate::stage::State;
+use crate::stage::{Role, State};
 use crate::topology::report::STUCK;
 use crate::topology::{LoopReport, Report};
 
@@ -34,9 +35,10 @@ pub(super) fn fill(page: &mut Page, snapshot: &Snapshot) {
         page.count(Id::SplitStays, &first, split.stays);
         page.count(Id::SplitHot, &first, split.hot_keys.len() as u64);
     }
+    files::fill(page, report);
     report.stages.iter().for_each(|one| stage(page, one));
     for (name, one) in &report.ledger.sources {
-        source(page, name, one);
+        source::fill(page, name, one);
     }
     report.placement.iter().for_each(|one| turns(page, one));
 }
@@ -96,17 +98,12 @@ fn latencies(page: &mut Page, latency: &Latency) {
     page.put(summary, &name, Value::Quantiles(latency.quantiles));
 }
 
-/// A closed enum's counts of one thing, those that never came as 0, and what the enum does not have, if there is such a thing.
-fn reasons<R: Reason>(page: &mut Page, id: Id, of: &str, counts: &ByReason) {
-    for reason in R::NAMES {
-        let count = counts.get(*reason).copied().unwrap_or(0);
-        page.count(id, &[of, reason], count);
-    }
-    let others = counts
-        .iter()
-        .filter(|(name, _)| !R::NAMES.contains(&name.as_str()));
-    for (reason, count) in others {
-        page.count(id, &[of, reason], *count);
+/// Counts by kind of message and reason, those that came.
+fn by_kind(page: &mut Page, id: Id, hop: &str, counts: &BTreeMap<String, ByReason>) {
+    for (kind, reasons) in counts {
+        for (reason, count) in reasons {
+            page.count(id, &[hop, kind, reason], *count);
+        }
     }
 }
 
@@ -119,11 +116,13 @@ fn hop(page: &mut Page, hop: &HopReport) {
         page.count(Id::HopOffered, &of, hop.offered);
         page.count(Id::HopAccepted, &of, hop.accepted);
         page.count(Id::HopWaiting, &of, hop.waiting);
-        reasons::<Shed>(page, Id::HopShed, name, &hop.shed);
+        page.reasons::<Shed>(Id::HopShed, &of, &hop.shed);
+        by_kind(page, Id::HopShedByKind, name, &hop.shed_by_kind);
     }
     page.count(Id::HopDelivered, &of, hop.delivered);
     page.count(Id::HopInFlight, &of, hop.in_flight);
-    reasons::<Discard>(page, Id::HopDiscarded, name, &hop.discarded);
+    page.reasons::<Discard>(Id::HopDiscarded, &of, &hop.discarded);
+    by_kind(page, Id::HopDiscardedByKind, name, &hop.discarded_by_kind);
     page.count(Id::HopBacklog, &of, hop.depth_now);
     page.count(Id::HopBacklogPeak, &of, hop.depth_window_max);
     page.count(Id::HopBacklogMax, &of, hop.depth_max);
@@ -179,6 +178,14 @@ fn stage(page: &mut Page, stage: &StageReport) {
             page.count(id, &[name, reason], *count);
         }
     }
+    for (what, count) in &stage.counts {
+        page.count(Id::StageCounted, &[name, what], *count);
+    }
+    if stage.role == Role::Sink.name() {
+        page.count(Id::SinkOutOfOrder, &of, stage.out_of_order);
+        page.count(Id::SinkInversions, &of, stage.inversions);
+        page.span(Id::SinkInversionMax, &of, stage.inversion_ns_max);
+    }
     for (regime, ns) in regimes(&stage.regimes_ns) {
         page.span(Id::StageTime, &[name, regime], ns);
     }
@@ -188,38 +195,8 @@ fn stage(page: &mut Page, stage: &StageReport) {
     page.count(Id::StagePanics, &of, stage.panics);
     page.count(Id::StageRestarts, &of, stage.restarts);
     page.span(Id::StageAway, &of, stage.away_ns);
+    page.count(Id::StageQuarantined, &of, stage.quarantined);
     page.count(Id::StageQuarantineLost, &of, stage.quarantine_lost);
-}
-
-fn source(page: &mut Page, name: &str, source: &SourceReport) {
-    let of = [name];
-    page.count(Id::SourceReceived, &of, source.received);
-    page.count(Id::SourceBytes, &of, source.bytes);
-    page.count(Id::SourceIngested, &of, source.ingested);
-    page.count(Id::SourceShed, &of, source.shed);
-    reasons::<Reject>(page, Id::SourceRejected, name, &source.rejected);
-    page.count(Id::SourceUndeclared, &of, source.undeclared);
-    page.count(Id::SourceDuplicates, &of, source.duplicates);
-    page.count(Id::SourceSkipped, &of, source.skipped);
-    page.count(Id::SourceKernelDropped, &of, source.kernel_dropped);
-    let at_least = source.kernel_dropped_at_least;
-    page.flag(Id::SourceDropsAtLeast, &of, at_least);
-    page.count(Id::SourceBackwards, &of, source.time_backwards);
-    page.count(Id::SourceSkewed, &of, source.skew_clamped);
-    page.span(Id::SourceSkewMax, &of, source.skew_ns_max);
-    page.span(Id::SourceLateMax, &of, source.late_ns_max);
-    page.count(Id::SourceConnected, &of, source.connected);
-    reasons::<Hangup>(page, Id::SourceDisconnected, name, &source.disconnected);
-    let ended: u64 = source.disconnected.values().sum();
-    let stand = source.connected.saturating_sub(ended);
-    page.count(Id::SourceConnections, &of, stand);
-    page.count(Id::SourceRefused, &of, source.refused);
-    page.span(Id::SourceClaimMax, &of, source.claim_open_ns_max);
-    if let Some(wire) = &source.wire {
-        page.count(Id::SourceClamped, &of, wire.clamped);
-        page.count(Id::SourceClockSteps, &of, wire.clock_steps);
-        page.count(Id::SourceNotByDevice, &of, wire.not_by_device);
-    }
 }
 
 fn turns(page: &mut Page, one: &LoopReport) {

@@ -18,7 +18,8 @@
 //! | `page` | samples by family |
 //! | `text` | a page as OpenMetrics 1.0 or as Prometheus 0.0.4 |
 //! | `snapshot` | what is taken of a running line for a page |
-//! | `line`, `machine` | the samples of a snapshot, of its loops' threads and of the process |
+//! | `line`, `source`, `files` | the samples of a snapshot |
+//! | `machine` | those of its loops' threads and of the process |
 //! | `session` | one scraper's connection, sans-IO: bytes and the time in, bytes out |
 //! | `serve` | sockets, deadlines and the thread |
 //! | `otlp` | pushes pages to an OpenTelemetry collector; only with the feature `otlp` |
@@ -34,6 +35,7 @@
 
 mod bounds;
 mod family;
+mod files;
 mod line;
 mod machine;
 #[cfg(feature = "otlp")]
@@ -42,6 +44,7 @@ mod page;
 mod serve;
 mod session;
 mod snapshot;
+mod source;
 mod text;
 
 pub use bounds::{BOUNDS, Bound};

@@ -2,11 +2,15 @@
 //!
 //! Invariant: every sample has as many values of labels as its family has labels.
 
+use std::collections::BTreeMap;
+
 use super::bounds::bounds_ns;
 use super::family::{FAMILIES, Family, Id};
 use super::line;
 use super::machine::Machine;
 use super::snapshot::Snapshot;
+use crate::base::Reason;
+use crate::budget::report::{ByReason, Percentiles};
 use crate::hist::Totals;
 
 /// A page: the samples of one moment, by family.
@@ -141,5 +145,34 @@ impl Page {
 
     pub(super) fn span(&mut self, id: Id, labels: &[&str], ns: u64) {
         self.put(id, labels, Value::SpanNs(ns));
+    }
+
+    /// Billionths of what the unit says, also less than none.
+    pub(super) fn signed(&mut self, id: Id, labels: &[&str], billionths: i64) {
+        self.put(id, labels, Value::Real(billionths as f64 / 1e9));
+    }
+
+    /// Counts by reason, `labels` with the reason behind them: all of a closed enum, those that never came as 0, and what the enum
+    /// does not have, if there is such a thing.
+    pub(super) fn reasons<R: Reason>(&mut self, id: Id, labels: &[&str], counts: &ByReason) {
+        let never = R::NAMES.iter().map(|name| (*name, 0));
+        let came = counts.iter().map(|(name, count)| (name.as_str(), *count));
+        let all: BTreeMap<&str, u64> = never.chain(came).collect();
+        for (reason, count) in all {
+            self.count(id, &[labels, &[reason]].concat(), count);
+        }
+    }
+
+    /// Percentiles in nanoseconds, each with its name behind `labels`.
+    pub(super) fn percentiles(&mut self, id: Id, labels: &[&str], spans_ns: &Percentiles) {
+        for (name, ns) in [
+            ("p50", spans_ns.p50),
+            ("p90", spans_ns.p90),
+            ("p99", spans_ns.p99),
+            ("p99_9", spans_ns.p99_9),
+            ("max", spans_ns.max),
+        ] {
+            self.span(id, &[labels, &[name]].concat(), ns);
+        }
     }
 }

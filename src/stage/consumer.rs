@@ -458,7 +458,13 @@ impl<H: Handler> Consumer<H> {
         }
         self.take_back_lost();
         self.note_fault();
+        self.tell_counts();
         self.over(State::Done, Cause::Finished);
+    }
+
+    /// Shows what the handler counts of its own.
+    fn tell_counts(&self) {
+        self.handler.tell(&self.wiring.counters.own);
     }
 
     fn over(&mut self, state: State, cause: Cause) {

@@ -10,6 +10,7 @@ use crate::io::{Driver, IoError};
 
 use super::Stage;
 use super::context::Context;
+use super::counts::OwnCounts;
 use super::egress::{Delivery, Egress, Leaving};
 use super::outcome::Disposal;
 
@@ -62,6 +63,9 @@ pub(crate) trait Handler: Send {
     fn state_hash(&self) -> Option<u64> {
         None
     }
+
+    /// Shows what it counts of its own.
+    fn tell(&self, _counts: &OwnCounts) {}
 
     fn lost(&mut self) -> Option<(u8, u64)> {
         None
@@ -154,6 +158,12 @@ impl<S: Stage> Handler for StageHandler<S> {
 
     fn state_hash(&self) -> Option<u64> {
         self.stage.as_ref()?.state_hash()
+    }
+
+    fn tell(&self, counts: &OwnCounts) {
+        if let Some(stage) = &self.stage {
+            counts.tell(stage);
+        }
     }
 
     fn let_go(&mut self) {

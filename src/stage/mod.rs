@@ -25,6 +25,7 @@ mod classes;
 pub(crate) mod conflate;
 mod consumer;
 pub mod context;
+pub mod counts;
 pub mod decode;
 pub mod egress;
 mod handler;
@@ -55,6 +56,7 @@ mod typed;
 
 pub use consumer::{describe, describe_egress, sink_node, stage_node};
 pub use context::{Context, Emit, Message, Origin};
+pub use counts::{Count, OwnCounts};
 pub use decode::{Decode, Decoded, LineEnds, Taken};
 pub use egress::{Delivery, Egress, IO_FAULT, Leaving};
 pub use handler::Make;
@@ -110,7 +112,7 @@ use crate::frame::Input;
 ///     }
 /// }
 /// ```
-pub trait Stage: Send + 'static {
+pub trait Stage: Send + Sized + 'static {
     /// What it takes: one kind of frame, or a set of kinds.
     type In: Input;
     /// Why it absorbs or rejects; [`NoWhy`](crate::base::NoWhy) where it never does.
@@ -125,6 +127,28 @@ pub trait Stage: Send + 'static {
     /// hop as soon as it has taken the frame, and one stamp serves both. The copying is part of the next
     /// hop's wait, which is never shorter than it was.
     const ONLY_COPIES: bool = false;
+
+    /// What it counts beside what becomes of its messages: reports and the page of metrics show each under its name, those that
+    /// are 0 as well. Each only rises, from 0 in a new instance. Asked with the loop's housekeeping and at the end, so it must be
+    /// no more than a load or two.
+    ///
+    /// ```
+    /// # use hopline::base::NoWhy;
+    /// # use hopline::frame::View;
+    /// # use hopline::stage::{Context, Count, Outcome, Stage};
+    /// # #[hopline::frame(schema = 901, version = 1, name = "tick")]
+    /// # #[derive(Clone, Debug)]
+    /// # pub struct Tick { price: i64 }
+    /// struct Highs { highest: i64, new_highs: u64 }
+    ///
+    /// impl Stage for Highs {
+    ///     type In = Tick;
+    ///     type Why = NoWhy;
+    ///     const COUNTS: &'static [Count<Highs>] = &[("new_highs", |highs| highs.new_highs)];
+    /// #    fn on_frame(&mut self, _: View<'_, Tick>, _: &mut Context<'_>) -> Outcome<NoWhy> { Outcome::held() }
+    /// }
+    /// ```
+    const COUNTS: &'static [Count<Self>] = &[];
 
     /// Runs once on the stage's own thread, before the first frame. May allocate.
     ///

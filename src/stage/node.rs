@@ -14,6 +14,7 @@ use crate::hist::Recorder;
 use crate::io::{Driver, IoError};
 
 use super::context::Outputs;
+use super::counts::OwnCounts;
 use super::hop::{Doorbell, HopRx};
 use super::life::{Life, LifeCounters};
 use super::log::LoopLog;
@@ -196,6 +197,8 @@ pub struct NodeCounters {
     pub held_back_by: [crate::base::Counter; crate::base::limits::HOPS_PER_NODE_MAX],
     /// What its panics came to, if it is a stage.
     pub life: CachePadded<LifeCounters>,
+    /// What its stage counts of its own.
+    pub own: OwnCounts,
     /// The state alone, for the node's own turns.
     state: AtomicU32,
     /// The state with its history, for the outside.

@@ -62,8 +62,8 @@ impl Source {
     fn over(&mut self, io: &mut Driver, state: State, cause: Cause) {
         self.ingress.close(io, &self.wiring.counters.ingress);
         self.ingress.abandon(&self.wiring.counters.ingress, cause);
-        self.seen.tell(&self.wiring.counters.ingress);
         self.housekeep(io);
+        self.seen.end(&self.wiring.counters.ingress);
         self.leave_in_hand(0);
         self.wiring.outputs.close(cause);
         self.wiring.set_state(state);
@@ -233,6 +233,7 @@ impl Node for Source {
         let now_ns = self.wiring.clock.stamp();
         self.wiring.outputs.housekeep(now_ns);
         self.ingress.housekeep(io, &self.wiring.counters.ingress);
+        self.seen.tell(&self.wiring.counters.ingress);
         if let Some(wire) = &mut self.wiring.wire {
             wire.publish_if_asked();
         }
@@ -253,6 +254,7 @@ impl Node for Source {
             counters.ingress.panicked.add(1);
             counted = u64::from(is_kept);
         }
+        self.seen.end(&counters.ingress);
         // What it accepted and never took; a second panic has nothing to add.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             let counters = &self.wiring.counters.ingress;

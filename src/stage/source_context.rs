@@ -47,15 +47,16 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// What it came to, for the report.
+    /// Shows it, for reports.
     pub(crate) fn tell(&self, counters: &IngressCounters) {
-        // Nothing else sets them.
-        if let Some(gaps) = self.gaps.report() {
-            let _ = counters.gaps.set(gaps);
-        }
-        if let Some(skew) = self.skew.report() {
-            let _ = counters.skew.set(skew);
-        }
+        self.gaps.tell(&counters.gaps);
+        self.skew.tell(&counters.skew);
+    }
+
+    /// Shows what it came to.
+    pub(crate) fn end(&self, counters: &IngressCounters) {
+        self.gaps.tell(&counters.gaps);
+        self.skew.end(&counters.skew);
     }
 }
 
@@ -389,10 +390,6 @@ impl SourceContext<'_, '_> {
             && let Some(received_ns) = received_wall_ns
         {
             self.seen.skew.note(event_ns, received_ns);
-            if event_ns > received_ns {
-                counters.skew_clamped.add(1);
-                counters.skew_ns_max.raise(event_ns - received_ns);
-            }
         }
         self.work += 1;
         emitted > 0

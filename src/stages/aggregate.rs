@@ -21,9 +21,14 @@
 //! line, which for a socket is its receipt. A window is sealed by a timer when the last of the late ones is over, and
 //! leaves row by row, as many of them a turn as one message may have frames. A drain seals all of them, the current one too.
 //!
+//! What it counts beside that, as the report and the page of metrics show it (`counts`), is that of
+//! [`Counts`](crate::feed::aggregate::Counts): samples given, those lost by reason, rows handed out, keys added and evicted, and
+//! what was taken in part.
+//!
 //! Invariant: nothing is allocated after the start; rows leave in the order of their windows; what waits for room is in the
 //! windows and nowhere else.
 
+use crate::base::Reason;
 use crate::base::limits::METRIC_LINE_BYTES_MAX;
 use crate::clock::WallMap;
 use crate::feed::aggregate::{Aggregate, Lost, Row, Settings, Signs, TagOrder};
@@ -32,7 +37,7 @@ use crate::feed::metric::{
 };
 use crate::feed::summary::{Summaries, Summary, SummedUp, summary_frames_max};
 use crate::frame::Frame;
-use crate::stage::{Context, Out, Outcome, Port, Stage};
+use crate::stage::{Context, Count, Out, Outcome, Port, Stage};
 use crate::topology::{Params, Problem};
 
 use super::work::work_for;
@@ -204,6 +209,11 @@ impl Sums {
         &self.aggregate
     }
 
+    /// Samples that are in no window, for that reason.
+    fn lost(&self, why: Lost) -> u64 {
+        self.aggregate.counts().lost[why.index()]
+    }
+
     /// The wall time of a time of the line. The first call sets the timer.
     #[inline]
     fn wall_ns(&mut self, line_ns: u64, cx: &mut Context<'_>) -> u64 {
@@ -317,6 +327,23 @@ impl Stage for Sums {
     type Why = Why;
     const PORTS: &'static [Port] = &[Port::new::<Summaries>("out")];
     const MAX_EMIT: usize = EMIT_MAX;
+    const COUNTS: &'static [Count<Sums>] = &[
+        ("samples", |sums| sums.aggregate.counts().samples),
+        ("late", |sums| sums.lost(Lost::Late)),
+        ("ahead", |sums| sums.lost(Lost::Ahead)),
+        ("no_room", |sums| sums.lost(Lost::NoRoom)),
+        ("key_too_long", |sums| sums.lost(Lost::KeyTooLong)),
+        ("beyond_scale", |sums| sums.lost(Lost::BeyondScale)),
+        ("rows", |sums| sums.aggregate.counts().rows),
+        ("keys_added", |sums| sums.aggregate.counts().keys_added),
+        ("keys_evicted", |sums| sums.aggregate.counts().keys_evicted),
+        ("without_histogram", |sums| {
+            sums.aggregate.counts().without_histogram
+        }),
+        ("without_set", |sums| sums.aggregate.counts().without_set),
+        ("set_full", |sums| sums.aggregate.counts().set_full),
+        ("clamped", |sums| sums.aggregate.counts().clamped),
+    ];
 
     fn memory_bytes(&self) -> usize {
         self.aggregate.settings().memory_bytes() + METRIC_LINE_BYTES_MAX

@@ -200,7 +200,7 @@ impl Line {
             stuck: Vec::new(),
             stalled_in: Vec::new(),
         };
-        let mut report = Parts {
+        let report = Parts {
             line: LineReport {
                 name,
                 mode: "inline",
@@ -229,10 +229,10 @@ impl Line {
             hung: &[],
             windows: &mut windows,
             window: RUN,
+            records: recorders.reports(),
             now_ns: ended_ns,
         }
         .report();
-        report.add_records(&recorders.reports());
         Ok((report, driver))
     }
 }

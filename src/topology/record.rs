@@ -11,15 +11,15 @@
 //! came to a recorder is in its file or counted, each frame that did not come is counted.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 
-use crate::base::Reason;
+use crate::base::Counter;
 use crate::base::limits::{RECORD_BURST, RECORD_DEPTH, RECORD_FLUSH_NS};
 use crate::base::primitive::{AtomicBool, Ordering};
 use crate::base::units::hash_text;
-use crate::budget::report::ByReason;
+use crate::budget::report::{ByReason, by_reason};
 use crate::clock::Clock;
 use crate::frame::capture::{CaptureKind, CaptureStart, WhyEnded};
 use crate::io::{CaptureCounts, CaptureWriter, Driver, IoError, Unrecorded, Waker};
@@ -81,17 +81,76 @@ impl Line {
     }
 }
 
+/// What a recorder shows, for anybody to read while it runs.
+#[derive(Debug)]
+struct Shown {
+    hop: String,
+    file: String,
+    messages: Counter,
+    frames: Counter,
+    bytes: Counter,
+    frames_lost: Counter,
+    unrecorded: [Counter; Unrecorded::ALL.len()],
+    hash: Counter,
+    fault: OnceLock<String>,
+}
+
+impl Shown {
+    fn new(hop: &str, path: &Path) -> Shown {
+        Shown {
+            hop: hop.to_owned(),
+            file: path.display().to_string(),
+            messages: Counter::default(),
+            frames: Counter::default(),
+            bytes: Counter::default(),
+            frames_lost: Counter::default(),
+            unrecorded: Default::default(),
+            hash: Counter::default(),
+            fault: OnceLock::new(),
+        }
+    }
+
+    fn tell(&self, counts: &CaptureCounts, hash: u64, error: Option<&IoError>) {
+        self.messages.set(counts.messages);
+        self.frames.set(counts.frames);
+        self.bytes.set(counts.bytes);
+        self.frames_lost.set(counts.frames_lost);
+        for (shown, count) in self.unrecorded.iter().zip(counts.unrecorded) {
+            shown.set(count);
+        }
+        self.hash.set(hash);
+        if let Some(error) = error {
+            // The first one is the cause.
+            let words = || format!("{error}, after {} messages", counts.messages);
+            self.fault.get_or_init(words);
+        }
+    }
+
+    fn report(&self) -> RecordReport {
+        RecordReport {
+            hop: self.hop.clone(),
+            file: self.file.clone(),
+            messages: self.messages.get(),
+            frames: self.frames.get(),
+            bytes: self.bytes.get(),
+            frames_lost: self.frames_lost.get(),
+            unrecorded: by_reason::<Unrecorded>(&self.unrecorded),
+            content_hash: hash_text(self.hash.get()),
+            fault: self.fault.get().cloned(),
+        }
+    }
+}
+
 /// One hop on its way to a file.
 #[derive(Debug)]
 struct Recorder {
-    hop: String,
     path: PathBuf,
+    shown: Arc<Shown>,
     tap: Tap,
     writer: Option<CaptureWriter>,
     /// Frames of the hop up to now, the lost ones included.
     sequence: u64,
     flushed_ns: u64,
-    done: Option<(CaptureCounts, u64, Option<IoError>)>,
 }
 
 /// All recorders of a line.
@@ -139,13 +198,12 @@ impl Recorders {
                 .attach_as(RECORD_DEPTH, true)
                 .map_err(|error| StartError::Line(super::tap::no_tap(&hop.name, error).into()))?;
             recorders.0.push(Recorder {
-                hop: hop.name.clone(),
+                shown: Arc::new(Shown::new(&hop.name, &record.path)),
                 path: record.path.clone(),
                 tap,
                 writer: Some(writer),
                 sequence: 0,
                 flushed_ns: line_ns,
-                done: None,
             });
         }
         Ok(recorders)
@@ -165,12 +223,12 @@ impl Recorders {
     }
 
     pub(super) fn are_done(&self) -> bool {
-        self.0.iter().all(|one| one.done.is_some())
+        self.0.iter().all(|one| one.writer.is_none())
     }
 
     /// What came of them.
     pub(super) fn reports(&self) -> Vec<RecordReport> {
-        self.0.iter().map(Recorder::report).collect()
+        self.0.iter().map(|one| one.shown.report()).collect()
     }
 }
 
@@ -210,6 +268,8 @@ impl Recorder {
             writer.flush(io);
             self.flushed_ns = now_ns;
         }
+        self.shown
+            .tell(&writer.counts(), writer.hash(), writer.error());
         if taken == 0 && (last || self.tap.is_finished()) {
             self.close(io, last);
         }
@@ -231,40 +291,17 @@ impl Recorder {
         };
         let hash = writer.hash();
         let (counts, error) = writer.close(io, why);
-        self.done = Some((counts, hash, error));
-    }
-
-    fn report(&self) -> RecordReport {
-        let (counts, hash, error) = match (&self.done, &self.writer) {
-            (Some((counts, hash, error)), _) => (*counts, *hash, error.as_ref()),
-            (None, Some(writer)) => (writer.counts(), writer.hash(), writer.error()),
-            (None, None) => (CaptureCounts::default(), 0, None),
-        };
-        let unrecorded = Unrecorded::ALL.iter().zip(counts.unrecorded);
-        let unrecorded = unrecorded.filter(|(_, messages)| *messages > 0);
-        RecordReport {
-            hop: self.hop.clone(),
-            file: self.path.display().to_string(),
-            messages: counts.messages,
-            frames: counts.frames,
-            bytes: counts.bytes,
-            frames_lost: counts.frames_lost,
-            unrecorded: unrecorded
-                .map(|(why, messages)| (why.name().to_owned(), messages))
-                .collect(),
-            content_hash: hash_text(hash),
-            fault: error.map(|error| format!("{error}, after {} messages", counts.messages)),
-        }
+        self.shown.tell(&counts, hash, error.as_ref());
     }
 }
 
 /// The thread that records.
 #[derive(Debug)]
 pub(super) struct Recording {
-    thread: Option<std::thread::JoinHandle<Vec<RecordReport>>>,
+    thread: Option<std::thread::JoinHandle<()>>,
     stop: Arc<AtomicBool>,
     waker: Waker,
-    reports: Vec<RecordReport>,
+    shown: Vec<Arc<Shown>>,
 }
 
 impl Recording {
@@ -283,6 +320,8 @@ impl Recording {
         };
         let mut io = driver().map_err(|error| no_thread(error.to_string()))?;
         let recorders = Recorders::open(line, clock, &mut io)?;
+        let shown = recorders.0.iter().map(|one| Arc::clone(&one.shown));
+        let shown = shown.collect();
         let stop = Arc::new(AtomicBool::new(false));
         let (waker, flag, clock) = (io.waker(), Arc::clone(&stop), clock.clone());
         let spawned = std::thread::Builder::new()
@@ -292,19 +331,24 @@ impl Recording {
             thread: Some(spawned.map_err(|error| no_thread(error.to_string()))?),
             stop,
             waker,
-            reports: Vec::new(),
+            shown,
         }))
     }
 
-    /// Ends the recorders once they have taken what is there, and says what came of them.
-    pub(super) fn end(&mut self) -> &[RecordReport] {
+    /// What came of them so far.
+    pub(super) fn reports(&self) -> Vec<RecordReport> {
+        self.shown.iter().map(|one| one.report()).collect()
+    }
+
+    /// Ends the recorders once they have taken what is there.
+    pub(super) fn end(&mut self) {
         self.stop.store(true, Ordering::Release); // pairs with Acquire in `record`
         // A waker that fails leaves the thread to its own timeout, which is bounded.
         let _ = self.waker.wake();
         if let Some(thread) = self.thread.take() {
-            self.reports = thread.join().unwrap_or_default();
+            // What panics there is a defect of the recorder; what it did until then is shown.
+            let _ = thread.join();
         }
-        &self.reports
     }
 }
 
@@ -315,12 +359,7 @@ impl Drop for Recording {
 }
 
 /// The body of the thread.
-fn record(
-    mut recorders: Recorders,
-    clock: &Clock,
-    mut io: Driver,
-    stop: &AtomicBool,
-) -> Vec<RecordReport> {
+fn record(mut recorders: Recorders, clock: &Clock, mut io: Driver, stop: &AtomicBool) {
     while !recorders.are_done() {
         // Read before the taps are: what comes later is not waited for.
         let last = stop.load(Ordering::Acquire);
@@ -330,5 +369,4 @@ fn record(
             break;
         }
     }
-    recorders.reports()
 }

@@ -69,7 +69,7 @@ pub struct Report {
     /// What is kept of panics that did not stop the line, with the frames in hand; how many there were and how many
     /// have no room here is in `stages`.
     pub quarantine: Vec<Quarantined>,
-    /// What came of recordings, once the run has ended.
+    /// What came of recordings.
     pub records: Vec<RecordReport>,
     /// Always `unjudged`: counts over budget are raw, and a run judges nothing.
     pub verdict: &'static str,
@@ -167,20 +167,6 @@ impl Report {
         self.culprit.as_ref()
     }
 
-    /// Adds what came of recordings. One that could not write has a fault; what it had no room for is a count.
-    pub(crate) fn add_records(&mut self, records: &[RecordReport]) {
-        for one in records {
-            if let Some(fault) = &one.fault {
-                let file = &one.file;
-                self.faults.push(format!(
-                    "the recorder of {}: {IO_FAULT}{file}: {fault}",
-                    one.hop
-                ));
-            }
-        }
-        self.records.extend_from_slice(records);
-    }
-
     /// Whether the run was good: the ledger closed, no loss where none is allowed, no fault, and at
     /// its end every node done, which nothing but a stall had brought about.
     #[must_use]
@@ -247,6 +233,7 @@ pub(crate) fn stage_report(node: &NodeView, hops: &[HopView]) -> StageReport {
         absorbed,
         rejected,
         held: stage.held.get(),
+        counts: node.counters.own.all().collect(),
         emitted: stage.emitted.get(),
         regimes_ns: RegimeReport::new(regimes.all()),
         held_back_by: worst,
@@ -304,7 +291,7 @@ fn source_report(node: &NodeView, now_ns: u64, began_ns: u64) -> SourceReport {
             .map(|feed| feed.line_reports())
             .unwrap_or_default(),
         sequenced: ingress.sequenced.get().map(|feed| feed.report()),
-        lines: (ingress.in_lines.get() > 0).then(|| ingress.received.get()),
+        is_in_lines: ingress.in_lines.get() > 0,
         datagrams_received: ingress.datagrams.get(),
         kernel_dropped: ingress.kernel_dropped.get(),
         kernel_dropped_at_least: ingress.drops_are_trains.get() > 0
@@ -312,11 +299,9 @@ fn source_report(node: &NodeView, now_ns: u64, began_ns: u64) -> SourceReport {
         wire: wire_report(node),
         skipped: ingress.skipped.get(),
         fidelity: ingress.fidelity.get().cloned(),
-        skew: ingress.skew.get().cloned(),
-        gaps: ingress.gaps.get().copied(),
+        skew: ingress.skew.report(),
+        gaps: ingress.gaps.report(),
         time_backwards: ingress.time_backwards.get(),
-        skew_clamped: ingress.skew_clamped.get(),
-        skew_ns_max: ingress.skew_ns_max.get(),
         late_ns_max: ingress.late_ns_max.get(),
         connected: ingress.connected.get(),
         disconnected: by_reason::<Hangup>(&ingress.disconnected),
@@ -532,6 +517,7 @@ pub(crate) struct Parts<'a> {
     /// The windows on the line, which of them is read, and when.
     pub(crate) windows: &'a mut Windows,
     pub(crate) window: Window,
+    pub(crate) records: Vec<RecordReport>,
     pub(crate) now_ns: u64,
 }
 
@@ -578,6 +564,12 @@ impl Parts<'_> {
             let fault = file.fault.iter();
             faults.extend(fault.map(|fault| format!("{}: {fault}", hops[view.hop].name)));
         }
+        // What a recorder had no room for is a count; that it could not write is a fault.
+        faults.extend(self.records.iter().filter_map(|one| {
+            let RecordReport { hop, file, .. } = one;
+            let fault = one.fault.as_ref()?;
+            Some(format!("the recorder of {hop}: {IO_FAULT}{file}: {fault}"))
+        }));
         let began_ns = self.now_ns.saturating_sub(self.line.elapsed_ns);
         let times_ns = (self.now_ns, began_ns);
         let is_hung = |at: usize| self.hung.contains(&at);
@@ -620,7 +612,7 @@ impl Parts<'_> {
             drain: self.drain,
             faults,
             quarantine: self.quarantine.to_vec(),
-            records: Vec::new(),
+            records: self.records,
             verdict: "unjudged",
         }
     }

@@ -543,12 +543,11 @@ impl Running {
         for _ in 0..2 {
             self.observe();
         }
-        let mut report = self.report_of(Some(drain), true, window::RUN);
         // Its taps have ended with their hops.
         if let Some(recording) = &mut self.recording {
-            report.add_records(recording.end());
+            recording.end();
         }
-        report
+        self.report_of(Some(drain), true, window::RUN)
     }
 
     fn report_of(&mut self, drain: Option<DrainReport>, at_rest: bool, window: Window) -> Report {
@@ -599,6 +598,10 @@ impl Running {
             hung: &hung,
             windows: &mut self.windows,
             window,
+            records: self
+                .recording
+                .as_ref()
+                .map_or_else(Vec::new, Recording::reports),
             now_ns,
         }
         .report()

@@ -34,7 +34,7 @@ fn a_collector_that_is_behind_the_exchange_is_seen_to_be() {
         "{skew:?}"
     );
     assert!(
-        skew.clamped > skew.messages / 2 && skew.latency_ns.p50 == 0,
+        skew.clamped > skew.messages / 2 && skew.latency_ns.unwrap().p50 == 0,
         "{skew:?}"
     );
     assert!(skew.drift_ppb.is_some() && skew.jitter_ns > 0, "{skew:?}");
@@ -67,6 +67,6 @@ fn a_drift_and_a_step_of_a_made_up_sender_are_told() {
         (skew.drift_ppb.unwrap() + 80_000).abs() < 20_000,
         "{skew:?}"
     );
-    assert!(skew.clamped > 2_900 && skew.clamped == source.skew_clamped);
+    assert!(skew.clamped > 2_900);
     assert_eq!(source.gaps.unwrap().gaps, 5_999);
 }

@@ -101,8 +101,8 @@ fn sample(line: &str) -> Option<Read> {
         rest = rest.strip_prefix('}')?;
     }
     let value = rest.strip_prefix(' ')?;
-    let number = value.parse::<f64>().ok()?;
-    (number >= 0.0 || number.is_nan()).then(|| Read {
+    value.parse::<f64>().ok()?;
+    Some(Read {
         name: name.to_owned(),
         labels,
         value: value.to_owned(),
@@ -139,6 +139,11 @@ fn misfits(family: &Family, sample: &Read) -> Vec<String> {
     };
     if !suffix.is_some_and(|suffix| suffixes.contains(&suffix)) {
         faults.push(format!("{} under {}", sample.name, family.name));
+    }
+    // What counts is never below 0; a gauge may be.
+    let is_negative = sample.value.starts_with('-');
+    if is_negative && family.kind != Kind::Gauge {
+        faults.push(format!("{} is below 0: {}", sample.name, sample.value));
     }
     let mut allowed = family.labels.to_vec();
     allowed.extend(more);

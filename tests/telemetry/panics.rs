@@ -136,7 +136,7 @@ fn holds(
     let lines = lines.count() as u64;
     let refused: u64 = source.rejected.values().sum();
     prop_assert_eq!(source.ingested + source.shed + refused, lines);
-    prop_assert_eq!(source.lines.unwrap_or(lines), lines);
+    prop_assert_eq!(source.lines().unwrap_or(lines), lines);
     let panicked = source.rejected.get("panicked").copied().unwrap_or(0);
     prop_assert_eq!(panicked, u64::from(taken.iter().any(panics)));
     prop_assert!(taken.len() == given.len() || panicked == 1);

@@ -96,7 +96,7 @@ pub(crate) fn run_on(line: &mut Builder, net: &VirtualNet, driver: Driver, for_n
     for (name, source) in &report.ledger.sources {
         let refused: u64 = source.rejected.values().sum();
         let lines = source.ingested + source.shed + refused;
-        assert_eq!(source.lines.unwrap_or(source.received), lines, "{name}");
+        assert_eq!(source.lines().unwrap_or(source.received), lines, "{name}");
     }
     let text = String::from_utf8(net.file("out").unwrap_or_default()).unwrap();
     Out { report, text }

@@ -167,7 +167,7 @@ fn totals_are_exact_for_what_was_admitted_however_much_was_not() {
     sums_up(&mut line, seconds(), TextFormat::Ndjson, hop);
     let out = run(&mut line, &net, SECOND_NS);
     let source = &out.report.ledger.sources["in"];
-    assert_eq!(source.lines, Some(sent));
+    assert_eq!(source.lines(), Some(sent));
     assert!(source.shed > sent / 4, "{}", source.shed);
     let rows = out.rows();
     let total: f64 = rows.iter().filter_map(|row| row["sum"].as_f64()).sum();

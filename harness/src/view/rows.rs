@@ -624,11 +624,11 @@ pub(crate) fn sources(sources: &BTreeMap<String, SourceReport>) -> Table {
         if let Some(fidelity) = &source.fidelity {
             table.remark(super::captures::replayed(fidelity), Tone::Dim);
         }
-        if source.skew_clamped > 0 {
+        if let Some(skew) = source.skew.as_ref().filter(|skew| skew.clamped > 0) {
             let text = format!(
                 "clock skew: {} events lie after their receipt, by up to {}; clamped to zero",
-                grouped(source.skew_clamped),
-                Span(source.skew_ns_max)
+                grouped(skew.clamped),
+                Span(skew.ahead_ns_max())
             );
             table.remark(text, Tone::Dim);
         }

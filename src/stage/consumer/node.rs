@@ -27,6 +27,7 @@ impl<H: Handler> Node for Consumer<H> {
 
     fn open(&mut self, io: &mut Driver) -> Result<(), IoError> {
         self.handler.open(io)?;
+        self.tell_counts();
         self.wiring.set_state(State::Run);
         Ok(())
     }
@@ -121,6 +122,7 @@ impl<H: Handler> Node for Consumer<H> {
             self.handler.housekeep(now_ns, io);
             self.unflushed |= self.handler.pending();
             self.take_back_lost();
+            self.tell_counts();
         }
         for rx in &mut self.wiring.inputs {
             rx.housekeep();
@@ -154,6 +156,7 @@ impl<H: Handler> Node for Consumer<H> {
                     self.settle(disposal, count, now_ns);
                 }
                 self.note_fault();
+                self.tell_counts();
             }));
             self.take_back_lost();
         }

@@ -83,6 +83,8 @@ impl<H: Handler> Consumer<H> {
         if during == During::Drain {
             // It has said its last, as far as it could: there is nothing left to make another one for.
             self.leave_held();
+            let told = catch_unwind(AssertUnwindSafe(|| self.tell_counts()));
+            told.unwrap_or_else(let_go);
             return self.over(State::Done, Cause::Finished);
         }
         if during == During::Timer && self.timer.is_none() {
@@ -96,8 +98,12 @@ impl<H: Handler> Consumer<H> {
         if let Verdict::Remake(wait_ns) = verdict {
             self.leave_held();
             self.timer = None;
-            let dropped = catch_unwind(AssertUnwindSafe(|| self.handler.let_go()));
+            let dropped = catch_unwind(AssertUnwindSafe(|| {
+                self.tell_counts();
+                self.handler.let_go();
+            }));
             dropped.unwrap_or_else(let_go);
+            self.wiring.counters.own.keep();
             self.absent = Some(Absent::Until {
                 due_ns: now_ns.saturating_add(wait_ns),
                 since_ns: now_ns,
@@ -196,7 +202,10 @@ impl<H: Handler> Consumer<H> {
     #[cold]
     pub(super) fn failed(&mut self, fault: String) {
         self.wiring.counters.set_fault(fault);
-        let _ = catch_unwind(AssertUnwindSafe(|| self.take_back_lost()));
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            self.take_back_lost();
+            self.tell_counts();
+        }));
         self.leave_in_hand(self.wiring.clock.stamp());
         self.leave_held();
         self.discard_queued(Discard::StageFailed);

@@ -31,7 +31,7 @@ use crate::feed::market::{
 };
 use crate::frame::Frame;
 use crate::frame::capture::chain_hash;
-use crate::stage::{Context, Out, Outcome, Port, Stage};
+use crate::stage::{Context, Count, Out, Outcome, Port, Stage};
 use crate::topology::{Params, Problem};
 
 use super::frames::{BookState, Top};
@@ -154,6 +154,8 @@ pub struct Book {
     collector: Collector,
     levels: usize,
     takes_ns: u64,
+    /// Levels for which a side had no room, of all symbols.
+    dropped: u64,
 }
 
 impl Book {
@@ -170,6 +172,7 @@ impl Book {
             collector: Collector::new(),
             levels: spec.levels,
             takes_ns: spec.takes_ns,
+            dropped: 0,
         }
     }
 
@@ -278,6 +281,7 @@ impl Book {
         let Some(symbol) = self.symbols.get_mut(usize::from(number)) else {
             return Outcome::rejected(Why::UnknownSymbol);
         };
+        let dropped_before = dropped(symbol);
         let (applied, left) = match &head {
             Head::Depth(head) => (
                 symbol.book.change(&Change {
@@ -303,6 +307,7 @@ impl Book {
                 },
             ),
         };
+        self.dropped += u64::from(dropped(symbol) - dropped_before);
         let why = match applied {
             Applied::Yes => {
                 symbol.imbalance_ppm = imbalance_ppm(
@@ -325,6 +330,12 @@ fn imbalance_ppm(bids: i128, asks: i128) -> i32 {
     ((bids - asks) * PPM).checked_div(bids + asks).unwrap_or(0) as i32
 }
 
+/// Levels of a symbol for which a side had no room.
+fn dropped(symbol: &Symbol) -> u32 {
+    let (bids, asks) = (symbol.book.bids(), symbol.book.asks());
+    bids.dropped().saturating_add(asks.dropped())
+}
+
 /// Emits the log frame, and the top if it has changed.
 fn publish(
     symbol: &mut Symbol,
@@ -339,7 +350,6 @@ fn publish(
         return Outcome::absorbed(why);
     }
     symbol.shown = shown;
-    let dropped = symbol.book.bids().dropped();
     let top = Top {
         update_id,
         event_ms,
@@ -349,7 +359,7 @@ fn publish(
         ask_qty: shown.ask.qty,
         last_price: shown.last_price,
         imbalance_ppm: shown.imbalance_ppm,
-        dropped_levels: dropped.saturating_add(symbol.book.asks().dropped()),
+        dropped_levels: dropped(symbol),
         symbol: left.symbol,
         state: shown.state,
     };
@@ -361,6 +371,7 @@ impl Stage for Book {
     type In = Market;
     type Why = Why;
     const PORTS: &'static [Port] = &[Port::new::<Top>("top"), Port::optional::<Left>("log")];
+    const COUNTS: &'static [Count<Book>] = &[("dropped_levels", |book| book.dropped)];
 
     fn memory_bytes(&self) -> usize {
         let books = self.symbols.iter().map(|symbol| symbol.book.memory_bytes());

@@ -42,7 +42,7 @@ use crate::feed::sequenced::State;
 use crate::feed::{Place, Placed};
 use crate::frame::View;
 use crate::host::lay_on_huge_pages;
-use crate::stage::{Context, Out, Outcome, Port, Stage};
+use crate::stage::{Context, Count, Out, Outcome, Port, Stage};
 use crate::topology::{Params, Problem};
 
 use super::frames::{BookState, Top};
@@ -301,6 +301,11 @@ impl<S: FromFeed> Stage for FeedBook<S> {
     type In = S::Frame;
     type Why = Why;
     const PORTS: &'static [Port] = &[Port::new::<Top>("top")];
+    const COUNTS: &'static [Count<FeedBook<S>>] = &[
+        ("applied", |book| book.books.counts().applied),
+        ("passed", |book| book.books.counts().passed),
+        ("hidden", |book| book.books.counts().hidden),
+    ];
 
     fn memory_bytes(&self) -> usize {
         size_of_val(&*self.shown) + self.books.memory_bytes()
