@@ -6,7 +6,8 @@
 //! its first message, as a sequenced feed does; itch5 is given the same packets
 //! behind their headers. *books* opens, reads and applies each message; *two lines* takes the packets of two
 //! lines into one feed before that. `null` walks over the packets without opening them. Subjects take turns
-//! round by round, so that a busy neighbour slows all of them, and the median round counts.
+//! round by round, in another order, so that a busy neighbour slows all of them; the median round counts, and a ratio is one within
+//! a round.
 //!
 //! The bars, on one core: ITCH fields at least 30 million messages a second and level with itch5, books of
 //! orders 5 million, DEEP and TOPS fields 20 million.
@@ -15,6 +16,7 @@
 
 use std::hint::black_box;
 
+use hopline::base::addresses;
 use hopline::feed::books::levels::{LevelBooks, LevelBooksSpec};
 use hopline::feed::books::orders::{OrderBooks, OrderBooksSpec};
 use hopline::feed::packets::Transport;
@@ -28,6 +30,9 @@ mod sum;
 mod theirs;
 
 use sum::Sum;
+
+/// What the others are compared with.
+const RIVAL: &str = "itch fields itch5";
 
 const ROUNDS: usize = 15;
 const MESSAGES: u64 = 400_000;
@@ -61,6 +66,7 @@ impl Packets {
             packets.ends.push(packets.bytes.len());
             arrivals.push((sent.line, sent.at_ns));
         }
+        lay_on_huge_pages(&[addresses(&packets.bytes)]);
         (packets, arrivals)
     }
 
@@ -268,7 +274,7 @@ fn main() {
         Box::new(move || timed(|| _ = black_box(our_sum_checked(itch)))),
     );
     add(
-        "itch fields itch5",
+        RIVAL,
         Box::new(move || timed(|| _ = black_box(their_sum(itch)))),
     );
     let mut books = order_books();
@@ -333,34 +339,45 @@ fn main() {
         }),
     );
 
-    for _ in 0..ROUNDS {
-        for subject in &mut subjects {
+    for round in 0..ROUNDS {
+        for turn in 0..subjects.len() {
+            let at = (round + turn) % subjects.len();
+            let subject = &mut subjects[at];
+            // Whoever reads a feed first fetches it for those behind; so each has read it once before it counts.
+            (subject.round)();
             let ns = (subject.round)();
             subject.rounds_ns.push(ns);
         }
     }
     println!(
-        "{:<27} {:>10} {:>10} {:>12} {:>9}",
-        "subject", "p50 ns", "max ns", "million/s", "x itch5"
+        "{:<27} {:>10} {:>10} {:>12}   {}",
+        "subject", "p50 ns", "max ns", "million/s", "x itch5 (lowest-highest)"
     );
-    let medians: Vec<[f64; 2]> = subjects
-        .iter_mut()
-        .map(|subject| {
-            subject.rounds_ns.sort_unstable_by(f64::total_cmp);
-            [subject.rounds_ns[ROUNDS / 2], subject.rounds_ns[ROUNDS - 1]]
-        })
-        .collect();
-    for (subject, [p50, max]) in subjects.iter().zip(&medians) {
-        let ratio = match subject.name {
-            "itch fields hopline" | "itch fields, whole packets" => {
-                format!("{:.2}", medians[3][0] / p50)
-            }
-            _ => String::new(),
+    let rival = subjects.iter().find(|subject| subject.name == RIVAL);
+    let rivals_ns = rival.expect("it is one of them").rounds_ns.clone();
+    for subject in &subjects {
+        let [_, p50, max] = spread(subject.rounds_ns.clone());
+        let ratio = if subject.name.starts_with("itch fields") && subject.name != RIVAL {
+            let pairs = rivals_ns.iter().zip(&subject.rounds_ns);
+            let [low, middle, high] = spread(pairs.map(|(theirs, ours)| theirs / ours).collect());
+            format!("{middle:.2} ({low:.2}-{high:.2})")
+        } else {
+            String::new()
         };
         println!(
-            "{:<27} {p50:>10.2} {max:>10.2} {:>12.1} {ratio:>9}",
+            "{:<27} {p50:>10.2} {max:>10.2} {:>12.1}   {ratio}",
             subject.name,
             1e3 / p50
         );
     }
+}
+
+/// The lowest, the middle one and the highest.
+fn spread(mut values: Vec<f64>) -> [f64; 3] {
+    values.sort_unstable_by(f64::total_cmp);
+    [
+        values[0],
+        values[values.len() / 2],
+        values[values.len() - 1],
+    ]
 }

@@ -237,16 +237,10 @@ impl<'a> Messages<'a> {
         count: u16,
         endian: Endian,
     ) -> Result<Messages<'a>, PacketReject> {
-        let mut rest = payload;
-        for _ in 0..count {
-            rest = match split(rest, endian) {
-                Some((_, rest)) => rest,
-                None => return Err(cut(rest)),
-            };
-        }
-        if !rest.is_empty() {
-            return Err(PacketReject::CountTooLow);
-        }
+        match endian {
+            Endian::Big => walk(payload, count, u16::from_be_bytes, &mut |_| {})?,
+            Endian::Little => walk(payload, count, u16::from_le_bytes, &mut |_| {})?,
+        };
         Ok(Messages {
             rest: payload,
             left: usize::from(count),
@@ -318,19 +312,37 @@ impl<'a> Unchecked<'a> {
     // Always, as `itch::decode` is: the caller's match on a message and the walk become one loop.
     #[inline(always)]
     pub fn each(&self, mut take: impl FnMut(&'a [u8])) -> Result<usize, PacketReject> {
-        let mut rest = self.payload;
-        for _ in 0..self.count {
-            let Some((message, behind)) = split(rest, self.endian) else {
-                return Err(cut(rest));
-            };
-            take(message);
-            rest = behind;
+        // Once and not at each message: where the next one begins waits for this one's length.
+        match self.endian {
+            Endian::Big => walk(self.payload, self.count, u16::from_be_bytes, &mut take),
+            Endian::Little => walk(self.payload, self.count, u16::from_le_bytes, &mut take),
         }
-        if rest.is_empty() {
-            Ok(usize::from(self.count))
-        } else {
-            Err(PacketReject::CountTooLow)
-        }
+    }
+}
+
+/// Every message of a payload that is made of so many; how many there were.
+#[inline(always)]
+fn walk<'a>(
+    payload: &'a [u8],
+    count: u16,
+    length: impl Fn([u8; LENGTH_BYTES]) -> u16,
+    take: &mut impl FnMut(&'a [u8]),
+) -> Result<usize, PacketReject> {
+    let mut rest = payload;
+    for _ in 0..count {
+        let block = rest.split_first_chunk::<LENGTH_BYTES>();
+        let found =
+            block.and_then(|(said, behind)| behind.split_at_checked(usize::from(length(*said))));
+        let Some((message, behind)) = found else {
+            return Err(cut(rest));
+        };
+        take(message);
+        rest = behind;
+    }
+    if rest.is_empty() {
+        Ok(usize::from(count))
+    } else {
+        Err(PacketReject::CountTooLow)
     }
 }
 
