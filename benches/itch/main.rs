@@ -19,10 +19,10 @@ use std::hint::black_box;
 use hopline::base::addresses;
 use hopline::feed::books::levels::{LevelBooks, LevelBooksSpec};
 use hopline::feed::books::orders::{OrderBooks, OrderBooksSpec};
-use hopline::feed::packets::Transport;
+use hopline::feed::packets::{PacketReject, Transport, Unchecked};
 use hopline::feed::sequenced::{Delivery, Params, Sequenced, Sink};
 use hopline::feed::simulated::{Feed, Levels, Lines, LinesSpec, Orders, Saying};
-use hopline::feed::{Arrivals, Schedule, deep, itch, moldudp64, tops};
+use hopline::feed::{Arrivals, Schedule, deep, iextp, itch, moldudp64, tops};
 use hopline::host::lay_on_huge_pages;
 
 mod ours;
@@ -79,12 +79,16 @@ impl Packets {
         })
     }
 
-    /// Every message of every packet, lengths checked as they are reached.
+    /// Every message of every packet, lengths checked as they are reached; `open` is that of the transport, which whoever reads
+    /// a feed knows.
     #[inline(always)]
-    fn each(&self, mut take: impl FnMut(&[u8])) {
+    fn each<'p>(
+        &'p self,
+        open: impl Fn(&'p [u8]) -> Result<Unchecked<'p>, PacketReject>,
+        mut take: impl FnMut(&[u8]),
+    ) {
         for packet in black_box(self).iter() {
-            let opened = self.transport.open(packet);
-            let opened = opened.expect("a packet without fault");
+            let opened = open(packet).expect("a packet without fault");
             let read = opened.each(&mut take);
             read.expect("a packet without fault");
         }
@@ -170,7 +174,9 @@ fn tops_fields(sum: u64, bytes: &[u8]) -> u64 {
 
 fn our_sum(packets: &Packets) -> Sum {
     let mut sum = Sum::default();
-    packets.each(|message| ours::add_message(&mut sum, message));
+    packets.each(moldudp64::open, |message| {
+        ours::add_message(&mut sum, message)
+    });
     sum
 }
 
@@ -282,7 +288,7 @@ fn main() {
         "itch books",
         Box::new(move || {
             books.clear();
-            timed(|| itch.each(|message| apply(&mut books, message)))
+            timed(|| itch.each(moldudp64::open, |message| apply(&mut books, message)))
         }),
     );
     let mut books = Books(order_books());
@@ -304,7 +310,7 @@ fn main() {
         Box::new(move || {
             timed(|| {
                 let mut sum = 0;
-                deep.each(|message| sum = deep_fields(sum, message));
+                deep.each(iextp::open, |message| sum = deep_fields(sum, message));
                 black_box(sum);
             })
         }),
@@ -314,7 +320,7 @@ fn main() {
         Box::new(move || {
             timed(|| {
                 let mut sum = 0;
-                tops.each(|message| sum = tops_fields(sum, message));
+                tops.each(iextp::open, |message| sum = tops_fields(sum, message));
                 black_box(sum);
             })
         }),
@@ -330,7 +336,7 @@ fn main() {
         Box::new(move || {
             books.clear();
             timed(|| {
-                deep.each(|message| {
+                deep.each(iextp::open, |message| {
                     if let Ok(message) = deep::decode(message) {
                         let _counted = books.apply(&message);
                     }

@@ -295,7 +295,8 @@ impl<'a> Unchecked<'a> {
         }
     }
 
-    /// Hands out each message, and says how many there were.
+    /// Hands out each message, and says how many there were. A caller that knows its transport opens packets by that one's own
+    /// [`open`](crate::feed::moldudp64::open): the walk, the order of bytes and the caller's match become one loop then.
     ///
     /// # Errors
     /// The packet contradicts itself; messages before the fault were handed out.
