@@ -39,7 +39,7 @@ pub(crate) fn sequenced(source: &SourceReport, table: &mut Table) {
         table.remark(format!("line {name}: {}", told.join(", ")), tone);
     }
     let begun = format!(
-        "{}; {} in order, {} sessions, {} restarts, {} gaps, {} times stale",
+        "{}; {} in order; sessions {}, restarts {}, gaps {}, stale {}",
         feed.state,
         grouped(feed.delivered),
         grouped(feed.sessions),
