@@ -489,57 +489,6 @@ fn a_sender_feeds_the_line_over_the_loopback_and_says_how_late_it_was() {
 }
 
 #[test]
-fn an_echo_returns_every_datagram() {
-    // The built-in case on a port of its own.
-    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/udp-echo");
-    let folder = tempfile::tempdir().unwrap();
-    let (_, port) = port();
-    for file in ["line.toml", "load.toml", "budget.toml"] {
-        let text = std::fs::read_to_string(built_in.join(file)).unwrap();
-        let text = text.replace(":26600", &format!(":{port}"));
-        std::fs::write(folder.path().join(file), text).unwrap();
-    }
-    let case = folder.path().to_str().unwrap();
-    let output = run(&["run", case, "--for", "500ms", "--json"]);
-    ends(&output, 0);
-    let report = json(&output);
-    let sender = &report["senders"][0];
-    assert!(sender["sent"].as_u64().unwrap() > 1_000);
-    // On a machine that is busy with other things a datagram may find a full socket.
-    let count = |value: &Value| value.as_u64().unwrap();
-    let dropped = count(&sender["kernel_dropped"])
-        + count(&report["ledger"]["sources"]["in"]["kernel_dropped"]);
-    let returned = count(&sender["returned"]);
-    // Or find the system unwilling to send it back, which the sink counts by reason.
-    let stages = report["stages"].as_array().unwrap();
-    let sink = stages.iter().find(|stage| stage["name"] == "out").unwrap();
-    let unsent: u64 = sink["rejected"]
-        .as_object()
-        .unwrap()
-        .values()
-        .map(count)
-        .sum();
-    assert_eq!(
-        count(&sender["sent"]),
-        returned + dropped + unsent,
-        "{sender} {} {sink}",
-        report["ledger"]
-    );
-    assert!(returned > 0);
-
-    // Without its socket nothing can be answered, which is said before anything runs.
-    for (way, advice) in [
-        (&["--virtual"][..], "without --virtual"),
-        (&["--via", "direct"], "--via udp"),
-    ] {
-        let output = run(&[&["run", case], way].concat());
-        ends(&output, 64);
-        assert!(err(&output).contains(advice), "{}", err(&output));
-    }
-    assert!(sender["round_trip_ns"]["p50"].as_u64().unwrap() > 0);
-}
-
-#[test]
 fn loss_where_none_may_be_ends_3() {
     let case = Case::new("", "");
     let hop = "btc->book:depth=16,when_full=drop_newest";
