@@ -329,24 +329,21 @@ fn walk<'a>(
     length: impl Fn([u8; LENGTH_BYTES]) -> u16,
     take: &mut impl FnMut(&'a [u8]),
 ) -> Result<usize, PacketReject> {
-    let (mut rest, mut left) = (payload, count);
-    while !rest.is_empty() {
-        let Some(fewer) = left.checked_sub(1) else {
-            return Err(PacketReject::CountTooLow);
-        };
+    let mut rest = payload;
+    for _ in 0..count {
         let block = rest.split_first_chunk::<LENGTH_BYTES>();
         let found =
             block.and_then(|(said, behind)| behind.split_at_checked(usize::from(length(*said))));
         let Some((message, behind)) = found else {
             return Err(cut(rest));
         };
-        (rest, left) = (behind, fewer);
         take(message);
+        rest = behind;
     }
-    if left == 0 {
+    if rest.is_empty() {
         Ok(usize::from(count))
     } else {
-        Err(cut(rest))
+        Err(PacketReject::CountTooLow)
     }
 }
 
