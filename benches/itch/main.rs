@@ -356,8 +356,8 @@ fn main() {
         }
     }
     println!(
-        "{:<27} {:>10} {:>10} {:>12}   {}",
-        "subject", "p50 ns", "max ns", "million/s", "x itch5 (lowest-highest)"
+        "{:<27} {:>10} {:>10} {:>12}   x itch5 (lowest-highest)",
+        "subject", "p50 ns", "max ns", "million/s"
     );
     let rival = subjects.iter().find(|subject| subject.name == RIVAL);
     let rivals_ns = rival.expect("it is one of them").rounds_ns.clone();
