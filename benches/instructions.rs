@@ -13,6 +13,10 @@
     missing_docs,
     reason = "gungraun's macros make items without documentation"
 )]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "gungraun's own main ends the process"
+)]
 
 use std::hint::black_box;
 
