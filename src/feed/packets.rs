@@ -220,13 +220,9 @@ pub struct Messages<'a> {
 pub(crate) const LENGTH_BYTES: usize = 2;
 
 #[inline]
-fn split(bytes: &[u8], endian: Endian) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<LENGTH_BYTES>()?;
-    let length = match endian {
-        Endian::Big => u16::from_be_bytes(*length),
-        Endian::Little => u16::from_le_bytes(*length),
-    };
-    rest.split_at_checked(usize::from(length))
+fn split(bytes: &[u8], length: impl Fn([u8; LENGTH_BYTES]) -> u16) -> Option<(&[u8], &[u8])> {
+    let (said, behind) = bytes.split_first_chunk::<LENGTH_BYTES>()?;
+    behind.split_at_checked(usize::from(length(*said)))
 }
 
 impl<'a> Messages<'a> {
@@ -257,7 +253,10 @@ impl<'a> Iterator for Messages<'a> {
         if self.left == 0 {
             return None;
         }
-        let (message, rest) = split(self.rest, self.endian)?;
+        let (message, rest) = match self.endian {
+            Endian::Big => split(self.rest, u16::from_be_bytes),
+            Endian::Little => split(self.rest, u16::from_le_bytes),
+        }?;
         self.rest = rest;
         self.left -= 1;
         Some(message)
@@ -295,8 +294,7 @@ impl<'a> Unchecked<'a> {
         }
     }
 
-    /// Hands out each message, and says how many there were. A caller that knows its transport opens packets by that one's own
-    /// [`open`](crate::feed::moldudp64::open): the walk, the order of bytes and the caller's match become one loop then.
+    /// Hands out each message, and says how many there were.
     ///
     /// # Errors
     /// The packet contradicts itself; messages before the fault were handed out.
@@ -331,10 +329,7 @@ fn walk<'a>(
 ) -> Result<usize, PacketReject> {
     let mut rest = payload;
     for _ in 0..count {
-        let block = rest.split_first_chunk::<LENGTH_BYTES>();
-        let found =
-            block.and_then(|(said, behind)| behind.split_at_checked(usize::from(length(*said))));
-        let Some((message, behind)) = found else {
+        let Some((message, behind)) = split(rest, &length) else {
             return Err(cut(rest));
         };
         take(message);

@@ -1,7 +1,7 @@
 //! What a stage counts beside what becomes of its messages: one list of the stage's own, shown under its names.
 //!
 //! ```text
-//!   Stage::COUNTS ─[housekeeping, the end]─→ CountsOf, atomics ─→ report: counts ─→ page: hopline_stage_count_total
+//!   Stage::COUNTS ─[housekeeping, the end]─→ OwnCounts ─→ report: counts ─→ page: hopline_stage_counted_total
 //! ```
 //!
 //! Invariant: a count only rises, also where the instance that counted is gone and another one begins at 0.
