@@ -89,6 +89,13 @@ fn put(folder: &TempDir, name: &str, bytes: &[u8]) -> String {
     file.display().to_string()
 }
 
+/// The report of a run of that case on that input, wherever its threads come to lie.
+#[track_caller]
+fn replayed(case: &TempDir, input: &str) -> Value {
+    let case = path(case);
+    ran(&["run", &case, "--input", input, "--json", "--pin", "off"])
+}
+
 fn path(folder: &TempDir) -> String {
     folder.path().display().to_string()
 }
@@ -148,15 +155,7 @@ fn packets_come_by_the_port_that_the_source_binds() {
     ]);
     for bytes in [file.clone(), gzipped(&file)] {
         let input = format!("in={}", put(&case, "packets", &bytes));
-        let report = ran(&[
-            "run",
-            &path(&case),
-            "--input",
-            &input,
-            "--json",
-            "--pin",
-            "off",
-        ]);
+        let report = replayed(&case, &input);
         let source = &report["ledger"]["sources"]["in"];
         let counts = ["ingested", "bytes", "skipped"].map(|key| source[key].as_u64());
         assert_eq!(counts, [Some(2), Some(8), Some(1)], "{source}");
@@ -172,15 +171,7 @@ fn lines_of_telemetry_that_share_a_datagram_are_messages_of_their_own() {
         (6, 26_491, b"c:3|c"),
     ]);
     let input = format!("in={}", put(&case, "packets", &file));
-    let report = ran(&[
-        "run",
-        &path(&case),
-        "--input",
-        &input,
-        "--json",
-        "--pin",
-        "off",
-    ]);
+    let report = replayed(&case, &input);
     let source = &report["ledger"]["sources"]["in"];
     let counts = ["received", "ingested"].map(|key| source[key].as_u64());
     assert_eq!(counts, [Some(4), Some(3)], "{source}");
