@@ -91,10 +91,13 @@ fn two_lossy_lines_lose_what_both_lost_and_the_ledger_closes() {
         assert_eq!(sender["source"], *name);
         let taken = all("packets") + of(source, "kernel_dropped");
         assert!(taken <= of(sender, "sent"), "{name}");
-        assert!(
-            of(feed, "delivered") + of(feed, "lost") <= of(sender, "said"),
-            "{name}"
-        );
+        // Where all of it came, whatever was said was delivered or is known to be lost.
+        let known = of(feed, "delivered") + of(feed, "lost");
+        if taken == of(sender, "sent") {
+            assert_eq!(known, of(sender, "said"), "{name}");
+        } else {
+            assert!(known <= of(sender, "said"), "{name}");
+        }
         // What is lost is named, or counted where there is no room for more names.
         let ranges = feed["lost_ranges"].as_array().unwrap();
         let named: u64 = ranges

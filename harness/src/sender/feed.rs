@@ -84,6 +84,8 @@ pub(crate) struct Made {
     pub(crate) to: Option<SocketAddr>,
     pub(crate) bytes: Box<[u8]>,
     pub(crate) len: usize,
+    /// Of a made-up exchange: messages that were said up to its end.
+    pub(crate) said: u64,
 }
 
 impl Made {
@@ -94,6 +96,7 @@ impl Made {
             to: None,
             bytes: vec![b'.'; bytes_max].into_boxed_slice(),
             len: 0,
+            said: 0,
         }
     }
 
@@ -251,6 +254,7 @@ impl Feed {
                 made.len = sent.bytes.len();
                 made.bytes[..made.len].copy_from_slice(sent.bytes);
                 made.to = to.get(sent.line).copied();
+                made.said = sent.said;
                 Due::at(sent.at_ns)
             }),
             Feed::Lines {

@@ -104,6 +104,8 @@ pub(super) struct Lane {
     /// The next message, and the one behind it.
     hand: Made,
     ahead: Made,
+    /// What a made-up exchange had said up to the last packet that was due.
+    said: u64,
     batch: SendBatch,
     /// Of those in the batch when they were due, on the line's clock, and their bytes.
     batched: [(u64, u64); BATCH_DATAGRAMS],
@@ -170,6 +172,7 @@ impl Lane {
             feed,
             hand: Made::new(message_bytes),
             ahead: Made::new(message_bytes),
+            said: 0,
             batch: SendBatch::new(BATCH_DATAGRAMS, BATCH_BYTES),
             batched: [(0, 0); BATCH_DATAGRAMS],
             bytes: 0,
@@ -196,6 +199,7 @@ impl Lane {
 
     /// Takes the message behind the one in hand, and makes the one behind that.
     fn advance(&mut self, driver: &mut Driver) {
+        self.said = self.said.max(self.hand.said);
         std::mem::swap(&mut self.hand, &mut self.ahead);
         if let Err(what) = self.feed.make(driver, &mut self.ahead) {
             self.fault.get_or_insert(what);
@@ -460,7 +464,8 @@ impl Lane {
         let achieved_per_s = per_s(sent, sent_until_ns);
         let expects_returns = matches!(self.feed, Feed::Datagrams { .. });
         let said = match &self.feed {
-            Feed::Exchange { lines, .. } => Some(lines.said()),
+            // Not what is made ahead: nobody can know of that.
+            Feed::Exchange { .. } => Some(self.said),
             _ => None,
         };
         SenderReport {

@@ -20,7 +20,8 @@ pub struct SenderReport {
     pub content: String,
     /// The core that the sending thread was bound to, if it was.
     pub core: Option<usize>,
-    /// Messages that a made-up exchange has said, on whatever line they left; absent for other contents.
+    /// Messages that a made-up exchange has said up to its last packet, on whatever line they left or were lost: as many as a feed
+    /// delivers and has lost. Absent for other contents.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub said: Option<u64>,
     /// Datagrams that the system took.

@@ -111,6 +111,8 @@ pub struct Sent<'a> {
     pub line: usize,
     /// Its bytes.
     pub bytes: &'a [u8],
+    /// Messages that were said up to its end: whoever gets it knows of so many.
+    pub said: u64,
 }
 
 /// A copy on its way. The earliest is the least.
@@ -122,6 +124,7 @@ struct Way {
     line: usize,
     slot: usize,
     len: usize,
+    said: u64,
 }
 
 /// The lines.
@@ -221,7 +224,7 @@ impl Lines {
         }
     }
 
-    /// Messages that were said so far, whatever came of them.
+    /// Messages that were said so far, whatever came of them, those of packets on their way included.
     #[must_use]
     pub fn said(&self) -> u64 {
         self.said
@@ -245,6 +248,7 @@ impl Lines {
                         at_ns: self.arrived_ns,
                         line: way.line,
                         bytes: &self.bytes[way.slot][..way.len],
+                        said: way.said,
                     });
                 }
                 None if self.done => return None,
@@ -297,6 +301,7 @@ impl Lines {
                     line,
                     slot,
                     len,
+                    said: self.said,
                 }));
             }
         }
