@@ -43,7 +43,10 @@ test("what it says first: who it is, how often it failed, what it wants", () => 
   follow(client, "alerts/line", { since: "earliest" });
   client.open();
   clock.advance(100);
-  const subs = [{ ch: "dag/line", rate: 10, budget_ms: 250 }, { ch: "alerts/line", since: "earliest" }];
+  const subs = [
+    { ch: "dag/line", rate: 10, budget_ms: 250 },
+    { ch: "alerts/line", since: "earliest" },
+  ];
   assert.deepEqual(server.session.got[0], { type: "hello", token: "secret", attempt: 0, subs });
   assert.deepEqual(server.session.socket.protocols, ["hopline.v1.json"]);
   server.cut();
@@ -77,7 +80,10 @@ test("waits are 1, 2, 4, 8, 16, 30, 30 seconds", () => {
   server.network = "refuses";
   client.open();
   clock.advance(91_000);
-  assert.deepEqual(waits(server), [1, 2, 4, 8, 16, 30, 30].map((s) => s * 1000));
+  assert.deepEqual(
+    waits(server),
+    [1, 2, 4, 8, 16, 30, 30].map((s) => s * 1000),
+  );
 });
 
 test("each wait is longer by up to 30 %, and evenly so", () => {
@@ -229,7 +235,7 @@ test("a probe that is lost at once opens the breaker again", () => {
   server.cut();
   clock.advance(10);
   assert.equal(client.status.breaker, "open");
-  assert.equal(client.status.retryAt - client.status.retryAt % 1000, client.status.retryAt - client.status.retryAt % 1000);
+  assert.equal(client.status.retryAt - (client.status.retryAt % 1000), client.status.retryAt - (client.status.retryAt % 1000));
   assert.ok(client.status.retryAt - clock.now > 59_000);
 });
 

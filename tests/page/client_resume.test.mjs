@@ -21,13 +21,20 @@ test("a join begins with a snapshot, and events follow it", () => {
   const seen = follow(client, "dag/line");
   client.open();
   clock.advance(100);
-  assert.deepEqual(seen.map(({ type, o }) => [type, o]), [["snapshot", 2]]);
+  assert.deepEqual(
+    seen.map(({ type, o }) => [type, o]),
+    [["snapshot", 2]],
+  );
   server.publish("dag/line", "node_state", node("a", 3));
   clock.advance(100);
   assert.deepEqual(offsets(seen), [3]);
   same(client, server);
   const late = follow(client, "dag/line");
-  assert.deepEqual(late.map(({ type, o }) => [type, o]), [["snapshot", 3]], "who comes later gets the view at once");
+  assert.deepEqual(
+    late.map(({ type, o }) => [type, o]),
+    [["snapshot", 3]],
+    "who comes later gets the view at once",
+  );
   assert.deepEqual(late[0].data, server.channels.get("dag/line").state);
 });
 
@@ -92,7 +99,47 @@ test("a channel without a snapshot goes on behind its gap", () => {
   clock.advance(3_000);
   server.publish("alerts/line", "error", { message: "after" });
   clock.advance(100);
-  assert.deepEqual(seen.map(({ type, o, from, to }) => [type, o ?? `${from}-${to}`]), [["gap", "1-5"], ["error", 6]]);
+  assert.deepEqual(
+    seen.map(({ type, o, from, to }) => [type, o ?? `${from}-${to}`]),
+    [
+      ["gap", "1-5"],
+      ["error", 6],
+    ],
+  );
+});
+
+test("a gap in the middle of a stream moves on by itself", () => {
+  const { clock, server, client } = pair();
+  const seen = follow(client, "alerts/line");
+  client.open();
+  clock.advance(100);
+  server.loses = ({ type, o }) => type === "error" && o <= 3;
+  for (let at = 1; at <= 3; at += 1) server.publish("alerts/line", "error", { message: `${at}` });
+  server.session.send({ type: "gap", ch: "alerts/line", from: 1, to: 3, why: "deadline" });
+  server.publish("alerts/line", "error", { message: "4" });
+  clock.advance(50);
+  assert.deepEqual(
+    seen.map(({ type, o, from, to }) => [type, o ?? `${from}-${to}`]),
+    [
+      ["gap", "1-3"],
+      ["error", 4],
+    ],
+  );
+  assert.equal(client.counters.resyncs, 0);
+});
+
+test("cut between the promise of a snapshot and the snapshot: no place to go on from", () => {
+  const { clock, server, client } = pair();
+  server.publish("dag/line", "node_state", node("a"));
+  const seen = follow(client, "dag/line");
+  client.open();
+  server.cutAfter = 2;
+  clock.advance(50);
+  assert.equal(client.status.state, "closed");
+  clock.advance(2_000);
+  assert.deepEqual(server.session.hello.subs, [{ ch: "dag/line" }]);
+  assert.equal(seen.length, 1);
+  same(client, server);
 });
 
 test("another epoch is another stream: a snapshot, and its offsets from there", () => {
@@ -107,7 +154,13 @@ test("another epoch is another stream: a snapshot, and its offsets from there", 
   clock.advance(3_000);
   assert.equal(client.channel("dag/line").epoch, "00000000000000e2");
   assert.equal(client.channel("dag/line").o, 1);
-  assert.deepEqual(seen.slice(-2).map(({ type, why }) => [type, why]), [["gap", "epoch"], ["snapshot", undefined]]);
+  assert.deepEqual(
+    seen.slice(-2).map(({ type, why }) => [type, why]),
+    [
+      ["gap", "epoch"],
+      ["snapshot", undefined],
+    ],
+  );
   same(client, server);
 });
 
@@ -120,7 +173,10 @@ test("who wants all of a channel gets all of the next epoch's", () => {
   server.restart("00000000000000e2");
   for (const message of ["one", "two"]) server.publish("alerts/line", "error", { message });
   clock.advance(3_000);
-  assert.deepEqual(seen.filter(({ type }) => type === "error").map(({ message }) => message), ["before", "one", "two"]);
+  assert.deepEqual(
+    seen.filter(({ type }) => type === "error").map(({ message }) => message),
+    ["before", "one", "two"],
+  );
   server.publish("alerts/line", "error", { message: "three" });
   clock.advance(100);
   assert.equal(seen.at(-1).message, "three");
@@ -183,7 +239,10 @@ test("a resync that nobody answers becomes a new join", () => {
   server.loses = () => false;
   clock.advance(6_000);
   assert.deepEqual(unlike(offsets(seen), 3), []);
-  assert.deepEqual(server.session.got.filter(({ type }) => /subscribe/.test(type)).map(({ type }) => type), ["unsubscribe", "subscribe"]);
+  assert.deepEqual(
+    server.session.got.filter(({ type }) => /subscribe/.test(type)).map(({ type }) => type),
+    ["unsubscribe", "subscribe"],
+  );
 });
 
 test("losses one after another are not asked for faster and faster", () => {
@@ -313,8 +372,14 @@ test("what still comes of a subscription that was given up is not taken", () => 
   const second = follow(client, "dag/line");
   clock.advance(100);
   assert.deepEqual(offsets(first), []);
-  assert.deepEqual(second.map(({ type, o }) => [type, o]), [["snapshot", 1]]);
-  assert.deepEqual(server.session.got.filter(({ type }) => /subscribe/.test(type)).map(({ type }) => type), ["unsubscribe", "subscribe"]);
+  assert.deepEqual(
+    second.map(({ type, o }) => [type, o]),
+    [["snapshot", 1]],
+  );
+  assert.deepEqual(
+    server.session.got.filter(({ type }) => /subscribe/.test(type)).map(({ type }) => type),
+    ["unsubscribe", "subscribe"],
+  );
 });
 
 test("messages that are none are counted and hurt nothing", () => {
@@ -323,8 +388,18 @@ test("messages that are none are counted and hurt nothing", () => {
   client.open();
   clock.advance(100);
   const { socket } = server.session;
-  for (const data of ["", "{", "null", "[]", "7", '{"type":7}', new ArrayBuffer(4), '{"type":"snapshot","ch":"dag/line","data":3}',
-    '{"type":"node_state","ch":"dag/line","o":"1"}']) socket.onmessage({ data });
+  for (const data of [
+    "",
+    "{",
+    "null",
+    "[]",
+    "7",
+    '{"type":7}',
+    new ArrayBuffer(4),
+    '{"type":"snapshot","ch":"dag/line","data":3}',
+    '{"type":"node_state","ch":"dag/line","o":"1"}',
+  ])
+    socket.onmessage({ data });
   for (const data of ['{"type":"whatever"}', '{"type":"subscribed"}', '{"type":"gap"}', '{"type":"shed"}', '{"type":"pong"}']) {
     socket.onmessage({ data });
   }
@@ -337,7 +412,9 @@ test("messages that are none are counted and hurt nothing", () => {
 
 test("a handler that throws takes nothing from the others, nor from the connection", () => {
   const { clock, server, client, faults } = pair();
-  client.subscribe("dag/line", () => { throw new Error("planted"); });
+  client.subscribe("dag/line", () => {
+    throw new Error("planted");
+  });
   const seen = follow(client, "dag/line");
   client.open();
   clock.advance(100);
@@ -371,7 +448,10 @@ function story(cut, seed) {
   same(client, server);
   assert.deepEqual(unlike(offsets(alerts), 16), []);
   const taken = offsets(state);
-  assert.ok(taken.every((o, at) => at === 0 || o > taken[at - 1]), "offsets only rise");
+  assert.ok(
+    taken.every((o, at) => at === 0 || o > taken[at - 1]),
+    "offsets only rise",
+  );
   assert.equal(all.faults.length, 0);
   return all;
 }
@@ -380,7 +460,10 @@ test("cut after every message of a stream: nothing missing, nothing doubled, the
   const whole = story(() => {}, 1);
   const messages = whole.client.counters.received;
   assert.ok(messages > 150);
-  for (let at = 1; at < 200; at += 1) story(({ server }) => { server.cutAfter = at; }, 1);
+  for (let at = 1; at < 200; at += 1)
+    story(({ server }) => {
+      server.cutAfter = at;
+    }, 1);
 });
 
 test("cuts and losses at random: nothing missing, nothing doubled, the same view", () => {
@@ -421,7 +504,10 @@ test("an outage of 45 seconds: live again by itself, nothing lost", () => {
   assert.ok(clock.now - since < 1.3 * 30_000);
   clock.advance(100);
   assert.deepEqual(unlike(offsets(seen), 45), []);
-  assert.deepEqual(alerts.map(({ message }) => message), ["while away"]);
+  assert.deepEqual(
+    alerts.map(({ message }) => message),
+    ["while away"],
+  );
   assert.deepEqual(states.slice(-3), ["closed", "connecting", "open"]);
   same(client, server);
 });

@@ -17,11 +17,17 @@ test("high priority: fifty wait, the next one is refused and the user is told", 
 test("normal priority: two hundred wait, the oldest gives way and that is told", () => {
   const { clock, server, client, told } = pair();
   for (let n = 1; n <= 203; n += 1) assert.equal(client.send({ type: "publish", n }).taken, true);
-  assert.deepEqual(told, [1, 2, 3].map((n) => ({ name: "dropped", n })));
+  assert.deepEqual(
+    told,
+    [1, 2, 3].map((n) => ({ name: "dropped", n })),
+  );
   assert.equal(client.waiting, 200);
   client.open();
   clock.advance(10_000);
-  assert.deepEqual(said(server.session, "publish").map(({ n }) => n), Array.from({ length: 200 }, (_, at) => at + 4));
+  assert.deepEqual(
+    said(server.session, "publish").map(({ n }) => n),
+    Array.from({ length: 200 }, (_, at) => at + 4),
+  );
 });
 
 test("on open all of high priority comes first, and order holds within a class", () => {
@@ -29,7 +35,10 @@ test("on open all of high priority comes first, and order holds within a class",
   for (let n = 1; n <= 4; n += 1) client.send({ type: "publish", n }, n % 2 ? "normal" : "high");
   client.open();
   clock.advance(100);
-  assert.deepEqual(said(server.session, "publish").map(({ n }) => n), [2, 4, 1, 3]);
+  assert.deepEqual(
+    said(server.session, "publish").map(({ n }) => n),
+    [2, 4, 1, 3],
+  );
   assert.equal(server.session.got[0].type, "hello");
   assert.equal(client.waiting, 0);
 });
@@ -47,7 +56,10 @@ test("a full outbox stays below the server's limit for floods", () => {
   }
   assert.equal(said(server.session, "publish").length, 250);
   // 200 at once and 100 a second is what a server lets pass.
-  assert.ok(arrived.every((n, at) => n <= 200 + at), "too fast");
+  assert.ok(
+    arrived.every((n, at) => n <= 200 + at),
+    "too fast",
+  );
   const second = arrived.map((n, at) => n - (arrived[at - 100] ?? 0)).slice(150);
   assert.ok(Math.max(...second) <= 100, `${Math.max(...second)} in a second`);
 });
@@ -182,6 +194,7 @@ test("what a hidden page does not paint is not measured", () => {
   signals.hidden();
   clock.advance(60_000);
   signals.visible();
+  clock.advance(100);
   client.painted();
   clock.advance(100);
   assert.deepEqual(said(server.session, "ack"), []);
@@ -195,6 +208,12 @@ test("messages of the server about this connection are told", () => {
   server.session.send({ type: "error", code: "bad_message", message: "no", temporary: true });
   server.session.send({ type: "shed", ch: "stats/line", n: 12, why: "slow" });
   clock.advance(100);
-  assert.deepEqual(told.map(({ name, code, n }) => [name, code ?? n]), [["error", "bad_message"], ["shed", 12]]);
+  assert.deepEqual(
+    told.map(({ name, code, n }) => [name, code ?? n]),
+    [
+      ["error", "bad_message"],
+      ["shed", 12],
+    ],
+  );
   assert.equal(client.counters.shed, 12);
 });

@@ -23,7 +23,8 @@ function faults({ width, height, nodes, lines }, { direction = "right" } = {}) {
   const found = [];
   const places = [...nodes.entries(), ...[...lines].map(([id, { label }]) => [`label ${id}`, label])];
   places.forEach(([a, one], at) => {
-    if (one.x < -1e-6 || one.y < -1e-6 || one.x + one.width > width + 1e-6 || one.y + one.height > height + 1e-6) found.push(`${a} is outside`);
+    if (one.x < -1e-6 || one.y < -1e-6 || one.x + one.width > width + 1e-6 || one.y + one.height > height + 1e-6)
+      found.push(`${a} is outside`);
     if (![one.x, one.y, one.width, one.height].every(Number.isFinite)) found.push(`${a} is nowhere`);
     for (const [b, other] of places.slice(at + 1)) if (overlap(one, other)) found.push(`${a} on ${b}`);
   });
@@ -36,11 +37,12 @@ function faults({ width, height, nodes, lines }, { direction = "right" } = {}) {
         const [p, q] = [points[at], points[at + 1]];
         const piece = { x: Math.min(p.x, q.x), y: Math.min(p.y, q.y), width: Math.abs(q.x - p.x), height: Math.abs(q.y - p.y) };
         const isStraight = piece.width === 0 || piece.height === 0;
-        if (isStraight && overlap({ ...piece, width: piece.width || 0.1, height: piece.height || 0.1 }, node)) found.push(`${id} through ${name}`);
+        if (isStraight && overlap({ ...piece, width: piece.width || 0.1, height: piece.height || 0.1 }, node))
+          found.push(`${id} through ${name}`);
       }
     }
     const middle = { x: label.x + label.width / 2, y: label.y + label.height / 2 };
-    const on = points.some((p, at) => at > 0 && Math.abs((direction === "right" ? p.y - middle.y : p.x - middle.x)) < 1e-6);
+    const on = points.some((p, at) => at > 0 && Math.abs(direction === "right" ? p.y - middle.y : p.x - middle.x) < 1e-6);
     if (!on) found.push(`the label of ${id} is not on its line`);
   }
   return found;
@@ -48,7 +50,12 @@ function faults({ width, height, nodes, lines }, { direction = "right" } = {}) {
 
 /** Pairs of lines that cross between label layers, of a drawn graph. */
 function crossings({ lines }) {
-  const pieces = [...lines.values()].flatMap(({ points }) => points.slice(1).map((q, at) => [points[at], q]).filter(([p, q]) => p.x !== q.x));
+  const pieces = [...lines.values()].flatMap(({ points }) =>
+    points
+      .slice(1)
+      .map((q, at) => [points[at], q])
+      .filter(([p, q]) => p.x !== q.x),
+  );
   let count = 0;
   pieces.forEach(([a, b], at) => {
     for (const [c, d] of pieces.slice(at + 1)) {
@@ -62,7 +69,10 @@ const MARKET = "btc>book eth>book book>signal signal>risk risk>encode encode>ord
 
 test("a line of stages is a row, its sources one above the other", () => {
   const drawn = laid(MARKET);
-  assert.deepEqual([...drawn.nodes.values()].map(({ layer }) => layer), [0, 1, 0, 2, 3, 4, 5]);
+  assert.deepEqual(
+    [...drawn.nodes.values()].map(({ layer }) => layer),
+    [0, 1, 0, 2, 3, 4, 5],
+  );
   assert.deepEqual(faults(drawn), []);
   assert.equal(crossings(drawn), 0);
   const middle = (id) => drawn.nodes.get(id).y + 26;
@@ -75,7 +85,10 @@ test("down is right, turned", () => {
   const down = laid(MARKET, { direction: "down" });
   assert.deepEqual(faults(down, { direction: "down" }), []);
   assert.ok(down.height > down.width && right.width > right.height);
-  assert.deepEqual([...down.nodes.values()].map(({ layer }) => layer), [...right.nodes.values()].map(({ layer }) => layer));
+  assert.deepEqual(
+    [...down.nodes.values()].map(({ layer }) => layer),
+    [...right.nodes.values()].map(({ layer }) => layer),
+  );
 });
 
 test("a source stands next to what it feeds, a long line passes no box", () => {
@@ -85,7 +98,12 @@ test("a source stands next to what it feeds, a long line passes no box", () => {
 });
 
 test("lines that need not cross do not", () => {
-  for (const text of ["a>x b>y c>z", "a>z b>y c>x x>1 y>2 z>3", "in>left in>right left>join right>join join>out", "s>a s>b s>c a>t b>t c>t s>t"]) {
+  for (const text of [
+    "a>x b>y c>z",
+    "a>z b>y c>x x>1 y>2 z>3",
+    "in>left in>right left>join right>join join>out",
+    "s>a s>b s>c a>t b>t c>t s>t",
+  ]) {
     assert.equal(crossings(laid(text)), 0, text);
   }
 });
@@ -100,7 +118,10 @@ test("it fills the length it is given, within reason", () => {
 test("cycles, lines to nowhere, doubles, loners and nothing at all do no harm", () => {
   const cycle = laid("a>b b>c c>a c>d");
   assert.deepEqual(faults(cycle), []);
-  assert.deepEqual([...cycle.lines].filter(([, { back }]) => back).map(([id]) => id), ["c->a"]);
+  assert.deepEqual(
+    [...cycle.lines].filter(([, { back }]) => back).map(([id]) => id),
+    ["c->a"],
+  );
   const { points } = cycle.lines.get("c->a");
   assert.ok(points[0].x > points.at(-1).x, "from c to a");
   const odd = layout([box("a"), box("b"), box("alone")], [line("a", "b"), line("a", "b", "again"), line("a", "gone"), line("b", "b")]);
@@ -118,7 +139,10 @@ test("random graphs: nothing overlaps, and the same again is the same", () => {
     for (let at = 0; at < many * 1.6; at += 1) {
       const [from, to] = [Math.floor(random() * many), Math.floor(random() * many)];
       // One in twenty closes a cycle, perhaps.
-      if (from !== to) lines.push(line(`n${random() < 0.95 ? Math.min(from, to) : Math.max(from, to)}`, `n${random() < 0.95 ? Math.max(from, to) : to}`, `l${at}`));
+      if (from !== to)
+        lines.push(
+          line(`n${random() < 0.95 ? Math.min(from, to) : Math.max(from, to)}`, `n${random() < 0.95 ? Math.max(from, to) : to}`, `l${at}`),
+        );
     }
     const options = { direction: seed % 2 ? "right" : "down", length: random() * 3000 };
     const drawn = layout(boxes, lines, options);

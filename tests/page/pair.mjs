@@ -36,7 +36,9 @@ export function pair({ seed, token } = {}) {
     client.on(name, (detail) => told.push({ name, ...detail }));
   }
   const states = [];
-  client.on("status", (status) => { if (states.at(-1) !== status.state) states.push(status.state); });
+  client.on("status", (status) => {
+    if (states.at(-1) !== status.state) states.push(status.state);
+  });
   return { clock, server, client, told, states, signals, faults, env };
 }
 

@@ -64,8 +64,15 @@ class Session {
   begin() {
     const { server } = this;
     this.send({
-      type: "hello", v: server.version, sid: `s${this.number}`, epoch: server.epoch, ping_ms: server.pingMs, misses: 3, max_msg: 65536,
-      debounce_ms: 20, now: server.time(),
+      type: "hello",
+      v: server.version,
+      sid: `s${this.number}`,
+      epoch: server.epoch,
+      ping_ms: server.pingMs,
+      misses: 3,
+      max_msg: 65536,
+      debounce_ms: 20,
+      now: server.time(),
     });
     if (server.pings) this.beat();
   }
@@ -82,7 +89,9 @@ class Session {
     this.server.sessions.delete(this);
   }
 
-  send(message) { this.server.carry(this.socket, message); }
+  send(message) {
+    this.server.carry(this.socket, message);
+  }
 
   receive(message) {
     this.got.push(message);
@@ -91,8 +100,12 @@ class Session {
         this.hello = message;
         for (const sub of message.subs) this.join(sub);
         break;
-      case "subscribe": this.join(message); break;
-      case "unsubscribe": this.subs.delete(message.ch); break;
+      case "subscribe":
+        this.join(message);
+        break;
+      case "unsubscribe":
+        this.subs.delete(message.ch);
+        break;
       case "resync_request":
         this.server.resyncRequests.push(message);
         if (this.server.honoursResync) this.join({ ch: message.ch, since: message.last_seen });
@@ -102,9 +115,14 @@ class Session {
         if (this.server.answersPings) this.send({ type: "pong", ts: message.ts, rx, tx: rx + this.server.thinkMs });
         break;
       }
-      case "ack": this.acked.set(message.ch, Math.max(message.o, this.acked.get(message.ch) ?? 0)); break;
-      case "bye": this.socket.hangUp(1000, "bye"); break;
-      default: if (message.cid !== undefined && this.server.answers) this.send({ type: "result", cid: message.cid });
+      case "ack":
+        this.acked.set(message.ch, Math.max(message.o, this.acked.get(message.ch) ?? 0));
+        break;
+      case "bye":
+        this.socket.hangUp(1000, "bye");
+        break;
+      default:
+        if (message.cid !== undefined && this.server.answers) this.send({ type: "result", cid: message.cid });
     }
   }
 
@@ -156,7 +174,9 @@ class Session {
   }
 
   /** From now on events of a state channel wait for `release`, conflated. */
-  hold(name) { this.subs.get(name).slow = true; }
+  hold(name) {
+    this.subs.get(name).slow = true;
+  }
 
   release(name) {
     const sub = this.subs.get(name);
@@ -202,9 +222,13 @@ export class Server {
     this.add("stats/line", { history: false });
   }
 
-  add(name, what) { this.channels.set(name, new Channel(name, what)); }
+  add(name, what) {
+    this.channels.set(name, new Channel(name, what));
+  }
 
-  time() { return Math.round(this.clock.now + this.skewMs); }
+  time() {
+    return Math.round(this.clock.now + this.skewMs);
+  }
 
   publish(name, type, fields = {}) {
     const channel = this.channels.get(name);
@@ -221,16 +245,23 @@ export class Server {
   }
 
   /** Every connection breaks, and both ends notice. */
-  cut() { for (const session of [...this.sessions]) session.socket.hangUp(1006, ""); }
+  cut() {
+    for (const session of [...this.sessions]) session.socket.hangUp(1006, "");
+  }
 
-  get session() { return [...this.sessions].at(-1); }
+  get session() {
+    return [...this.sessions].at(-1);
+  }
 
   carry(socket, message) {
     if (this.network === "silent" || socket.over) return;
     this.cutAfter -= 1;
     const lost = this.loses(message);
     const text = JSON.stringify(message);
-    if (!lost) this.clock.after(this.delayMs, () => { if (socket.readyState === 1) socket.onmessage?.({ data: text }); });
+    if (!lost)
+      this.clock.after(this.delayMs, () => {
+        if (socket.readyState === 1) socket.onmessage?.({ data: text });
+      });
     if (this.cutAfter <= 0) {
       this.cutAfter = Infinity;
       socket.hangUp(1006, "");
@@ -269,7 +300,9 @@ export class Server {
       send(text) {
         if (this.readyState !== 1) throw new Error("not open");
         if (server.network === "silent") return;
-        server.clock.after(server.delayMs, () => { if (!this.over && server.network === "up") this.session.receive(JSON.parse(text)); });
+        server.clock.after(server.delayMs, () => {
+          if (!this.over && server.network === "up") this.session.receive(JSON.parse(text));
+        });
       }
 
       /** The client closes. */

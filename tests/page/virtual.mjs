@@ -39,7 +39,9 @@ export class Clock {
     this.advance(0);
   }
 
-  get pending() { return this.#timers.length; }
+  get pending() {
+    return this.#timers.length;
+  }
 }
 
 /** Numbers from 0 to 1 by a seed: mulberry32. */

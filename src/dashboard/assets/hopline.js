@@ -104,11 +104,16 @@ export function entrySum(key, value) {
  */
 export function keyOf(event) {
   switch (event.type) {
-    case "node_state": return `node:${event.node_id}`;
-    case "edge_active": return `edge:${event.from}->${event.to}`;
-    case "dag_mutated": return "dag";
-    case "cost_update": return "cost";
-    default: return undefined;
+    case "node_state":
+      return `node:${event.node_id}`;
+    case "edge_active":
+      return `edge:${event.from}->${event.to}`;
+    case "dag_mutated":
+      return "dag";
+    case "cost_update":
+      return "cost";
+    default:
+      return undefined;
   }
 }
 
@@ -137,13 +142,19 @@ export class View {
   exact = true;
 
   /** @param {string} key @returns {any} the value, or undefined */
-  get(key) { return this.#values.get(key); }
+  get(key) {
+    return this.#values.get(key);
+  }
 
   /** @returns {IterableIterator<[string, any]>} all keys and values, in the order in which keys first came */
-  entries() { return this.#values.entries(); }
+  entries() {
+    return this.#values.entries();
+  }
 
   /** @returns {number} keys */
-  get size() { return this.#values.size; }
+  get size() {
+    return this.#values.size;
+  }
 
   /** @returns {number} the check sum, 0 to 2^32 - 1 */
   get sum() {
@@ -246,7 +257,9 @@ export class Outbox {
   refused = 0;
 
   /** @returns {number} messages that wait to be sent, or for their answer */
-  get size() { return this.#high.length + this.#normal.length; }
+  get size() {
+    return this.#high.length + this.#normal.length;
+  }
 
   /**
    * @param {Record<string, any>} message
@@ -309,7 +322,9 @@ export class ServerClock {
   rtt = null;
 
   /** Forgets what it knows: the clock may have stood still. */
-  reset() { this.#trips = []; }
+  reset() {
+    this.#trips = [];
+  }
 
   /**
    * An answer to a ping has come.
@@ -404,7 +419,6 @@ class Channel {
 
   /** @returns {string | undefined} where to go on */
   position() {
-    if (!this.history) return undefined;
     return this.epoch !== null && this.last !== null ? `${this.epoch}:${this.last}` : this.since;
   }
 
@@ -506,7 +520,17 @@ export class Client {
    * not handed on; `lost`: holes in the offsets; `skipped`: events that the server conflated; `mismatches`: check sums.
    */
   counters = {
-    attempts: 0, received: 0, bad: 0, duplicates: 0, lost: 0, skipped: 0, gaps: 0, resyncs: 0, mismatches: 0, shed: 0, acks: 0,
+    attempts: 0,
+    received: 0,
+    bad: 0,
+    duplicates: 0,
+    lost: 0,
+    skipped: 0,
+    gaps: 0,
+    resyncs: 0,
+    mismatches: 0,
+    shed: 0,
+    acks: 0,
   };
 
   #url;
@@ -541,8 +565,20 @@ export class Client {
   #waitingSince = 0;
   /** @type {Readonly<Status>} */
   #status = Object.freeze({
-    state: "closed", failures: 0, retryAt: null, retryByServer: false, breaker: "closed", thrash: 0, final: true, code: null, reason: "",
-    openedAt: null, rttMs: null, clockOffsetMs: null, epoch: null, sid: null,
+    state: "closed",
+    failures: 0,
+    retryAt: null,
+    retryByServer: false,
+    breaker: "closed",
+    thrash: 0,
+    final: true,
+    code: null,
+    reason: "",
+    openedAt: null,
+    rttMs: null,
+    clockOffsetMs: null,
+    epoch: null,
+    sid: null,
   });
 
   /**
@@ -558,13 +594,19 @@ export class Client {
   }
 
   /** @returns {Readonly<Status>} what a page shows; another object after each change */
-  get status() { return this.#status; }
+  get status() {
+    return this.#status;
+  }
 
   /** @returns {number} messages that wait to be sent, or for their answer */
-  get waiting() { return this.#outbox.size; }
+  get waiting() {
+    return this.#outbox.size;
+  }
 
   /** @returns {number} now, by the server's clock as far as it is known, in milliseconds since 1970 */
-  now() { return this.#env.now() + (this.#status.clockOffsetMs ?? 0); }
+  now() {
+    return this.#env.now() + (this.#status.clockOffsetMs ?? 0);
+  }
 
   /**
    * Listens to the client itself.
@@ -575,7 +617,9 @@ export class Client {
   on(name, listener) {
     const listeners = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, listeners.add(listener));
-    return () => { listeners.delete(listener); };
+    return () => {
+      listeners.delete(listener);
+    };
   }
 
   /** Connects, and from then on connects again whenever the connection is lost. While it waits, this ends the wait. */
@@ -584,7 +628,9 @@ export class Client {
       this.#wanted = true;
       this.#stopSignals();
       this.#stopSignals = this.#env.signals({
-        online: () => this.#wake(), visible: () => this.#wake(), hidden: () => this.#hide(),
+        online: () => this.#wake(),
+        visible: () => this.#wake(),
+        hidden: () => this.#hide(),
       });
       this.#crowd(1);
     }
@@ -741,8 +787,14 @@ export class Client {
     if (byServer) wait = Math.min(/** @type {number} */ (told.retry_after_ms), LIMITS.RETRY_AFTER_MAX_MS);
     this.#waitingSince = this.#env.now();
     this.#set({
-      state: "closed", failures: this.#retries.failures, breaker: this.#retries.breaker, retryAt: this.#waitingSince + wait,
-      retryByServer: byServer, code, reason, openedAt: null,
+      state: "closed",
+      failures: this.#retries.failures,
+      breaker: this.#retries.breaker,
+      retryAt: this.#waitingSince + wait,
+      retryByServer: byServer,
+      code,
+      reason,
+      openedAt: null,
     });
     this.#after("wait", wait, () => this.#attempt());
   }
@@ -864,13 +916,20 @@ export class Client {
       return;
     }
     switch (message.type) {
-      case "hello": return this.#welcome(message);
-      case "subscribed": return this.#subscribed(message);
-      case "snapshot": return this.#snapshot(message);
-      case "gap": return this.#gap(message);
-      case "ping": return this.#write({ type: "pong", ts: message.ts });
-      case "pong": return this.#pong(message);
-      case "shed": return this.#shed(message);
+      case "hello":
+        return this.#welcome(message);
+      case "subscribed":
+        return this.#subscribed(message);
+      case "snapshot":
+        return this.#snapshot(message);
+      case "gap":
+        return this.#gap(message);
+      case "ping":
+        return this.#write({ type: "pong", ts: message.ts });
+      case "pong":
+        return this.#pong(message);
+      case "shed":
+        return this.#shed(message);
       case "disconnect":
         this.#farewell = message;
         this.#after("closing", LIMITS.CLOSE_MS, () => this.#lost(CODES.ABNORMAL, ""));
@@ -892,7 +951,7 @@ export class Client {
     if (hello.v !== 1) return this.#end(CODES.VERSION, `the server speaks version ${hello.v} of the protocol, this page version 1`);
     this.#cancel("connect");
     const between = (/** @type {unknown} */ n, /** @type {number} */ low, /** @type {number} */ high, /** @type {number} */ other) =>
-      (typeof n === "number" && Number.isFinite(n) ? Math.min(high, Math.max(low, n)) : other);
+      typeof n === "number" && Number.isFinite(n) ? Math.min(high, Math.max(low, n)) : other;
     this.#pingMs = between(hello.ping_ms, 1_000, 120_000, LIMITS.PING_MS);
     this.#deadMs = this.#pingMs * between(hello.misses, 1, 10, LIMITS.MISSES);
     this.#set({ state: "open", openedAt: this.#env.now(), epoch: String(hello.epoch), sid: String(hello.sid), code: null, reason: "" });
@@ -1155,10 +1214,16 @@ export class Client {
   /** @param {string} name @param {number} ms @param {() => void} run */
   #after(name, ms, run) {
     this.#cancel(name);
-    this.#timers.set(name, this.#env.setTimeout(() => {
-      this.#timers.delete(name);
-      run();
-    }, Math.max(0, ms)));
+    this.#timers.set(
+      name,
+      this.#env.setTimeout(
+        () => {
+          this.#timers.delete(name);
+          run();
+        },
+        Math.max(0, ms),
+      ),
+    );
   }
 
   /** @param {string} name */

@@ -53,10 +53,20 @@ export function layout(boxes, lines, { direction = "right", gap = 24, space = 18
   const down = direction === "down";
   const known = new Set(boxes.map(({ id }) => id));
   const usable = lines.filter(({ from, to }) => from !== to && known.has(from) && known.has(to));
-  const { ranks, back } = rank(boxes.map(({ id }) => id), usable);
+  const { ranks, back } = rank(
+    boxes.map(({ id }) => id),
+    usable,
+  );
   /** @param {Box} box @param {number} layer @returns {Item} */
   const item = (box, layer) => ({
-    layer, length: down ? box.height : box.width, breadth: down ? box.width : box.height, at: 0, order: 0, bends: false, before: [], after: [],
+    layer,
+    length: down ? box.height : box.width,
+    breadth: down ? box.width : box.height,
+    at: 0,
+    order: 0,
+    bends: false,
+    before: [],
+    after: [],
   });
 
   /** @type {Item[][]} */
@@ -177,7 +187,12 @@ const SWEEPS = 12;
 
 /** Orders each layer so that few lines cross: means of neighbours, swept to and fro; the best order of all is kept. */
 function arrange(/** @type {Item[][]} */ layers) {
-  const number = () => layers.forEach((layer) => layer.forEach((item, at) => { item.order = at; }));
+  const number = () =>
+    layers.forEach((layer) =>
+      layer.forEach((item, at) => {
+        item.order = at;
+      }),
+    );
   number();
   let best = layers.map((layer) => [...layer]);
   let fewest = crossings(layers);
@@ -185,12 +200,16 @@ function arrange(/** @type {Item[][]} */ layers) {
     const forth = sweep % 2 === 0;
     const side = forth ? "before" : "after";
     for (const layer of forth ? layers : [...layers].reverse()) {
-      const mean = new Map(layer.map((item) => {
-        const others = item[side];
-        return [item, others.length === 0 ? item.order : others.reduce((sum, other) => sum + other.order, 0) / others.length];
-      }));
+      const mean = new Map(
+        layer.map((item) => {
+          const others = item[side];
+          return [item, others.length === 0 ? item.order : others.reduce((sum, other) => sum + other.order, 0) / others.length];
+        }),
+      );
       layer.sort((a, b) => /** @type {number} */ (mean.get(a)) - /** @type {number} */ (mean.get(b)) || a.order - b.order);
-      layer.forEach((item, at) => { item.order = at; });
+      layer.forEach((item, at) => {
+        item.order = at;
+      });
     }
     const now = crossings(layers);
     if (now < fewest) {
@@ -235,7 +254,12 @@ const ROUNDS = 16;
 
 /** Gives each item its place across the direction: near its neighbours, in order, and never nearer than `space`. */
 function spread(/** @type {Item[][]} */ layers, /** @type {number} */ space) {
-  for (const layer of layers) settle(layer, layer.map(() => ({ wish: 0, weight: 1 })), space);
+  for (const layer of layers)
+    settle(
+      layer,
+      layer.map(() => ({ wish: 0, weight: 1 })),
+      space,
+    );
   for (let round = 0; round < ROUNDS; round += 1) {
     const forth = round % 2 === 0;
     for (const layer of forth ? layers : [...layers].reverse()) {
@@ -263,6 +287,7 @@ function spread(/** @type {Item[][]} */ layers, /** @type {number} */ space) {
  * @param {number} space
  */
 function settle(layer, wishes, space) {
+  /** @type {number[]} */
   const shifts = [];
   let shift = 0;
   layer.forEach((item, at) => {

@@ -168,16 +168,24 @@ export class Model {
   apply(event) {
     if (typeof event.t === "number") this.told = Math.max(this.told ?? 0, event.t);
     switch (event.type) {
-      case "snapshot": return this.#snapshot(event.data);
-      case "dag_mutated": return this.#dag(event);
-      case "node_state": return this.#node(event);
-      case "edge_active": return this.#edge(event);
-      case "cost_update": return this.#cost(event);
-      case "hop_stats": return this.#stats(event);
-      case "sample": return this.#sample(event);
+      case "snapshot":
+        return this.#snapshot(event.data);
+      case "dag_mutated":
+        return this.#dag(event);
+      case "node_state":
+        return this.#node(event);
+      case "edge_active":
+        return this.#edge(event);
+      case "cost_update":
+        return this.#cost(event);
+      case "hop_stats":
+        return this.#stats(event);
+      case "sample":
+        return this.#sample(event);
       case "error":
         return this.notify(event.temporary ? "warn" : "bad", String(event.message || event.code), event.node_id ?? null, event.t);
-      case "execution_complete": return this.#complete(event);
+      case "execution_complete":
+        return this.#complete(event);
       case "gap":
         if (!String(event.ch).startsWith("alerts/")) return undefined;
         return this.notify("warn", `${event.to - event.from + 1} notices are no longer to be had`, null, event.t);
@@ -207,7 +215,9 @@ export class Model {
   }
 
   /** Hops that lead to a node. @param {string} id @returns {Hop[]} */
-  into(id) { return [...this.hops.values()].filter(({ to }) => to === id); }
+  into(id) {
+    return [...this.hops.values()].filter(({ to }) => to === id);
+  }
 
   /**
    * The hop that the page shows where nobody chose one: of those into the culprit, else of all, the one that has used most of
@@ -218,8 +228,10 @@ export class Model {
     const culprit = [...this.nodes.values()].find((node) => node.culprit);
     const into = culprit === undefined ? [] : this.into(culprit.id);
     const among = into.length > 0 ? into : [...this.hops.values()];
-    return among.reduce((/** @type {Hop | undefined} */ worst, hop) =>
-      (worst === undefined || (used(hop) ?? -1) > (used(worst) ?? -1) ? hop : worst), undefined);
+    return among.reduce(
+      (/** @type {Hop | undefined} */ worst, hop) => (worst === undefined || (used(hop) ?? -1) > (used(worst) ?? -1) ? hop : worst),
+      undefined,
+    );
   }
 
   // ---------------------------------------------------------------------------------------------------------- events
@@ -287,7 +299,8 @@ export class Model {
       budget: figure(edge, "budget") ?? hop.budget,
       shed: edge.shed ?? 0,
     });
-    hop.raw.p99 = figure(edge, "p99") ?? hop.raw.p99;
+    // Statistics, once they come, are of all percentiles together.
+    if (hop.offered === null) hop.raw.p99 = figure(edge, "p99") ?? hop.raw.p99;
     this.changed.add("figures");
   }
 
@@ -358,8 +371,19 @@ export class Model {
       return undefined;
     }
     const node = known ?? {
-      id, role: "stage", core: null, status: "boot", p50: null, p99: null, budget: null, depth: null, age: null, shed: 0, tainted: null,
-      culprit: false, fault: null,
+      id,
+      role: "stage",
+      core: null,
+      status: "boot",
+      p50: null,
+      p99: null,
+      budget: null,
+      depth: null,
+      age: null,
+      shed: 0,
+      tainted: null,
+      culprit: false,
+      fault: null,
     };
     this.nodes.set(id, node);
     this.changed.add("structure");
@@ -375,8 +399,24 @@ export class Model {
       return undefined;
     }
     const hop = known ?? {
-      hop: name, from: String(from), to: String(to), capacity: null, policy: "", budget: null, rate: null, depth: null, depthMax: null,
-      shed: 0, shedTold: 0, offered: null, delivered: null, raw: percentiles({}), clean: null, waitP99: null, serviceP99: null, gap: null,
+      hop: name,
+      from: String(from),
+      to: String(to),
+      capacity: null,
+      policy: "",
+      budget: null,
+      rate: null,
+      depth: null,
+      depthMax: null,
+      shed: 0,
+      shedTold: 0,
+      offered: null,
+      delivered: null,
+      raw: percentiles({}),
+      clean: null,
+      waitP99: null,
+      serviceP99: null,
+      gap: null,
     };
     this.hops.set(name, hop);
     this.changed.add("structure");
@@ -399,7 +439,13 @@ export function figure(from, name) {
 
 /** @param {Record<string, any>} from @returns {Percentiles} */
 function percentiles(from) {
-  return { p50: figure(from, "p50"), p90: figure(from, "p90"), p99: figure(from, "p99"), p999: figure(from, "p999"), max: figure(from, "max") };
+  return {
+    p50: figure(from, "p50"),
+    p90: figure(from, "p90"),
+    p99: figure(from, "p99"),
+    p999: figure(from, "p999"),
+    max: figure(from, "max"),
+  };
 }
 
 /**

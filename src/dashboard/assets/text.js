@@ -5,7 +5,12 @@
  */
 
 const NONE = "–";
-const UNITS = /** @type {const} */ ([["ns", 1], ["µs", 1e3], ["ms", 1e6], ["s", 1e9]]);
+const UNITS = /** @type {const} */ ([
+  ["ns", 1],
+  ["µs", 1e3],
+  ["ms", 1e6],
+  ["s", 1e9],
+]);
 
 /**
  * A span with three digits: `181 ns`, `4.13 µs`, `23.2 ms`. One that was told in whole microseconds has no decimals below ten
