@@ -13,8 +13,8 @@ import { arrow, grouped, limit, rate, share, short, span } from "./text.js";
 
 /** Sizes in sixteenths of the root's font size. */
 const BOX = { height: 56, pad: 11, least: 124, most: 190 };
-const LABEL = { width: 74, height: 58 };
-const GAP = { right: 12, down: 24 };
+const LABEL = { width: 74, height: 64 };
+const GAP = { right: 12, down: 20 };
 const SPACE = 16;
 /** The picture may be this much smaller than its text asks for before it turns; and this much before it scrolls. */
 const SHRINK = 0.8;
@@ -46,6 +46,8 @@ export class Dag {
   /** @type {string | null} the hop that the tab key reaches */
   #reach = null;
   #down = false;
+  /** Pixels in a sixteenth of the root's font size. */
+  #unit = 1;
 
   /**
    * @param {HTMLElement} host
@@ -59,6 +61,7 @@ export class Dag {
   /** Draws it anew. @param {Model} model */
   structure(model) {
     const unit = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
+    this.#unit = unit;
     const measure = ruler(unit);
     const boxes = [...model.nodes.values()].map(({ id }) => {
       const width = Math.min(BOX.most * unit, Math.max(BOX.least * unit, measure(id, 650, 13.5) + 2 * BOX.pad * unit));
@@ -140,8 +143,7 @@ export class Dag {
       put(parts.value, running ? (into.length > 0 ? span(p99) : rate(flow)) : node.status);
       put(parts.share, running && ratio !== null ? share(ratio) : "");
       attr(parts.bar, "width", at(parts.full * Math.min(1, (ratio ?? 0) / 1.25)));
-      attr(parts.bar, "visibility", ratio === null ? "hidden" : null);
-      attr(parts.limit, "visibility", ratio === null ? "hidden" : null);
+      for (const part of [parts.rail, parts.bar, parts.limit]) attr(part, "visibility", ratio === null ? "hidden" : null);
       attr(parts.tag, "visibility", node.culprit ? null : "hidden");
       attr(parts.mark, "visibility", marked.has(id) || node.fault !== null ? null : "hidden");
       attr(
@@ -176,6 +178,7 @@ export class Dag {
       put(parts.rate, rate(hop.rate));
       put(parts.depth, hop.depth === null ? "" : `${short(hop.depth)} deep`);
       put(parts.shed, hop.shed > 0 ? `${short(hop.shed)} shed` : "");
+      attr(parts.plate, "height", at((hop.shed > 0 ? 53 : 42) * this.#unit));
       attr(parts.fill, "width", at(parts.full * fill));
       attr(parts.peak, "x", at(parts.left + parts.full * peak));
       attr(parts.peak, "visibility", peak > 0 ? null : "hidden");
@@ -184,7 +187,8 @@ export class Dag {
       attr(parts.group, "class", `hop ${classes}`);
       attr(parts.path, "class", `way ${classes}`);
       // Thicker where more goes: the most is 3, a thousandth of it 1.
-      attr(parts.path, "stroke-width", at(1 + (2 * Math.max(0, 3 + Math.log10(Math.max(1e-9, (hop.rate ?? 0) / most)))) / 3));
+      const thick = 1 + (2 * Math.max(0, 3 + Math.log10(Math.max(1e-9, (hop.rate ?? 0) / most)))) / 3;
+      attr(parts.path, "stroke-width", at(thick * this.#unit));
       attr(parts.group, "aria-pressed", id === selected ? "true" : "false");
       // A name that changes under the reader's focus would be read again and again.
       if (document.activeElement !== parts.group) attr(parts.group, "aria-label", words(hop, toCulprit));
@@ -224,6 +228,7 @@ export class Dag {
       path,
       full,
       left,
+      plate: svg("rect", { class: "plate", x: at(label.x), y: at(middle.y - 22 * unit), width: at(label.width), rx: at(5 * unit) }),
       rate: text("rate", -8),
       depth: text("depth", 14),
       shed: text("shed", 26),
@@ -239,7 +244,7 @@ export class Dag {
     };
     parts.group.append(
       svg("path", { class: "reach", d }),
-      svg("rect", { class: "plate", x: at(label.x), y: at(label.y), width: at(label.width), height: at(label.height), rx: at(5 * unit) }),
+      parts.plate,
       svg("rect", { class: "track", x: at(left), y: at(y), width: at(full), height: at(5 * unit), rx: at(2.5 * unit) }),
       parts.fill,
       parts.peak,
@@ -262,6 +267,7 @@ export class Dag {
       full,
       value: svg("text", { class: "value", x: at(pad), y: at(y + 36 * unit), "font-size": at(12 * unit) }),
       share: svg("text", { class: "share", x: at(right), y: at(y + 36 * unit), "text-anchor": "end", "font-size": at(11 * unit) }),
+      rail: svg("rect", { class: "rail", x: at(pad), y: at(y + 44 * unit), width: at(full), height: at(4 * unit), rx: at(2 * unit) }),
       bar: svg("rect", { class: "bar", x: at(pad), y: at(y + 44 * unit), width: 0, height: at(4 * unit), rx: at(2 * unit) }),
       limit: svg("rect", { class: "limit", x: at(pad + full / 1.25), y: at(y + 42 * unit), width: at(1.5 * unit), height: at(8 * unit) }),
       title: svg("title"),
@@ -298,7 +304,7 @@ export class Dag {
       svg("text", { class: "name", x: at(pad), y: at(y + 20 * unit), "font-size": at(13.5 * unit), text: name === id ? id : `${name}…` }),
       parts.value,
       parts.share,
-      svg("rect", { class: "rail", x: at(pad), y: at(y + 44 * unit), width: at(full), height: at(4 * unit), rx: at(2 * unit) }),
+      parts.rail,
       parts.bar,
       parts.limit,
       parts.tag,

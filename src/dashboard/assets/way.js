@@ -25,6 +25,8 @@ export class Way {
   #held = null;
   /** @type {Sample | null} */
   #drawn = null;
+  /** When the last one was picked, in milliseconds since 1970. */
+  #picked = 0;
   #again;
 
   /** @param {HTMLElement} host @param {() => void} again asks for a new drawing */
@@ -59,14 +61,7 @@ export class Way {
     attr(slowest, "aria-pressed", String(this.#which === "slowest"));
     attr(hold, "aria-pressed", String(this.#held !== null));
     const samples = model.samples.filter(({ ch }) => ch === channel);
-    const sample =
-      this.#held ??
-      (this.#which === "latest"
-        ? samples.at(-1)
-        : samples.reduce(
-            (/** @type {Sample | undefined} */ most, one) => (most === undefined || one.total > most.total ? one : most),
-            undefined,
-          ));
+    const sample = this.#held ?? this.#pick(samples, now);
     if (sample === undefined) {
       put(
         this.#says,
@@ -109,10 +104,25 @@ export class Way {
     this.#list.replaceChildren(...rows);
   }
 
+  /** The message to show. @param {Sample[]} samples @param {number} now @returns {Sample | undefined} */
+  #pick(samples, now) {
+    if (this.#which === "slowest") {
+      return samples.reduce(
+        (/** @type {Sample | undefined} */ most, one) => (most === undefined || one.total > most.total ? one : most),
+        undefined,
+      );
+    }
+    // The latest stays for a second, or nobody could read it.
+    if (this.#drawn !== null && now - this.#picked < 1_000 && samples.includes(this.#drawn)) return this.#drawn;
+    this.#picked = now;
+    return samples.at(-1);
+  }
+
   /** @param {"latest" | "slowest"} which */
   #choose(which) {
     this.#which = which;
     this.#held = null;
+    this.#picked = 0;
     this.#again();
   }
 
