@@ -648,9 +648,9 @@ export class Client {
     }
     if (this.#greeted) this.#write({ type: "bye" });
     this.#cancelAll();
-    this.#set({ state: "closing" });
     this.#after("closing", LIMITS.CLOSE_MS, () => this.#lost(CODES.BYE, "closed here"));
     this.#socket.close(CODES.BYE, "bye");
+    this.#set({ state: "closing" });
   }
 
   /**
@@ -735,6 +735,8 @@ export class Client {
     this.#farewell = null;
     this.#set({ state: "connecting", retryAt: null, retryByServer: false, breaker: this.#retries.breaker, thrash, final: false });
     if (news) this.#emit("thrash", { n: thrash });
+    // Whoever was told may have closed it.
+    if (!this.#wanted || this.#socket !== null) return;
     let socket;
     try {
       socket = new this.#env.WebSocket(this.#url, [PROTOCOL]);
@@ -786,6 +788,8 @@ export class Client {
     const byServer = typeof told?.retry_after_ms === "number" && told.retry_after_ms >= 0;
     if (byServer) wait = Math.min(/** @type {number} */ (told.retry_after_ms), LIMITS.RETRY_AFTER_MAX_MS);
     this.#waitingSince = this.#env.now();
+    // Before anybody is told, since whoever is may open it at once.
+    this.#after("wait", wait, () => this.#attempt());
     this.#set({
       state: "closed",
       failures: this.#retries.failures,
@@ -796,7 +800,6 @@ export class Client {
       reason,
       openedAt: null,
     });
-    this.#after("wait", wait, () => this.#attempt());
   }
 
   /** It stays closed. @param {number} code @param {string} reason */
@@ -857,8 +860,8 @@ export class Client {
     const retryAt = this.#status.retryAt ?? Infinity;
     // A tab that is shown and hidden again and again must not become a storm of its own.
     if (this.#env.now() + rest < retryAt) {
-      this.#set({ retryAt: this.#env.now() + rest });
       this.#after("wait", rest, () => this.#attempt());
+      this.#set({ retryAt: this.#env.now() + rest });
     }
   }
 
