@@ -13,7 +13,7 @@
 //! | 3 | [`stage`] |
 //! | 4 | [`reactor`] |
 //! | 5 | [`topology`] |
-//! | 6 | [`adapter`], [`stages`] |
+//! | 6 | [`adapter`], [`edge`], [`stages`] |
 //! | 7 | [`metrics`] |
 //! | 8 | [`config`] |
 
@@ -26,6 +26,7 @@ pub mod budget;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod edge;
 pub mod feed;
 pub mod frame;
 pub mod hist;
