@@ -7,5 +7,9 @@
 mod events;
 #[path = "edge_words/messages.rs"]
 mod messages;
+#[path = "edge_words/mutated.rs"]
+mod mutated;
+#[path = "edge_words/requests.rs"]
+mod requests;
 #[path = "edge_words/script.rs"]
 mod script;
