@@ -115,11 +115,12 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         "serde_json",
         &[
             "metrics/otlp.rs",
+            "edge/message.rs",
             "feed/scanner.rs",
             "stages/format/lines.rs",
             "stages/format/text.rs",
         ],
-        "reports are serialised by whoever prints them",
+        "reports are serialised by whoever prints them; the edge writes by edge::json",
     ),
     ("socket2", &["io"], "io is the door to the system"),
     ("toml", &["config"], "config reads TOML"),

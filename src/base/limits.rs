@@ -483,6 +483,37 @@ pub const OTLP_EVERY_NS_DEFAULT: u64 = 10_000_000_000;
 /// Longest name of a node or line, in bytes: the table has columns.
 pub const NAME_BYTES_MAX: usize = 48;
 
+/// Largest message that a client of the edge may send, in bytes: a hello with the longest token and a position in each of
+/// [`EDGE_CHANNELS_MAX`] channels of the longest names.
+pub const EDGE_MESSAGE_BYTES_MAX: usize = 64 << 10;
+
+/// Most channels that a client of the edge may follow: the three of a line, and the samples of nearly half the hops that a line
+/// may have.
+pub const EDGE_CHANNELS_MAX: usize = 128;
+
+/// Longest part of a channel's name, in bytes: a hop, written `node.port->node#class`, may be one.
+pub const EDGE_NAME_BYTES_MAX: usize = 4 * NAME_BYTES_MAX + 4;
+
+/// Longest token that a client of the edge may show, in bytes: those that carry claims have one or two KiB.
+pub const EDGE_TOKEN_BYTES_MAX: usize = 4 << 10;
+
+/// Longest name of a session of the edge, in bytes: that of a random one has 32.
+pub const EDGE_SID_BYTES_MAX: usize = 64;
+
+/// Longest piece of prose in an event of the edge, in bytes: some sentences. What is longer is cut off.
+pub const EDGE_PROSE_BYTES_MAX: usize = 1024;
+
+/// Most events a second that a client may ask for: more than any hop emits.
+pub const EDGE_RATE_MAX: u32 = 1_000_000;
+
+/// Longest budget that a client may give an event on its way, in milliseconds: with what is older than a minute nobody
+/// follows a line.
+pub const EDGE_BUDGET_MS_MAX: u32 = 60_000;
+
+/// Largest whole number in what the edge sends and takes: the largest that a client whose numbers are all of 64-bit floating
+/// point tells from its neighbours (ECMA-262, `Number.MAX_SAFE_INTEGER`).
+pub const EDGE_INTEGER_MAX: u64 = (1 << 53) - 1;
+
 /// Largest file of a case (`line.toml`, `load.toml`, `budget.toml`), in bytes.
 pub const CONFIG_BYTES_MAX: usize = 1 << 20;
 
@@ -526,6 +557,11 @@ const _: () = assert!(HOUSEKEEPING_NS < PARK_MAX_NS && PARK_MAX_NS < DRAIN_DEADL
 const _: () = assert!(GIVE_UP_GRACE_NS < DRAIN_DEADLINE_NS && PARK_MAX_NS < STALL_NS);
 const _: () = assert!(LIVE_NS > PARK_MAX_NS + HOUSEKEEPING_NS && LIVE_NS < STALL_NS);
 const _: () = assert!(REQUESTS_PER_CHORE <= REQUESTS_DEPTH && REQUESTS_DEPTH >= NODES_MAX);
+// Beside its name a channel of a hello is `{"ch":"","since":"0123456789abcdef:9007199254740991"},`.
+const _: () = assert!(
+    EDGE_CHANNELS_MAX * (2 * EDGE_NAME_BYTES_MAX + 1 + 54) + EDGE_TOKEN_BYTES_MAX
+        < EDGE_MESSAGE_BYTES_MAX
+);
 const _: () = assert!(COMPLAINT_BURST as usize * 4 <= COMPLAINTS_DEPTH);
 const _: () = assert!(SHED_QUIET_NS > HOUSEKEEPING_NS && SHED_QUIET_NS > PARK_MAX_NS);
 const _: () = assert!(DELAY_NS > 2 * (PARK_MAX_NS + HOUSEKEEPING_NS));
