@@ -22,6 +22,7 @@ mod again;
 mod built_in;
 mod case;
 mod cli;
+mod edge;
 mod exchange;
 mod exit;
 mod fed;
@@ -109,6 +110,10 @@ fn command(registry: &Registry) -> Exit {
                 clean: CleanArg::Auto,
                 metrics: None,
                 metrics_linger: None,
+                edge: None,
+                edge_token: None,
+                edge_linger: None,
+                edge_per_address: None,
                 #[cfg(feature = "otlp")]
                 otlp: None,
                 #[cfg(feature = "otlp")]
@@ -138,6 +143,36 @@ fn command(registry: &Registry) -> Exit {
     })
 }
 
+/// What is wanted of an edge, with the token read from its file.
+fn edge_options(args: &RunArgs) -> Result<Option<edge::EdgeOptions>, Failure> {
+    let Some(at) = args.edge else {
+        return Ok(None);
+    };
+    let token = match &args.edge_token {
+        None => None,
+        Some(file) => {
+            let text = std::fs::read_to_string(file).map_err(|error| {
+                Failure::io(format!("cannot read {}: {error}", file.display()), "")
+            })?;
+            let token = text.trim().to_owned();
+            if token.is_empty() {
+                let what = format!("{} has no token in it", file.display());
+                return Err(Failure::usage(what, "write one line of text into it"));
+            }
+            Some(token)
+        }
+    };
+    let mut admission = hopline::edge::AdmissionLimits::default();
+    if let Some(most) = args.edge_per_address {
+        admission.per_address_max = most;
+    }
+    Ok(Some(edge::EdgeOptions {
+        at,
+        token,
+        admission,
+    }))
+}
+
 fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
     cli::check(&args.shape)?;
     let ready = case::load(registry, &args.shape, args.inline)?;
@@ -149,7 +184,11 @@ fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
         records: args.records.clone(),
         clean: args.clean,
         metrics: args.metrics,
-        linger: args.metrics_linger.unwrap_or_default(),
+        edge: edge_options(args)?,
+        linger: args
+            .metrics_linger
+            .max(args.edge_linger)
+            .unwrap_or_default(),
         #[cfg(feature = "otlp")]
         otlp: args.otlp.map(|to| (to, args.otlp_every)),
         log: args.log,

@@ -25,27 +25,47 @@
 //! the edge panic.
 
 pub mod accept;
+mod admission;
+mod channel;
+mod client;
 pub mod code;
+mod counts;
 pub mod event;
+mod hub;
 pub mod json;
+mod lanes;
 pub mod message;
 pub mod name;
 pub mod origin;
 pub mod position;
 pub mod problem;
+mod published;
 pub mod route;
+mod serve;
+mod session;
 pub mod sum;
+mod turns;
 
 pub use accept::Accept;
+pub use admission::{Admission, AdmissionLimits, Refused};
+pub use channel::{Channel, ChannelLimits, Joined, Lane, Missing, Next};
+pub use client::{Client, ClientKey, Now, Rules, Said, Waits};
 pub use code::Code;
+pub use counts::{Counts, Ended};
 pub use event::{Body, Kind, Place, State};
+pub use hub::{Hub, NoChannel};
+pub use lanes::{ChannelId, LaneCounts, Lanes, NoSubscription, Out, TooSlow, Wish};
 pub use message::{Fault, FaultCode, Message};
 pub use name::{ChannelName, NameFault};
 pub use origin::Access;
 pub use position::{Epoch, Position, PositionFault, Since};
 pub use problem::{Answer, Problem};
+pub use published::{NotPublished, Outline, Published};
 pub use route::{Asset, Router, Transport, Wanted};
+pub use serve::{Asked, Event, NotServed, Publisher, Server, ServerConfig};
+pub use session::{Due, Over, Session, SessionTimes};
 pub use sum::Sum;
+pub use turns::{Edge, EdgeConfig};
 
 /// The version of what is said over a connection; `hello` tells it.
 pub const VERSION: u64 = 1;
