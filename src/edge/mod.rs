@@ -49,7 +49,7 @@ mod turns;
 pub use accept::Accept;
 pub use admission::{Admission, AdmissionLimits, Refused};
 pub use channel::{Channel, ChannelLimits, Joined, Lane, Missing, Next};
-pub use client::{Client, ClientKey, Now, Rules, Said, Waits};
+pub use client::{Client, ClientKey, Now, On, Rules, Said, Waits};
 pub use code::Code;
 pub use counts::{Counts, Ended};
 pub use event::{Body, Kind, Place, State};

@@ -128,8 +128,9 @@ impl Session {
         }
     }
 
-    /// The handshake is done, and the first message may take as long again.
-    pub fn upgraded(&mut self, now_ns: u64) {
+    /// What it asked for is on its way, and what comes next may take as long again: the first message behind a handshake, the next
+    /// request behind a response.
+    pub fn again(&mut self, now_ns: u64) {
         self.until_ns = now_ns + self.times.hello_ns;
         self.heard(now_ns);
     }
@@ -331,7 +332,7 @@ mod tests {
             [(10, Due::End(Over::NoHello))]
         );
         let mut session = Session::new(SessionTimes::default(), 0);
-        session.upgraded(9 * SECOND);
+        session.again(9 * SECOND);
         assert_eq!(
             run(&mut session, 60 * SECOND),
             [(19, Due::End(Over::NoHello))]

@@ -18,7 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::admission::{Admission, AdmissionLimits, Refused};
 use super::channel::Lane;
-use super::client::{Client, ClientKey, Now, Rules, Said, Waits};
+use super::client::{Client, ClientKey, Now, On, Rules, Said, Waits};
 use super::code::Code;
 use super::counts::{Counts, Ended};
 use super::hub::Hub;
@@ -349,10 +349,12 @@ impl Edge {
                 Ok(StreamRead::Bytes(_)) if lingers => {}
                 Ok(StreamRead::Bytes(count)) => held.client.take(
                     &self.buffer[..count],
-                    &mut self.hub,
-                    &self.rules,
-                    &mut self.counts,
-                    now,
+                    &mut On {
+                        hub: &mut self.hub,
+                        rules: &self.rules,
+                        counts: &mut self.counts,
+                        now,
+                    },
                 ),
                 Ok(StreamRead::WouldBlock) => break,
                 Ok(StreamRead::End) if !lingers => {
@@ -448,7 +450,15 @@ impl Edge {
                 Ok(StreamWrite::Bytes(count)) => {
                     self.counts.writes += 1;
                     self.counts.bytes += count as u64;
-                    client.written(count, &mut self.hub, &self.rules, &mut self.counts, now);
+                    client.written(
+                        count,
+                        &mut On {
+                            hub: &mut self.hub,
+                            rules: &self.rules,
+                            counts: &mut self.counts,
+                            now,
+                        },
+                    );
                 }
                 Ok(StreamWrite::WouldBlock) => {
                     client.blocked(now);

@@ -60,13 +60,13 @@ impl End {
 
     /// The client says that.
     pub(crate) fn say(&mut self, bytes: &[u8]) {
-        self.client.take(
-            bytes,
-            &mut self.hub,
-            &self.rules,
-            &mut self.counts,
-            self.now,
-        );
+        let mut on = On {
+            hub: &mut self.hub,
+            rules: &self.rules,
+            counts: &mut self.counts,
+            now: self.now,
+        };
+        self.client.take(bytes, &mut on);
     }
 
     /// At most so many bytes of what the server has for it.
@@ -80,13 +80,13 @@ impl End {
                 return heard;
             }
             heard.extend_from_slice(&output[..count]);
-            self.client.written(
-                count,
-                &mut self.hub,
-                &self.rules,
-                &mut self.counts,
-                self.now,
-            );
+            let mut on = On {
+                hub: &mut self.hub,
+                rules: &self.rules,
+                counts: &mut self.counts,
+                now: self.now,
+            };
+            self.client.written(count, &mut on);
         }
     }
 
