@@ -410,7 +410,12 @@ impl Client {
                     // Its type is for the event's name alone, where there is one.
                     put(&mut self.via, &Piece::own(json), epoch)
                 }
-                Out::Event { event, skipped, .. } => {
+                Out::Event {
+                    event,
+                    skipped,
+                    head,
+                    ..
+                } => {
                     let piece = Piece {
                         kind: event.kind().name(),
                         offset: event.offset(),
@@ -421,7 +426,7 @@ impl Client {
                         put(&mut self.via, &piece, epoch)
                     } else {
                         text.clear();
-                        text.push_str(&with_skip(event.json(), skipped));
+                        text.push_str(&with_skip(event.json(), skipped, head));
                         let piece = Piece {
                             json: text,
                             encoded: None,

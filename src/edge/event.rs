@@ -19,7 +19,7 @@
 //! The same texts go over each transport: as a WebSocket text, as the `data:` of a server-sent event, as a line of NDJSON. None has
 //! a line's end in it.
 //!
-//! Invariant: a text is canonical, and the value of an event is its object without `type`, `ch`, `o`, `t`, `sum` and `skip`.
+//! Invariant: a text is canonical, and the value of an event is its object without `type`, `ch`, `o`, `t`, `sum`, `skip` and `head`.
 
 pub mod line;
 pub mod notice;
@@ -125,7 +125,7 @@ pub struct Place<'a> {
 const FRAME_BYTES: usize = 96;
 
 /// Most bytes that a skip adds to a text.
-const SKIP_BYTES: usize = 24;
+const SKIP_BYTES: usize = 49;
 
 /// The text of an event with that value, for all clients. Allocates once.
 ///
@@ -138,8 +138,8 @@ const SKIP_BYTES: usize = 24;
 ///     text,
 ///     r#"{"type":"cost_update","ch":"dag/line","o":7,"t":1700000000000,"spent":12,"budget":100,"remaining":880}"#
 /// );
-/// let for_a_slow_client = with_skip(&text, 2);
-/// assert!(for_a_slow_client.ends_with(r#""remaining":880,"skip":2}"#));
+/// let for_a_slow_client = with_skip(&text, 2, 9);
+/// assert!(for_a_slow_client.ends_with(r#""remaining":880,"skip":2,"head":9}"#));
 /// ```
 ///
 /// # Panics
@@ -167,9 +167,10 @@ pub fn placed(kind: Kind, value: &str, place: &Place<'_>) -> String {
 }
 
 /// The text of an event for a client that did not get the `skipped` offsets between the last event sent to it and this one, and will
-/// not: newer events of their keys took their places. Without any it is the text that all others get.
+/// not: newer events of their keys took their places, or will, up to `head`. Until it has come so far its values are those of no one
+/// moment, and sums on the way say nothing. Without any it is the text that all others get.
 #[must_use]
-pub fn with_skip(text: &str, skipped: u64) -> String {
+pub fn with_skip(text: &str, skipped: u64, head: u64) -> String {
     let Some(open) = text.strip_suffix('}').filter(|_| skipped > 0) else {
         return text.to_owned();
     };
@@ -177,6 +178,8 @@ pub fn with_skip(text: &str, skipped: u64) -> String {
     out.push_str(open);
     out.push_str(",\"skip\":");
     json::number(&mut out, skipped);
+    out.push_str(",\"head\":");
+    json::number(&mut out, head);
     out.push('}');
     out
 }
@@ -226,15 +229,18 @@ mod tests {
             assert!(text.len() <= COST.value().len() + place.channel.len() + FRAME_BYTES);
         }
         let text = placed(Kind::CostUpdate, &COST.value(), &place);
-        assert!(with_skip(&text, u64::MAX).len() <= text.len() + SKIP_BYTES);
+        assert!(with_skip(&text, u64::MAX, u64::MAX).len() <= text.len() + SKIP_BYTES);
     }
 
     #[test]
     fn nothing_skipped_is_the_shared_text() {
         let text = COST.text();
-        assert_eq!(with_skip(&text, 0), text);
-        let skipped = with_skip(&text, 3);
-        assert_eq!(skipped.strip_suffix(",\"skip\":3}"), text.strip_suffix('}'));
+        assert_eq!(with_skip(&text, 0, 9), text);
+        let skipped = with_skip(&text, 3, 9);
+        assert_eq!(
+            skipped.strip_suffix(",\"skip\":3,\"head\":9}"),
+            text.strip_suffix('}')
+        );
     }
 
     #[test]

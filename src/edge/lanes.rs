@@ -64,6 +64,8 @@ pub enum Out<'a> {
         event: &'a Published,
         /// Events before it that the client will not get.
         skipped: u64,
+        /// The last event of the channel: up to it others are not coming either.
+        head: u64,
     },
     /// Events of a channel that it will not get.
     Gap(ChannelId, Missing),
@@ -424,6 +426,7 @@ impl Lanes {
                     Next::Event { event, at, .. } => Some(Out::Event {
                         channel: cursor.channel,
                         event,
+                        head: channel.last(),
                         skipped: if cursor.numbered && at > cursor.told {
                             at - cursor.told - 1
                         } else {

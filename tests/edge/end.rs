@@ -2,7 +2,7 @@
 
 use hopline::edge::{
     Access, Asset, Channel, ChannelId, ChannelLimits, Client, ClientKey, Counts, Epoch, Hub, Kind,
-    Lane, Now, Outline, Refused, Router, Rules, SessionTimes,
+    Lane, Now, On, Outline, Refused, Router, Rules, SessionTimes,
 };
 
 pub(crate) const EPOCH: Epoch = Epoch(0x00c0_ffee_00c0_ffee);

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::script::rewritten;
 
 /// What an event has beside its value.
-const AROUND: &[&str] = &["type", "ch", "o", "t", "sum", "skip"];
+const AROUND: &[&str] = &["type", "ch", "o", "t", "sum", "skip", "head"];
 
 /// Texts of all characters, control characters and quotes among them more often than by chance.
 fn text() -> impl Strategy<Value = String> {
@@ -368,7 +368,7 @@ proptest! {
             assert_eq!(rewritten(&value, &[]), value);
             let place = Place { channel: &channel, offset, time_ms, sum };
             let text = placed(kind, &value, &place);
-            let sent = with_skip(&text, skipped);
+            let sent = with_skip(&text, skipped, time_ms);
             assert_eq!(rewritten(&sent, &[]), sent);
             assert_eq!(rewritten(&sent, AROUND), value);
             let read = read(&sent);
@@ -437,7 +437,7 @@ fn keys_stand_in_the_order_of_the_protocol() {
         time_ms: 99,
         sum: Some(7),
     };
-    contents.each(|kind, value, _| all.push(with_skip(&placed(kind, &value, &place), 2)));
+    contents.each(|kind, value, _| all.push(with_skip(&placed(kind, &value, &place), 2, 9)));
     all.extend(contents.notices().into_iter().map(|(text, _)| text));
     let expected: Vec<&str> = include_str!("order.txt").lines().collect();
     assert_eq!(all, expected);

@@ -1,7 +1,7 @@
 // A server end in virtual time, written from the protocol and not from the client: channels with a bounded log, joins, snapshots,
 // conflation, critical events that are sent again, heartbeats; and a way to it with delay, loss and cuts.
 
-const STRIPPED = ["type", "ch", "o", "t", "skip", "sum"];
+const STRIPPED = ["type", "ch", "o", "t", "skip", "head", "sum"];
 
 /** The check sum as the protocol words it, without any shortcut. */
 export function sumOf(state) {

@@ -123,7 +123,7 @@ export function keyOf(event) {
  * @returns {Record<string, any>}
  */
 export function valueOf(event) {
-  const { type, ch, o, t, skip, sum, ...value } = event;
+  const { type, ch, o, t, skip, head, sum, ...value } = event;
   return value;
 }
 
@@ -398,6 +398,8 @@ class Channel {
   resyncs = 0;
   resyncAt = -Infinity;
   mismatches = 0;
+  /** After a skip: until the channel has come so far, its values are those of no one moment, and sums say nothing. */
+  mixedUntil = 0;
   /** Offset that is to be acked. @type {number | null} */
   owed = null;
   /** @type {{o: number, rx: number} | null} */
@@ -1025,6 +1027,7 @@ export class Client {
     const view = (channel.view ??= new View());
     view.replace(message.data);
     channel.last = message.o;
+    channel.mixedUntil = 0;
     channel.awaits = channel.stale = false;
     this.#settled(channel);
     this.#deliver(channel, message);
@@ -1071,6 +1074,7 @@ export class Client {
     if (channel.awaits) this.#resync(channel, "view", undefined);
     channel.last = event.o;
     this.counters.skipped += skip;
+    if (skip > 0) channel.mixedUntil = Math.max(channel.mixedUntil, event.head ?? event.o);
     if (channel.resyncing === "lost") this.#settled(channel);
     if (channel.view !== null) {
       const key = keyOf(event);
@@ -1084,7 +1088,7 @@ export class Client {
     }
     this.#deliver(channel, event);
     if (channel.acks) this.#owe(channel);
-    if (event.sum !== undefined) this.#compare(channel, event.sum);
+    if (event.sum !== undefined && event.o >= channel.mixedUntil) this.#compare(channel, event.sum);
   }
 
   // ----------------------------------------------------------------------------------------------------------- resync
