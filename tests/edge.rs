@@ -8,3 +8,5 @@ mod end;
 mod resumed;
 #[path = "edge/slow.rs"]
 mod slow;
+#[path = "edge/turned.rs"]
+mod turned;

@@ -115,6 +115,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         "serde_json",
         &[
             "metrics/otlp.rs",
+            "edge/lanes/tests.rs",
             "edge/message.rs",
             "feed/scanner.rs",
             "stages/format/lines.rs",

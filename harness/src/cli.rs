@@ -15,6 +15,7 @@ use hopline::host::Pin;
 use hopline::topology::problem::closest;
 use hopline::wait::Strategy;
 
+use crate::edge::EdgeArgs;
 use crate::exchange::command::{EXCHANGE_HELP, ExchangeArgs};
 use crate::exit::{Exit, Failure};
 use crate::gate::bench::RUNS_DEFAULT;
@@ -99,19 +100,8 @@ pub(crate) struct RunArgs {
     /// Serve the last counts for that long after the end, so that a scraper gets them; a signal ends it sooner
     #[arg(long, value_name = "SPAN", requires = "metrics", value_parser = parse_duration)]
     pub(crate) metrics_linger: Option<Duration>,
-    /// Serve the line as it runs to browsers, curl and WebSockets: the dashboard is at /, its events at /dag, /stream/alerts/line
-    /// and /stream/stats/line, and /metrics, /health and /ready beside them; docs/EDGE.md has it all
-    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = EDGE_ADDRESS)]
-    pub(crate) edge: Option<SocketAddr>,
-    /// Clients of the edge have to show the token in that file; an address that others reach needs one
-    #[arg(long, value_name = "FILE", requires = "edge")]
-    pub(crate) edge_token: Option<PathBuf>,
-    /// Serve the edge for that long after the end; a signal ends it sooner
-    #[arg(long, value_name = "SPAN", requires = "edge", value_parser = parse_duration)]
-    pub(crate) edge_linger: Option<Duration>,
-    /// Most clients of the edge of one address: 256 unless given
-    #[arg(long, value_name = "N", requires = "edge")]
-    pub(crate) edge_per_address: Option<usize>,
+    #[command(flatten)]
+    pub(crate) edge: EdgeArgs,
     /// Push metrics to an OpenTelemetry collector at that address, such as 127.0.0.1:4318, by OTLP over HTTP
     #[cfg(feature = "otlp")]
     #[arg(long, value_name = "ADDRESS", conflicts_with = "inline")]
@@ -125,12 +115,12 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "HOW", default_value = "text")]
     pub(crate) log: LogArg,
     /// Run without threads, on virtual time: the same report every time
-    #[arg(long = "virtual", conflicts_with_all = ["live", "via", "threads", "pin", "wait", "taps", "records", "clean", "metrics", "edge", "log"])]
+    #[arg(
+        long = "virtual",
+        conflicts_with_all = ["live", "via", "threads", "pin", "wait", "taps", "records", "clean", "metrics", "edge", "log"]
+    )]
     pub(crate) inline: bool,
 }
-
-/// Where the edge is, unless told otherwise: on this machine only.
-const EDGE_ADDRESS: &str = "127.0.0.1:26480";
 
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {

@@ -3,7 +3,10 @@
 //! Invariant: an edge that is slow, or whose clients are, takes nothing from the line but the looks that feed it.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use clap::Args;
 use hopline::base::units::hash_text;
 use hopline::clock::Clock;
 use hopline::dashboard::Feed;
@@ -17,6 +20,58 @@ use hopline::metrics::{Format, Machine, Page, Snapshot, write};
 use hopline::topology::{Report, Running, Window};
 
 use crate::exit::Failure;
+
+/// Where the edge is, unless told otherwise: on this machine only.
+const EDGE_ADDRESS: &str = "127.0.0.1:26480";
+
+/// What a run is told of its edge.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct EdgeArgs {
+    /// Serve the line as it runs to browsers, curl and WebSockets: the dashboard is at /, its events at /dag, /stream/alerts/line
+    /// and /stream/stats/line, and /metrics, /health and /ready beside them; docs/EDGE.md has it all
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = EDGE_ADDRESS)]
+    pub(crate) edge: Option<SocketAddr>,
+    /// Clients of the edge have to show the token in that file; an address that others reach needs one
+    #[arg(long, value_name = "FILE", requires = "edge")]
+    pub(crate) edge_token: Option<PathBuf>,
+    /// Serve the edge for that long after the end; a signal ends it sooner
+    #[arg(long, value_name = "SPAN", requires = "edge", value_parser = crate::cli::parse_duration)]
+    pub(crate) edge_linger: Option<Duration>,
+    /// Most clients of the edge of one address: 256 unless given
+    #[arg(long, value_name = "N", requires = "edge")]
+    pub(crate) edge_per_address: Option<usize>,
+}
+
+impl EdgeArgs {
+    /// What is wanted of an edge, with the token read from its file.
+    pub(crate) fn options(&self) -> Result<Option<EdgeOptions>, Failure> {
+        let Some(at) = self.edge else {
+            return Ok(None);
+        };
+        let mut admission = AdmissionLimits::default();
+        if let Some(most) = self.edge_per_address {
+            admission.per_address_max = most;
+        }
+        let token = self.edge_token.as_deref().map(token).transpose()?;
+        Ok(Some(EdgeOptions {
+            at,
+            token,
+            admission,
+        }))
+    }
+}
+
+/// The token in a file: its one line.
+fn token(file: &Path) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::io(format!("cannot read {}: {error}", file.display()), ""))?;
+    let token = text.trim().to_owned();
+    if token.is_empty() {
+        let what = format!("{} has no token in it", file.display());
+        return Err(Failure::usage(what, "write one line of text into it"));
+    }
+    Ok(token)
+}
 
 /// How an edge is opened.
 #[derive(Clone, Debug)]

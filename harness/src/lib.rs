@@ -58,6 +58,7 @@ use cli::{
     BenchArgs, BudgetCommand, CleanArg, Command, DeriveArgs, GateArgs, LogArg, MeasureArgs,
     ResultArgs, RunArgs, Shape,
 };
+use edge::EdgeArgs;
 pub use exchange::{ExchangeReport, Gap};
 pub use exit::Exit;
 use exit::Failure;
@@ -110,10 +111,7 @@ fn command(registry: &Registry) -> Exit {
                 clean: CleanArg::Auto,
                 metrics: None,
                 metrics_linger: None,
-                edge: None,
-                edge_token: None,
-                edge_linger: None,
-                edge_per_address: None,
+                edge: EdgeArgs::default(),
                 #[cfg(feature = "otlp")]
                 otlp: None,
                 #[cfg(feature = "otlp")]
@@ -143,36 +141,6 @@ fn command(registry: &Registry) -> Exit {
     })
 }
 
-/// What is wanted of an edge, with the token read from its file.
-fn edge_options(args: &RunArgs) -> Result<Option<edge::EdgeOptions>, Failure> {
-    let Some(at) = args.edge else {
-        return Ok(None);
-    };
-    let token = match &args.edge_token {
-        None => None,
-        Some(file) => {
-            let text = std::fs::read_to_string(file).map_err(|error| {
-                Failure::io(format!("cannot read {}: {error}", file.display()), "")
-            })?;
-            let token = text.trim().to_owned();
-            if token.is_empty() {
-                let what = format!("{} has no token in it", file.display());
-                return Err(Failure::usage(what, "write one line of text into it"));
-            }
-            Some(token)
-        }
-    };
-    let mut admission = hopline::edge::AdmissionLimits::default();
-    if let Some(most) = args.edge_per_address {
-        admission.per_address_max = most;
-    }
-    Ok(Some(edge::EdgeOptions {
-        at,
-        token,
-        admission,
-    }))
-}
-
 fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
     cli::check(&args.shape)?;
     let ready = case::load(registry, &args.shape, args.inline)?;
@@ -184,10 +152,10 @@ fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
         records: args.records.clone(),
         clean: args.clean,
         metrics: args.metrics,
-        edge: edge_options(args)?,
+        edge: args.edge.options()?,
         linger: args
             .metrics_linger
-            .max(args.edge_linger)
+            .max(args.edge.edge_linger)
             .unwrap_or_default(),
         #[cfg(feature = "otlp")]
         otlp: args.otlp.map(|to| (to, args.otlp_every)),

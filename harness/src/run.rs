@@ -11,7 +11,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use hopline::base::limits::{DEPTH_DEFAULT, RECORD_BYTES_DEFAULT};

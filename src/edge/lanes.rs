@@ -218,18 +218,18 @@ impl Lanes {
         self.cursors.len() < before
     }
 
-    /// Gives a snapshot of the channel anew, because the client says that it is out of step; false if it does not have it, or
-    /// it has no values.
-    pub fn resync(&mut self, id: ChannelId, channel: &Channel) -> bool {
+    /// Begins the channel anew, because the client says that it is out of step: behind the last event that it has seen, or with
+    /// a snapshot. False if it does not have it, or there is nothing to begin with.
+    pub fn resync(&mut self, id: ChannelId, channel: &Channel, since: Option<Since>) -> bool {
         let Some(cursor) = self.of(id) else {
             return false;
         };
-        let joined = channel.join(None, true);
-        if !joined.snapshot {
+        let joined = channel.join(since, true);
+        if since.is_none() && !joined.snapshot {
             return false;
         }
         (cursor.at, cursor.told) = (joined.at, joined.at);
-        (cursor.snapshot, cursor.gap) = (true, None);
+        (cursor.snapshot, cursor.gap) = (joined.snapshot, joined.gap);
         self.offered = None;
         true
     }

@@ -282,13 +282,26 @@ fn a_resync_is_a_snapshot_anew() {
     end.publish(dag, Kind::NodeState, Some("node:a"), "{\"n\":1}");
     let mut talk = Talk::open(&mut end, "/dag");
     assert_eq!(talk.hear(&mut end).0.len(), 3);
-    talk.say(
-        &mut end,
-        r#"{"type":"resync_request","ch":"dag/line","last_seen":1}"#,
-    );
+    talk.say(&mut end, r#"{"type":"resync_request","ch":"dag/line"}"#);
     let (said, _) = talk.hear(&mut end);
     assert_eq!((said.len(), &said[0]["type"]), (1, &"snapshot".into()));
     assert_eq!(end.counts.resyncs, 1);
+    // One that says what it has seen gets what is behind that.
+    for number in 2..5 {
+        end.publish(
+            dag,
+            Kind::NodeState,
+            Some("node:a"),
+            &format!("{{\"n\":{number}}}"),
+        );
+    }
+    assert_eq!(talk.hear(&mut end).0.len(), 3);
+    let seen =
+        format!("{{\"type\":\"resync_request\",\"ch\":\"dag/line\",\"last_seen\":\"{EPOCH}:2\"}}");
+    talk.say(&mut end, &seen);
+    let (said, _) = talk.hear(&mut end);
+    let offsets: Vec<_> = said.iter().map(|one| one["o"].as_u64()).collect();
+    assert_eq!(offsets, [Some(3), Some(4)]);
 }
 
 #[test]

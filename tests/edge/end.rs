@@ -124,7 +124,8 @@ pub(crate) fn get(path: &str, more: &str) -> String {
 pub(crate) fn upgrade(path: &str) -> String {
     get(
         path,
-        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: hopline.v1.json\r\n",
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: hopline.v1.json\r\n",
     )
 }
 

@@ -360,7 +360,8 @@ fn open_socket(request: &Request<'_>) -> Followed {
 }
 
 /// What a page may do: load from here and talk to here, nothing else (CSP Level 3).
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+    connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 fn page(asset: &'static Asset, output: &mut Output, head_only: bool, keeps: bool) -> Followed {
     let headers = [

@@ -11,7 +11,8 @@ use crate::edge::code::Code;
 use crate::edge::counts::Ended;
 use crate::edge::event::{Body as _, Hello, Pong, Refusal, Subscribed};
 use crate::edge::lanes::{ChannelId, NoSubscription, Wish};
-use crate::edge::message::{FaultCode, Message, Subscription};
+use crate::edge::message::{FaultCode, LastSeen, Message, Subscription};
+use crate::edge::position::{Position, Since};
 use crate::wire::websocket::Event;
 
 impl Client {
@@ -106,11 +107,18 @@ impl Client {
                     self.refuse(FaultCode::BadAck, "that was never sent here");
                 }
             }
-            Message::Resync { channel, .. } => {
+            Message::Resync { channel, last_seen } => {
                 let id = on.hub.find(channel.as_str());
+                let epoch = on.hub.epoch();
+                let since = last_seen.map(|seen| {
+                    Since::After(match seen {
+                        LastSeen::Offset(offset) => Position { epoch, offset },
+                        LastSeen::Position(position) => position,
+                    })
+                });
                 let done = id.and_then(|id| {
                     let channel = on.hub.channel(id)?;
-                    self.lanes.resync(id, channel).then_some(())
+                    self.lanes.resync(id, channel, since).then_some(())
                 });
                 match done {
                     Some(()) => on.counts.resyncs += 1,

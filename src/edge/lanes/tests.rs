@@ -1,3 +1,5 @@
+//! Clients of any speed against channels: what they come to, and what they are told on the way.
+
 use std::collections::BTreeMap;
 
 use super::*;
