@@ -90,7 +90,7 @@ pub(crate) struct RunArgs {
     #[arg(long = "record", value_name = "HOP=FILE", value_parser = parse_record)]
     pub(crate) records: Vec<(String, PathBuf)>,
     /// Tell what the host did from what the line did, and show clean figures beside raw ones: auto does it where the live view
-    /// is drawn
+    /// is drawn or an edge is open
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub(crate) clean: CleanArg,
     /// Serve metrics at that address while it runs, such as 127.0.0.1:9464: /metrics for Prometheus, /healthz, /readyz; docs/METRICS.md
@@ -141,7 +141,7 @@ pub(crate) struct ReplayArgs {
 /// When a run tells what the host touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CleanArg {
-    /// Where the live view is drawn on a terminal, and no loop parks
+    /// Where the live view is drawn on a terminal or an edge is open, and no loop parks
     Auto,
     /// In any run on threads
     Always,

@@ -76,7 +76,7 @@ impl Options {
     /// Whether clean figures are wanted of a run that is not judged afterwards.
     fn wants_clean(&self) -> bool {
         match self.clean {
-            CleanArg::Auto => self.view() == View::Live,
+            CleanArg::Auto => self.view() == View::Live || self.edge.is_some(),
             CleanArg::Always => true,
             CleanArg::Never => false,
         }

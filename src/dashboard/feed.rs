@@ -67,8 +67,10 @@ pub struct Feed {
     why_not: Vec<String>,
     is_spent: bool,
     figures_ns: Option<u64>,
-    /// Delivered by each hop at the last figures, and when.
+    /// Delivered by each hop at the last figures.
     delivered: BTreeMap<String, u64>,
+    /// How long gaps had lasted then.
+    gaps_ns: u64,
 }
 
 impl Feed {
@@ -94,6 +96,7 @@ impl Feed {
             is_spent: false,
             figures_ns: None,
             delivered: BTreeMap::new(),
+            gaps_ns: 0,
         })
     }
 
@@ -266,10 +269,13 @@ impl Feed {
             }
             news.is_spent = Some(is_spent);
         }
+        let gaps_ns = clean.map(|clean| clean.gaps_ns);
+        let gap_ns = gaps_ns.map(|ns| ns.saturating_sub(self.gaps_ns));
+        self.gaps_ns = gaps_ns.unwrap_or(0);
         let figures: Vec<HopFigures<'_>> = report
             .hops
             .iter()
-            .map(|hop| hop_figures(hop, clean))
+            .map(|hop| hop_figures(hop, clean, gap_ns))
             .collect();
         news.events.push(Event {
             channel: self.stats,
@@ -410,7 +416,11 @@ fn node_state<'a>(
     }
 }
 
-fn hop_figures<'a>(hop: &'a HopReport, clean: Option<&CleanReport>) -> HopFigures<'a> {
+fn hop_figures<'a>(
+    hop: &'a HopReport,
+    clean: Option<&CleanReport>,
+    gap_ns: Option<u64>,
+) -> HopFigures<'a> {
     let span = clean.and_then(|clean| clean.hops.get(&hop.name));
     HopFigures {
         hop: &hop.name,
@@ -418,23 +428,24 @@ fn hop_figures<'a>(hop: &'a HopReport, clean: Option<&CleanReport>) -> HopFigure
         clean: span
             .filter(|span| span.clean > 0)
             .map(|span| told(&span.sojourn_ns)),
-        wait_p99_us: us(hop.wait_ns.p99),
-        service_p99_us: us(hop.service_ns.p99),
+        wait_p99_ns: hop.wait_ns.p99,
+        service_p99_ns: hop.service_ns.p99,
         depth: hop.depth_now,
         depth_max: hop.depth_window_max,
         shed: hop.shed_once(),
         offered: hop.offered,
         delivered: hop.delivered,
+        gap_ns,
         tainted: span.map(|span| span.tainted),
     }
 }
 
 fn told(percentiles: &Percentiles) -> Told {
     Told {
-        p50_us: us(percentiles.p50),
-        p90_us: us(percentiles.p90),
-        p99_us: us(percentiles.p99),
-        p999_us: us(percentiles.p99_9),
-        max_us: us(percentiles.max),
+        p50_ns: percentiles.p50,
+        p90_ns: percentiles.p90,
+        p99_ns: percentiles.p99,
+        p999_ns: percentiles.p99_9,
+        max_ns: percentiles.max,
     }
 }

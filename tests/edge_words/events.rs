@@ -196,44 +196,47 @@ impl Contents {
         let value = json!({"results": {"cause": t[0], "closed": self.some, "delivered": w(0)}});
         each(Kind::ExecutionComplete, complete.value(), value);
         let percentiles = |from: usize| Percentiles {
-            p50_us: n[from],
-            p90_us: n[from + 1],
-            p99_us: n[from + 2],
-            p999_us: n[from + 3],
-            max_us: n[from + 4],
+            p50_ns: n[from],
+            p90_ns: n[from + 1],
+            p99_ns: n[from + 2],
+            p999_ns: n[from + 3],
+            max_ns: n[from + 4],
         };
         let told = |from: usize| {
             json!({
-                "p50_us": w(from), "p90_us": w(from + 1), "p99_us": w(from + 2),
-                "p999_us": w(from + 3), "max_us": w(from + 4),
+                "p50_ns": w(from), "p90_ns": w(from + 1), "p99_ns": w(from + 2),
+                "p999_ns": w(from + 3), "max_ns": w(from + 4),
             })
         };
         let figures = HopFigures {
             hop: &t[0],
             raw: percentiles(0),
             clean: self.some.then(|| percentiles(5)),
-            wait_p99_us: n[10],
-            service_p99_us: n[11],
+            wait_p99_ns: n[10],
+            service_p99_ns: n[11],
             depth: n[0],
             depth_max: n[1],
             shed: n[2],
             offered: n[3],
             delivered: n[4],
+            gap_ns: self.maybe(6),
             tainted: self.maybe(5),
         };
         let stats = HopStats {
             hops: &[figures, HopFigures::default()],
         };
-        let zero = json!({"p50_us": 0, "p90_us": 0, "p99_us": 0, "p999_us": 0, "max_us": 0});
+        let zero = json!({"p50_ns": 0, "p90_ns": 0, "p99_ns": 0, "p999_ns": 0, "max_ns": 0});
         let value = json!({"hops": [
             {
                 "hop": t[0], "raw": told(0), "clean": self.some.then(|| told(5)),
-                "wait_p99_us": w(10), "service_p99_us": w(11), "depth": w(0), "depth_max": w(1),
-                "shed": w(2), "offered": w(3), "delivered": w(4), "tainted": maybe(5),
+                "wait_p99_ns": w(10), "service_p99_ns": w(11), "depth": w(0), "depth_max": w(1),
+                "shed": w(2), "offered": w(3), "delivered": w(4),
+                "gap_ns": maybe(6), "tainted": maybe(5),
             },
             {
-                "hop": "", "raw": zero, "clean": null, "wait_p99_us": 0, "service_p99_us": 0,
-                "depth": 0, "depth_max": 0, "shed": 0, "offered": 0, "delivered": 0, "tainted": null,
+                "hop": "", "raw": zero, "clean": null, "wait_p99_ns": 0, "service_p99_ns": 0,
+                "depth": 0, "depth_max": 0, "shed": 0, "offered": 0, "delivered": 0,
+                "gap_ns": null, "tainted": null,
             },
         ]});
         each(Kind::HopStats, stats.value(), value);

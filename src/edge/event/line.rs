@@ -10,7 +10,7 @@
 //! | `stats/line` | [`HopStats`] | | as long as the client keeps up; no offsets |
 //! | `samples/HOP` | [`Sample`] | | as well |
 //!
-//! A field that ends in `_us` is in microseconds, `_ms` in milliseconds, `_ppm` in millionths, `_permille` in thousandths; all of
+//! A field that ends in `_ns` is in nanoseconds, `_us` in microseconds, `_ms` in milliseconds, `_ppm` in millionths, `_permille` in thousandths; all of
 //! them are whole. Names are those of the line's spec.
 //!
 //! Invariant: two states that clients should tell apart have two keys.
@@ -311,24 +311,24 @@ impl Body for ExecutionComplete<'_> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Percentiles {
     /// Half of them were faster.
-    pub p50_us: u64,
+    pub p50_ns: u64,
     /// 90 of 100 were faster.
-    pub p90_us: u64,
+    pub p90_ns: u64,
     /// 99 of 100.
-    pub p99_us: u64,
+    pub p99_ns: u64,
     /// 999 of 1000.
-    pub p999_us: u64,
+    pub p999_ns: u64,
     /// The slowest.
-    pub max_us: u64,
+    pub max_ns: u64,
 }
 
 impl Percentiles {
     fn members(&self, to: &mut Object<'_>) {
-        to.number("p50_us", self.p50_us);
-        to.number("p90_us", self.p90_us);
-        to.number("p99_us", self.p99_us);
-        to.number("p999_us", self.p999_us);
-        to.number("max_us", self.max_us);
+        to.number("p50_ns", self.p50_ns);
+        to.number("p90_ns", self.p90_ns);
+        to.number("p99_ns", self.p99_ns);
+        to.number("p999_ns", self.p999_ns);
+        to.number("max_ns", self.max_ns);
     }
 }
 
@@ -342,9 +342,9 @@ pub struct HopFigures<'a> {
     /// Those that no gap of the host touched, where the line is watched for such.
     pub clean: Option<Percentiles>,
     /// 99 of 100 waited for less until they were taken.
-    pub wait_p99_us: u64,
+    pub wait_p99_ns: u64,
     /// 99 of 100 were worked on for less.
-    pub service_p99_us: u64,
+    pub service_p99_ns: u64,
     /// Messages that wait.
     pub depth: u64,
     /// Most that waited since the event before.
@@ -355,6 +355,8 @@ pub struct HopFigures<'a> {
     pub offered: u64,
     /// Messages that were delivered, since the start.
     pub delivered: u64,
+    /// How long gaps of the host lasted since the event before, all loops of the line together, where it is watched for such.
+    pub gap_ns: Option<u64>,
     /// Messages that a gap of the host touched, since the start, where the line is watched for such.
     pub tainted: Option<u64>,
 }
@@ -377,13 +379,14 @@ impl Body for HopStats<'_> {
                 Some(clean) => to.object("clean", |to| clean.members(to)),
                 None => to.null("clean"),
             }
-            to.number("wait_p99_us", hop.wait_p99_us);
-            to.number("service_p99_us", hop.service_p99_us);
+            to.number("wait_p99_ns", hop.wait_p99_ns);
+            to.number("service_p99_ns", hop.service_p99_ns);
             to.number("depth", hop.depth);
             to.number("depth_max", hop.depth_max);
             to.number("shed", hop.shed);
             to.number("offered", hop.offered);
             to.number("delivered", hop.delivered);
+            to.number_or_null("gap_ns", hop.gap_ns);
             to.number_or_null("tainted", hop.tainted);
         });
     }
