@@ -3,92 +3,17 @@
 use std::path::PathBuf;
 
 use hopline::io::{
-    Driver, Endpoint, FaultPlan, Faulty, Half, IoErrorKind, ListenerId, Sent, StreamId, StreamRead,
-    StreamSpec, StreamWrite, UnixSpec, VIRTUAL_STREAM_BYTES, Virtual, VirtualNet,
+    Driver, Endpoint, FaultPlan, Faulty, Half, IoErrorKind, Sent, StreamRead, StreamSpec,
+    StreamWrite, UnixSpec, VIRTUAL_STREAM_BYTES, Virtual, VirtualNet,
 };
 
 #[path = "common/rig.rs"]
 mod rig;
+#[path = "common/streams.rs"]
+mod streams;
 
 use rig::{MILLISECOND_NS, PATIENCE_POLLS, Rig, addr};
-
-/// Every driver; faulty ones without a fault.
-fn rigs() -> Vec<Rig> {
-    let empty = FaultPlan::default;
-    vec![
-        Rig::new("real", Driver::real().unwrap()),
-        Rig::new("virtual", Virtual::new()),
-        Rig::new("faulty real", Faulty::new(Driver::real().unwrap(), empty())),
-        Rig::new(
-            "faulty virtual",
-            Faulty::new(Virtual::new().into(), empty()),
-        ),
-    ]
-}
-
-/// A name that no other test has.
-fn abstract_name(of: &str) -> Endpoint {
-    Endpoint::Abstract(format!("hopline-test-{}-{of}", std::process::id()))
-}
-
-/// A place of each kind to listen at.
-fn places(folder: &tempfile::TempDir) -> Vec<Endpoint> {
-    vec![
-        Endpoint::Tcp(addr("127.0.0.1:0")),
-        Endpoint::Tcp(addr("[::1]:0")),
-        Endpoint::Path(folder.path().join("stream.sock")),
-        abstract_name("stream"),
-    ]
-}
-
-/// A connection: the listener, the end that connected, the end that was accepted.
-fn pair(rig: &mut Rig, at: &Endpoint) -> (ListenerId, StreamId, StreamId) {
-    let listener = rig.driver.listen(&StreamSpec::at(at.clone())).unwrap();
-    let at = rig.driver.listener_endpoint(listener).unwrap();
-    let ours = rig.driver.stream_connect(&StreamSpec::at(at)).unwrap();
-    let mut theirs = None;
-    for _ in 0..PATIENCE_POLLS {
-        theirs = theirs.or_else(|| rig.driver.accept(listener).unwrap());
-        if let (Some(theirs), true) = (theirs, rig.driver.stream_connected(ours).unwrap()) {
-            return (listener, ours, theirs);
-        }
-        rig.poll(MILLISECOND_NS);
-    }
-    panic!("{}: no connection", rig.name);
-}
-
-fn write_all(rig: &mut Rig, id: StreamId, mut bytes: &[u8]) {
-    while !bytes.is_empty() {
-        match rig.driver.stream_write(id, bytes).unwrap() {
-            StreamWrite::Bytes(count) => bytes = &bytes[count..],
-            StreamWrite::WouldBlock => drop(rig.poll(MILLISECOND_NS)),
-            StreamWrite::Broken => panic!("{}: broken", rig.name),
-        }
-    }
-}
-
-/// What reading comes to once there is something.
-fn read(rig: &mut Rig, id: StreamId, buf: &mut [u8]) -> StreamRead {
-    for _ in 0..PATIENCE_POLLS {
-        match rig.driver.stream_read(id, buf).unwrap() {
-            StreamRead::WouldBlock => drop(rig.poll(MILLISECOND_NS)),
-            other => return other,
-        }
-    }
-    panic!("{}: nothing came", rig.name);
-}
-
-fn read_exact(rig: &mut Rig, id: StreamId, len: usize) -> Vec<u8> {
-    let (mut out, mut buf) = (Vec::new(), vec![0; len]);
-    while out.len() < len {
-        let want = len - out.len();
-        let StreamRead::Bytes(count) = read(rig, id, &mut buf[..want]) else {
-            panic!("{}: over after {} bytes", rig.name, out.len());
-        };
-        out.extend_from_slice(&buf[..count]);
-    }
-    out
-}
+use streams::{abstract_name, pair, places, read, read_exact, rigs, write_all};
 
 #[test]
 fn bytes_arrive_in_order_both_ways_at_every_kind_of_place() {

@@ -14,12 +14,10 @@ use crate::adapter::Trouble;
 use crate::adapter::framed::{Finder, Framed, Lost};
 use crate::adapter::stream::Opens;
 use crate::base::Backoff;
-use crate::base::limits::{BURST_MESSAGES, HALF_CLOSED_NS};
+use crate::base::limits::{BURST_MESSAGES, HALF_CLOSED_NS, STREAMS_DEFAULT};
 use crate::base::{Hangup, Reject};
 use crate::budget::IngressCounters;
-use crate::io::{
-    Driver, Half, Handoff, IoError, ListenerId, PeerId, STREAMS_MAX, StreamId, StreamRead,
-};
+use crate::io::{Driver, Half, Handoff, IoError, ListenerId, PeerId, StreamId, StreamRead};
 use crate::ring::spsc::Producer;
 use crate::stage::{Arrival, Decode, Feed, Ingress, Port, SourceContext};
 
@@ -448,7 +446,7 @@ impl Ingress for StreamSource {
         let of_conn = size_of::<Conn>() + self.framed.buffer_bytes();
         size_of::<StreamSource>()
             + self.connections_max * of_conn
-            + STREAMS_MAX * size_of::<u16>()
+            + STREAMS_DEFAULT * size_of::<u16>()
             + self.decoder.memory_bytes()
     }
 
@@ -470,7 +468,7 @@ impl Ingress for StreamSource {
             ended: false,
         };
         self.conns = (0..most).map(conn).collect();
-        self.by_place = vec![0; STREAMS_MAX].into_boxed_slice();
+        self.by_place = vec![0; io.streams_max()].into_boxed_slice();
         self.free = (0..most as u16).rev().collect();
         self.live = Vec::with_capacity(most);
         self.readable = VecDeque::with_capacity(most);

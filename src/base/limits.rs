@@ -177,6 +177,14 @@ pub const CONNECTIONS_MAX: usize = 1024;
 /// what a second-level cache holds.
 pub const CONNECTIONS_DEFAULT: usize = 64;
 
+/// Connections of a driver that is opened without a number: two full listening sources with a reply sink each, or one and its
+/// clients in the same process.
+pub const STREAMS_DEFAULT: usize = 4 * CONNECTIONS_MAX;
+
+/// Most connections one driver may be opened for: a place is a 16-bit number, an address of a client has no more ports, and a
+/// loop with more of them than that, each with a message a second, has 15 us for each.
+pub const STREAMS_MAX: usize = 1 << 16;
+
 /// Largest message of a stream that names no bound, in bytes: with its prefix it fills the
 /// smallest buffer of a connection.
 pub const STREAM_MESSAGE_BYTES_DEFAULT: usize = (16 << 10) - 4;
@@ -506,6 +514,7 @@ const _: () = assert!(METRIC_SET_MEMBERS_DEFAULT <= METRIC_SET_MEMBERS_MAX);
 const _: () = assert!(METRIC_KEY_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(METRIC_WINDOW_NS_MIN >= HOUSEKEEPING_NS);
 const _: () = assert!(CONNECTIONS_DEFAULT <= CONNECTIONS_MAX && CONNECTIONS_MAX < 1 << 16);
+const _: () = assert!(STREAMS_DEFAULT <= STREAMS_MAX && STREAMS_MAX <= 1 << 16);
 const _: () = assert!(STREAM_MESSAGE_BYTES_DEFAULT <= MESSAGE_BYTES_MAX);
 const _: () = assert!(MESSAGE_BYTES_MAX <= WEBSOCKET_READ_BYTES_DEFAULT);
 const _: () = assert!(WEBSOCKET_READ_BYTES_DEFAULT <= WEBSOCKET_READ_BYTES_MAX);

@@ -46,7 +46,7 @@ pub struct FaultPlan {
     pub stream_short_read_one_in: u32,
     /// A write to a connection takes only a first part, at least one byte.
     pub stream_short_write_one_in: u32,
-    /// A write to a connection finds no room.
+    /// A write to a connection finds no room; the next poll says that there is some, if there is.
     pub stream_would_block_one_in: u32,
     /// A connection breaks off at a read or write.
     pub stream_reset_one_in: u32,

@@ -28,6 +28,7 @@ mod mmsg;
 mod multicast;
 mod own;
 mod packed;
+mod ready;
 mod real;
 mod shared;
 mod shared_stream;
@@ -35,6 +36,7 @@ mod socket_file;
 mod stamp;
 mod stream;
 mod stream_faulty;
+mod stream_net;
 mod stream_real;
 mod stream_virtual;
 mod sys;
@@ -70,10 +72,10 @@ pub use real::Real;
 pub use shared::{SharedSockets, SharedUdp};
 pub use shared_stream::{Handoff, PeerId, REPLY_SINKS_MAX, SharedStream, SharedStreams};
 pub use stream::{
-    Endpoint, Half, HandedStream, LISTENERS_MAX, ListenerId, STREAMS_MAX, StreamId, StreamRead,
-    StreamSpec, StreamWrite,
+    Endpoint, Half, HandedStream, LISTENERS_MAX, ListenerId, StreamId, StreamRead, StreamSpec,
+    StreamWrite,
 };
-pub use stream_virtual::VIRTUAL_STREAM_BYTES;
+pub use stream_net::{VIRTUAL_STREAM_BYTES, VIRTUAL_WINDOW_BYTES};
 use table::Slot;
 pub use unix_datagram::{UnixDatagram, UnixId, UnixSpec};
 pub use virtual_driver::Virtual;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
+use crate::base::limits::STREAMS_DEFAULT;
 use crate::io::error::{IoError, IoErrorKind};
 use crate::io::shared::{SharedSocket, SharedUdp};
 use crate::io::stream_real::Streams;
@@ -27,6 +28,10 @@ use crate::io::{
 
 /// Most events one poll takes: every socket, the waker and the timer.
 const EVENTS_MAX: usize = SOCKETS_MAX + 2;
+
+/// Most events one poll takes where there may be more connections than usual: ten polls tell of
+/// 10,000 that something came of, and one takes as long as 50 us of single reports.
+const EVENTS_MAX_OF_MANY: usize = 1024;
 
 const WAKE: Token = Token(usize::MAX - 1);
 const TIMER: Token = Token(usize::MAX - 2);
@@ -73,6 +78,17 @@ impl Real {
             streams: Streams::new(),
             unix: UnixSockets::new(),
         })
+    }
+
+    pub(crate) const fn streams_max(&self) -> usize {
+        self.streams.limit()
+    }
+
+    pub(crate) fn set_streams_max(&mut self, streams_max: usize) -> bool {
+        if streams_max > STREAMS_DEFAULT {
+            self.events = Events::with_capacity(EVENTS_MAX_OF_MANY);
+        }
+        self.streams.set_limit(streams_max)
     }
 
     pub(crate) fn udp_open(&mut self, spec: &UdpSpec) -> Result<UdpId, IoError> {

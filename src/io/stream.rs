@@ -4,9 +4,12 @@
 //! until reading it would block, and writable until writing would; a poll reports each change once.
 //! The driver asks the system for reports of *writable* only while something could not be written.
 //!
-//! A listener keeps the list of its connections that became readable
-//! ([`Driver::listener_next_ready`]), so that a source with a thousand of them looks at those that
-//! have something.
+//! A listener keeps a list of its connections that became readable
+//! ([`Driver::listener_next_ready`]) and one of those that became writable again
+//! ([`Driver::listener_next_writable`]), so that who has thousands of them looks at those that
+//! something came of. Connections without a listener have lists of their own
+//! ([`Driver::unlistened_next_ready`]). A connection is on each list at most once, and on none once
+//! it is closed, so they are bounded also where nobody asks for them.
 //!
 //! Invariant: what the peer does (closes, resets, never reads) is an answer, not an error.
 
@@ -14,27 +17,21 @@ use core::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::base::limits::{CONNECTIONS_MAX, UNIX_NAME_BYTES_MAX};
-use crate::io::error::IoError;
+use crate::base::limits::{STREAMS_MAX, UNIX_NAME_BYTES_MAX};
+use crate::io::error::{IoError, IoErrorKind};
 use crate::io::table::Slot;
 use crate::io::{Driver, each, stream_real, stream_virtual};
 
 /// Most listeners one driver opens: as many as it opens datagram sockets, for the same reason.
 pub const LISTENERS_MAX: usize = crate::io::SOCKETS_MAX;
 
-/// Most connections one driver has: two full listening sources with a reply sink each, or one and
-/// its clients in the same process.
-pub const STREAMS_MAX: usize = 4 * CONNECTIONS_MAX;
-
-const _: () = assert!(STREAMS_MAX <= 1 << 16);
-
 /// A connection that a driver has; means nothing to another driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StreamId(pub(crate) Slot);
 
 impl StreamId {
-    /// Its place among the driver's connections, below [`STREAMS_MAX`]; given out again once it is
-    /// closed.
+    /// Its place among the driver's connections, below [`Driver::streams_max`]; given out again once
+    /// it is closed.
     #[inline]
     #[must_use]
     pub const fn place(self) -> usize {
@@ -110,6 +107,12 @@ pub struct StreamSpec {
     pub recv_buffer_bytes: Option<usize>,
     /// Wanted `SO_SNDBUF`, in bytes.
     pub send_buffer_bytes: Option<usize>,
+    /// `TCP_NOTSENT_LOWAT`, in bytes: writing finds no room while so many, or more, of what was written
+    /// before have not been sent, and a poll reports room once it is half of that. Accepted
+    /// connections have their listener's. `None` and 0 are the system's own bound, which is the send
+    /// buffer, and with it the megabytes of which the writer can take nothing back. What was sent and
+    /// not acknowledged does not count, so throughput stays. Of TCP on Linux only (tcp(7)).
+    pub notsent_lowat_bytes: Option<usize>,
     /// Connections that wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
     pub backlog: u32,
 }
@@ -126,6 +129,7 @@ impl StreamSpec {
             nodelay: true,
             recv_buffer_bytes: None,
             send_buffer_bytes: None,
+            notsent_lowat_bytes: None,
             backlog: BACKLOG_DEFAULT,
         }
     }
@@ -177,6 +181,35 @@ pub(crate) enum Handed {
 }
 
 impl Driver {
+    /// The same driver with room for that many connections, instead of
+    /// [`STREAMS_DEFAULT`](crate::base::limits::STREAMS_DEFAULT): at most [`STREAMS_MAX`]. Allocates
+    /// for all of them, some 100 bytes each, so that opening one does not.
+    ///
+    /// ```
+    /// use hopline::io::{Driver, Virtual};
+    /// let driver = Driver::from(Virtual::new()).with_streams_max(10_000)?;
+    /// assert_eq!(driver.streams_max(), 10_000);
+    /// # Ok::<(), hopline::io::IoError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`IoErrorKind::InvalidInput`] for none, for more than [`STREAMS_MAX`], or for fewer than it has
+    /// had at once.
+    pub fn with_streams_max(mut self, streams_max: usize) -> Result<Driver, IoError> {
+        let allowed = (1..=STREAMS_MAX).contains(&streams_max);
+        match allowed && each!(&mut self, driver => driver.set_streams_max(streams_max)) {
+            true => Ok(self),
+            false => Err(IoError::new(IoErrorKind::InvalidInput, "have room for")
+                .on(&format_args!("{streams_max} connections"))),
+        }
+    }
+
+    /// Most connections that it has at once.
+    #[must_use]
+    pub fn streams_max(&self) -> usize {
+        each!(self, driver => driver.streams_max())
+    }
+
     /// Listens. Allocates.
     ///
     /// A file left behind by a socket that nobody has any more is replaced; any other file, and a
@@ -196,7 +229,8 @@ impl Driver {
         each!(self, driver => driver.listener_endpoint(id))
     }
 
-    /// Stops listening, and removes the socket's file. Connections stay. Its id is wrong from now on.
+    /// Stops listening, and removes the socket's file. Connections stay, without a listener. Its id is
+    /// wrong from now on.
     ///
     /// # Errors
     /// A wrong id.
@@ -212,7 +246,7 @@ impl Driver {
     }
 
     /// Takes the next connection, or `None` if none waits. Never blocks. Allocates only until the
-    /// table of connections has grown to the run's peak, at most [`STREAMS_MAX`].
+    /// tables of connections have grown to the run's peak, at most [`Driver::streams_max`].
     ///
     /// # Errors
     /// A wrong id; too many are open; what the system said. A peer that has gone again is skipped.
@@ -224,6 +258,27 @@ impl Driver {
     #[inline]
     pub fn listener_next_ready(&mut self, id: ListenerId) -> Option<StreamId> {
         each!(self, driver => driver.listener_next_ready(id))
+    }
+
+    /// The next connection of this listener that became writable again, after a write that found no
+    /// room, since it was asked for last.
+    #[inline]
+    pub fn listener_next_writable(&mut self, id: ListenerId) -> Option<StreamId> {
+        each!(self, driver => driver.listener_next_writable(id))
+    }
+
+    /// The next connection without a listener that became readable since it was asked for last: one
+    /// that this driver connected, or whose listener was closed.
+    #[inline]
+    pub fn unlistened_next_ready(&mut self) -> Option<StreamId> {
+        each!(self, driver => driver.unlistened_next_ready())
+    }
+
+    /// The next connection without a listener that became writable again, or that was connecting and
+    /// has come to something ([`Driver::stream_connected`]), since it was asked for last.
+    #[inline]
+    pub fn unlistened_next_writable(&mut self) -> Option<StreamId> {
+        each!(self, driver => driver.unlistened_next_writable())
     }
 
     /// Begins to connect; [`Driver::stream_connected`] says what came of it. Never blocks.

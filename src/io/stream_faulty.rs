@@ -5,8 +5,8 @@
 use crate::io::error::{BIND, CONNECT, IoError};
 use crate::io::faulty::Chance;
 use crate::io::{
-    Endpoint, FaultPlan, Faulty, Half, HandedStream, ListenerId, Sent, StreamId, StreamRead,
-    StreamSpec, StreamWrite, UnixDatagram, UnixId, UnixSpec,
+    Driver, Endpoint, FaultPlan, Faulty, Half, HandedStream, ListenerId, Sent, StreamId,
+    StreamRead, StreamSpec, StreamWrite, UnixDatagram, UnixId, UnixSpec, each,
 };
 
 /// The generators of a plan's faults of connections.
@@ -73,6 +73,30 @@ impl Faulty {
         self.inner.listener_next_ready(id)
     }
 
+    pub(crate) fn listener_next_writable(&mut self, id: ListenerId) -> Option<StreamId> {
+        self.inner.listener_next_writable(id)
+    }
+
+    pub(crate) fn unlistened_next_ready(&mut self) -> Option<StreamId> {
+        self.inner.unlistened_next_ready()
+    }
+
+    pub(crate) fn unlistened_next_writable(&mut self) -> Option<StreamId> {
+        self.inner.unlistened_next_writable()
+    }
+
+    pub(crate) fn streams_max(&self) -> usize {
+        self.inner.streams_max()
+    }
+
+    pub(crate) fn set_streams_max(&mut self, streams_max: usize) -> bool {
+        each!(&mut self.inner, driver => driver.set_streams_max(streams_max))
+    }
+
+    pub(crate) fn stream_hold(&mut self, id: StreamId) -> Result<(), IoError> {
+        each!(&mut self.inner, driver => driver.stream_hold(id))
+    }
+
     pub(crate) fn stream_connect(&mut self, spec: &StreamSpec) -> Result<StreamId, IoError> {
         self.fail_open(CONNECT, &spec.at)?;
         self.inner.stream_connect(spec)
@@ -108,6 +132,8 @@ impl Faulty {
             return Ok(StreamWrite::Broken);
         }
         if self.inner.stream_maybe_writable(id) && self.streams.would_block.hit() {
+            // The mark goes with it, and a poll that finds room brings it back.
+            self.stream_hold(id)?;
             self.counts.stream_would_block += 1;
             return Ok(StreamWrite::WouldBlock);
         }

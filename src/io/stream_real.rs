@@ -3,7 +3,6 @@
 //! Invariant: accepting allocates only until the tables have grown to the run's peak; reading and
 //! writing never do.
 
-use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
@@ -14,9 +13,11 @@ use mio::{Interest, Registry, Token};
 pub(crate) use socket2::Socket;
 use socket2::{Domain, Protocol, Type};
 
+use crate::base::limits::{STREAMS_DEFAULT, STREAMS_MAX};
 use crate::io::error::{BIND, CONNECT, IoError, IoErrorKind};
+use crate::io::ready::{Chain, Links, Ready, ReadyLinks};
 use crate::io::socket_file::{self, SocketFile};
-use crate::io::stream::{Handed, LISTENERS_MAX, STREAMS_MAX};
+use crate::io::stream::{Handed, LISTENERS_MAX};
 use crate::io::table::{Slot, Table};
 use crate::io::udp_real::SKIPS_MAX;
 use crate::io::{
@@ -39,8 +40,9 @@ struct Listener {
     at: Endpoint,
     readable: bool,
     nodelay: bool,
-    /// Connections that became readable and were not asked for yet, each at most once.
-    ready: VecDeque<Slot>,
+    notsent_lowat: Option<u32>,
+    /// Its connections that something came of and that were not asked for yet.
+    ready: Ready,
     /// Removed with the listener.
     _file: Option<SocketFile>,
 }
@@ -57,8 +59,6 @@ struct Stream {
     interest: Option<Interest>,
     /// Who accepted it.
     listener: Option<Slot>,
-    /// Whether it is in its listener's list.
-    queued: bool,
 }
 
 /// A driver's listeners and connections.
@@ -66,24 +66,54 @@ struct Stream {
 pub(crate) struct Streams {
     listeners: Table<Listener>,
     streams: Table<Stream>,
-    /// Whether there are connections that the poll was not told of yet. It is told only when it is
-    /// used: a loop that never polls would pay at each message for reports that nobody reads.
-    untold: bool,
+    /// Of connections that have no listener, or none any more.
+    unlistened: Ready,
+    ready: ReadyLinks,
+    /// Connections that the poll was not told of yet. It is told only when it is used: a loop that
+    /// never polls would pay at each message for reports that nobody reads.
+    untold: Chain,
+    untold_links: Links,
+}
+
+/// The lists that a connection of this listener is in.
+fn ready_of<'a>(
+    listeners: &'a mut Table<Listener>,
+    unlistened: &'a mut Ready,
+    listener: Option<Slot>,
+) -> &'a mut Ready {
+    match listener.map(|listener| listeners.get_mut(listener, "poll")) {
+        Some(Ok(listener)) => &mut listener.ready,
+        _ => unlistened,
+    }
 }
 
 impl Streams {
     pub(crate) const fn new() -> Streams {
         Streams {
             listeners: Table::new(LISTENERS_MAX),
-            streams: Table::new(STREAMS_MAX),
-            untold: false,
+            streams: Table::new(STREAMS_DEFAULT),
+            unlistened: Ready::new(),
+            ready: ReadyLinks::new(),
+            untold: Chain::new(),
+            untold_links: Links::new(),
         }
+    }
+
+    pub(crate) const fn limit(&self) -> usize {
+        self.streams.limit()
+    }
+
+    /// Has room for so many connections; false if there are more already.
+    pub(crate) fn set_limit(&mut self, streams_max: usize) -> bool {
+        self.ready.reserve(streams_max);
+        self.untold_links.reserve(streams_max);
+        self.streams.set_limit(streams_max)
     }
 
     /// Has the connections watched that are not yet; before each poll.
     #[inline]
     pub(crate) fn watch_all(&mut self, registry: &Registry) -> io::Result<()> {
-        if self.untold {
+        if !self.untold.is_empty() {
             self.watch_untold(registry)?;
         }
         Ok(())
@@ -91,14 +121,16 @@ impl Streams {
 
     #[cold]
     fn watch_untold(&mut self, registry: &Registry) -> io::Result<()> {
-        for index in 0..self.streams.places() {
-            if let Some((slot, stream)) = self.streams.slot_at_mut(index)
+        while let Some(place) = self.untold_links.pop(&mut self.untold) {
+            if let Some((slot, stream)) = self.streams.slot_at_mut(place)
                 && stream.interest.is_none()
+                && let Err(error) = stream.watch(registry, slot, stream.connecting)
             {
-                stream.watch(registry, slot, stream.connecting)?;
+                // What the system refuses now it may grant at the next poll.
+                self.untold_links.push(&mut self.untold, place);
+                return Err(error);
             }
         }
-        self.untold = false;
         Ok(())
     }
 
@@ -110,19 +142,25 @@ impl Streams {
                 listener.map(|listener| listener.readable = true).is_some()
             }
             token @ STREAM_TOKENS..TOKENS_END => {
-                let Some((slot, stream)) = self.streams.slot_at_mut(token - STREAM_TOKENS) else {
+                let place = token - STREAM_TOKENS;
+                let Some(stream) = self.streams.at_mut(place) else {
                     return false;
                 };
-                stream.writable |= event.is_writable() || event.is_error();
                 // An end and an error are found by reading.
-                if event.is_readable() || event.is_read_closed() || event.is_error() {
-                    stream.readable = true;
-                    if let Some(listener) = stream.listener
-                        && !stream.queued
-                        && let Ok(listener) = self.listeners.get_mut(listener, "poll")
-                    {
-                        stream.queued = true;
-                        listener.ready.push_back(slot);
+                let reads = event.is_readable() || event.is_read_closed() || event.is_error();
+                let writes = event.is_writable() || event.is_error();
+                // A connection that comes to stand can be written to.
+                let again = writes && (!stream.writable || stream.connecting);
+                stream.readable |= reads;
+                stream.writable |= writes;
+                if reads || again {
+                    let listener = stream.listener;
+                    let of = ready_of(&mut self.listeners, &mut self.unlistened, listener);
+                    if reads {
+                        self.ready.readable.push(&mut of.readable, place);
+                    }
+                    if again {
+                        self.ready.writable.push(&mut of.writable, place);
                     }
                 }
                 true
@@ -130,21 +168,41 @@ impl Streams {
             _ => false,
         }
     }
+
+    /// The id of a place that was on a list, where only what is open is.
+    fn id_at(&mut self, place: usize) -> Option<StreamId> {
+        self.streams
+            .slot_at_mut(place)
+            .map(|(slot, _)| StreamId(slot))
+    }
 }
 
 impl Stream {
+    fn wanted(&self, write: bool) -> Option<Interest> {
+        let read = self.watched.then_some(Interest::READABLE);
+        let write = write.then_some(Interest::WRITABLE);
+        match (read, write) {
+            (Some(read), Some(write)) => Some(read.add(write)),
+            (one, other) => one.or(other),
+        }
+    }
+
     /// Tells the poll what to report, if that is new: readable where it is watched, writable only
     /// while something could not be written.
     fn watch(&mut self, registry: &Registry, slot: Slot, write: bool) -> io::Result<()> {
-        let read = self.watched.then_some(Interest::READABLE);
-        let write = write.then_some(Interest::WRITABLE);
-        let wanted = match (read, write) {
-            (Some(read), Some(write)) => Some(read.add(write)),
-            (one, other) => one.or(other),
-        };
+        let wanted = self.wanted(write);
         if wanted == self.interest {
             return Ok(());
         }
+        self.tell(registry, slot, wanted)
+    }
+
+    fn tell(
+        &mut self,
+        registry: &Registry,
+        slot: Slot,
+        wanted: Option<Interest>,
+    ) -> io::Result<()> {
         let fd = self.socket.as_raw_fd();
         let (mut source, token) = (SourceFd(&fd), Token(STREAM_TOKENS + slot.index()));
         match (self.interest, wanted) {
@@ -185,6 +243,24 @@ fn waits(listener: &Socket) -> bool {
     poll(&mut ask, Some(&now)) != Ok(0)
 }
 
+/// What a spec says of bytes that are not sent, where that has a meaning.
+fn notsent_lowat(spec: &StreamSpec) -> Option<u32> {
+    let bytes = spec.notsent_lowat_bytes.filter(|bytes| *bytes > 0)?;
+    let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+    matches!(spec.at, Endpoint::Tcp(_)).then_some(bytes.cast_unsigned())
+}
+
+#[cfg(target_os = "linux")]
+fn set_notsent_lowat(socket: &Socket, bytes: Option<u32>) -> io::Result<()> {
+    bytes.map_or(Ok(()), |bytes| socket.set_tcp_notsent_lowat(bytes))
+}
+
+/// Other systems are left at what they do.
+#[cfg(not(target_os = "linux"))]
+fn set_notsent_lowat(_socket: &Socket, _bytes: Option<u32>) -> io::Result<()> {
+    Ok(())
+}
+
 /// A socket for this place that does not block, with its options.
 fn open(spec: &StreamSpec, what: &'static str) -> Result<Socket, IoError> {
     let make = || {
@@ -200,6 +276,7 @@ fn open(spec: &StreamSpec, what: &'static str) -> Result<Socket, IoError> {
         if let Some(bytes) = spec.send_buffer_bytes {
             socket.set_send_buffer_size(bytes.min(i32::MAX as usize))?;
         }
+        set_notsent_lowat(&socket, notsent_lowat(spec))?;
         Ok(socket)
     };
     make().map_err(|error: io::Error| IoError::from_os(&error, what).on(&spec.at))
@@ -232,7 +309,8 @@ impl Real {
             at: spec.at.clone(),
             readable: true,
             nodelay: spec.nodelay && matches!(spec.at, Endpoint::Tcp(_)),
-            ready: VecDeque::with_capacity(STREAMS_MAX),
+            notsent_lowat: notsent_lowat(spec),
+            ready: Ready::new(),
             _file: file,
         };
         let slot = self.streams.listeners.insert(listener, WHAT)?;
@@ -262,6 +340,10 @@ impl Real {
     pub(crate) fn listener_close(&mut self, id: ListenerId) -> Result<(), IoError> {
         const WHAT: &str = "close a listener";
         let listener = self.streams.listeners.remove(id.0, WHAT)?;
+        let Streams {
+            unlistened, ready, ..
+        } = &mut self.streams;
+        ready.append(unlistened, listener.ready);
         let fd = listener.socket.as_raw_fd();
         let gone = self.poll.registry().deregister(&mut SourceFd(&fd));
         gone.map_err(|error| IoError::from_os(&error, WHAT))
@@ -293,13 +375,13 @@ impl Real {
                 }
                 Err(error) => return Err(IoError::from_os(&error, WHAT)),
             };
-            let nodelay = listener.nodelay;
+            let (nodelay, lowat) = (listener.nodelay, listener.notsent_lowat);
             let prepare = || {
                 socket.set_nonblocking(true)?;
                 if nodelay {
                     socket.set_tcp_nodelay(true)?;
                 }
-                Ok(())
+                set_notsent_lowat(&socket, lowat)
             };
             match prepare() {
                 Ok(()) => return self.take_in(socket, Some(id.0), true, false).map(Some),
@@ -327,24 +409,56 @@ impl Real {
             watched,
             interest: None,
             listener,
-            queued: false,
         };
-        let slot = self.streams.streams.insert(stream, WHAT)?;
-        self.streams.untold |= watched;
+        let streams = &mut self.streams;
+        let slot = streams.streams.insert(stream, WHAT)?;
+        let places = streams.streams.places();
+        streams.ready.grow(places);
+        streams.untold_links.grow(places);
+        if watched {
+            streams.untold_links.push(&mut streams.untold, slot.index());
+        }
         Ok(StreamId(slot))
     }
 
     #[inline]
     pub(crate) fn listener_next_ready(&mut self, id: ListenerId) -> Option<StreamId> {
+        let listener = self.streams.listeners.get_mut(id.0, "accept").ok()?;
+        let place = self
+            .streams
+            .ready
+            .readable
+            .pop(&mut listener.ready.readable)?;
+        self.streams.id_at(place)
+    }
+
+    #[inline]
+    pub(crate) fn listener_next_writable(&mut self, id: ListenerId) -> Option<StreamId> {
+        let listener = self.streams.listeners.get_mut(id.0, "accept").ok()?;
+        let place = self
+            .streams
+            .ready
+            .writable
+            .pop(&mut listener.ready.writable)?;
+        self.streams.id_at(place)
+    }
+
+    #[inline]
+    pub(crate) fn unlistened_next_ready(&mut self) -> Option<StreamId> {
         let Streams {
-            listeners, streams, ..
+            unlistened, ready, ..
         } = &mut self.streams;
-        let listener = listeners.get_mut(id.0, "accept").ok()?;
-        let slot = listener.ready.pop_front()?;
-        if let Ok(stream) = streams.get_mut(slot, "accept") {
-            stream.queued = false;
-        }
-        Some(StreamId(slot))
+        let place = ready.readable.pop(&mut unlistened.readable)?;
+        self.streams.id_at(place)
+    }
+
+    #[inline]
+    pub(crate) fn unlistened_next_writable(&mut self) -> Option<StreamId> {
+        let Streams {
+            unlistened, ready, ..
+        } = &mut self.streams;
+        let place = ready.writable.pop(&mut unlistened.writable)?;
+        self.streams.id_at(place)
     }
 
     pub(crate) fn stream_connect(&mut self, spec: &StreamSpec) -> Result<StreamId, IoError> {
@@ -486,21 +600,34 @@ impl Real {
     pub(crate) fn stream_close(&mut self, id: StreamId) -> Result<(), IoError> {
         const WHAT: &str = "close a connection";
         let Streams {
-            listeners, streams, ..
+            listeners,
+            streams,
+            unlistened,
+            ready,
+            untold,
+            untold_links,
         } = &mut self.streams;
         let stream = streams.remove(id.0, WHAT)?;
-        if stream.queued
-            && let Some(listener) = stream.listener
-            && let Ok(listener) = listeners.get_mut(listener, WHAT)
-        {
-            listener.ready.retain(|slot| *slot != id.0);
-        }
+        let of = ready_of(listeners, unlistened, stream.listener);
+        ready.remove(of, id.place());
+        untold_links.remove(untold, id.place());
         if stream.interest.is_some() {
             let fd = stream.socket.as_raw_fd();
             let gone = self.poll.registry().deregister(&mut SourceFd(&fd));
             gone.map_err(|error| IoError::from_os(&error, WHAT))?;
         }
         Ok(())
+    }
+
+    /// Has it as if a write had found no room: the next poll that sees room reports it.
+    pub(crate) fn stream_hold(&mut self, id: StreamId) -> Result<(), IoError> {
+        const WHAT: &str = "write to a connection";
+        let stream = self.streams.streams.get_mut(id.0, WHAT)?;
+        stream.writable = false;
+        // Told anew even where it is told: only that has room reported which was there before.
+        let wanted = stream.wanted(true);
+        let told = stream.tell(self.poll.registry(), id.0, wanted);
+        told.map_err(|error| IoError::from_os(&error, WHAT))
     }
 
     pub(crate) fn stream_hand_over(&self, id: StreamId) -> Result<HandedStream, IoError> {

@@ -100,10 +100,11 @@ impl Virtual {
 
     /// A driver on this network.
     pub(crate) fn on(net: VirtualNet) -> Virtual {
+        let driver = net.state().streams.join();
         Virtual {
             net,
             sockets: Table::new(SOCKETS_MAX),
-            streams: Streams::new(),
+            streams: Streams::new(driver),
             unix: UnixSockets::new(),
             files: Table::new(FILES_MAX),
             woken: Arc::new(AtomicBool::new(false)),

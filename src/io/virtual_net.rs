@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::base::limits::MESSAGE_BYTES_MAX;
 use crate::io::Virtual;
 use crate::io::error::{BIND, IoError, IoErrorKind};
-use crate::io::stream_virtual::StreamNet;
+use crate::io::stream_net::StreamNet;
 use crate::io::unix_virtual::UnixNet;
 
 /// Most datagrams that wait at one virtual socket; the next one is dropped and counted.
@@ -195,7 +195,7 @@ impl State {
     }
 
     /// When the next datagram, or the next bytes of a connection, arrive.
-    pub(crate) fn next_at_ns(&self) -> Option<u64> {
+    pub(crate) fn next_at_ns(&mut self) -> Option<u64> {
         let datagram = self.in_flight.peek().map(|Reverse(first)| first.at_ns);
         let others = [self.streams.next_at_ns(), self.unix.next_at_ns(self.now_ns)];
         others.into_iter().flatten().chain(datagram).min()
