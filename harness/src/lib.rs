@@ -45,6 +45,7 @@ mod sender;
 mod signals;
 mod teller;
 mod view;
+pub mod web_echo;
 mod wish;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -29,8 +29,8 @@ use crate::io::{
 /// Most events one poll takes: every socket, the waker and the timer.
 const EVENTS_MAX: usize = SOCKETS_MAX + 2;
 
-/// Most events one poll takes where there may be more connections than usual: ten polls tell of
-/// 10,000 that something came of, and one takes as long as 50 us of single reports.
+/// Most events one poll takes where there may be more connections than usual: ten polls, and not a
+/// hundred and fifty, tell of 10,000 that something came of. 12 KiB.
 const EVENTS_MAX_OF_MANY: usize = 1024;
 
 const WAKE: Token = Token(usize::MAX - 1);
