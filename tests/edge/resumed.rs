@@ -196,10 +196,10 @@ fn cut_after_every_byte<R: Reader>(events: u64) {
     assert_eq!(cuts.len() as u64, events + 1);
     for (at, cut) in cuts.into_iter().enumerate() {
         // To the end now and then, else the next few: the end of each is the beginning of the next.
-        let rest = if at % 500 == 0 || at as u64 + 20 > events {
+        let rest = if at % 2_500 == 0 || at as u64 + 20 > events {
             usize::MAX
         } else {
-            4_096
+            1_200
         };
         end.reconnect();
         end.say(R::request(cut.last).as_bytes());
