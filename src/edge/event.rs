@@ -3,7 +3,7 @@
 //!
 //! | file | what is said |
 //! |---|---|
-//! | [`line`] | how the line is: its nodes, hops, errors and figures |
+//! | [`line`](mod@line) | how the line is: its nodes, hops, errors and figures |
 //! | [`notice`] | about a connection or a subscription: who is there, what follows, what is missing |
 //! | here | how a text is put together |
 //!
