@@ -569,6 +569,9 @@ pub const EDGE_READ_BYTES: usize = 16 << 10;
 /// swallows megabytes before anybody notices.
 pub const EDGE_NOTSENT_BYTES: usize = 16 << 10;
 
+/// Reads from one client before the others have theirs.
+pub const EDGE_READS_PER_TURN: usize = 8;
+
 /// Writes to one client before the others have theirs.
 pub const EDGE_WRITES_PER_TURN: usize = 8;
 

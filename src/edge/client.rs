@@ -300,6 +300,10 @@ impl Client {
                 return;
             }
         }
+        if !matches!(self.via, Via::WebSocket { .. }) {
+            // One that only listens has nothing to say: what it says all the same is passed over, and no faster than a message a time.
+            self.session.message(on.now.ns);
+        }
         self.take_frames(&mut input, on);
     }
 

@@ -25,7 +25,8 @@ use super::hub::Hub;
 use super::lanes::ChannelId;
 use super::published::{NotPublished, Outline};
 use crate::base::limits::{
-    EDGE_LINGER_NS, EDGE_NOTSENT_BYTES, EDGE_READ_BYTES, EDGE_REFUSED_MAX, EDGE_WRITES_PER_TURN,
+    EDGE_LINGER_NS, EDGE_NOTSENT_BYTES, EDGE_READ_BYTES, EDGE_READS_PER_TURN, EDGE_REFUSED_MAX,
+    EDGE_WRITES_PER_TURN,
 };
 use crate::io::{
     Driver, Endpoint, Half, IoError, ListenerId, StreamId, StreamRead, StreamSpec, StreamWrite,
@@ -75,6 +76,8 @@ pub struct Edge {
     open: usize,
     refused: usize,
     dirty: Vec<u32>,
+    /// Those that have sent more than was read in a turn.
+    unread: Vec<u32>,
     /// Those whose request waits for an answer of whoever holds the line.
     waiting: Vec<u32>,
     timers: BinaryHeap<Reverse<(u64, u32, u32)>>,
@@ -115,6 +118,7 @@ impl Edge {
             open: 0,
             refused: 0,
             dirty: Vec::new(),
+            unread: Vec::new(),
             waiting: Vec::new(),
             timers: BinaryHeap::new(),
             gathered: Vec::new(),
@@ -224,7 +228,7 @@ impl Edge {
             (false, None) => 0,
             (false, Some(ns)) => ns + self.debounce_ns,
         };
-        match self.dirty.is_empty() {
+        match self.dirty.is_empty() && self.unread.is_empty() {
             true => timer_ns.min(gathered_ns),
             false => 0,
         }
@@ -246,6 +250,9 @@ impl Edge {
     /// One turn at that time, after a poll.
     pub fn turn(&mut self, now: Now) {
         self.accept(now);
+        for place in core::mem::take(&mut self.unread) {
+            self.read(place, now);
+        }
         while let Some(id) = self.driver.listener_next_ready(self.listener) {
             self.read(id.place() as u32, now);
         }
@@ -335,14 +342,18 @@ impl Edge {
         self.read(place as u32, now);
     }
 
-    /// Reads what there is, as long as it is wanted.
+    /// Reads what there is, as long as it is wanted, and of one that sends faster than it is read only so much at once.
     fn read(&mut self, place: u32, now: Now) {
-        loop {
+        for reads in 0.. {
             let Some(held) = self.held.get_mut(place as usize).and_then(Option::as_mut) else {
                 return;
             };
             let lingers = held.lingers_ns.is_some();
             if !lingers && !held.client.wants_input() {
+                break;
+            }
+            if reads == EDGE_READS_PER_TURN {
+                self.unread.push(place);
                 break;
             }
             match self.driver.stream_read(held.id, &mut self.buffer) {

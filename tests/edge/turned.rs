@@ -275,6 +275,30 @@ fn a_drain_gives_each_client_a_time_of_its_own_and_ends_all() {
 }
 
 #[test]
+fn one_that_only_listens_and_sends_all_the_same_is_held_back_and_ended() {
+    let mut world = World::new(AdmissionLimits::default(), 0);
+    let (floods, other) = (world.follower(), world.follower());
+    let _ = (world.hear(floods), world.hear(other));
+    let mut seconds = 0;
+    while ended(&world.counts(), Ended::Flood) == 0 {
+        for _ in 0..100 {
+            let driver = world.edge.driver_mut();
+            while let Ok(StreamWrite::Bytes(_)) = driver.stream_write(floods, &[b'x'; 4096]) {}
+            world.run(10 * MS);
+        }
+        seconds += 1;
+        assert!(seconds < 60);
+        world.publish(world.dag, Some("node:a"), &format!("{{\"n\":{seconds}}}"));
+        world.run(2 * MS);
+        assert!(
+            world.hear(other).0.contains("node_state"),
+            "the other is served"
+        );
+    }
+    assert!(seconds > 5, "{seconds}");
+}
+
+#[test]
 fn a_crowd_of_which_some_never_read_is_served_and_adds_up() {
     let limits = AdmissionLimits {
         per_address_max: 1_000,
