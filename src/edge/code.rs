@@ -56,8 +56,6 @@ codes! {
     Ended = 3001 "ended" "the server ends",
     /// No more clients are let in now: it has a time of its own to come back.
     Busy = 3002 "busy" "no more clients are let in now; come back",
-    /// No more clients are let in now: it has a time of its own to come back.
-    Busy = 3002 "busy" "no more clients are let in now; come back",
     /// What waited for the client went over its bound. It comes back to a snapshot.
     Slow = 3008 "slow" "too much waited for this client",
     /// No sign of life for as long as `hello` allows, or no `hello` in time.
