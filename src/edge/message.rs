@@ -78,14 +78,6 @@ crate::reasons! {
         NotSubscribed = "not_subscribed",
         /// An acknowledgement of what was never sent to it.
         BadAck = "bad_ack",
-        /// The first message is a hello.
-        NoHello = "no_hello",
-        /// It follows that channel already.
-        Subscribed = "already_subscribed",
-        /// It does not follow that channel.
-        NotSubscribed = "not_subscribed",
-        /// An acknowledgement of what was never sent to it.
-        BadAck = "bad_ack",
         /// A type of message that is not served here.
         NotServed = "not_served",
     }

@@ -65,8 +65,6 @@ problems! {
     BadHandshake = 400 "bad_handshake" "The handshake of a WebSocket is not complete",
     /// It shows no token, or one that is not accepted.
     Unauthorized = 401 "unauthorized" "A token is needed",
-    /// It shows no token, or a wrong one.
-    Unauthorized = 401 "unauthorized" "A token is needed",
     /// It comes from a page that has no business here.
     ForgedOrigin = 403 "forged_origin" "Pages of that origin may not talk to this server",
     /// There is nothing at that path.
