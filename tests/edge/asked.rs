@@ -74,6 +74,8 @@ fn a_page_is_served_and_the_connection_goes_on() {
     assert!(response.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n"));
     assert!(response.contains("Content-Security-Policy: default-src 'none'"));
     assert!(response.contains("<title>a page</title>HTTP/1.1 404 Not Found\r\n"));
+    assert!(!response.contains("Connection: close"), "{response}");
+    assert_eq!(end.client.is_over(), None, "it does as it says");
     let head = end.ask("HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && body(&head).is_empty());
     assert!(end.client.is_over().is_none());
@@ -261,6 +263,7 @@ fn a_page_says_hello_and_follows_several_channels() {
         assert_eq!(said.len(), 1, "{says}");
         assert_eq!(said[0]["code"], code, "{says}");
     }
+    assert_eq!(end.counts.refused, 6, "with the channel that is not there");
     talk.say(&mut end, r#"{"type":"ack","ch":"alerts/line","o":1}"#);
     talk.say(&mut end, r#"{"type":"ping","ts":17}"#);
     end.publish(dag, Kind::NodeState, Some("node:a"), "{}");
@@ -270,6 +273,8 @@ fn a_page_says_hello_and_follows_several_channels() {
         (&"pong".into(), &17.into())
     );
     assert_eq!(said[1]["type"], "node_state");
+    talk.say(&mut end, r#"{"type":"unsubscribe","ch":"dag/line"}"#);
+    assert_eq!(end.hub.follower_count(dag), 0, "nobody pays for it");
     talk.say(&mut end, r#"{"type":"bye"}"#);
     let (said, code) = talk.hear(&mut end);
     assert_eq!((&said[0]["type"], code), (&"disconnect".into(), Some(1000)));
@@ -395,9 +400,27 @@ fn one_that_may_not_come_in_is_told_so_in_its_own_way() {
         (&"disconnect".into(), &1500.into())
     );
     assert_eq!(code, Some(Code::Busy.number()));
-    end.refuse_next(Some(Refused::Address));
-    assert!(end.ask(&get("/dag", "")).starts_with("HTTP/1.1 429 "));
-    assert_eq!(end.counts.problems[Problem::TooMany as usize], 1);
+    // One answer whatever it is, and the connection ends behind it.
+    for (count, request) in [
+        get("/dag", ""),
+        get("/", ""),
+        get("/health", ""),
+        get("/dag", "").replace("GET", "HEAD"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        end.refuse_next(Some(Refused::Address));
+        let response = end.ask(request);
+        assert!(response.starts_with("HTTP/1.1 429 "), "{response}");
+        assert_eq!(response.matches("HTTP/1.1 ").count(), 1, "{response}");
+        assert_eq!(response.matches("Connection: close\r\n").count(), 1);
+        assert_eq!(end.client.is_over(), Some(Ended::Refused));
+        assert_eq!(
+            end.counts.problems[Problem::TooMany as usize],
+            count as u64 + 1
+        );
+    }
 }
 
 #[test]

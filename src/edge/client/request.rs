@@ -34,7 +34,7 @@ impl Client {
             Err(fault) => {
                 let answer = Answer::of_fault(fault, METHODS);
                 on.counts.refuse(answer.problem);
-                let _ = answer.respond(output, false, true);
+                let _ = answer.respond(output, false, false);
                 http.keeps = false;
                 self.write_response();
                 return;
@@ -44,9 +44,9 @@ impl Client {
         let keeps = request.keep_alive();
         let routed = on.rules.router.route(&request);
         let next = match routed {
-            Ok(Wanted::Stream(stream)) => open_stream(&request, stream, output, on.hub, on.rules),
+            Ok(Wanted::Stream(stream)) => open_stream(&request, stream, on.hub, on.rules),
             Ok(Wanted::Socket) => open_socket(&request),
-            Ok(Wanted::Page(asset)) => page(asset, output, head_only, keeps),
+            Ok(Wanted::Page(asset)) => Followed::Page(asset),
             Ok(Wanted::Health) => Followed::Wait(Waits::Health),
             Ok(Wanted::Ready) => Followed::Wait(Waits::Ready),
             Ok(Wanted::Metrics(exposition)) => Followed::Wait(Waits::Metrics(exposition)),
@@ -60,15 +60,22 @@ impl Client {
         match next {
             Followed::Refused(answer) => {
                 on.counts.refuse(answer.problem);
-                let _ = answer.respond(&mut http.output, head_only, !http.keeps);
+                let _ = answer.respond(&mut http.output, head_only, http.keeps);
                 self.write_response();
             }
             Followed::Wait(waits) => http.waits = Some((waits, head_only)),
-            Followed::Page(body) => {
+            Followed::Page(asset) => {
+                let body = page(asset, &mut http.output, head_only, http.keeps);
                 self.large = Large::behind(body);
                 self.write_response();
             }
-            Followed::HeadOnly => {
+            Followed::HeadOnly(media_type) => {
+                let _ = respond(
+                    &mut http.output,
+                    200,
+                    &of_stream(media_type),
+                    Content::UntilClose,
+                );
                 http.keeps = false;
                 self.write_response();
             }
@@ -187,8 +194,8 @@ impl Client {
                 Problem::TimedOut,
                 "send the whole request within ten seconds",
             );
-            let _ = answer.respond(&mut http.output, false, true);
-            http.keeps = false;
+            let _ = answer.respond(&mut http.output, false, false);
+            (http.keeps, http.writing) = (false, true);
             self.ending = Some(Ended::NoHello);
         }
     }
@@ -198,8 +205,9 @@ impl Client {
 enum Followed {
     Refused(Answer),
     Wait(Waits),
-    Page(Bytes),
-    HeadOnly,
+    Page(&'static Asset),
+    /// The head of a stream of that type, and nothing behind it.
+    HeadOnly(&'static str),
     Stream {
         output: Output,
         channel: ChannelId,
@@ -281,13 +289,7 @@ const NO_TOKEN: Answer = Answer::new(
     "send Authorization: Bearer with the token that this server was started with",
 );
 
-fn open_stream(
-    request: &Request<'_>,
-    stream: Stream<'_>,
-    output: &mut Output,
-    hub: &Hub,
-    rules: &Rules,
-) -> Followed {
+fn open_stream(request: &Request<'_>, stream: Stream<'_>, hub: &Hub, rules: &Rules) -> Followed {
     let is_socket = stream.transport == Transport::WebSocket;
     let shown = is_token(rules, bearer(request));
     if !shown && !is_socket {
@@ -319,20 +321,11 @@ fn open_stream(
         Transport::Sse => sse::CONTENT_TYPE,
         _ => ndjson::CONTENT_TYPE,
     };
-    // What stands in front must not gather the events, nor keep them for another client.
-    let headers = [
-        ("Content-Type", media_type),
-        ("Cache-Control", "no-store"),
-        ("X-Accel-Buffering", "no"),
-        ("Connection", "close"),
-    ];
     if request.method == Method::Head {
-        let sent = respond(output, 200, &headers, Content::UntilClose);
-        debug_assert!(sent.is_ok(), "the output is empty and large enough");
-        return Followed::HeadOnly;
+        return Followed::HeadOnly(media_type);
     }
     let mut own = Output::new(EDGE_OUTPUT_BYTES);
-    let sent = respond(&mut own, 200, &headers, Content::UntilClose);
+    let sent = respond(&mut own, 200, &of_stream(media_type), Content::UntilClose);
     debug_assert!(sent.is_ok(), "the output is empty and large enough");
     Followed::Stream {
         output: own,
@@ -340,6 +333,15 @@ fn open_stream(
         wish,
         types: (stream.transport == Transport::Sse).then_some(stream.types),
     }
+}
+
+/// The headers of a stream. What stands in front must not gather the events, nor keep them for another client.
+fn of_stream(media_type: &'static str) -> [(&'static str, &'static str); 3] {
+    [
+        ("Content-Type", media_type),
+        ("Cache-Control", "no-store"),
+        ("X-Accel-Buffering", "no"),
+    ]
 }
 
 fn open_socket(request: &Request<'_>) -> Followed {
@@ -363,7 +365,8 @@ fn open_socket(request: &Request<'_>) -> Followed {
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-fn page(asset: &'static Asset, output: &mut Output, head_only: bool, keeps: bool) -> Followed {
+/// Puts the head of a page into `output`, and gives its body.
+fn page(asset: &'static Asset, output: &mut Output, head_only: bool, keeps: bool) -> Bytes {
     let headers = [
         ("Content-Type", asset.content_type),
         ("Cache-Control", "no-cache"),
@@ -376,8 +379,8 @@ fn page(asset: &'static Asset, output: &mut Output, head_only: bool, keeps: bool
     let length = Content::HeadOnly(asset.bytes.len() as u64);
     let sent = respond(output, 200, &headers[..count], length);
     debug_assert!(sent.is_ok(), "the output is empty and large enough");
-    Followed::Page(match head_only {
+    match head_only {
         true => Bytes::new(),
         false => Bytes::from_static(asset.bytes),
-    })
+    }
 }

@@ -31,17 +31,17 @@ impl Client {
                     let text = text.to_owned();
                     match Message::parse(&text) {
                         Ok(message) => self.follow(message, on),
-                        Err(fault) => {
-                            on.counts.refused += 1;
-                            self.refuse(fault.code, &fault.message);
-                        }
+                        Err(fault) => self.refuse(fault.code, &fault.message, on),
                     }
                 }
                 Some(Event::Binary(_)) => {
                     on.counts.messages += 1;
-                    on.counts.refused += 1;
                     self.session.message(on.now.ns);
-                    self.refuse(FaultCode::BadMessage, "send texts: JSON, one object each");
+                    self.refuse(
+                        FaultCode::BadMessage,
+                        "send texts: JSON, one object each",
+                        on,
+                    );
                 }
                 Some(Event::Ping(_)) => self.session.message(on.now.ns),
                 Some(Event::Pong(_)) => {}
@@ -91,20 +91,22 @@ impl Client {
             }
             Message::Pong { .. } => {}
             _ if !self.session.is_open() => {
-                self.refuse(FaultCode::NoHello, "say hello first");
+                self.refuse(FaultCode::NoHello, "say hello first", on);
             }
             Message::Subscribe(one) => self.follow_subscribe(one, on),
             Message::Unsubscribe(channel) => {
                 let id = on.hub.find(channel.as_str());
-                if !id.is_some_and(|id| self.lanes.unsubscribe(id)) {
-                    self.refuse(FaultCode::NotSubscribed, "that channel is not followed");
+                match id.filter(|id| self.lanes.unsubscribe(*id)) {
+                    Some(id) => on.hub.unfollow(id, self.key),
+                    None => {
+                        self.refuse(FaultCode::NotSubscribed, "that channel is not followed", on);
+                    }
                 }
             }
             Message::Ack(ack) => {
                 let id = on.hub.find(ack.channel.as_str());
                 if !id.is_some_and(|id| self.lanes.ack(id, ack.offset)) {
-                    on.counts.refused += 1;
-                    self.refuse(FaultCode::BadAck, "that was never sent here");
+                    self.refuse(FaultCode::BadAck, "that was never sent here", on);
                 }
             }
             Message::Resync { channel, last_seen } => {
@@ -125,6 +127,7 @@ impl Client {
                     None => self.refuse(
                         FaultCode::NotSubscribed,
                         "there is no snapshot of that channel here",
+                        on,
                     ),
                 }
             }
@@ -133,8 +136,7 @@ impl Client {
 
     fn follow_subscribe(&mut self, one: Subscription<'_>, on: &mut On<'_>) {
         let Some(id) = on.hub.find(one.channel.as_str()) else {
-            on.counts.refused += 1;
-            self.refuse(FaultCode::NoChannel, "there is no such channel");
+            self.refuse(FaultCode::NoChannel, "there is no such channel", on);
             return;
         };
         let wish = Wish {
@@ -170,7 +172,6 @@ impl Client {
                 on.hub.follow(id, self.key);
             }
             Err(why) => {
-                on.counts.refused += 1;
                 let (code, words) = match why {
                     NoSubscription::TooMany => (
                         FaultCode::TooManyChannels,
@@ -180,7 +181,7 @@ impl Client {
                         (FaultCode::Subscribed, "that channel is followed already")
                     }
                 };
-                self.refuse(code, words);
+                self.refuse(code, words, on);
             }
         }
     }
@@ -213,7 +214,8 @@ impl Client {
         self.push(&hello.text());
     }
 
-    fn refuse(&mut self, code: FaultCode, message: &str) {
+    fn refuse(&mut self, code: FaultCode, message: &str, on: &mut On<'_>) {
+        on.counts.refused += 1;
         let refusal = Refusal {
             code,
             message,

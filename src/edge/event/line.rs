@@ -10,8 +10,8 @@
 //! | `stats/line` | [`HopStats`] | | as long as the client keeps up; no offsets |
 //! | `samples/HOP` | [`Sample`] | | as well |
 //!
-//! A field that ends in `_ns` is in nanoseconds, `_us` in microseconds, `_ms` in milliseconds, `_ppm` in millionths, `_permille` in thousandths; all of
-//! them are whole. Names are those of the line's spec.
+//! A field that ends in `_ns` is in nanoseconds, `_us` in microseconds, `_ms` in milliseconds, `_ppm` in millionths, `_permille` in
+//! thousandths; all of them are whole. Names are those of the line's spec.
 //!
 //! Invariant: two states that clients should tell apart have two keys.
 
