@@ -13,8 +13,8 @@
 //! | 3 | [`stage`] |
 //! | 4 | [`reactor`] |
 //! | 5 | [`topology`] |
-//! | 6 | [`adapter`], [`stages`] |
-//! | 7 | [`metrics`] |
+//! | 6 | [`adapter`], [`edge`], [`stages`] |
+//! | 7 | [`dashboard`], [`metrics`] |
 //! | 8 | [`config`] |
 
 // The frame attribute writes `::hopline::…`, inside this crate as well as outside.
@@ -26,6 +26,8 @@ pub mod budget;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod dashboard;
+pub mod edge;
 pub mod feed;
 pub mod frame;
 pub mod hist;

@@ -153,6 +153,7 @@ fn breaches_with(files: &[(&str, &str)]) -> Vec<String> {
             "src/base/mod.rs",
             "//! Words.\n//!\n//! Invariant: few.\npub mod limits;\n",
         ),
+        ("src/base/assets/page.css", "a { color: red; }\n"),
         ("harness/cases/one-two/line.toml", ""),
         ("harness/cases/one-two/load.toml", ""),
         ("harness/cases/one-two/budget.toml", ""),

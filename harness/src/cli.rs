@@ -15,6 +15,7 @@ use hopline::host::Pin;
 use hopline::topology::problem::closest;
 use hopline::wait::Strategy;
 
+use crate::edge::EdgeArgs;
 use crate::exchange::command::{EXCHANGE_HELP, ExchangeArgs};
 use crate::exit::{Exit, Failure};
 use crate::gate::bench::RUNS_DEFAULT;
@@ -89,7 +90,7 @@ pub(crate) struct RunArgs {
     #[arg(long = "record", value_name = "HOP=FILE", value_parser = parse_record)]
     pub(crate) records: Vec<(String, PathBuf)>,
     /// Tell what the host did from what the line did, and show clean figures beside raw ones: auto does it where the live view
-    /// is drawn
+    /// is drawn or an edge is open
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub(crate) clean: CleanArg,
     /// Serve metrics at that address while it runs, such as 127.0.0.1:9464: /metrics for Prometheus, /healthz, /readyz; docs/METRICS.md
@@ -99,6 +100,8 @@ pub(crate) struct RunArgs {
     /// Serve the last counts for that long after the end, so that a scraper gets them; a signal ends it sooner
     #[arg(long, value_name = "SPAN", requires = "metrics", value_parser = parse_duration)]
     pub(crate) metrics_linger: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) edge: EdgeArgs,
     /// Push metrics to an OpenTelemetry collector at that address, such as 127.0.0.1:4318, by OTLP over HTTP
     #[cfg(feature = "otlp")]
     #[arg(long, value_name = "ADDRESS", conflicts_with = "inline")]
@@ -112,7 +115,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "HOW", default_value = "text")]
     pub(crate) log: LogArg,
     /// Run without threads, on virtual time: the same report every time
-    #[arg(long = "virtual", conflicts_with_all = ["live", "via", "threads", "pin", "wait", "taps", "records", "clean", "metrics", "log"])]
+    #[arg(
+        long = "virtual",
+        conflicts_with_all = ["live", "via", "threads", "pin", "wait", "taps", "records", "clean", "metrics", "edge", "log"]
+    )]
     pub(crate) inline: bool,
 }
 
@@ -135,7 +141,7 @@ pub(crate) struct ReplayArgs {
 /// When a run tells what the host touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CleanArg {
-    /// Where the live view is drawn on a terminal, and no loop parks
+    /// Where the live view is drawn on a terminal or an edge is open, and no loop parks
     Auto,
     /// In any run on threads
     Always,

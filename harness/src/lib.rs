@@ -22,6 +22,7 @@ mod again;
 mod built_in;
 mod case;
 mod cli;
+mod edge;
 mod exchange;
 mod exit;
 mod fed;
@@ -58,6 +59,7 @@ use cli::{
     BenchArgs, BudgetCommand, CleanArg, Command, DeriveArgs, GateArgs, LogArg, MeasureArgs,
     ResultArgs, RunArgs, Shape,
 };
+use edge::EdgeArgs;
 pub use exchange::{ExchangeReport, Gap};
 pub use exit::Exit;
 use exit::Failure;
@@ -110,6 +112,7 @@ fn command(registry: &Registry) -> Exit {
                 clean: CleanArg::Auto,
                 metrics: None,
                 metrics_linger: None,
+                edge: EdgeArgs::default(),
                 #[cfg(feature = "otlp")]
                 otlp: None,
                 #[cfg(feature = "otlp")]
@@ -150,7 +153,11 @@ fn run(registry: &Registry, args: &RunArgs) -> Result<Exit, Failure> {
         records: args.records.clone(),
         clean: args.clean,
         metrics: args.metrics,
-        linger: args.metrics_linger.unwrap_or_default(),
+        edge: args.edge.options()?,
+        linger: args
+            .metrics_linger
+            .max(args.edge.edge_linger)
+            .unwrap_or_default(),
         #[cfg(feature = "otlp")]
         otlp: args.otlp.map(|to| (to, args.otlp_every)),
         log: args.log,

@@ -11,7 +11,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use hopline::base::limits::{DEPTH_DEFAULT, RECORD_BYTES_DEFAULT};
@@ -28,6 +27,7 @@ use hopline::topology::{
 
 use crate::case::Ready;
 use crate::cli::{CleanArg, LogArg};
+use crate::edge::{Edge, EdgeOptions};
 use crate::exchange::{Exchange, ExchangeReport};
 use crate::exit::{Exit, Failure};
 use crate::gate::drift::Both;
@@ -37,7 +37,7 @@ use crate::news::{Ear, Level, News};
 use crate::outside::{Outside, Taking};
 use crate::report::RunReport;
 use crate::sender::{GeneratorGaps, SenderReport, Senders, Span};
-use crate::teller::Teller;
+use crate::teller::{Teller, Told};
 use crate::view::live::{FRAME, Live, Progress, status};
 use crate::view::text::Paint;
 use crate::view::{hints, summary};
@@ -45,9 +45,6 @@ use crate::{cli, out, signals};
 
 /// Time between two status lines where there is no terminal.
 const STATUS: Duration = Duration::from_secs(1);
-
-/// Time between two looks for a signal while the last counts are served.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// How a run is shown and when it ends.
 #[derive(Clone, Debug)]
@@ -64,7 +61,9 @@ pub(crate) struct Options {
     pub(crate) clean: CleanArg,
     /// Where metrics are served.
     pub(crate) metrics: Option<SocketAddr>,
-    /// For how long after the end.
+    /// Where clients follow the line.
+    pub(crate) edge: Option<EdgeOptions>,
+    /// For how long after the end both are served.
     pub(crate) linger: Duration,
     /// Where metrics are pushed to, and how often.
     #[cfg(feature = "otlp")]
@@ -77,7 +76,7 @@ impl Options {
     /// Whether clean figures are wanted of a run that is not judged afterwards.
     fn wants_clean(&self) -> bool {
         match self.clean {
-            CleanArg::Auto => self.view() == View::Live,
+            CleanArg::Auto => self.view() == View::Live || self.edge.is_some(),
             CleanArg::Always => true,
             CleanArg::Never => false,
         }
@@ -89,24 +88,14 @@ pub(crate) fn threads(ready: Ready, options: &Options) -> Result<Exit, Failure> 
     let is_fed = ready.is_made_up;
     let done = measured(ready, options, None)?;
     let exit = print(&done.run, options, is_fed)?;
-    if done.server.is_some() {
+    if !done.told.is_empty() {
         // Printed before, so that nothing is lost if a signal ends this.
         let drain = done.run.report.drain.as_ref();
         let was_signalled = drain.is_some_and(|drain| drain.cause == "signal");
-        linger(options.linger, &done.signalled, was_signalled);
+        done.told
+            .linger(options.linger, &done.signalled, was_signalled);
     }
     Ok(exit)
-}
-
-/// Waits that long, or until a signal that has not ended the run itself: after one that has, the next one ends the process.
-fn linger(span: Duration, signalled: &AtomicBool, was_signalled: bool) {
-    let (_nobody_sends, nothing) = sync_channel::<()>(0);
-    let clock = Clock::os();
-    let until_ns = clock.stamp().saturating_add(nanoseconds(span));
-    while clock.stamp() < until_ns && signalled.load(Ordering::Relaxed) == was_signalled {
-        let left = Duration::from_nanos(until_ns.saturating_sub(clock.stamp()));
-        let _ = nothing.recv_timeout(LOOK.min(left));
-    }
 }
 
 /// What a run came to, and what was noted in it.
@@ -117,8 +106,8 @@ pub(crate) struct Done {
     pub(crate) clock_drift_ppm: f64,
     /// What a reading of it costs.
     pub(crate) clock_cost_ns: f64,
-    /// Serves the last counts.
-    server: Option<Server>,
+    /// Serve the last counts.
+    told: Told,
     signalled: Arc<AtomicBool>,
 }
 
@@ -144,6 +133,10 @@ pub(crate) fn measured(
         Some(at) => Some(Server::open(at).map_err(|error| {
             Failure::io(format!("metrics: {error}"), error.hint().unwrap_or(""))
         })?),
+        None => None,
+    };
+    let edge = match &options.edge {
+        Some(edge) => Some(Edge::open(edge)?),
         None => None,
     };
     #[cfg(feature = "otlp")]
@@ -222,10 +215,21 @@ pub(crate) fn measured(
             format!("metrics: {url}"),
         ));
     }
+    if let Some(edge) = &edge {
+        let url = edge.url();
+        let fields = serde_json::json!({"url": url});
+        screen.announce(&News::new(
+            Level::Info,
+            "edge",
+            fields,
+            format!("edge: {url}"),
+        ));
+    }
     let watch = Watch {
         screen,
         teller: Teller {
             server,
+            edge,
             #[cfg(feature = "otlp")]
             exporter,
         },
@@ -246,7 +250,7 @@ pub(crate) fn measured(
         listeners,
         warmup_ns,
         taps,
-        server,
+        told,
         notes: of_the_watch,
     } = watch.run(running);
     let clock_drift_ppm = Both::read(&clock).drift_ppm(&began);
@@ -269,7 +273,7 @@ pub(crate) fn measured(
         evidence,
         clock_drift_ppm,
         clock_cost_ns,
-        server,
+        told,
         signalled,
     })
 }
@@ -399,7 +403,7 @@ struct Watched {
     /// How much of the start is not in the percentiles.
     warmup_ns: u64,
     taps: Vec<Tapped>,
-    server: Option<Server>,
+    told: Told,
     /// What a person should know of it.
     notes: Vec<String>,
 }
@@ -516,7 +520,7 @@ impl Watch {
             listeners: listeners.finish(),
             warmup_ns,
             taps,
-            server: told.0,
+            told: told.0,
             notes: told.1,
         }
     }

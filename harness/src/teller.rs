@@ -4,16 +4,19 @@
 
 #[cfg(feature = "otlp")]
 use std::net::SocketAddr;
-#[cfg(feature = "otlp")]
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 #[cfg(feature = "otlp")]
 use hopline::base::limits::OTLP_EVERY_NS_DEFAULT;
+use hopline::base::primitive::{AtomicBool, Ordering};
+use hopline::clock::Clock;
 #[cfg(feature = "otlp")]
 use hopline::metrics::otlp::Exporter;
 use hopline::metrics::{Server, Snapshot};
 use hopline::topology::{Report, Running};
 
+use crate::edge::Edge;
 #[cfg(feature = "otlp")]
 use crate::exit::Failure;
 
@@ -21,6 +24,7 @@ use crate::exit::Failure;
 #[derive(Debug, Default)]
 pub(crate) struct Teller {
     pub(crate) server: Option<Server>,
+    pub(crate) edge: Option<Edge>,
     #[cfg(feature = "otlp")]
     pub(crate) exporter: Option<Exporter>,
 }
@@ -45,6 +49,9 @@ impl Teller {
         if let Some(server) = &mut self.server {
             server.answer(running);
         }
+        if let Some(edge) = &mut self.edge {
+            edge.answer(running);
+        }
         #[cfg(feature = "otlp")]
         if let Some(exporter) = &mut self.exporter {
             exporter.answer(running);
@@ -56,7 +63,7 @@ impl Teller {
         if self.exporter.is_some() {
             return true;
         }
-        self.server.is_some()
+        self.server.is_some() || self.edge.is_some()
     }
 
     /// A drained line, if anybody wants to know.
@@ -69,16 +76,12 @@ impl Teller {
         Some(Snapshot::take(running, None))
     }
 
-    /// Tells the end: the server goes on to serve it, and notes say what became of pushes.
-    pub(crate) fn end(
-        mut self,
-        last: Option<Snapshot>,
-        report: &Report,
-    ) -> (Option<Server>, Vec<String>) {
+    /// Tells the end: the servers go on to serve it, and notes say what became of pushes.
+    pub(crate) fn end(mut self, last: Option<Snapshot>, report: &Report) -> (Told, Vec<String>) {
         #[cfg_attr(not(feature = "otlp"), allow(unused_mut, reason = "nothing is pushed"))]
         let mut notes = Vec::new();
         let Some(last) = last else {
-            return (None, notes);
+            return (Told::default(), notes);
         };
         let last = last.ended(report.clone());
         #[cfg(feature = "otlp")]
@@ -89,9 +92,51 @@ impl Teller {
                 pushes.taken, pushes.failed, pushes.dropped
             ));
         }
+        if let Some(edge) = &mut self.edge {
+            edge.last(last.clone(), report);
+        }
         if let Some(server) = &mut self.server {
             server.last(last);
         }
-        (self.server, notes)
+        let told = Told {
+            server: self.server,
+            edge: self.edge,
+        };
+        (told, notes)
+    }
+}
+
+/// Who still serves a line that has ended.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    server: Option<Server>,
+    edge: Option<Edge>,
+}
+
+/// Time between two looks at what is asked, and for a signal.
+const LOOK: Duration = Duration::from_millis(20);
+
+impl Told {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.server.is_none() && self.edge.is_none()
+    }
+
+    /// Serves on for that long, or until a signal that has not ended the run itself: after one that has, the next one ends the
+    /// process.
+    pub(crate) fn linger(mut self, span: Duration, signalled: &AtomicBool, was_signalled: bool) {
+        let (_nobody_sends, nothing) = sync_channel::<()>(0);
+        let clock = Clock::os();
+        let span_ns = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        let until_ns = clock.stamp().saturating_add(span_ns);
+        while clock.stamp() < until_ns && signalled.load(Ordering::Relaxed) == was_signalled {
+            if let Some(edge) = &mut self.edge {
+                edge.idle();
+            }
+            let left = Duration::from_nanos(until_ns.saturating_sub(clock.stamp()));
+            let _ = nothing.recv_timeout(LOOK.min(left));
+        }
+        if let Some(edge) = self.edge.take() {
+            edge.end();
+        }
     }
 }

@@ -480,8 +480,148 @@ pub const OTLP_EVERY_NS_MIN: u64 = 100_000_000;
 /// Time between two pushes unless told otherwise, in nanoseconds: what collectors take as usual is some times longer.
 pub const OTLP_EVERY_NS_DEFAULT: u64 = 10_000_000_000;
 
+/// Events that a channel of the edge keeps for those who come back, unless told otherwise: a minute of a busy one.
+pub const EDGE_LOG_EVENTS_DEFAULT: usize = 1_000;
+
+/// Bytes of them, unless told otherwise: as much as one client may have waiting.
+pub const EDGE_LOG_BYTES_DEFAULT: usize = 1 << 20;
+
+/// Keys of a state channel, unless told otherwise: all nodes and hops of the largest line, and what a program adds.
+pub const EDGE_KEYS_DEFAULT: usize = 1_024;
+
+/// Longest value of an event, in bytes: as long as what a client may send.
+pub const EDGE_EVENT_BYTES_MAX: usize = 64 << 10;
+
+/// Longest key of a state channel, in bytes: two names of nodes and an arrow, or a path.
+pub const EDGE_KEY_BYTES_MAX: usize = 256;
+
+/// Channels of an edge: one for each hop of the largest line, and what a program adds.
+pub const EDGE_HUB_CHANNELS_MAX: usize = 4_096;
+
+/// From how many events behind a client gets only the newest of each key: a person would not have seen the others.
+pub const EDGE_CONFLATE_FROM: u64 = 100;
+
+/// Messages of its own that may wait for a client (answers, heartbeats): beyond, it does not read.
+pub const EDGE_OWN_MESSAGES_MAX: usize = 1_000;
+
+/// Bytes of them.
+pub const EDGE_OWN_BYTES_MAX: usize = 1 << 20;
+
+/// When critical events that are not acknowledged are sent again, in nanoseconds from the first time.
+pub const EDGE_RESEND_NS: [u64; 3] = [500_000_000, 1_000_000_000, 2_000_000_000];
+
+/// Time between two heartbeats of the edge, in nanoseconds: what proxies leave open is half a minute and more.
+pub const EDGE_HEARTBEAT_NS: u64 = 15_000_000_000;
+
+/// Heartbeats that a client may miss.
+pub const EDGE_HEARTBEAT_MISSES: u32 = 3;
+
+/// How long a client may take to say what it wants, in nanoseconds.
+pub const EDGE_HELLO_NS: u64 = 10_000_000_000;
+
+/// How long a client may take to answer a close, or to take the last bytes, in nanoseconds.
+pub const EDGE_CLOSE_NS: u64 = 5_000_000_000;
+
+/// Messages a second that a client may send.
+pub const EDGE_CLIENT_RATE_PER_S: u64 = 100;
+
+/// Messages that it may send at once.
+pub const EDGE_CLIENT_BURST: u64 = 200;
+
+/// How long one that sends more is not read, in nanoseconds: ten messages' time.
+pub const EDGE_THROTTLE_NS: u64 = 100_000_000;
+
+/// How long it may keep that up, in nanoseconds.
+pub const EDGE_FLOOD_NS: u64 = 10_000_000_000;
+
+/// Clients of the edge, unless told otherwise: a page in each of a company's browsers. 10,000 of them take some 160 MB.
+pub const EDGE_CLIENTS_DEFAULT: usize = 10_000;
+
+/// Clients of one address, unless told otherwise: some browsers with some pages each.
+pub const EDGE_PER_ADDRESS_DEFAULT: usize = 256;
+
+/// New clients a second, unless told otherwise, where the line has all of its headroom: a handshake and a snapshot take some
+/// 100 us, so that this is a tenth of a core.
+pub const EDGE_CONNECTS_PER_S: u64 = 1_000;
+
+/// New clients a second where it has none: somebody has to be able to look.
+pub const EDGE_CONNECTS_MIN_PER_S: u64 = 20;
+
+/// Shortest time after which a client that was refused comes back, in nanoseconds.
+pub const EDGE_RETRY_NS_MIN: u64 = 250_000_000;
+
+/// Longest such time, in nanoseconds: a minute.
+pub const EDGE_RETRY_NS_MAX: u64 = 60_000_000_000;
+
+/// Largest head of a request to the edge, in bytes: a browser's with its cookies.
+pub const EDGE_HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// Bytes that wait for a client's socket: what one write takes. Messages that are larger leave by themselves.
+pub const EDGE_OUTPUT_BYTES: usize = 16 << 10;
+
+/// Bytes that a client may send ahead of a response: one read.
+pub const EDGE_UNREAD_BYTES_MAX: usize = 16 << 10;
+
+/// Bytes read at once.
+pub const EDGE_READ_BYTES: usize = 16 << 10;
+
+/// Bytes that a client's socket holds and has not sent (`TCP_NOTSENT_LOWAT`): one write. Without it a client that reads nothing
+/// swallows megabytes before anybody notices.
+pub const EDGE_NOTSENT_BYTES: usize = 16 << 10;
+
+/// Writes to one client before the others have theirs.
+pub const EDGE_WRITES_PER_TURN: usize = 8;
+
+/// Connections at a time that are told why they are not let in; those beyond are closed.
+pub const EDGE_REFUSED_MAX: usize = 1_024;
+
+/// How long what a client still sends is read and thrown away behind the last words to it, in nanoseconds.
+pub const EDGE_LINGER_NS: u64 = 1_000_000_000;
+
+/// How long events of state and streams are gathered for a client, in milliseconds: what a person sees as at once.
+pub const EDGE_DEBOUNCE_MS: u64 = 20;
+
+/// What whoever holds a line may have told its edge and it has not heard yet: looks at the line come fifty times a second, and
+/// the thread takes them within microseconds.
+pub const EDGE_TELL_MAX: usize = 256;
+
+/// Time between two looks at a line's figures for those who follow it, in nanoseconds: what an eye takes for motion is enough
+/// for states, which are looked at more often.
+pub const EDGE_FIGURES_NS: u64 = 250_000_000;
+
 /// Longest name of a node or line, in bytes: the table has columns.
 pub const NAME_BYTES_MAX: usize = 48;
+
+/// Largest message that a client of the edge may send, in bytes: a hello with the longest token and a position in each of
+/// [`EDGE_CHANNELS_MAX`] channels of the longest names.
+pub const EDGE_MESSAGE_BYTES_MAX: usize = 64 << 10;
+
+/// Most channels that a client of the edge may follow: the three of a line, and the samples of nearly half the hops that a line
+/// may have.
+pub const EDGE_CHANNELS_MAX: usize = 128;
+
+/// Longest part of a channel's name, in bytes: a hop, written `node.port->node#class`, may be one.
+pub const EDGE_NAME_BYTES_MAX: usize = 4 * NAME_BYTES_MAX + 4;
+
+/// Longest token that a client of the edge may show, in bytes: those that carry claims have one or two KiB.
+pub const EDGE_TOKEN_BYTES_MAX: usize = 4 << 10;
+
+/// Longest name of a session of the edge, in bytes: that of a random one has 32.
+pub const EDGE_SID_BYTES_MAX: usize = 64;
+
+/// Longest piece of prose in an event of the edge, in bytes: some sentences. What is longer is cut off.
+pub const EDGE_PROSE_BYTES_MAX: usize = 1024;
+
+/// Most events a second that a client may ask for: more than any hop emits.
+pub const EDGE_RATE_MAX: u32 = 1_000_000;
+
+/// Longest budget that a client may give an event on its way, in milliseconds: with what is older than a minute nobody
+/// follows a line.
+pub const EDGE_BUDGET_MS_MAX: u32 = 60_000;
+
+/// Largest whole number in what the edge sends and takes: the largest that a client whose numbers are all of 64-bit floating
+/// point tells from its neighbours (ECMA-262, `Number.MAX_SAFE_INTEGER`).
+pub const EDGE_INTEGER_MAX: u64 = (1 << 53) - 1;
 
 /// Largest file of a case (`line.toml`, `load.toml`, `budget.toml`), in bytes.
 pub const CONFIG_BYTES_MAX: usize = 1 << 20;
@@ -526,6 +666,11 @@ const _: () = assert!(HOUSEKEEPING_NS < PARK_MAX_NS && PARK_MAX_NS < DRAIN_DEADL
 const _: () = assert!(GIVE_UP_GRACE_NS < DRAIN_DEADLINE_NS && PARK_MAX_NS < STALL_NS);
 const _: () = assert!(LIVE_NS > PARK_MAX_NS + HOUSEKEEPING_NS && LIVE_NS < STALL_NS);
 const _: () = assert!(REQUESTS_PER_CHORE <= REQUESTS_DEPTH && REQUESTS_DEPTH >= NODES_MAX);
+// Beside its name a channel of a hello is `{"ch":"","since":"0123456789abcdef:9007199254740991"},`.
+const _: () = assert!(
+    EDGE_CHANNELS_MAX * (2 * EDGE_NAME_BYTES_MAX + 1 + 54) + EDGE_TOKEN_BYTES_MAX
+        < EDGE_MESSAGE_BYTES_MAX
+);
 const _: () = assert!(COMPLAINT_BURST as usize * 4 <= COMPLAINTS_DEPTH);
 const _: () = assert!(SHED_QUIET_NS > HOUSEKEEPING_NS && SHED_QUIET_NS > PARK_MAX_NS);
 const _: () = assert!(DELAY_NS > 2 * (PARK_MAX_NS + HOUSEKEEPING_NS));

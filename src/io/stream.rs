@@ -298,6 +298,14 @@ impl Driver {
         each!(self, driver => driver.stream_connected(id))
     }
 
+    /// Who is at the other end of a connection over TCP; `None` for one of this machine, and for one in memory.
+    ///
+    /// # Errors
+    /// A wrong id, or what the system said: the peer may have gone.
+    pub fn stream_peer(&self, id: StreamId) -> Result<Option<SocketAddr>, IoError> {
+        each!(self, driver => driver.stream_peer(id))
+    }
+
     /// Reads into `buf`, which must not be empty. Never blocks, never allocates.
     ///
     /// # Errors

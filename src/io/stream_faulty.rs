@@ -2,6 +2,8 @@
 //!
 //! Invariant: every fault put in is counted; a connection that was broken stays so.
 
+use std::net::SocketAddr;
+
 use crate::io::error::{BIND, CONNECT, IoError};
 use crate::io::faulty::Chance;
 use crate::io::{
@@ -100,6 +102,10 @@ impl Faulty {
     pub(crate) fn stream_connect(&mut self, spec: &StreamSpec) -> Result<StreamId, IoError> {
         self.fail_open(CONNECT, &spec.at)?;
         self.inner.stream_connect(spec)
+    }
+
+    pub(crate) fn stream_peer(&self, id: StreamId) -> Result<Option<SocketAddr>, IoError> {
+        self.inner.stream_peer(id)
     }
 
     pub(crate) fn stream_connected(&mut self, id: StreamId) -> Result<bool, IoError> {

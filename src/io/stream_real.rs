@@ -4,7 +4,7 @@
 //! writing never do.
 
 use std::io::{self, Read};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
 
 use mio::event::Event;
@@ -475,6 +475,14 @@ impl Real {
             Err(error) => return Err(failed(error)),
         };
         self.take_in(socket, None, true, connecting)
+    }
+
+    pub(crate) fn stream_peer(&self, id: StreamId) -> Result<Option<SocketAddr>, IoError> {
+        const WHAT: &str = "ask who is at the other end";
+        let stream = self.streams.streams.get(id.0, WHAT)?;
+        let peer = stream.socket.peer_addr();
+        let peer = peer.map_err(|error| IoError::from_os(&error, WHAT))?;
+        Ok(peer.as_socket())
     }
 
     pub(crate) fn stream_connected(&mut self, id: StreamId) -> Result<bool, IoError> {

@@ -3,6 +3,8 @@
 //! Invariant: no system call; a poll costs by what came since the last one, and by the connections
 //! that wait for room.
 
+use std::net::SocketAddr;
+
 use crate::base::limits::STREAMS_DEFAULT;
 use crate::io::error::{CONNECT, IoError, IoErrorKind};
 use crate::io::ready::{Chain, Links, Ready, ReadyLinks};
@@ -297,6 +299,13 @@ impl Virtual {
             Some(end) => self.take_in(end, None, true),
             None => Err(IoError::new(IoErrorKind::ConnectionRefused, CONNECT).on(&spec.at)),
         }
+    }
+
+    pub(crate) fn stream_peer(&self, id: StreamId) -> Result<Option<SocketAddr>, IoError> {
+        self.streams
+            .streams
+            .get(id.0, "ask who is at the other end")
+            .map(|_| None)
     }
 
     pub(crate) fn stream_connected(&mut self, id: StreamId) -> Result<bool, IoError> {

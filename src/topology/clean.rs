@@ -77,6 +77,8 @@ pub struct CleanReport {
     pub lost: u64,
     /// Messages that took longer than the view waits: those beside them may count as clean by mistake.
     pub overdue: u64,
+    /// How long gaps of the host lasted so far, all loops together, in nanoseconds.
+    pub gaps_ns: u64,
     /// Messages that are held until they can be decided.
     pub held: u64,
 }
@@ -199,6 +201,8 @@ pub(crate) struct Clean {
     /// Whether it is known how long a message counts as exposed.
     is_settled: bool,
     lost: u64,
+    /// How long gaps lasted so far.
+    gaps_ns: u64,
 }
 
 impl Clean {
@@ -233,22 +237,30 @@ impl Clean {
             from_ns: 0,
             is_settled: false,
             lost: 0,
+            gaps_ns: 0,
         }
     }
 
     /// Takes what has been told, and decides what can be decided. `now_ns` is the time of the line's clock. A little and often:
     /// whoever listens may take a core from a loop for as long.
     pub(crate) fn listen(&mut self, now_ns: u64) {
-        let mut lost = 0;
+        let (mut lost, mut gaps_ns) = (0, 0);
         for one in &mut self.loops {
             // Asked first: what is told after the mouth is gone is nothing.
             let is_over = one.ear.ring.producer_closed().is_some();
             let most = one.ear.ring.depth();
             let (usual, until_ns, delay) = (&mut one.usual, &mut one.until_ns, &mut self.delay);
             one.ear.ring.drain(most, |told| match told {
-                Told::Long(segment) if usual.is_gap(&segment) => delay.gap(Interval::of(&segment)),
+                Told::Long(segment) if usual.is_gap(&segment) => {
+                    let gap = Interval::of(&segment);
+                    gaps_ns += gap.end_ns.saturating_sub(gap.start_ns);
+                    delay.gap(gap);
+                }
                 Told::Long(_) => {}
-                Told::Gap(gap) => delay.gap(gap),
+                Told::Gap(gap) => {
+                    gaps_ns += gap.end_ns.saturating_sub(gap.start_ns);
+                    delay.gap(gap);
+                }
                 Told::Until { at_ns, usual: now } => {
                     *usual = now;
                     *until_ns = at_ns.max(*until_ns);
@@ -271,6 +283,7 @@ impl Clean {
                 .drain(most, |passage| self.delay.message(at, passage));
             ear.ring.return_credits();
         }
+        self.gaps_ns += gaps_ns;
         if lost > 0 {
             self.lost += lost;
             self.delay.lost(now_ns);
@@ -330,6 +343,7 @@ impl Clean {
             exposure_ns: self.delay.exposure_ns(),
             lost: self.lost,
             overdue: self.delay.overdue(),
+            gaps_ns: self.gaps_ns,
             held: self.delay.held() as u64,
         }
     }

@@ -178,9 +178,12 @@ fn bounds(project: &Project<'_>, found: &mut Vec<String>) {
     }
 }
 
-/// A room says what it is for and what it deliberately does not know.
+/// A room says what it is for and what it deliberately does not know. What it embeds has other comments, or none.
 fn heads(project: &Project<'_>, found: &mut Vec<String>) {
     for (file, inside) in project.below("src/") {
+        if !file.ends_with(".rs") {
+            continue;
+        }
         let text = project.read(file);
         let room = inside.ends_with("/mod.rs") && inside.matches('/').count() == 1;
         let content = lexer::split(&text).code;

@@ -134,6 +134,7 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
         records: Vec::new(),
         clean: CleanArg::Never,
         metrics: None,
+        edge: None,
         linger: Duration::ZERO,
         #[cfg(feature = "otlp")]
         otlp: None,

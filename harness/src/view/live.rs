@@ -398,6 +398,7 @@ mod tests {
             end_to_end: span(&report.end_to_end.sojourn_ns),
             lost: 3,
             overdue: 2,
+            gaps_ns: 0,
             ..CleanReport::default()
         }
     }

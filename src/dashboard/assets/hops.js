@@ -1,0 +1,88 @@
+/**
+ * The hops as a table: the same as the picture, to read, to sort by eye and to hear.
+ *
+ * @module
+ */
+
+import { attr, el, put } from "./dom.js";
+import { judged, level, used } from "./model.js";
+import { arrow, grouped, limit, rate, share, short, span } from "./text.js";
+
+/** @typedef {import("./model.js").Model} Model */
+/** @typedef {import("./model.js").Hop} Hop */
+
+/**
+ * Columns: heading, class, figure. `wide` and `mid` give way on narrow screens.
+ * @type {[string, string, string, (hop: Hop) => string][]}
+ */
+const COLUMNS = [
+  ["msg/s", "mid", "messages a second", (hop) => rate(hop.rate).replace("/s", "")],
+  ["p50", "wide", "half of all messages take at most this long", (hop) => span(hop.raw.p50)],
+  ["p99", "mid", "of all messages", (hop) => span(hop.raw.p99)],
+  ["p99.9", "wide", "of all messages", (hop) => span(hop.raw.p999)],
+  ["clean p99", "strong", "of the messages that the host did not touch; of all where that is not known", (hop) => span(judged(hop))],
+  ["budget", "mid", "of the P99", (hop) => limit(hop.budget)],
+  ["depth", "", "messages that wait now", (hop) => short(hop.depth)],
+  ["deepest", "wide", "most that waited at once", (hop) => short(hop.depthMax)],
+  ["shed", "sheds", "since the start", (hop) => (hop.shed > 0 ? short(hop.shed) : "0")],
+];
+
+/** The table. */
+export class Hops {
+  #body;
+  #select;
+  /** @type {Map<string, any>} */
+  #rows = new Map();
+
+  /** @param {HTMLTableElement} table @param {(hop: string) => void} select is told which hop was chosen */
+  constructor(table, select) {
+    this.#select = select;
+    this.#body = el("tbody");
+    const heads = COLUMNS.map(([name, classes, meaning]) => el("th", { scope: "col", class: `n ${classes}`, title: meaning, text: name }));
+    heads.splice(6, 0, el("th", { scope: "col", class: "used", title: "how much of its budget the P99 uses", text: "used" }));
+    table.append(el("thead", {}, el("tr", {}, el("th", { scope: "col", text: "hop" }), ...heads)), this.#body);
+  }
+
+  /** Makes the rows anew. @param {Model} model */
+  structure(model) {
+    this.#rows.clear();
+    for (const hop of model.hops.values()) {
+      const cells = COLUMNS.map(([, classes]) => el("td", { class: `n ${classes}` }));
+      const button = el("button", { type: "button", class: "plain", text: arrow(hop.hop) });
+      const ratio = el("span", { class: "ratio" });
+      const bar = el("span", { class: "meter" }, el("i"));
+      const head = el("th", { scope: "row" }, button);
+      const row = el(
+        "tr",
+        { on: { click: () => this.#select(hop.hop) } },
+        head,
+        ...cells.slice(0, 6),
+        el("td", { class: "used" }, bar, ratio),
+        ...cells.slice(6),
+      );
+      this.#rows.set(hop.hop, { row, cells, button, ratio, bar });
+    }
+    this.#body.replaceChildren(...[...this.#rows.values()].map(({ row }) => row));
+  }
+
+  /** Writes the present figures into it. @param {Model} model @param {string | null} selected */
+  update(model, selected) {
+    for (const [id, { row, cells, button, ratio, bar }] of this.#rows) {
+      const hop = model.hops.get(id);
+      if (hop === undefined) continue;
+      COLUMNS.forEach(([, , , figure], n) => put(cells[n], figure(hop)));
+      const part = used(hop);
+      put(ratio, share(part));
+      bar.style.setProperty("--part", String(Math.min(1, part ?? 0)));
+      const node = model.nodes.get(hop.to);
+      attr(
+        row,
+        "class",
+        [level(part), hop.shed > 0 ? "sheds" : "", node?.culprit ? "culprit" : "", id === selected ? "shown" : ""].join(" "),
+      );
+      attr(button, "aria-pressed", id === selected ? "true" : "false");
+      attr(button, "title", node?.culprit ? `${node.id} is to blame for what is held back or shed` : null);
+      attr(cells[8], "title", hop.shed > 0 ? grouped(hop.shed) : null);
+    }
+  }
+}

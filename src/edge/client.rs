@@ -1,0 +1,548 @@
+//! One connection, sans-IO: bytes and the time in, bytes out.
+//!
+//! ```text
+//!   Http ─ GET /stream/…, Upgrade ──→ WebSocket ┐
+//!     │  ─ Accept: text/event-stream → Sse      ├─ events of its channels, as its output has room ─→ over
+//!     │  ─ anything else that streams → Ndjson  ┘
+//!     └─ a page, a problem, health ─→ written ─→ Http (keep-alive) or over
+//! ```
+//!
+//! Events are not queued here: [`Client::fill`] takes them from the channels as the output has room, all that fit at once, so
+//! that what came since the last turn leaves in one write. A message that is larger than the output leaves straight from the
+//! memory that all clients share.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `request` | follows a request: a page, a stream, a WebSocket, or why not |
+//! | `talk` | follows what a client says over a WebSocket |
+//! | `piece` | a message on its way into an output, as each transport writes it |
+//!
+//! Invariant: what a connection holds is bounded: a head, a message that comes in pieces, an output of [`EDGE_OUTPUT_BYTES`], and
+//! its own messages; messages leave whole, one after the other, whatever the cuts.
+
+mod piece;
+mod request;
+mod talk;
+
+use bytes::Bytes;
+
+use super::admission::Refused;
+use super::channel::Channel;
+use super::code::Code;
+use super::counts::{Counts, Ended};
+use super::event::{Body as _, Disconnect, Gap, Kind, Ping, Shed, with_skip};
+use super::hub::Hub;
+use super::lanes::{ChannelId, Lanes, Out, Wish};
+use super::route::{Exposition, Router};
+use super::session::{Due, Over, Session, SessionTimes};
+use crate::base::Reason as _;
+use crate::base::limits::{EDGE_HEAD_BYTES_MAX, EDGE_OUTPUT_BYTES, EDGE_UNREAD_BYTES_MAX};
+use crate::wire::http::{Method, Methods, RequestLimits, Requests};
+use crate::wire::websocket::WebSocket;
+use crate::wire::{Output, ndjson, sse};
+
+use piece::{Piece, Put, put};
+
+/// Who a connection is among those of its server: a place, and how often it was given away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientKey {
+    pub(super) place: u32,
+    pub(super) turn: u32,
+}
+
+impl ClientKey {
+    /// The one at that place, which was given away so often.
+    #[must_use]
+    pub const fn of(place: u32, turn: u32) -> ClientKey {
+        ClientKey { place, turn }
+    }
+}
+
+/// What all connections of a server go by.
+#[derive(Debug)]
+pub struct Rules {
+    /// Which path leads where.
+    pub router: Router,
+    /// Heartbeats and patience.
+    pub times: SessionTimes,
+    /// What a client has to show to be served events; `None` lets everybody be.
+    pub token: Option<Box<str>>,
+}
+
+/// The time, by the server's clock and by the wall's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Nanoseconds of any clock.
+    pub ns: u64,
+    /// Milliseconds since 1970.
+    pub ms: u64,
+}
+
+/// What a connection is looked at with: its server, and the time.
+#[derive(Debug)]
+pub struct On<'a> {
+    /// The channels.
+    pub hub: &'a mut Hub,
+    /// What all connections go by.
+    pub rules: &'a Rules,
+    /// What is counted.
+    pub counts: &'a mut Counts,
+    /// The time.
+    pub now: Now,
+}
+
+/// What a request waits for from whoever holds the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// Whether the line is alive.
+    Health,
+    /// Whether it takes messages.
+    Ready,
+    /// Its metrics.
+    Metrics(Exposition),
+}
+
+/// A small response.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// Its status.
+    pub status: u16,
+    /// Its type.
+    pub media_type: &'static str,
+    /// Its body.
+    pub body: Bytes,
+}
+
+#[derive(Debug)]
+enum Via {
+    Http(Box<Http>),
+    WebSocket {
+        socket: Box<WebSocket>,
+        /// The channel of its URL, which waits for a hello with a token.
+        wished: Option<(ChannelId, Wish)>,
+    },
+    Sse {
+        output: Output,
+        types: bool,
+    },
+    Ndjson {
+        output: Output,
+    },
+}
+
+#[derive(Debug)]
+struct Http {
+    requests: Requests,
+    unread: Vec<u8>,
+    output: Output,
+    keeps: bool,
+    waits: Option<(Waits, bool)>,
+    writing: bool,
+}
+
+/// What leaves by itself, without passing through the output.
+#[derive(Debug)]
+struct Large {
+    bytes: Bytes,
+    left: usize,
+    /// Whether it comes before what is in the output: a handshake's answer.
+    leads: bool,
+}
+
+impl Large {
+    /// Bytes that leave behind what is in the output; nothing where there are none.
+    fn behind(bytes: Bytes) -> Option<Large> {
+        (!bytes.is_empty()).then_some(Large {
+            bytes,
+            left: 0,
+            leads: false,
+        })
+    }
+
+    /// Whether it is what is written next, with an output that is empty or not.
+    fn is_next(&self, output_is_empty: bool) -> bool {
+        self.leads || self.left > 0 || output_is_empty
+    }
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Client {
+    key: ClientKey,
+    /// It is told that it may not come in, in the way of what it asks for.
+    refused: Option<Refused>,
+    session: Session,
+    lanes: Lanes,
+    via: Via,
+    /// A message larger than the output, or a page, and how much of it has left.
+    large: Option<Large>,
+    /// Why it is over once everything that waits has left.
+    ending: Option<Ended>,
+    /// Its last bytes are not to be waited for.
+    gone: bool,
+}
+
+const METHODS: Methods = Methods::of(Method::ALL);
+
+impl Client {
+    /// A connection that was just accepted, or that is to be told why it is not.
+    #[must_use]
+    pub fn new(key: ClientKey, times: SessionTimes, refused: Option<Refused>, now: Now) -> Client {
+        let limits = RequestLimits {
+            head_bytes_max: EDGE_HEAD_BYTES_MAX,
+            body_bytes_max: 0,
+            methods: METHODS,
+        };
+        Client {
+            key,
+            refused,
+            session: Session::new(times, now.ns),
+            lanes: Lanes::default(),
+            via: Via::Http(Box::new(Http {
+                requests: Requests::new(limits),
+                unread: Vec::new(),
+                output: Output::new(EDGE_OUTPUT_BYTES),
+                keeps: true,
+                waits: None,
+                writing: false,
+            })),
+            large: None,
+            ending: None,
+            gone: false,
+        }
+    }
+
+    /// Whether more of what it sends is to be read now. What is not read stays in its socket, and holds it back.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        let is_free = match &self.via {
+            Via::Http(http) => {
+                http.waits.is_none() && !http.writing && http.unread.len() < EDGE_UNREAD_BYTES_MAX
+            }
+            _ => true,
+        };
+        is_free && !self.session.is_held() && !self.gone
+    }
+
+    /// Whether everything is over and it can be taken down, and why.
+    #[must_use]
+    pub fn is_over(&self) -> Option<Ended> {
+        let why = self.ending?;
+        let drained = match &self.via {
+            Via::WebSocket { socket, .. } => socket.is_over() && self.output().is_empty(),
+            _ => self.output().is_empty(),
+        };
+        (self.gone || drained).then_some(why)
+    }
+
+    /// Whether nothing more can be said to it.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn key(&self) -> ClientKey {
+        self.key
+    }
+
+    /// What it waits for from whoever holds the line.
+    #[must_use]
+    pub fn waits(&self) -> Option<Waits> {
+        match &self.via {
+            Via::Http(http) => http.waits.map(|(waits, _)| waits),
+            _ => None,
+        }
+    }
+
+    /// Its lanes' counts.
+    #[must_use]
+    pub fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+
+    /// When something is due.
+    #[must_use]
+    pub fn due_ns(&self) -> u64 {
+        self.session.due_ns().min(self.lanes.due_ns())
+    }
+
+    /// The peer is gone, or reads nothing more.
+    pub fn hang_up(&mut self) {
+        self.ending.get_or_insert(Ended::Left);
+        self.gone = true;
+    }
+
+    /// The peer sends nothing more. It may still read the response that is under way.
+    pub fn end_of_input(&mut self) {
+        match &mut self.via {
+            Via::Http(http) if http.writing || http.waits.is_some() => {
+                http.keeps = false;
+                if http.writing {
+                    self.ending.get_or_insert(Ended::Answered);
+                }
+            }
+            _ => self.hang_up(),
+        }
+    }
+
+    /// Takes what was read.
+    pub fn take(&mut self, bytes: &[u8], on: &mut On<'_>) {
+        self.session.heard(on.now.ns);
+        let mut input = bytes;
+        if let Via::Http(http) = &mut self.via {
+            if http.unread.is_empty() && http.waits.is_none() && !http.writing {
+                self.take_request(&mut input, on);
+            }
+            if let Via::Http(http) = &mut self.via {
+                http.unread.extend_from_slice(input);
+                return;
+            }
+        }
+        self.take_frames(&mut input, on);
+    }
+
+    /// Puts in a message of its own; one that reads none of them is ended.
+    fn push(&mut self, text: &str) {
+        if self.lanes.push(text).is_err() {
+            self.ending.get_or_insert(Ended::Slow);
+            self.gone = true;
+        }
+    }
+
+    /// Ends it from this side: what it is told is the last that it gets.
+    pub fn end(&mut self, code: Code, why: Ended, retry_after_ms: Option<u64>, now: Now) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.ending = Some(why);
+        let disconnect = Disconnect {
+            code,
+            reason: code.reason(),
+            retry_after_ms,
+        };
+        let text = disconnect.text();
+        match &mut self.via {
+            Via::Http(_) => self.gone = true,
+            Via::WebSocket { socket, .. } => {
+                // Where there is no room for the words, the code says it.
+                let _ = socket.send_text(&text);
+                socket.close(code.number(), code.reason());
+            }
+            Via::Sse { output, .. } => {
+                let event = sse::Outgoing {
+                    id: None,
+                    event: Some(Kind::Disconnect.name()),
+                    data: text.as_bytes(),
+                };
+                let _ = sse::encode(output, &event);
+                if let Some(ms) = retry_after_ms {
+                    let _ = sse::retry(output, ms);
+                }
+            }
+            Via::Ndjson { output } => {
+                let _ = ndjson::write(output, text.as_bytes());
+            }
+        }
+        self.session.closing(now.ns);
+    }
+
+    /// Does what is due.
+    pub fn step(&mut self, now: Now) {
+        self.lanes.resend(now.ns);
+        while let Some(due) = self.session.step(now.ns) {
+            match due {
+                Due::Ping => {
+                    self.push(&Ping { sent_ms: now.ms }.text());
+                    if let Via::WebSocket { socket, .. } = &mut self.via {
+                        // A client that knows nothing of these messages answers this one all the same.
+                        let _ = socket.send_ping(b"");
+                    }
+                }
+                Due::Read => {}
+                Due::End(over) => {
+                    let (code, why) = match over {
+                        Over::NoHello => (Code::Silent, Ended::NoHello),
+                        Over::Silent => (Code::Silent, Ended::Silent),
+                        Over::Stuck => (Code::Slow, Ended::Stuck),
+                        Over::Flood => (Code::Flood, Ended::Flood),
+                        Over::NotClosed => {
+                            self.gone = true;
+                            self.ending.get_or_insert(Ended::Left);
+                            return;
+                        }
+                    };
+                    let is_deaf = matches!(over, Over::Silent | Over::Stuck);
+                    if over == Over::NoHello && self.is_answered() {
+                        self.session.again(now.ns);
+                        continue;
+                    }
+                    if over == Over::NoHello {
+                        self.time_out();
+                    }
+                    self.end(code, why, None, now);
+                    // Nobody is there to read the last words.
+                    self.gone |= is_deaf;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Takes from its channels what its output has room for. `text` is used for what is this client's alone.
+    pub fn fill(&mut self, hub: &mut Hub, now: Now, text: &mut String) {
+        if self.ending.is_some() || matches!(self.via, Via::Http(_)) {
+            return;
+        }
+        while self.large.is_none() {
+            let epoch = hub.epoch();
+            let out = match self.lanes.next(hub.channels(), now.ns) {
+                Ok(Some(out)) => out,
+                Ok(None) => return,
+                Err(_) => {
+                    self.end(Code::Slow, Ended::Slow, None, now);
+                    return;
+                }
+            };
+            let put = match out {
+                Out::Own(json) => {
+                    // Its type is for the event's name alone, where there is one.
+                    put(&mut self.via, &Piece::own(json), epoch)
+                }
+                Out::Event {
+                    event,
+                    skipped,
+                    head,
+                    ..
+                } => {
+                    let piece = Piece {
+                        kind: event.kind().name(),
+                        offset: event.offset(),
+                        json: event.json(),
+                        encoded: Some(event.encoded()),
+                    };
+                    if skipped == 0 {
+                        put(&mut self.via, &piece, epoch)
+                    } else {
+                        text.clear();
+                        text.push_str(&with_skip(event.json(), skipped, head));
+                        let piece = Piece {
+                            json: text,
+                            encoded: None,
+                            ..piece
+                        };
+                        put(&mut self.via, &piece, epoch)
+                    }
+                }
+                Out::Gap(id, missing) => {
+                    let name = hub.channel(id).map_or("", Channel::name);
+                    let gap = Gap {
+                        channel: name,
+                        from: missing.from,
+                        to: missing.to,
+                        why: missing.why,
+                    };
+                    put(&mut self.via, &Piece::own(&gap.text()), epoch)
+                }
+                Out::Shed(id, count, why) => {
+                    let name = hub.channel(id).map_or("", Channel::name);
+                    let shed = Shed {
+                        channel: name,
+                        count,
+                        why,
+                    };
+                    put(&mut self.via, &Piece::own(&shed.text()), epoch)
+                }
+                Out::Snapshot(id) => {
+                    let Some(channel) = hub.channel_mut(id) else {
+                        return;
+                    };
+                    let last = channel.last();
+                    let Some(snapshot) = channel.snapshot() else {
+                        return;
+                    };
+                    let piece = Piece {
+                        kind: Kind::Snapshot.name(),
+                        offset: Some(last),
+                        json: snapshot.json(),
+                        encoded: Some(snapshot.encoded()),
+                    };
+                    let put = put(&mut self.via, &piece, epoch);
+                    if !matches!(put, Put::NoRoom) {
+                        self.lanes.snapshot_is_of(id, last);
+                    }
+                    put
+                }
+            };
+            match put {
+                Put::Done => {}
+                Put::NoRoom => return,
+                Put::Large(bytes) => self.large = Large::behind(bytes),
+                Put::Closed => return,
+            }
+            self.lanes.taken(now.ns);
+        }
+    }
+
+    /// What is to be written next.
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        let first = match &self.via {
+            Via::Http(http) => http.output.pending(),
+            Via::WebSocket { socket, .. } => socket.output(),
+            Via::Sse { output, .. } | Via::Ndjson { output } => output.pending(),
+        };
+        match &self.large {
+            // What was begun is written to its end before anything else, and begun only behind what waits.
+            Some(large) if large.is_next(first.is_empty()) => &large.bytes[large.left..],
+            _ => first,
+        }
+    }
+
+    /// So many bytes of it have left.
+    pub fn written(&mut self, count: usize, on: &mut On<'_>) {
+        let first_is_empty = match &self.via {
+            Via::Http(http) => http.output.is_empty(),
+            Via::WebSocket { socket, .. } => socket.output().is_empty(),
+            Via::Sse { output, .. } | Via::Ndjson { output } => output.is_empty(),
+        };
+        match &mut self.large {
+            Some(large) if large.is_next(first_is_empty) => {
+                large.left += count;
+                if large.left >= large.bytes.len() {
+                    self.large = None;
+                }
+            }
+            _ => match &mut self.via {
+                Via::Http(http) => http.output.written(count),
+                Via::WebSocket { socket, .. } => socket.written(count),
+                Via::Sse { output, .. } | Via::Ndjson { output } => output.written(count),
+            },
+        }
+        let waits = !self.output().is_empty();
+        self.session.wrote(count > 0, waits, on.now.ns);
+        if !waits
+            && let Via::Http(http) = &mut self.via
+            && http.writing
+            && http.keeps
+        {
+            http.writing = false;
+            self.session.again(on.now.ns);
+            let unread = core::mem::take(&mut http.unread);
+            let mut input = unread.as_slice();
+            self.take_request(&mut input, on);
+            if let Via::Http(http) = &mut self.via {
+                http.unread = input.to_vec();
+            } else {
+                let rest = input.to_vec();
+                self.take(&rest, on);
+            }
+        }
+    }
+
+    /// A write found no room.
+    pub fn blocked(&mut self, now: Now) {
+        self.session.wrote(false, true, now.ns);
+    }
+}

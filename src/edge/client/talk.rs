@@ -1,0 +1,224 @@
+//! Follows what a client says over its WebSocket.
+//!
+//! Invariant: whatever it says, it is answered, or counted and ended.
+
+use core::fmt::Write as _;
+
+use super::request::{bucket, is_token};
+use super::{Client, On, Via};
+use crate::base::limits::{EDGE_DEBOUNCE_MS, EDGE_MESSAGE_BYTES_MAX};
+use crate::edge::code::Code;
+use crate::edge::counts::Ended;
+use crate::edge::event::{Body as _, Hello, Pong, Refusal, Subscribed};
+use crate::edge::lanes::{ChannelId, NoSubscription, Wish};
+use crate::edge::message::{FaultCode, LastSeen, Message, Subscription};
+use crate::edge::position::{Position, Since};
+use crate::wire::websocket::Event;
+
+impl Client {
+    /// Reads on in what a WebSocket sent; what others send is passed over.
+    pub(super) fn take_frames(&mut self, input: &mut &[u8], on: &mut On<'_>) {
+        loop {
+            let Via::WebSocket { socket, .. } = &mut self.via else {
+                return;
+            };
+            match socket.poll(input) {
+                None => return,
+                Some(Event::Text(text)) => {
+                    on.counts.messages += 1;
+                    self.session.message(on.now.ns);
+                    // The text lives in the socket's buffer, and what it asks for may write to the socket.
+                    let text = text.to_owned();
+                    match Message::parse(&text) {
+                        Ok(message) => self.follow(message, on),
+                        Err(fault) => {
+                            on.counts.refused += 1;
+                            self.refuse(fault.code, &fault.message);
+                        }
+                    }
+                }
+                Some(Event::Binary(_)) => {
+                    on.counts.messages += 1;
+                    on.counts.refused += 1;
+                    self.session.message(on.now.ns);
+                    self.refuse(FaultCode::BadMessage, "send texts: JSON, one object each");
+                }
+                Some(Event::Ping(_)) => self.session.message(on.now.ns),
+                Some(Event::Pong(_)) => {}
+                Some(Event::Close { .. }) => {
+                    self.ending.get_or_insert(Ended::Left);
+                    self.session.closing(on.now.ns);
+                }
+                Some(Event::Failed(_)) => {
+                    self.ending = Some(Ended::Protocol);
+                    self.session.closing(on.now.ns);
+                }
+            }
+        }
+    }
+
+    /// Does what a client asks for.
+    fn follow(&mut self, message: Message<'_>, on: &mut On<'_>) {
+        match message {
+            Message::Hello(hello) => {
+                if !is_token(on.rules, hello.token.as_deref()) {
+                    self.end(Code::BadAuth, Ended::BadAuth, None, on.now);
+                    return;
+                }
+                if !self.session.is_open() {
+                    self.session.open(true, on.now.ns);
+                    self.greet(hello.sid.as_deref(), on);
+                }
+                let wished = match &mut self.via {
+                    Via::WebSocket { wished, .. } => wished.take(),
+                    _ => None,
+                };
+                if let Some((channel, wish)) = wished {
+                    self.subscribe(channel, wish, on);
+                }
+                for one in hello.subs {
+                    self.follow_subscribe(one, on);
+                }
+            }
+            Message::Bye => self.end(Code::Bye, Ended::Left, None, on.now),
+            Message::Ping { sent_ms } => {
+                let pong = Pong {
+                    sent_ms,
+                    received_ms: on.now.ms,
+                    answered_ms: on.now.ms,
+                };
+                self.push(&pong.text());
+            }
+            Message::Pong { .. } => {}
+            _ if !self.session.is_open() => {
+                self.refuse(FaultCode::NoHello, "say hello first");
+            }
+            Message::Subscribe(one) => self.follow_subscribe(one, on),
+            Message::Unsubscribe(channel) => {
+                let id = on.hub.find(channel.as_str());
+                if !id.is_some_and(|id| self.lanes.unsubscribe(id)) {
+                    self.refuse(FaultCode::NotSubscribed, "that channel is not followed");
+                }
+            }
+            Message::Ack(ack) => {
+                let id = on.hub.find(ack.channel.as_str());
+                if !id.is_some_and(|id| self.lanes.ack(id, ack.offset)) {
+                    on.counts.refused += 1;
+                    self.refuse(FaultCode::BadAck, "that was never sent here");
+                }
+            }
+            Message::Resync { channel, last_seen } => {
+                let id = on.hub.find(channel.as_str());
+                let epoch = on.hub.epoch();
+                let since = last_seen.map(|seen| {
+                    Since::After(match seen {
+                        LastSeen::Offset(offset) => Position { epoch, offset },
+                        LastSeen::Position(position) => position,
+                    })
+                });
+                let done = id.and_then(|id| {
+                    let channel = on.hub.channel(id)?;
+                    self.lanes.resync(id, channel, since).then_some(())
+                });
+                match done {
+                    Some(()) => on.counts.resyncs += 1,
+                    None => self.refuse(
+                        FaultCode::NotSubscribed,
+                        "there is no snapshot of that channel here",
+                    ),
+                }
+            }
+        }
+    }
+
+    fn follow_subscribe(&mut self, one: Subscription<'_>, on: &mut On<'_>) {
+        let Some(id) = on.hub.find(one.channel.as_str()) else {
+            on.counts.refused += 1;
+            self.refuse(FaultCode::NoChannel, "there is no such channel");
+            return;
+        };
+        let wish = Wish {
+            since: one.since,
+            rate: one.rate.map(|rate| bucket(rate.get())),
+            budget_ns: one.budget_ms.map(|ms| u64::from(ms.get()) * 1_000_000),
+            acks: true,
+            ..Wish::default()
+        };
+        self.subscribe(id, wish, on);
+    }
+
+    pub(super) fn subscribe(&mut self, id: ChannelId, wish: Wish, on: &mut On<'_>) {
+        let Some(channel) = on.hub.channel(id) else {
+            return;
+        };
+        match self.lanes.subscribe(id, channel, wish) {
+            Ok(joined) => {
+                on.counts.recovered += u64::from(joined.recovered);
+                let subscribed = Subscribed {
+                    channel: channel.name(),
+                    epoch: channel.epoch(),
+                    offset: if channel.is_numbered() {
+                        channel.last()
+                    } else {
+                        0
+                    },
+                    recovered: joined.recovered,
+                    replayed: joined.replayed,
+                };
+                let text = subscribed.text();
+                self.push(&text);
+                on.hub.follow(id, self.key);
+            }
+            Err(why) => {
+                on.counts.refused += 1;
+                let (code, words) = match why {
+                    NoSubscription::TooMany => (
+                        FaultCode::TooManyChannels,
+                        "as many channels are followed as may be",
+                    ),
+                    NoSubscription::Twice => {
+                        (FaultCode::Subscribed, "that channel is followed already")
+                    }
+                };
+                self.refuse(code, words);
+            }
+        }
+    }
+
+    /// Says the first thing that is said on a connection.
+    pub(super) fn greet(&mut self, sid: Option<&str>, on: &mut On<'_>) {
+        let epoch = on.hub.epoch();
+        let mut own = String::new();
+        let sid = match sid {
+            Some(sid) => sid,
+            None => {
+                // A name for it, not a secret: nothing is opened by it.
+                let _ = write!(
+                    own,
+                    "{:x}.{:x}.{:x}",
+                    epoch.0, self.key.place, self.key.turn
+                );
+                &own
+            }
+        };
+        let hello = Hello {
+            sid,
+            epoch,
+            ping_ms: on.rules.times.heartbeat_ns / 1_000_000,
+            misses: u64::from(on.rules.times.misses),
+            message_bytes_max: EDGE_MESSAGE_BYTES_MAX as u64,
+            debounce_ms: EDGE_DEBOUNCE_MS,
+            now_ms: on.now.ms,
+        };
+        self.push(&hello.text());
+    }
+
+    fn refuse(&mut self, code: FaultCode, message: &str) {
+        let refusal = Refusal {
+            code,
+            message,
+            temporary: false,
+        };
+        self.push(&refusal.text());
+    }
+}

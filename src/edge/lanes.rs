@@ -1,0 +1,507 @@
+//! What waits for one client: its own messages, and how far it has come in each of its channels.
+//!
+//! ```text
+//!   own messages ──────────────┐
+//!   critical channels ─────────┤ in this order, each channel in the order of its offsets
+//!   state channels ────────────┼──→ next ─→ room in the output? ─→ taken
+//!   streams ───────────────────┘
+//! ```
+//!
+//! Only its own messages lie here, bounded; of a channel it is a number. What it does not want of a channel (types that it left
+//! out, more a second than it asked for) is skipped here, what it wants no longer (older than its budget) is shed here, and told.
+//!
+//! Critical events of a client that acknowledges are sent again, all that are not acknowledged, after [`EDGE_RESEND_NS`]; after
+//! the last time they are counted as unheard until the acknowledgement comes after all, or the client.
+//!
+//! Invariant: what is offered by [`Lanes::next`] is offered again until it is taken; of each channel offsets only rise, but for
+//! critical events that are sent again.
+
+use std::collections::VecDeque;
+
+use super::channel::{Channel, Joined, Lane, Missing, Next};
+use super::event::{GapWhy, Kind, ShedWhy};
+use super::position::Since;
+use super::published::Published;
+use crate::base::limits::{
+    EDGE_CHANNELS_MAX, EDGE_CONFLATE_FROM, EDGE_OWN_BYTES_MAX, EDGE_OWN_MESSAGES_MAX,
+    EDGE_RESEND_NS,
+};
+use crate::overload::Bucket;
+
+/// Which of the hub's channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChannelId(pub(super) u32);
+
+/// What a client wants of a channel.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// Where to begin.
+    pub since: Option<Since>,
+    /// Without a snapshot.
+    pub no_snapshot: bool,
+    /// Most events a second.
+    pub rate: Option<Bucket>,
+    /// How old an event may be when its turn comes, in nanoseconds; of streams only.
+    pub budget_ns: Option<u64>,
+    /// Only these types; all where it is empty.
+    pub kinds: Vec<Kind>,
+    /// Whether it acknowledges critical events.
+    pub acks: bool,
+}
+
+/// What is to be sent next.
+#[derive(Clone, Copy, Debug)]
+pub enum Out<'a> {
+    /// A message of its own, as JSON.
+    Own(&'a str),
+    /// A channel's snapshot.
+    Snapshot(ChannelId),
+    /// An event.
+    Event {
+        /// Its channel.
+        channel: ChannelId,
+        /// The event.
+        event: &'a Published,
+        /// Events before it that the client will not get.
+        skipped: u64,
+        /// The last event of the channel: up to it others are not coming either.
+        head: u64,
+    },
+    /// Events of a channel that it will not get.
+    Gap(ChannelId, Missing),
+    /// Events without numbers that it did not get, and why.
+    Shed(ChannelId, u64, ShedWhy),
+}
+
+/// Why nothing can be put in or sent any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooSlow {
+    /// Its own messages are more than it may have waiting.
+    Own,
+    /// Critical events have left the log before it got them.
+    Critical,
+}
+
+/// Why a client gets no channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoSubscription {
+    /// It has as many as it may.
+    TooMany,
+    /// It has this one.
+    Twice,
+}
+
+/// Critical events on their way to be acknowledged.
+#[derive(Clone, Copy, Debug, Default)]
+struct Acks {
+    /// Up to here it has acknowledged.
+    acked: u64,
+    /// When what is not acknowledged was first sent, of the oldest.
+    since_ns: Option<u64>,
+    /// How often it was sent again.
+    resent: usize,
+}
+
+#[derive(Debug)]
+struct Cursor {
+    channel: ChannelId,
+    lane: Lane,
+    numbered: bool,
+    wish: Wish,
+    /// It has got everything up to here, or been told.
+    at: u64,
+    /// The last number that it was given.
+    told: u64,
+    snapshot: bool,
+    gap: Option<Missing>,
+    /// Without numbers: what was shed and not told yet.
+    shed: [u64; ShedWhy::ALL.len()],
+    acks: Acks,
+}
+
+/// What is offered: what [`Lanes::taken`] is about.
+#[derive(Clone, Copy, Debug)]
+enum Offered {
+    Own,
+    Of(usize, u64),
+    SnapshotOf(usize),
+    GapOf(usize),
+    ShedOf(usize, ShedWhy),
+}
+
+/// What a client's lanes counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneCounts {
+    /// Events sent.
+    pub sent: u64,
+    /// Events that newer ones stood for, or that it did not want.
+    pub skipped: u64,
+    /// Events that it lost and was told of.
+    pub lost: u64,
+    /// Critical events sent again.
+    pub resent: u64,
+}
+
+/// What waits for one client.
+#[derive(Debug, Default)]
+pub struct Lanes {
+    own: VecDeque<Box<str>>,
+    own_bytes: usize,
+    cursors: Vec<Cursor>,
+    offered: Option<Offered>,
+    /// When a rate that a client asked for lets the next event through.
+    retry_ns: Option<u64>,
+    counts: LaneCounts,
+}
+
+impl Lanes {
+    /// Puts in a message of its own.
+    ///
+    /// # Errors
+    /// More wait than may: the client does not read.
+    pub fn push(&mut self, text: &str) -> Result<(), TooSlow> {
+        if self.own.len() >= EDGE_OWN_MESSAGES_MAX
+            || self.own_bytes + text.len() > EDGE_OWN_BYTES_MAX
+        {
+            return Err(TooSlow::Own);
+        }
+        self.own_bytes += text.len();
+        self.own.push_back(text.into());
+        Ok(())
+    }
+
+    /// Begins a channel where it wants to, and says where that is.
+    ///
+    /// # Errors
+    /// It has it, or has as many as it may.
+    pub fn subscribe(
+        &mut self,
+        id: ChannelId,
+        channel: &Channel,
+        wish: Wish,
+    ) -> Result<Joined, NoSubscription> {
+        if self.cursors.iter().any(|cursor| cursor.channel == id) {
+            return Err(NoSubscription::Twice);
+        }
+        if self.cursors.len() >= EDGE_CHANNELS_MAX {
+            return Err(NoSubscription::TooMany);
+        }
+        let joined = channel.join(wish.since, !wish.no_snapshot);
+        let cursor = Cursor {
+            channel: id,
+            lane: channel.lane(),
+            numbered: channel.is_numbered(),
+            at: joined.at,
+            told: joined.at,
+            snapshot: joined.snapshot,
+            gap: joined.gap,
+            shed: [0; ShedWhy::ALL.len()],
+            acks: Acks {
+                acked: joined.at,
+                ..Acks::default()
+            },
+            wish,
+        };
+        let place = self
+            .cursors
+            .partition_point(|other| other.lane <= cursor.lane);
+        self.cursors.insert(place, cursor);
+        self.offered = None;
+        Ok(joined)
+    }
+
+    /// Ends a channel; false if it did not have it.
+    pub fn unsubscribe(&mut self, id: ChannelId) -> bool {
+        let before = self.cursors.len();
+        self.cursors.retain(|cursor| cursor.channel != id);
+        self.offered = None;
+        self.cursors.len() < before
+    }
+
+    /// Begins the channel anew, because the client says that it is out of step: behind the last event that it has seen, or with
+    /// a snapshot. False if it does not have it, or there is nothing to begin with.
+    pub fn resync(&mut self, id: ChannelId, channel: &Channel, since: Option<Since>) -> bool {
+        let Some(cursor) = self.of(id) else {
+            return false;
+        };
+        let joined = channel.join(since, true);
+        if since.is_none() && !joined.snapshot {
+            return false;
+        }
+        (cursor.at, cursor.told) = (joined.at, joined.at);
+        (cursor.snapshot, cursor.gap) = (joined.snapshot, joined.gap);
+        self.offered = None;
+        true
+    }
+
+    /// The client has everything of the channel up to that offset. False if it acknowledges what it was never given, or a
+    /// channel that it does not have.
+    pub fn ack(&mut self, id: ChannelId, offset: u64) -> bool {
+        let Some(cursor) = self.of(id) else {
+            return false;
+        };
+        if offset > cursor.told.max(cursor.acks.acked) {
+            return false;
+        }
+        if offset > cursor.acks.acked {
+            cursor.acks = Acks {
+                acked: offset,
+                ..Acks::default()
+            };
+        }
+        true
+    }
+
+    fn of(&mut self, id: ChannelId) -> Option<&mut Cursor> {
+        self.cursors.iter_mut().find(|cursor| cursor.channel == id)
+    }
+
+    /// Channels that it has.
+    pub fn channels(&self) -> impl Iterator<Item = ChannelId> + '_ {
+        self.cursors.iter().map(|cursor| cursor.channel)
+    }
+
+    /// What it counted.
+    #[must_use]
+    pub fn counts(&self) -> LaneCounts {
+        self.counts
+    }
+
+    /// Whether it has been sent critical events for the last time and acknowledged none: it is there, and does not hear.
+    #[must_use]
+    pub fn is_deaf(&self, now_ns: u64) -> bool {
+        self.cursors.iter().any(|cursor| {
+            let since = cursor.acks.since_ns.map(|ns| now_ns.saturating_sub(ns));
+            cursor.acks.resent >= EDGE_RESEND_NS.len()
+                && since > EDGE_RESEND_NS.last().map(|last| 2 * last)
+        })
+    }
+
+    /// When critical events are to be sent again, or an event that waits for its rate may be sent.
+    #[must_use]
+    pub fn due_ns(&self) -> u64 {
+        let due = self.cursors.iter().filter_map(|cursor| {
+            let since_ns = cursor.acks.since_ns?;
+            Some(since_ns + EDGE_RESEND_NS.get(cursor.acks.resent)?)
+        });
+        let due_ns = due.min().unwrap_or(u64::MAX);
+        due_ns.min(self.retry_ns.unwrap_or(u64::MAX))
+    }
+
+    /// Sends again what is due.
+    pub fn resend(&mut self, now_ns: u64) {
+        for cursor in &mut self.cursors {
+            let Some(since_ns) = cursor.acks.since_ns else {
+                continue;
+            };
+            match EDGE_RESEND_NS.get(cursor.acks.resent) {
+                Some(after_ns) if now_ns >= since_ns + after_ns => {
+                    self.counts.resent += cursor.at.saturating_sub(cursor.acks.acked);
+                    cursor.at = cursor.acks.acked;
+                    cursor.acks.resent += 1;
+                    self.offered = None;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What is to be sent next, from these channels. The same again until it is [taken](Lanes::taken).
+    ///
+    /// # Errors
+    /// Critical events were lost.
+    pub fn next<'a>(
+        &'a mut self,
+        channels: &'a [Channel],
+        now_ns: u64,
+    ) -> Result<Option<Out<'a>>, TooSlow> {
+        (self.offered, self.retry_ns) = (None, None);
+        if !self.own.is_empty() {
+            self.offered = Some(Offered::Own);
+            return Ok(self.own.front().map(|text| Out::Own(text)));
+        }
+        for at in 0..self.cursors.len() {
+            let Some(channel) = channels.get(self.cursors[at].channel.0 as usize) else {
+                continue;
+            };
+            if let Some(offered) = self.look(at, channel, now_ns)? {
+                self.offered = Some(offered);
+                return Ok(self.show(offered, channel));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is next of the channel at that place, behind what the client does not want.
+    fn look(
+        &mut self,
+        place: usize,
+        channel: &Channel,
+        now_ns: u64,
+    ) -> Result<Option<Offered>, TooSlow> {
+        let (counts, retry_ns) = (&mut self.counts, &mut self.retry_ns);
+        let cursor = &mut self.cursors[place];
+        if cursor.gap.is_some() {
+            return Ok(Some(Offered::GapOf(place)));
+        }
+        if cursor.snapshot {
+            return Ok(Some(Offered::SnapshotOf(place)));
+        }
+        while let Some(next) = channel.next(cursor.at, cursor.conflate_from()) {
+            match next {
+                Next::Lost { .. } if cursor.lane == Lane::Critical => {
+                    return Err(TooSlow::Critical);
+                }
+                Next::Lost { from, to } => {
+                    cursor.lose(from, to, GapWhy::Slow, counts);
+                    break;
+                }
+                Next::Event { event, at, .. } => {
+                    let age_ns = now_ns.saturating_sub(event.born_ns());
+                    let is_late = cursor.lane == Lane::Stream
+                        && cursor.wish.budget_ns.is_some_and(|most| age_ns > most);
+                    if is_late {
+                        // What was lost for another reason before is told first.
+                        if cursor.gap.is_some_and(|gap| gap.why != GapWhy::Deadline) {
+                            break;
+                        }
+                        cursor.lose(at, at, GapWhy::Deadline, counts);
+                        continue;
+                    }
+                    let kinds = &cursor.wish.kinds;
+                    let is_wanted = kinds.is_empty() || kinds.contains(&event.kind());
+                    let is_due = is_wanted
+                        && match &mut cursor.wish.rate {
+                            Some(bucket) => {
+                                // What newer events of a state channel stand for waits instead: the newest comes through.
+                                let admits = bucket.admit(now_ns);
+                                if !admits && cursor.lane == Lane::State {
+                                    let step_ns = 1_000_000_000 / bucket.params().rate_per_s();
+                                    let due_ns = now_ns + step_ns.max(1_000_000);
+                                    *retry_ns = Some(retry_ns.unwrap_or(u64::MAX).min(due_ns));
+                                    break;
+                                }
+                                admits
+                            }
+                            None => true,
+                        };
+                    if !is_due {
+                        cursor.at = at;
+                        counts.skipped += 1;
+                        if is_wanted && !cursor.numbered {
+                            cursor.shed[ShedWhy::Rate as usize] += 1;
+                        }
+                        continue;
+                    }
+                    if cursor.gap.is_some() || cursor.shed.iter().any(|count| *count > 0) {
+                        break;
+                    }
+                    return Ok(Some(Offered::Of(place, at)));
+                }
+            }
+        }
+        if cursor.gap.is_some() {
+            return Ok(Some(Offered::GapOf(place)));
+        }
+        let mut whys = ShedWhy::ALL.iter().copied();
+        let why = whys.find(|why| cursor.shed[*why as usize] > 0);
+        Ok(why.map(|why| Offered::ShedOf(place, why)))
+    }
+
+    fn show<'a>(&'a self, offered: Offered, channel: &'a Channel) -> Option<Out<'a>> {
+        match offered {
+            Offered::Own => self.own.front().map(|text| Out::Own(text)),
+            Offered::SnapshotOf(place) => Some(Out::Snapshot(self.cursors[place].channel)),
+            Offered::GapOf(place) => {
+                let cursor = &self.cursors[place];
+                cursor.gap.map(|gap| Out::Gap(cursor.channel, gap))
+            }
+            Offered::ShedOf(place, why) => {
+                let cursor = &self.cursors[place];
+                Some(Out::Shed(cursor.channel, cursor.shed[why as usize], why))
+            }
+            Offered::Of(place, _) => {
+                let cursor = &self.cursors[place];
+                match channel.next(cursor.at, cursor.conflate_from())? {
+                    Next::Event { event, at, .. } => Some(Out::Event {
+                        channel: cursor.channel,
+                        event,
+                        head: channel.last(),
+                        skipped: if cursor.numbered && at > cursor.told {
+                            at - cursor.told - 1
+                        } else {
+                            0
+                        },
+                    }),
+                    Next::Lost { .. } => None,
+                }
+            }
+        }
+    }
+
+    /// What was offered last is on its way.
+    pub fn taken(&mut self, now_ns: u64) {
+        match self.offered.take() {
+            None => {}
+            Some(Offered::Own) => {
+                if let Some(text) = self.own.pop_front() {
+                    self.own_bytes -= text.len();
+                }
+                if self.own.is_empty() {
+                    // An idle client holds nothing.
+                    self.own = VecDeque::new();
+                }
+            }
+            Some(Offered::SnapshotOf(place)) => self.cursors[place].snapshot = false,
+            Some(Offered::GapOf(place)) => self.cursors[place].gap = None,
+            Some(Offered::ShedOf(place, why)) => self.cursors[place].shed[why as usize] = 0,
+            Some(Offered::Of(place, at)) => {
+                let cursor = &mut self.cursors[place];
+                self.counts.sent += 1;
+                self.counts.skipped += at.saturating_sub(cursor.at + 1);
+                cursor.at = at;
+                cursor.told = cursor.told.max(at);
+                if cursor.lane == Lane::Critical && cursor.wish.acks {
+                    cursor.acks.since_ns.get_or_insert(now_ns);
+                }
+            }
+        }
+    }
+
+    /// The channel's snapshot is of that offset: what follows is behind it.
+    pub fn snapshot_is_of(&mut self, id: ChannelId, offset: u64) {
+        if let Some(cursor) = self.of(id) {
+            (cursor.at, cursor.told) = (offset, offset);
+        }
+    }
+}
+
+impl Cursor {
+    /// How far behind it has to be for newer events to stand for older ones: with a rate of its own always.
+    fn conflate_from(&self) -> u64 {
+        match self.wish.rate {
+            Some(_) => 0,
+            None => EDGE_CONFLATE_FROM,
+        }
+    }
+
+    /// The client will not get these.
+    fn lose(&mut self, from: u64, to: u64, why: GapWhy, counts: &mut LaneCounts) {
+        counts.lost += to + 1 - from;
+        self.at = to;
+        if self.numbered {
+            let from = self.gap.map_or(from, |gap| gap.from);
+            self.gap = Some(Missing { from, to, why });
+            self.told = to;
+        } else {
+            let why = match why {
+                GapWhy::Deadline => ShedWhy::Deadline,
+                _ => ShedWhy::Slow,
+            };
+            self.shed[why as usize] += to + 1 - from;
+        }
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

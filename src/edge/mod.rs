@@ -1,0 +1,74 @@
+//! The edge: a line's events for many clients in real time, by WebSocket, server-sent events and NDJSON.
+//!
+//! Words: a *channel* is a feed with a name, `dag/line`; its *events* are numbered by *offsets* without holes, from 1 on; an
+//! *epoch* is the life of a server, so that an offset of another one is never taken for its own; a *position* is both of them,
+//! and where a client resumes. A *state* channel has a current value for each *key*; an event that replaces one which a client has
+//! not got yet takes its place, and says how many offsets were *skipped* with it.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | [`name`] | what a channel may be called |
+//! | [`position`] | epochs, positions, and since when a client wants a channel |
+//! | [`sum`] | the check sum of a state channel, which server and client both keep |
+//! | [`json`] | the one way in which a value is written, so that both hash the same bytes |
+//! | [`event`] | what the server says |
+//! | [`message`] | what a client says |
+//! | [`code`] | why a WebSocket is closed, and whether a client comes back |
+//! | [`route`] | what a request wants: a channel by which transport, a page, health |
+//! | [`accept`] | which of several types a client likes best (RFC 9110, section 12.5.1) |
+//! | [`origin`] | which hosts are this server, and which pages may talk to it |
+//! | [`problem`] | why a request is refused, as problem+json (RFC 9457) |
+//!
+//! All of these are functions of what they are given: no time, no socket, no memory of the last call.
+//!
+//! Invariant: slow clients never hold back a line; what a client sends is bounded before it is looked at, and none of it makes
+//! the edge panic.
+
+pub mod accept;
+mod admission;
+mod channel;
+mod client;
+pub mod code;
+mod counts;
+pub mod event;
+mod hub;
+pub mod json;
+mod lanes;
+pub mod message;
+pub mod name;
+pub mod origin;
+pub mod position;
+pub mod problem;
+mod published;
+pub mod route;
+mod serve;
+mod session;
+pub mod sum;
+mod turns;
+
+pub use accept::Accept;
+pub use admission::{Admission, AdmissionLimits, Refused};
+pub use channel::{Channel, ChannelLimits, Joined, Lane, Missing, Next};
+pub use client::{Client, ClientKey, Now, On, Rules, Said, Waits};
+pub use code::Code;
+pub use counts::{Counts, Ended};
+pub use event::{Body, Kind, Place, State};
+pub use hub::{Hub, NoChannel};
+pub use lanes::{ChannelId, LaneCounts, Lanes, NoSubscription, Out, TooSlow, Wish};
+pub use message::{Fault, FaultCode, Message};
+pub use name::{ChannelName, NameFault};
+pub use origin::Access;
+pub use position::{Epoch, Position, PositionFault, Since};
+pub use problem::{Answer, Problem};
+pub use published::{NotPublished, Outline, Published};
+pub use route::{Asset, Router, Transport, Wanted};
+pub use serve::{Asked, Event, NotServed, Publisher, Server, ServerConfig};
+pub use session::{Due, Over, Session, SessionTimes};
+pub use sum::Sum;
+pub use turns::{Edge, EdgeConfig};
+
+/// The version of what is said over a connection; `hello` tells it.
+pub const VERSION: u64 = 1;
+
+/// The WebSocket subprotocol of [`VERSION`]: JSON texts (RFC 6455, section 1.9).
+pub const SUBPROTOCOL: &str = "hopline.v1.json";
