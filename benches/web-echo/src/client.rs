@@ -174,12 +174,14 @@ impl Load {
         })
     }
 
-    /// Sends `messages` in all and takes them back, `window` at a time in flight on each connection.
+    /// Sends `messages` in all and takes them back, `window` at a time in flight on each connection:
+    /// as many whole windows as there are in them, one at the least.
     ///
     /// # Errors
     /// In words, what went wrong: the server is gone, something came back as another, or nothing does.
     pub fn drive(&mut self, window: usize, messages: u64) -> Result<Driven, String> {
-        let each = messages / (self.conns.len() * window) as u64 * window as u64;
+        let in_flight = (self.conns.len() * window) as u64;
+        let each = (messages / in_flight).max(1) * window as u64;
         let mut spans = Spans::new(self.clock_step_ns);
         let mut busy = self.conns.len();
         let began_ns = self.clock.stamp();
@@ -253,7 +255,7 @@ mod tests {
     fn every_server_gives_back_what_it_gets() {
         let plan = Plan::new().unwrap();
         let amount = Amount {
-            warm_up: 320,
+            warm_up: 64,
             trips: 640,
             flat_out: 2_048,
         };
