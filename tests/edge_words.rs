@@ -13,3 +13,5 @@ mod mutated;
 mod requests;
 #[path = "edge_words/script.rs"]
 mod script;
+#[path = "edge_words/sums.rs"]
+mod sums;

@@ -513,7 +513,8 @@ test("an outage of 45 seconds: live again by itself, nothing lost", () => {
 });
 
 test("a view's keys and values are the protocol's", () => {
-  assert.equal(keyOf({ type: "edge_active", from: "a", to: "b" }), "edge:a->b");
+  // Two hops may join the same nodes, one for each port or class: each has its state.
+  assert.equal(keyOf({ type: "edge_active", from: "a", to: "b", hop: "a.left->b#fast" }), "edge:a.left->b#fast");
   assert.equal(keyOf({ type: "hop_stats" }), undefined);
   assert.deepEqual(valueOf({ type: "cost_update", ch: "dag/line", o: 64, t: 5, spent: 1, skip: 3, sum: 9 }), { spent: 1 });
   const view = new View();

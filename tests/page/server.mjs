@@ -16,7 +16,7 @@ export function sumOf(state) {
 
 const KEYS = {
   node_state: (event) => `node:${event.node_id}`,
-  edge_active: (event) => `edge:${event.from}->${event.to}`,
+  edge_active: (event) => `edge:${event.hop}`,
   dag_mutated: () => "dag",
   cost_update: () => "cost",
 };

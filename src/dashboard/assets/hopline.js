@@ -107,7 +107,7 @@ export function keyOf(event) {
     case "node_state":
       return `node:${event.node_id}`;
     case "edge_active":
-      return `edge:${event.from}->${event.to}`;
+      return `edge:${event.hop}`;
     case "dag_mutated":
       return "dag";
     case "cost_update":
