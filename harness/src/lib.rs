@@ -23,6 +23,7 @@ mod built_in;
 mod case;
 mod cli;
 mod edge;
+mod edge_load;
 mod exchange;
 mod exit;
 mod fed;
@@ -131,6 +132,7 @@ fn command(registry: &Registry) -> Exit {
         Some(Command::Budget(BudgetCommand::Derive(args))) => derive(registry, &args),
         Some(Command::Floor(args)) => floor::run(args.json, args.quick),
         Some(Command::Exchange(args)) => exchange::command::run(&args),
+        Some(Command::EdgeLoad(args)) => edge_load::command::run(&args),
         Some(Command::Report(args)) => {
             gate::out::run(&args.first, args.second.as_deref(), args.out.as_deref())
         }

@@ -8,6 +8,7 @@
 //! pinning may be refused, with the reason.
 
 mod cgroup;
+mod files;
 pub mod memory;
 mod pace;
 mod pin;
@@ -21,6 +22,7 @@ use std::sync::OnceLock;
 
 use serde::Serialize;
 
+pub use files::allow_files;
 pub use memory::{MemoryReport, MemoryWish, Wish, lay_on_huge_pages};
 pub use pace::{pace_ready, pace_work};
 pub use pin::{PINNABLE_CORES, Pin, PinError, Pinned, pin};

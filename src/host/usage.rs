@@ -1,4 +1,4 @@
-//! What the kernel has counted of this process and of one of its threads, read from outside of that thread.
+//! What the kernel has counted of a process, this or another, and of a thread, read from outside of that thread.
 //!
 //! Source: `proc(5)`; Linux `Documentation/scheduler/sched-stats.rst` (`schedstat` of a task), `kernel/sched/debug.c` (`sched`).
 //!
@@ -54,15 +54,23 @@ impl ProcessUse {
         ProcessUse {
             files: open_files(Path::new("/proc/self/fd")),
             age_ns: age_ns(),
-            ..ProcessUse::read(&tree)
+            ..ProcessUse::read(&tree, Path::new("proc/self"))
         }
     }
 
-    fn read(tree: &Tree) -> ProcessUse {
-        let stat = tree.text("proc/self/stat");
+    /// Another process now, of this user: all but its open files and its age. `None` if there is none of that number.
+    #[must_use]
+    pub fn of(process: u32) -> Option<ProcessUse> {
+        let folder = PathBuf::from(format!("proc/{process}"));
+        let used = ProcessUse::read(&Tree::new(Path::new("/")), &folder);
+        used.cpu_ns.is_some().then_some(used)
+    }
+
+    fn read(tree: &Tree, process: &Path) -> ProcessUse {
+        let stat = tree.text(process.join("stat"));
         let field = |number: usize| stat_field(stat.as_deref()?, number);
-        let status = tree.text("proc/self/status").unwrap_or_default();
-        let limits = tree.text("proc/self/limits").unwrap_or_default();
+        let status = tree.text(process.join("status")).unwrap_or_default();
+        let limits = tree.text(process.join("limits")).unwrap_or_default();
         let ticks = (field(14), field(15));
         let cpu_ns = |hertz: u64| Some((ticks.0? + ticks.1?).saturating_mul(1_000_000_000 / hertz));
         ProcessUse {
@@ -189,6 +197,21 @@ mod tests {
     }
 
     #[test]
+    fn another_process_is_read_until_it_is_gone() {
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let seen = ProcessUse::of(child.id()).expect("it waits for its input");
+        assert_eq!(seen.threads, Some(1), "{seen:?}");
+        assert!(seen.resident_bytes.is_some() && seen.files_max.is_some());
+        drop(child.stdin.take());
+        assert!(child.wait().unwrap().success());
+        assert_eq!(ProcessUse::of(child.id()), None);
+    }
+
+    #[test]
     fn files_are_read_past_odd_names_and_what_is_absent_is_none() {
         let dir = tempfile::tempdir().unwrap();
         let task = Path::new("proc/self/task/7");
@@ -218,7 +241,8 @@ mod tests {
         };
         assert_eq!(read, expected);
         assert_eq!(TaskUse::read(&tree, Path::new("proc/self/task/8")), None);
-        assert_eq!(ProcessUse::read(&tree), ProcessUse::default());
+        let none = ProcessUse::read(&tree, Path::new("proc/self"));
+        assert_eq!(none, ProcessUse::default());
         assert_eq!(number_after(status, "RssAnon:"), Some(116));
         assert_eq!(
             number_after("Max open files   unlimited", "Max open files"),

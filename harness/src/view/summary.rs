@@ -16,19 +16,22 @@ use crate::report::RunReport;
 const LEAD: usize = 10;
 
 /// Lines of text under a lead.
-struct Lines<'a> {
-    out: &'a mut Vec<String>,
-    width: usize,
-    paint: Paint,
+pub(crate) struct Lines<'a> {
+    pub(crate) out: &'a mut Vec<String>,
+    pub(crate) width: usize,
+    pub(crate) paint: Paint,
+    /// Columns of the leads.
+    pub(crate) lead: usize,
 }
 
 impl Lines<'_> {
     /// A line that begins with `lead`; what does not fit goes on below it.
-    fn add(&mut self, lead: &str, text: &str, tone: Tone) {
-        let room = self.width.saturating_sub(LEAD + 2).max(20);
+    pub(crate) fn add(&mut self, lead: &str, text: &str, tone: Tone) {
+        let columns = self.lead;
+        let room = self.width.saturating_sub(columns + 2).max(20);
         for (at, line) in wrap(text, room).iter().enumerate() {
             let lead = if at == 0 { lead } else { "" };
-            let lead = self.paint.paint(&format!("{lead:<LEAD$}"), Tone::Dim);
+            let lead = self.paint.paint(&format!("{lead:<columns$}"), Tone::Dim);
             self.out
                 .push(format!("  {lead}{}", self.paint.paint(line, tone)));
         }
@@ -62,6 +65,7 @@ pub(crate) fn lines(run: &RunReport, next: &[String], width: usize, paint: Paint
         out: &mut out,
         width,
         paint,
+        lead: LEAD,
     };
     jitter(&mut lines, run);
     clean(&mut lines, run);
