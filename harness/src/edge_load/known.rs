@@ -268,7 +268,7 @@ mod tests {
         };
         let hash = sum::entry(&cost.key(), &cost.value());
         assert_eq!((known.entry, known.sum, skip), (Some((0, hash)), None, 0));
-        let again = with_skip(&one, 4);
+        let again = with_skip(&one, 4, 99);
         assert_eq!(take(&mut channel, 7, &again), Ok((known, 4)));
     }
 

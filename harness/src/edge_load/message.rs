@@ -77,9 +77,8 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Takes a member that is a number from the end of an object.
-fn take_last<'a>(text: &'a str, key: &str) -> Option<(u64, &'a str)> {
-    let open = text.strip_suffix('}')?;
+/// Takes a member that is a number from the end of what stands before an object's last brace.
+fn take_last<'a>(open: &'a str, key: &str) -> Option<(u64, &'a str)> {
     let digits = open.bytes().rev().take_while(u8::is_ascii_digit).count();
     let (before, value) = open.split_at(open.len() - digits);
     Some((value.parse().ok()?, before.strip_suffix(key)?))
@@ -87,9 +86,11 @@ fn take_last<'a>(text: &'a str, key: &str) -> Option<(u64, &'a str)> {
 
 /// The text that all clients get of an event, without its last brace, and the offsets that this client is told of as skipped.
 pub(super) fn without_skip(text: &str) -> (&str, u64) {
-    match take_last(text, ",\"skip\":") {
+    let open = text.strip_suffix('}').unwrap_or(text);
+    let behind = take_last(open, ",\"head\":").map(|(_, before)| before);
+    match behind.and_then(|before| take_last(before, ",\"skip\":")) {
         Some((skip, shared)) => (shared, skip),
-        None => (text.strip_suffix('}').unwrap_or(text), 0),
+        None => (open, 0),
     }
 }
 
@@ -256,7 +257,7 @@ mod tests {
         let shared = placed(Kind::NodeState, &value, &PLACE);
         for (skip, sum) in [(0, Some(7)), (3, Some(7)), (0, None), (12, None)] {
             let place = Place { sum, ..PLACE };
-            let text = with_skip(&placed(Kind::NodeState, &value, &place), skip);
+            let text = with_skip(&placed(Kind::NodeState, &value, &place), skip, 99);
             let (without, told) = without_skip(&text);
             assert_eq!(told, skip);
             let head = Head::of(&text).unwrap();
@@ -270,7 +271,7 @@ mod tests {
             assert_eq!(key(head.kind, &object), Some(node().key()));
         }
         assert_eq!(
-            without_skip(&with_skip(&shared, 3)).0,
+            without_skip(&with_skip(&shared, 3, 99)).0,
             without_skip(&shared).0
         );
     }
@@ -292,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_value_that_ends_as_a_skip_does_is_no_skip() {
-        let inner = r#"{"type":"x","ch":"a/b","o":1,"t":2,"in":{"a":1,"skip":3}}"#;
+        let inner = r#"{"type":"x","ch":"a/b","o":1,"t":2,"in":{"a":1,"skip":3,"head":9}}"#;
         assert_eq!(without_skip(inner), (&inner[..inner.len() - 1], 0));
         let text = r#","a":{"b":1,"sum":4}"#;
         assert_eq!(members(text), (&text[1..], None));

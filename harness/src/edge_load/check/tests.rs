@@ -114,17 +114,17 @@ impl Pair {
             let does = if count == nth { does } else { Does::Nothing };
             count += 1;
             match does {
-                Does::Nothing => took.push(self.take(&with_skip(&text, skipped))),
+                Does::Nothing => took.push(self.take(&with_skip(&text, skipped, 9_999))),
                 Does::Drops => {}
                 Does::Doubles => {
-                    took.push(self.take(&with_skip(&text, skipped)));
-                    took.push(self.take(&with_skip(&text, skipped)));
+                    took.push(self.take(&with_skip(&text, skipped, 9_999)));
+                    took.push(self.take(&with_skip(&text, skipped, 9_999)));
                 }
                 Does::Alters => {
                     let altered = text.replacen("\"depth\":", "\"depth\":1", 1);
                     took.push(self.take(&altered));
                 }
-                Does::Skips(count) => took.push(self.take(&with_skip(&text, count))),
+                Does::Skips(count) => took.push(self.take(&with_skip(&text, count, 9_999))),
             }
         }
     }
