@@ -56,6 +56,11 @@ pub struct CleanSpan {
     pub over_budget: BTreeMap<&'static str, u64>,
 }
 
+/// So long with that gap as well: one that is told before its end lasts for ever.
+fn lasted(before_ns: u64, gap: Interval) -> u64 {
+    before_ns.saturating_add(gap.end_ns.saturating_sub(gap.start_ns))
+}
+
 impl CleanSpan {
     /// Messages that were judged.
     #[must_use]
@@ -253,12 +258,12 @@ impl Clean {
             one.ear.ring.drain(most, |told| match told {
                 Told::Long(segment) if usual.is_gap(&segment) => {
                     let gap = Interval::of(&segment);
-                    gaps_ns += gap.end_ns.saturating_sub(gap.start_ns);
+                    gaps_ns = lasted(gaps_ns, gap);
                     delay.gap(gap);
                 }
                 Told::Long(_) => {}
                 Told::Gap(gap) => {
-                    gaps_ns += gap.end_ns.saturating_sub(gap.start_ns);
+                    gaps_ns = lasted(gaps_ns, gap);
                     delay.gap(gap);
                 }
                 Told::Until { at_ns, usual: now } => {
@@ -283,7 +288,7 @@ impl Clean {
                 .drain(most, |passage| self.delay.message(at, passage));
             ear.ring.return_credits();
         }
-        self.gaps_ns += gaps_ns;
+        self.gaps_ns = self.gaps_ns.saturating_add(gaps_ns);
         if lost > 0 {
             self.lost += lost;
             self.delay.lost(now_ns);
