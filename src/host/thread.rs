@@ -91,7 +91,8 @@ mod tests {
         let before = ThreadUse::now();
         while ThreadUse::now().since(&before).cpu_ns < 2_000_000 {}
         let computed = ThreadUse::now().since(&before);
-        assert!(computed.raw_ns >= 2_000_000 && computed.cpu_ns >= 2_000_000);
+        // The two are of different clocks, one of which is slewed.
+        assert!(computed.raw_ns >= 1_990_000 && computed.cpu_ns >= 2_000_000);
         // A host that takes the processor away until the time is over leaves nothing to sleep for: that one does not count.
         let (tx, rx) = std::sync::mpsc::sync_channel::<()>(0);
         let mut sleeps = (0..100).map(|_| {
