@@ -225,15 +225,22 @@ impl NodeCounters {
 
     /// The node's own loop only.
     pub(crate) fn set_state(&self, state: State, now_ns: u64) {
+        self.set_state_and(state, now_ns, |_| {});
+    }
+
+    /// Says the state and what came with it in one change: nobody sees one without the other. The node's own loop only.
+    fn set_state_and(&self, state: State, now_ns: u64, change: impl FnOnce(&mut Standing)) {
+        // It comes first, so that who has seen the standing finds the state at least as new. Release pairs with Acquire in
+        // `state`.
+        self.state.store(state as u32, Ordering::Release);
         self.change_standing(|standing| {
             if state != standing.state {
                 standing.state = state;
                 standing.since_ns = now_ns;
                 standing.changes += 1;
             }
+            change(standing);
         });
-        // Release pairs with Acquire in `state`.
-        self.state.store(state as u32, Ordering::Release);
     }
 
     /// Changes what the outside sees of the node's life. The node's own loop only.
@@ -244,8 +251,8 @@ impl NodeCounters {
         self.standing.set(standing);
     }
 
-    /// Counts a restart. The node's own loop only.
-    pub(crate) fn restarted(&self) {
+    /// Counts a restart, and says that it runs again. The node's own loop only.
+    pub(crate) fn restarted(&self, now_ns: u64) {
         let life = &self.life;
         let in_vain = match self.done() > life.done_before.get() {
             true => 0,
@@ -254,6 +261,7 @@ impl NodeCounters {
         life.in_vain.set(in_vain + 1);
         life.done_before.set(self.done());
         life.restarts.add(1);
+        self.set_state_and(State::Run, now_ns, |standing| standing.restarts += 1);
     }
 
     /// Restarts in a row, up to now, between which it was done with no frame. It counts a turn's frames at the end of the turn.
@@ -519,12 +527,12 @@ mod tests {
             // Each takes a frame and panics with it.
             counters.stage.consumed.add(1);
             counters.stage.panicked.add(1);
-            counters.restarted();
+            counters.restarted(nth);
             assert_eq!(counters.restarts_in_vain(), nth);
         }
         counters.stage.consumed.add(1);
         assert_eq!(counters.restarts_in_vain(), 0);
-        counters.restarted();
+        counters.restarted(4);
         assert_eq!(
             (counters.restarts_in_vain(), counters.life.restarts.get()),
             (1, 4)

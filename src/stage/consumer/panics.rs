@@ -168,10 +168,8 @@ impl<H: Handler> Consumer<H> {
         self.absent = None;
         match catch_unwind(AssertUnwindSafe(|| self.handler.remake())) {
             Ok(Ok(())) => {
-                self.wiring.counters.restarted();
-                let restarted = |standing: &mut Standing| standing.restarts += 1;
-                self.wiring.counters.change_standing(restarted);
-                self.wiring.set_state(State::Run);
+                let now_ns = self.wiring.clock.stamp();
+                self.wiring.counters.restarted(now_ns);
             }
             Ok(Err(why)) => self.judge(&why, During::Start),
             Err(what) => {
