@@ -127,7 +127,8 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("toml", &["config"], "config reads TOML"),
     ("zerocopy", &["frame", "feed"], "frame has the header"),
     ("xxhash_rust", &["frame"], "frame has the content hash"),
-    ("tungstenite", &["wire"], "wire has the WebSocket"),
+    ("getrandom", &["wire"], "wire masks what a client sends"),
+    ("sha1", &["wire"], "wire has the WebSocket"),
     (
         "hopline_macros",
         &["frame", "lib.rs"],

@@ -105,9 +105,10 @@ impl core::fmt::Debug for Client {
 }
 
 /// What one look at the input came to, apart from its bytes.
+#[derive(Clone, Copy)]
 enum Seen {
     Opened(Option<usize>),
-    Data,
+    Data(Got),
     RoundTrip(u64),
     Lost(Lost, Option<u16>),
     Closed,
@@ -234,9 +235,9 @@ impl Client {
                 Link::Down => return None,
                 Link::Opening { .. } => self.look_at_answer(input, ended, now_ns)?,
                 Link::Open(socket) => match socket.advance(input, ended)? {
-                    Got::Data => {
+                    got @ (Got::Text | Got::Binary) => {
                         self.session.message(now_ns);
-                        Seen::Data
+                        Seen::Data(got)
                     }
                     Got::Ping => {
                         self.pinged += 1;
@@ -313,15 +314,16 @@ impl Client {
     }
 
     fn lend(&self, seen: Seen) -> ClientEvent<'_> {
-        let event = match &self.link {
-            Link::Open(socket) => Some(socket.lend(Got::Data)),
+        let event = match (&self.link, seen) {
+            (Link::Open(socket), Seen::Data(got)) => Some(socket.lend(got)),
+            (Link::Open(socket), Seen::Closed) => Some(socket.lend(Got::Close)),
             _ => None,
         };
         match (seen, event) {
             (Seen::Opened(protocol), _) => ClientEvent::Opened { protocol },
             (Seen::RoundTrip(round_ns), _) => ClientEvent::RoundTrip(round_ns),
-            (Seen::Data, Some(Event::Text(text))) => ClientEvent::Text(text),
-            (Seen::Data, Some(Event::Binary(bytes))) => ClientEvent::Binary(bytes),
+            (Seen::Data(_), Some(Event::Text(text))) => ClientEvent::Text(text),
+            (Seen::Data(_), Some(Event::Binary(bytes))) => ClientEvent::Binary(bytes),
             (Seen::Closed, Some(Event::Close { code, reason })) => ClientEvent::Lost {
                 why: Lost::Closed,
                 code,
@@ -333,7 +335,7 @@ impl Client {
                 reason: "",
             },
             // A message is what was got, so the two above have it.
-            (Seen::Data | Seen::Closed, _) => ClientEvent::Lost {
+            (Seen::Data(_) | Seen::Closed, _) => ClientEvent::Lost {
                 why: Lost::Closed,
                 code: None,
                 reason: "",

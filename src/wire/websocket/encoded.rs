@@ -3,28 +3,8 @@
 //! Invariant: its bytes are one whole frame of a server: final, unmasked, the same for everybody.
 
 use bytes::Bytes;
-use tungstenite::protocol::frame::FrameHeader;
-use tungstenite::protocol::frame::coding::{Data, OpCode};
 
-/// The header of a whole, unmasked frame.
-fn header(kind: OpCode) -> FrameHeader {
-    FrameHeader {
-        opcode: kind,
-        ..FrameHeader::default()
-    }
-}
-
-/// Bytes of the header of an unmasked frame with so many bytes of payload.
-pub(super) fn header_bytes(payload: usize) -> usize {
-    header(OpCode::Data(Data::Text)).len(payload as u64)
-}
-
-/// Appends a whole, unmasked frame.
-pub(super) fn append(bytes: &mut Vec<u8>, kind: OpCode, payload: &[u8]) {
-    // Writing to a vector does not fail.
-    let _ = header(kind).format(payload.len() as u64, bytes);
-    bytes.extend_from_slice(payload);
-}
+use super::frame::{Opcode, append, header_len};
 
 /// A message as a server sends it. A clone shares the bytes.
 ///
@@ -44,19 +24,19 @@ impl Encoded {
     /// A text. Allocates once.
     #[must_use]
     pub fn text(text: &str) -> Encoded {
-        Encoded::of(Data::Text, text.as_bytes())
+        Encoded::of(Opcode::Text, text.as_bytes())
     }
 
     /// Bytes. Allocates once.
     #[must_use]
     pub fn binary(bytes: &[u8]) -> Encoded {
-        Encoded::of(Data::Binary, bytes)
+        Encoded::of(Opcode::Binary, bytes)
     }
 
-    fn of(kind: Data, payload: &[u8]) -> Encoded {
-        let header = header_bytes(payload.len());
+    fn of(opcode: Opcode, payload: &[u8]) -> Encoded {
+        let header = header_len(payload.len(), false);
         let mut bytes = Vec::with_capacity(header + payload.len());
-        append(&mut bytes, OpCode::Data(kind), payload);
+        append(&mut bytes, opcode, None, payload);
         Encoded {
             bytes: bytes.into(),
             payload: header as u8,

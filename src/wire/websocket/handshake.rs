@@ -6,7 +6,7 @@
 use core::fmt;
 
 use data_encoding::BASE64;
-use tungstenite::handshake::derive_accept_key;
+use sha1::{Digest as _, Sha1};
 
 use crate::base::Reason;
 use crate::wire::http::respond::{is_token, is_value};
@@ -18,6 +18,15 @@ pub const NONCE_BYTES: usize = 16;
 
 /// Characters of a nonce in base64.
 const KEY_BYTES: usize = 24;
+
+/// What a server adds to a key, to show that it has understood (RFC 6455, section 1.3).
+const KEY_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The answer to a key.
+fn accept_key(key: &[u8]) -> String {
+    let hash = Sha1::new().chain_update(key).chain_update(KEY_SUFFIX);
+    BASE64.encode(&hash.finalize())
+}
 
 crate::reasons! {
     /// Why a request is no opening handshake.
@@ -143,7 +152,7 @@ impl<'a> Offer<'a> {
     /// # Errors
     /// There is no room for the response, or `protocol` may not stand in a header.
     pub fn accept(&self, output: &mut Output, protocol: Option<&str>) -> Result<(), NotSent> {
-        let accept = derive_accept_key(self.key.as_bytes());
+        let accept = accept_key(self.key.as_bytes());
         let headers = [
             ("Upgrade", "websocket"),
             ("Connection", "Upgrade"),
@@ -248,7 +257,7 @@ impl Opening {
         if !headers.has_word("upgrade", "websocket") || !headers.has_word("connection", "upgrade") {
             return Err(AnswerFault::NoUpgrade);
         }
-        let expected = derive_accept_key(BASE64.encode(&nonce).as_bytes());
+        let expected = accept_key(BASE64.encode(&nonce).as_bytes());
         let mut accepts = headers.all("sec-websocket-accept");
         if accepts.next() != Some(expected.as_bytes()) || accepts.next().is_some() {
             return Err(AnswerFault::BadAccept);

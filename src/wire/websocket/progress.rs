@@ -7,6 +7,7 @@
 //! Invariant: looks at headers only, holds no payload, and says nothing of whether a frame is right.
 
 use super::HEADER_BYTES_MAX;
+use super::frame::header_bytes;
 
 const FIN: u8 = 0x80;
 const OPCODE: u8 = 0x0f;
@@ -106,17 +107,6 @@ impl Progress {
             self.have = 0;
         }
     }
-}
-
-/// Bytes of the header that begins so: two until its length is known.
-fn header_bytes(begun: &[u8]) -> usize {
-    let Some(second) = begun.get(1) else { return 2 };
-    let length = match second & !MASK {
-        126 => 2,
-        127 => 8,
-        _ => 0,
-    };
-    2 + length + if second & MASK != 0 { 4 } else { 0 }
 }
 
 #[cfg(test)]
