@@ -41,7 +41,7 @@ use crate::wire::http::{Method, Methods, RequestLimits, Requests};
 use crate::wire::websocket::WebSocket;
 use crate::wire::{Output, ndjson, sse};
 
-use piece::{Piece, Put, put};
+use piece::{Piece, Put, Text, put};
 
 /// Who a connection is among those of its server: a place, and how often it was given away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -394,19 +394,20 @@ impl Client {
         }
     }
 
-    /// Takes from its channels what its output has room for. `text` is used for what is this client's alone.
-    pub fn fill(&mut self, hub: &mut Hub, now: Now, text: &mut String) {
+    /// Takes from its channels what its output has room for, and says whether that was all. `text` is used for what is this
+    /// client's alone.
+    pub fn fill(&mut self, hub: &mut Hub, now: Now, text: &mut String) -> bool {
         if self.ending.is_some() || matches!(self.via, Via::Http(_)) {
-            return;
+            return true;
         }
         while self.large.is_none() {
             let epoch = hub.epoch();
             let out = match self.lanes.next(hub.channels(), now.ns) {
                 Ok(Some(out)) => out,
-                Ok(None) => return,
+                Ok(None) => return true,
                 Err(_) => {
                     self.end(Code::Slow, Ended::Slow, None, now);
-                    return;
+                    return true;
                 }
             };
             let put = match out {
@@ -423,8 +424,7 @@ impl Client {
                     let piece = Piece {
                         kind: event.kind().name(),
                         offset: event.offset(),
-                        json: event.json(),
-                        encoded: Some(event.encoded()),
+                        text: Text::Shared(event),
                     };
                     if skipped == 0 {
                         put(&mut self.via, &piece, epoch)
@@ -432,8 +432,7 @@ impl Client {
                         text.clear();
                         text.push_str(&with_skip(event.json(), skipped, head));
                         let piece = Piece {
-                            json: text,
-                            encoded: None,
+                            text: Text::Own(text),
                             ..piece
                         };
                         put(&mut self.via, &piece, epoch)
@@ -460,17 +459,16 @@ impl Client {
                 }
                 Out::Snapshot(id) => {
                     let Some(channel) = hub.channel_mut(id) else {
-                        return;
+                        return true;
                     };
                     let last = channel.last();
                     let Some(snapshot) = channel.snapshot() else {
-                        return;
+                        return true;
                     };
                     let piece = Piece {
                         kind: Kind::Snapshot.name(),
                         offset: Some(last),
-                        json: snapshot.json(),
-                        encoded: Some(snapshot.encoded()),
+                        text: Text::Shared(snapshot),
                     };
                     let put = put(&mut self.via, &piece, epoch);
                     if !matches!(put, Put::NoRoom) {
@@ -481,12 +479,13 @@ impl Client {
             };
             match put {
                 Put::Done => {}
-                Put::NoRoom => return,
+                Put::NoRoom => return false,
                 Put::Large(bytes) => self.large = Large::behind(bytes),
-                Put::Closed => return,
+                Put::Closed => return true,
             }
             self.lanes.taken(now.ns);
         }
+        false
     }
 
     /// What is to be written next.

@@ -265,7 +265,10 @@ impl Edge {
         }
         self.time(now);
         self.gather(now);
-        for place in core::mem::take(&mut self.dirty) {
+        let mut dirty = core::mem::take(&mut self.dirty);
+        // In the order in which they came: what the system has of each lies so too, and is found sooner.
+        dirty.sort_unstable();
+        for place in dirty {
             if let Some(held) = self.held_mut(place) {
                 held.dirty = false;
                 if !held.blocked {
@@ -447,7 +450,7 @@ impl Edge {
             if held.blocked {
                 break;
             }
-            client.fill(&mut self.hub, now, &mut self.text);
+            let had_all = client.fill(&mut self.hub, now, &mut self.text);
             let output = client.output();
             if output.is_empty() {
                 break;
@@ -459,6 +462,7 @@ impl Edge {
             writes += 1;
             match self.driver.stream_write(held.id, output) {
                 Ok(StreamWrite::Bytes(count)) => {
+                    let was_all = had_all && count == output.len();
                     self.counts.writes += 1;
                     self.counts.bytes += count as u64;
                     client.written(
@@ -470,6 +474,9 @@ impl Edge {
                             now,
                         },
                     );
+                    if was_all && client.output().is_empty() {
+                        break;
+                    }
                 }
                 Ok(StreamWrite::WouldBlock) => {
                     client.blocked(now);

@@ -58,9 +58,6 @@ pub(super) struct Client {
     shut: bool,
     /// When it is hung up on.
     until_ns: Option<u64>,
-    /// The message that goes back, which has to outlive the event that it came with.
-    text: String,
-    bytes: Vec<u8>,
 }
 
 impl core::fmt::Debug for Client {
@@ -89,8 +86,6 @@ impl Client {
             ending: false,
             shut: false,
             until_ns: Some(now_ns.saturating_add(HANDSHAKE_NS)),
-            text: String::new(),
-            bytes: Vec::new(),
         }
     }
 
@@ -193,24 +188,18 @@ impl Client {
             return;
         };
         loop {
-            let sent = match socket.poll(&mut input) {
-                None => return,
-                Some(Event::Text(text)) => {
-                    self.text.clear();
-                    self.text.push_str(text);
-                    socket.send_text(&self.text)
-                }
-                Some(Event::Binary(bytes)) => {
-                    self.bytes.clear();
-                    self.bytes.extend_from_slice(bytes);
-                    socket.send_binary(&self.bytes)
-                }
-                Some(Event::Ping(_) | Event::Pong(_)) => continue,
-                Some(Event::Close { .. }) => {
+            let Some((event, out)) = socket.poll_with(&mut input) else {
+                return;
+            };
+            let sent = match event {
+                Event::Text(text) => out.send_text(text),
+                Event::Binary(bytes) => out.send_binary(bytes),
+                Event::Ping(_) | Event::Pong(_) => continue,
+                Event::Close { .. } => {
                     self.ending = true;
                     return;
                 }
-                Some(Event::Failed(_)) => {
+                Event::Failed(_) => {
                     counts.failed += 1;
                     self.ending = true;
                     return;
@@ -220,7 +209,7 @@ impl Client {
                 Ok(()) => counts.messages += 1,
                 Err(_) => {
                     // There was room for all of it, or it would not have been read.
-                    socket.close(1011, "no room");
+                    out.close(1011, "no room");
                     self.ending = true;
                     return;
                 }

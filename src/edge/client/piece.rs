@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::Via;
 use crate::base::limits::EDGE_OUTPUT_BYTES;
 use crate::edge::position::{Epoch, Position};
+use crate::edge::published::Published;
 use crate::wire::websocket::{Encoded, SendError};
 use crate::wire::{Full, Output, ndjson, sse};
 
@@ -14,8 +15,25 @@ use crate::wire::{Full, Output, ndjson, sse};
 pub(super) struct Piece<'a> {
     pub(super) kind: &'a str,
     pub(super) offset: Option<u64>,
-    pub(super) json: &'a str,
-    pub(super) encoded: Option<&'a Encoded>,
+    pub(super) text: Text<'a>,
+}
+
+/// Its JSON.
+#[derive(Clone, Copy)]
+pub(super) enum Text<'a> {
+    /// Encoded for all whom it goes to.
+    Shared(&'a Published),
+    /// For this client alone.
+    Own(&'a str),
+}
+
+impl<'a> Text<'a> {
+    fn json(self) -> &'a str {
+        match self {
+            Text::Shared(published) => published.json(),
+            Text::Own(json) => json,
+        }
+    }
 }
 
 impl<'a> Piece<'a> {
@@ -26,8 +44,7 @@ impl<'a> Piece<'a> {
         Piece {
             kind: kind.unwrap_or_default(),
             offset: None,
-            json,
-            encoded: None,
+            text: Text::Own(json),
         }
     }
 }
@@ -46,16 +63,17 @@ pub(super) fn put(via: &mut Via, piece: &Piece<'_>, epoch: Epoch) -> Put {
     match via {
         Via::Http(_) => Put::Closed,
         Via::WebSocket { socket, .. } => {
-            let sent = match piece.encoded {
-                Some(encoded) => socket.send_encoded(encoded),
-                None => socket.send_text(piece.json),
+            let sent = match piece.text {
+                Text::Shared(published) => socket.send_encoded(published.encoded()),
+                Text::Own(json) => socket.send_text(json),
             };
             match sent {
                 Ok(()) => Put::Done,
                 Err(SendError::Full(full)) if is_large(full, socket.output().is_empty()) => {
-                    let encoded = piece.encoded.cloned();
-                    let encoded = encoded.unwrap_or_else(|| Encoded::text(piece.json));
-                    Put::Large(encoded.bytes().clone())
+                    Put::Large(match piece.text {
+                        Text::Shared(published) => published.encoded().bytes().clone(),
+                        Text::Own(json) => Encoded::text(json).bytes().clone(),
+                    })
                 }
                 Err(SendError::Full(_)) => Put::NoRoom,
                 Err(_) => Put::Closed,
@@ -68,7 +86,7 @@ pub(super) fn put(via: &mut Via, piece: &Piece<'_>, epoch: Epoch) -> Put {
             let event = sse::Outgoing {
                 id: position.as_deref(),
                 event: types.then_some(piece.kind),
-                data: piece.json.as_bytes(),
+                data: piece.text.json().as_bytes(),
             };
             match sse::encode(output, &event) {
                 Ok(()) => Put::Done,
@@ -80,11 +98,11 @@ pub(super) fn put(via: &mut Via, piece: &Piece<'_>, epoch: Epoch) -> Put {
                 Err(_) => Put::NoRoom,
             }
         }
-        Via::Ndjson { output } => match ndjson::write(output, piece.json.as_bytes()) {
+        Via::Ndjson { output } => match ndjson::write(output, piece.text.json().as_bytes()) {
             Ok(()) => Put::Done,
             Err(ndjson::NotWritten::Full(full)) if is_large(full, output.is_empty()) => {
                 let mut own = Output::new(full.needed);
-                let _ = ndjson::write(&mut own, piece.json.as_bytes());
+                let _ = ndjson::write(&mut own, piece.text.json().as_bytes());
                 Put::Large(Bytes::copy_from_slice(own.pending()))
             }
             Err(_) => Put::NoRoom,

@@ -290,7 +290,7 @@ impl Client {
                 Ok(protocol) => {
                     let mut socket = WebSocket::new(Role::Client, self.config.limits);
                     // A server that answers before it has read all of the request still gets it.
-                    let _ = socket.output.push(output.pending());
+                    let _ = socket.outgoing.output.push(output.pending());
                     self.link = Link::Open(Box::new(socket));
                     self.session.opened(now_ns);
                     return Some(Seen::Opened(protocol));

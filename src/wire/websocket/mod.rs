@@ -9,7 +9,8 @@
 //! | [`client`] | a client that stays connected: handshake, frames and [`Session`](crate::wire::Session) in one |
 //! | [`progress`] | how far the message has come that is not whole yet, for whoever counts what was cut off |
 //! | [`url`] | where a `ws://` leads |
-//! | here | an open connection: bytes in, messages out, bytes out into a bounded output |
+//! | [`outgoing`] | messages in, bytes out into a bounded output |
+//! | here | an open connection: both, and what one asks of the other |
 //!
 //! Frames are read and written here, and not by a library: the one that drives bytes without a socket, tungstenite,
 //! answers 0.4 of the messages a second that frames by hand do, for each is an allocation of its own there, and it keeps
@@ -35,6 +36,7 @@ pub mod encoded;
 mod frame;
 pub mod handshake;
 mod incoming;
+pub mod outgoing;
 pub mod progress;
 pub mod url;
 
@@ -42,16 +44,17 @@ pub use client::{Client, ClientConfig, ClientEvent};
 pub use encoded::Encoded;
 pub use frame::HEADER_BYTES_MAX;
 pub use handshake::{AnswerFault, NONCE_BYTES, Offer, OfferFault, Opening};
+pub use outgoing::Outgoing;
 pub use progress::Progress;
 pub use url::{Url, UrlFault};
 
 use core::fmt;
 
-use frame::{MASK_BYTES, Opcode};
 use incoming::{Incoming, Whole};
+use outgoing::State;
 
 use crate::base::Reason;
-use crate::wire::{Full, Output};
+use crate::wire::Full;
 
 /// Longest message of a connection that names no bound: the largest that the edge takes, and what
 /// any exchange's feed stays below but for a snapshot of a full book.
@@ -70,8 +73,6 @@ pub const REASON_BYTES_MAX: usize = CONTROL_BYTES_MAX - 2;
 /// Room in the output for the one close frame, whatever else waits.
 const CLOSE_BYTES: usize = HEADER_BYTES_MAX + CONTROL_BYTES_MAX;
 
-/// Masks that are drawn from the system at a time.
-const MASKS: usize = 32;
 
 /// Which side of the connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,16 +219,6 @@ enum Got {
     Failed(Violation),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Both may send.
-    Open,
-    /// A close was sent, and the peer's is awaited.
-    Closing,
-    /// Both have closed, or the connection was failed.
-    Over,
-}
-
 /// An open WebSocket connection.
 ///
 /// ```
@@ -244,22 +235,16 @@ enum State {
 /// assert_eq!(client.poll(&mut input), Some(Event::Pong(b"1")));
 /// ```
 pub struct WebSocket {
-    role: Role,
     incoming: Incoming,
-    output: Output,
-    state: State,
-    /// The code of a close that may not be given, so that it counts as a violation.
+    outgoing: Outgoing,
+    /// The peer's close had a code that may not be given, so that it counts as a violation.
     close_forbidden: bool,
-    masks: Option<Box<Masks>>,
-    pongs_dropped: u64,
 }
 
 impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocket")
-            .field("role", &self.role)
-            .field("state", &self.state)
-            .field("output", &self.output)
+            .field("outgoing", &self.outgoing)
             .finish_non_exhaustive()
     }
 }
@@ -269,13 +254,9 @@ impl WebSocket {
     #[must_use]
     pub fn new(role: Role, limits: Limits) -> WebSocket {
         WebSocket {
-            role,
             incoming: Incoming::new(role, limits.message_bytes_max),
-            output: Output::new(limits.output_bytes_max + CLOSE_BYTES),
-            state: State::Open,
+            outgoing: Outgoing::new(role, limits.output_bytes_max),
             close_forbidden: false,
-            masks: (role == Role::Client).then(Box::default),
-            pongs_dropped: 0,
         }
     }
 
@@ -285,6 +266,27 @@ impl WebSocket {
     pub fn poll(&mut self, input: &mut &[u8]) -> Option<Event<'_>> {
         let got = self.advance(input, false)?;
         Some(self.lend(got))
+    }
+
+    /// The same, with what an answer is sent on while the event is still looked at.
+    ///
+    /// ```
+    /// use hopline::wire::websocket::{Event, Limits, Role, WebSocket};
+    /// let mut server = WebSocket::new(Role::Server, Limits::default());
+    /// let mut input: &[u8] = b"\x81\x81\0\0\0\0x";
+    /// while let Some((event, out)) = server.poll_with(&mut input) {
+    ///     if let Event::Text(text) = event {
+    ///         out.send_text(text)?;
+    ///     }
+    /// }
+    /// assert_eq!(server.output(), b"\x81\x01x");
+    /// # Ok::<(), hopline::wire::websocket::SendError>(())
+    /// ```
+    #[inline]
+    pub fn poll_with(&mut self, input: &mut &[u8]) -> Option<(Event<'_>, &mut Outgoing)> {
+        let got = self.advance(input, false)?;
+        let event = lend(&self.incoming, self.close_forbidden, got);
+        Some((event, &mut self.outgoing))
     }
 
     /// The peer's half of the connection has ended. Without a close before, that is
@@ -297,7 +299,7 @@ impl WebSocket {
 
     #[inline]
     fn advance(&mut self, input: &mut &[u8], ended: bool) -> Option<Got> {
-        if self.state == State::Over {
+        if self.outgoing.state == State::Over {
             return None;
         }
         let whole = match self.incoming.take(input) {
@@ -310,30 +312,12 @@ impl WebSocket {
             Whole::Text => Got::Text,
             Whole::Binary => Got::Binary,
             Whole::Ping => {
-                self.answer_ping();
+                self.outgoing.answer_ping(self.incoming.control());
                 Got::Ping
             }
             Whole::Pong => Got::Pong,
             Whole::Close => self.closed(),
         })
-    }
-
-    /// A pong to a peer that does not read is worth less than the room for the close.
-    fn answer_ping(&mut self) {
-        let payload = self.incoming.control();
-        let masked = self.role == Role::Client;
-        let needed = frame::header_len(payload.len(), masked) + payload.len();
-        if self.state != State::Open {
-            return;
-        }
-        if needed + CLOSE_BYTES > self.output.room() {
-            self.pongs_dropped += 1;
-            return;
-        }
-        let mask = self.masks.as_deref_mut().map(Masks::next);
-        if let Ok(to) = self.output.reserve(needed) {
-            frame::append(to, Opcode::Pong, mask, payload);
-        }
     }
 
     /// The peer closes: it is answered by its own words, if they may be said.
@@ -348,53 +332,26 @@ impl WebSocket {
             return self.fail(Violation::NotUtf8);
         }
         self.close_forbidden = code.is_some_and(|code| !may_be_given(code));
-        if self.state == State::Open {
-            if self.close_forbidden {
-                self.send_close(Violation::BadClose.code(), FORBIDDEN);
-            } else {
-                let (mut copy, len) = ([0; CONTROL_BYTES_MAX], payload.len());
-                copy[..len].copy_from_slice(payload);
-                self.push_close(&copy[..len]);
-            }
+        match self.close_forbidden {
+            true => self.outgoing.over(Violation::BadClose.code(), FORBIDDEN),
+            false => self.outgoing.agree(payload),
         }
-        self.state = State::Over;
         Got::Close
     }
 
     /// The event that was got last.
     #[inline]
     fn lend(&self, got: Got) -> Event<'_> {
-        match got {
-            Got::Text => Event::Text(self.incoming.text()),
-            Got::Binary => Event::Binary(self.incoming.binary()),
-            Got::Ping => Event::Ping(self.incoming.control()),
-            Got::Pong => Event::Pong(self.incoming.control()),
-            Got::Failed(violation) => Event::Failed(violation),
-            Got::Close if self.close_forbidden => Event::Close {
-                code: Some(Violation::BadClose.code()),
-                reason: FORBIDDEN,
-            },
-            Got::Close => match self.incoming.control() {
-                [high, low, reason @ ..] => Event::Close {
-                    code: Some(u16::from_be_bytes([*high, *low])),
-                    // It was looked at when it came.
-                    reason: core::str::from_utf8(reason).unwrap_or_default(),
-                },
-                _ => Event::Close {
-                    code: None,
-                    reason: "",
-                },
-            },
-        }
+        lend(&self.incoming, self.close_forbidden, got)
     }
 
     /// Ends the connection for what the peer did, and tells it so, if it can still be told.
     #[cold]
     fn fail(&mut self, violation: Violation) -> Got {
-        if self.state == State::Open && violation != Violation::CutOff {
-            self.send_close(violation.code(), violation.name());
+        match violation {
+            Violation::CutOff => self.outgoing.state = State::Over,
+            _ => self.outgoing.over(violation.code(), violation.name()),
         }
-        self.state = State::Over;
         Got::Failed(violation)
     }
 
@@ -403,7 +360,7 @@ impl WebSocket {
     /// # Errors
     /// There is no room for it, or the connection is closing; nothing was sent.
     pub fn send_text(&mut self, text: &str) -> Result<(), SendError> {
-        self.send(Opcode::Text, text.as_bytes())
+        self.outgoing.send_text(text)
     }
 
     /// Sends bytes.
@@ -411,7 +368,7 @@ impl WebSocket {
     /// # Errors
     /// There is no room for them, or the connection is closing; nothing was sent.
     pub fn send_binary(&mut self, bytes: &[u8]) -> Result<(), SendError> {
-        self.send(Opcode::Binary, bytes)
+        self.outgoing.send_binary(bytes)
     }
 
     /// Sends a message that was encoded before, for many.
@@ -422,12 +379,7 @@ impl WebSocket {
     /// # Panics
     /// This is a client, which must mask each message anew: a defect of the caller.
     pub fn send_encoded(&mut self, encoded: &Encoded) -> Result<(), SendError> {
-        assert!(
-            self.role == Role::Server,
-            "a client masks each message anew"
-        );
-        self.admit_bytes(encoded.bytes().len())?;
-        Ok(self.output.push(encoded.bytes())?)
+        self.outgoing.send_encoded(encoded)
     }
 
     /// Asks for a sign of life, with bytes that come back with it.
@@ -435,47 +387,20 @@ impl WebSocket {
     /// # Errors
     /// `bytes` are too many, there is no room, or the connection is closing; nothing was sent.
     pub fn send_ping(&mut self, bytes: &[u8]) -> Result<(), SendError> {
-        if bytes.len() > CONTROL_BYTES_MAX {
-            return Err(SendError::TooLong);
-        }
-        self.send(Opcode::Ping, bytes)
+        self.outgoing.send_ping(bytes)
     }
 
     /// Closes the connection: the peer will answer, and [`Event::Close`] says so. Messages that are
     /// on their way still come. A reason is for people; what is too long of it is cut. Does nothing
     /// if the connection is closing already.
     pub fn close(&mut self, code: u16, reason: &str) {
-        if self.state == State::Open {
-            self.send_close(code, reason);
-            self.state = State::Closing;
-        }
-    }
-
-    fn send_close(&mut self, code: u16, reason: &str) {
-        let mut len = reason.len().min(REASON_BYTES_MAX);
-        while !reason.is_char_boundary(len) {
-            len -= 1;
-        }
-        let mut payload = [0; CONTROL_BYTES_MAX];
-        payload[..2].copy_from_slice(&code.to_be_bytes());
-        payload[2..2 + len].copy_from_slice(&reason.as_bytes()[..len]);
-        self.push_close(&payload[..2 + len]);
-    }
-
-    fn push_close(&mut self, payload: &[u8]) {
-        let masked = self.role == Role::Client;
-        let needed = frame::header_len(payload.len(), masked) + payload.len();
-        let mask = self.masks.as_deref_mut().map(Masks::next);
-        // There is room in the output for this one close: see CLOSE_BYTES.
-        if let Ok(to) = self.output.reserve(needed) {
-            frame::append(to, Opcode::Close, mask, payload);
-        }
+        self.outgoing.close(code, reason);
     }
 
     /// Whether messages may be sent.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.state == State::Open
+        self.outgoing.is_open()
     }
 
     /// Whether nothing more comes in or goes out, but for what waits in the output: once that has
@@ -483,53 +408,57 @@ impl WebSocket {
     /// time (RFC 6455, section 7.1.1).
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.state == State::Over
+        self.outgoing.state == State::Over
     }
 
     /// What is to be written to the socket next, all of it: one write for all that was sent since.
     #[must_use]
     pub fn output(&self) -> &[u8] {
-        self.output.pending()
+        self.outgoing.output.pending()
     }
 
     /// The first `count` bytes of the [output](WebSocket::output) have left.
     pub fn written(&mut self, count: usize) {
-        self.output.written(count);
+        self.outgoing.output.written(count);
     }
 
     /// Longest message that there is room for now, in bytes.
     #[must_use]
     pub fn room(&self) -> usize {
-        self.output
-            .room()
-            .saturating_sub(CLOSE_BYTES + HEADER_BYTES_MAX)
+        self.outgoing.room()
     }
 
     /// Pongs that found no room in the output, so that the peer never got them.
     #[must_use]
     pub fn pongs_dropped(&self) -> u64 {
-        self.pongs_dropped
+        self.outgoing.pongs_dropped
     }
+}
 
-    fn admit_bytes(&self, needed: usize) -> Result<(), SendError> {
-        if self.state != State::Open {
-            return Err(SendError::Closing);
-        }
-        let room = self.output.room().saturating_sub(CLOSE_BYTES);
-        match needed <= room {
-            true => Ok(()),
-            false => Err(SendError::Full(Full { needed, room })),
-        }
-    }
-
-    #[inline]
-    fn send(&mut self, opcode: Opcode, payload: &[u8]) -> Result<(), SendError> {
-        let masked = self.role == Role::Client;
-        let needed = frame::header_len(payload.len(), masked) + payload.len();
-        self.admit_bytes(needed)?;
-        let mask = self.masks.as_deref_mut().map(Masks::next);
-        frame::append(self.output.reserve(needed)?, opcode, mask, payload);
-        Ok(())
+/// The event that was got last, which lives in what has come in.
+#[inline]
+fn lend(incoming: &Incoming, close_forbidden: bool, got: Got) -> Event<'_> {
+    match got {
+        Got::Text => Event::Text(incoming.text()),
+        Got::Binary => Event::Binary(incoming.binary()),
+        Got::Ping => Event::Ping(incoming.control()),
+        Got::Pong => Event::Pong(incoming.control()),
+        Got::Failed(violation) => Event::Failed(violation),
+        Got::Close if close_forbidden => Event::Close {
+            code: Some(Violation::BadClose.code()),
+            reason: FORBIDDEN,
+        },
+        Got::Close => match incoming.control() {
+            [high, low, reason @ ..] => Event::Close {
+                code: Some(u16::from_be_bytes([*high, *low])),
+                // It was looked at when it came.
+                reason: core::str::from_utf8(reason).unwrap_or_default(),
+            },
+            _ => Event::Close {
+                code: None,
+                reason: "",
+            },
+        },
     }
 }
 
@@ -540,31 +469,4 @@ const FORBIDDEN: &str = "a close with a code that may not be given";
 /// wire, and those that applications give themselves.
 const fn may_be_given(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
-}
-
-/// Masks that a client has drawn and not used: nobody may know the next one (section 10.3).
-struct Masks {
-    drawn: [[u8; MASK_BYTES]; MASKS],
-    used: usize,
-}
-
-impl Default for Masks {
-    fn default() -> Masks {
-        Masks {
-            drawn: [[0; MASK_BYTES]; MASKS],
-            used: MASKS,
-        }
-    }
-}
-
-impl Masks {
-    fn next(&mut self) -> [u8; MASK_BYTES] {
-        if self.used == MASKS {
-            // A system without randomness leaves the masks as they are: peers understand any.
-            let _ = getrandom::fill(self.drawn.as_flattened_mut());
-            self.used = 0;
-        }
-        self.used += 1;
-        self.drawn[self.used - 1]
-    }
 }

@@ -58,10 +58,50 @@ pub struct Load {
     clock_step_ns: u64,
 }
 
-fn payload(number: u64) -> [u8; PAYLOAD_BYTES] {
-    let mut bytes = [0x5a; PAYLOAD_BYTES];
-    bytes[..8].copy_from_slice(&number.to_le_bytes());
-    bytes
+/// The payload of a message: its number, and the same bytes behind it.
+const fn payload() -> [u8; PAYLOAD_BYTES] {
+    [0x5a; PAYLOAD_BYTES]
+}
+
+/// A frame as it is sent, but for its number: a client that masked each byte anew would be slower than the servers.
+const SENT: [u8; SENT_BYTES] = {
+    let mut frame = [0; SENT_BYTES];
+    frame[0] = OPCODE;
+    frame[1] = 0x80 | PAYLOAD_BYTES as u8;
+    let (mut at, payload) = (0, payload());
+    while at < PAYLOAD_BYTES {
+        frame[6 + at] = payload[at] ^ MASK[at % 4];
+        at += 1;
+    }
+    let mut at = 0;
+    while at < 4 {
+        frame[2 + at] = MASK[at];
+        at += 1;
+    }
+    frame
+};
+
+/// A frame as it has to come back, but for its number.
+const CAME: [u8; CAME_BYTES] = {
+    let mut frame = [payload()[0]; CAME_BYTES];
+    frame[0] = OPCODE;
+    frame[1] = PAYLOAD_BYTES as u8;
+    frame
+};
+
+fn sent(number: u64) -> [u8; SENT_BYTES] {
+    let mut frame = SENT;
+    let mask = u32::from_ne_bytes(MASK);
+    let wide = u64::from(mask) << 32 | u64::from(mask);
+    let masked = u64::from_ne_bytes(number.to_le_bytes()) ^ wide;
+    frame[6..14].copy_from_slice(&masked.to_ne_bytes());
+    frame
+}
+
+fn came(number: u64) -> [u8; CAME_BYTES] {
+    let mut frame = CAME;
+    frame[2..10].copy_from_slice(&number.to_le_bytes());
+    frame
 }
 
 impl Conn {
@@ -100,12 +140,7 @@ impl Conn {
     fn send(&mut self, window: usize, clock: &Clock) -> Result<(), String> {
         self.output.clear();
         for _ in 0..window {
-            self.output.extend([OPCODE, 0x80 | PAYLOAD_BYTES as u8]);
-            self.output.extend(MASK);
-            let masked = payload(self.sent);
-            let mask = MASK.iter().cycle();
-            self.output
-                .extend(masked.iter().zip(mask).map(|(byte, mask)| byte ^ mask));
+            self.output.extend_from_slice(&sent(self.sent));
             self.sent += 1;
         }
         self.sent_ns = clock.stamp();
@@ -131,8 +166,7 @@ impl Conn {
         self.have += count;
         let whole = self.have / CAME_BYTES * CAME_BYTES;
         for frame in self.input[..whole].chunks_exact(CAME_BYTES) {
-            let expected = payload(self.came);
-            if frame[..2] != [OPCODE, PAYLOAD_BYTES as u8] || frame[2..] != expected {
+            if frame != came(self.came) {
                 return Err(format!("message {} came back as another", self.came));
             }
             self.came += 1;
@@ -283,8 +317,7 @@ mod tests {
             stream.write_all(b"HTTP/1.1 101 x\r\n\r\n").unwrap();
             let mut frame = [0; SENT_BYTES];
             stream.read_exact(&mut frame).unwrap();
-            let mut back = vec![OPCODE, PAYLOAD_BYTES as u8];
-            back.extend(payload(0));
+            let mut back = came(0);
             back[CAME_BYTES - 1] ^= 1;
             stream.write_all(&back).unwrap();
             stream

@@ -2,7 +2,7 @@
 //! same run, an end on each of two cores.
 //!
 //! ```text
-//! cargo run --release --manifest-path benches/web-echo/Cargo.toml -- [--rounds 9] [--quick] [--json]
+//! cargo run --release --manifest-path benches/web/Cargo.toml --bin echo -- [--rounds 9] [--quick] [--json]
 //! ```
 //!
 //! 64 B of binary payload, over 1 connection and over 64:
@@ -52,7 +52,7 @@ const WINDOW: usize = 32;
 const OURS: &str = "hopline";
 const BY_HAND: &str = "by hand on mio";
 const TOKIO: &str = "tokio-tungstenite";
-const USAGE: &str = "usage: hopline-web-echo [--rounds N] [--quick] [--json]";
+const USAGE: &str = "usage: echo [--rounds N] [--quick] [--json]";
 
 /// A server on a thread of its own, until it is told to end.
 pub struct Server {
@@ -327,7 +327,7 @@ fn main() -> ExitCode {
     let report = match run(ask) {
         Ok(report) => report,
         Err(error) => {
-            eprintln!("hopline-web-echo: {error}");
+            eprintln!("echo: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -335,7 +335,7 @@ fn main() -> ExitCode {
         (false, _) => print(&report),
         (true, Ok(json)) => println!("{json}"),
         (true, Err(error)) => {
-            eprintln!("hopline-web-echo: the report cannot be written as JSON: {error}");
+            eprintln!("echo: the report cannot be written as JSON: {error}");
             return ExitCode::FAILURE;
         }
     }
