@@ -73,7 +73,6 @@ pub const REASON_BYTES_MAX: usize = CONTROL_BYTES_MAX - 2;
 /// Room in the output for the one close frame, whatever else waits.
 const CLOSE_BYTES: usize = HEADER_BYTES_MAX + CONTROL_BYTES_MAX;
 
-
 /// Which side of the connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
