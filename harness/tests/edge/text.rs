@@ -42,6 +42,7 @@ const NULLABLE: &[&str] = &[
     "fault",
     "node_id",
     "clean",
+    "gap_ns",
     "tainted",
     "retry_after_ms",
 ];
