@@ -187,7 +187,7 @@ function sentence(hop, culprit) {
   const p99 = judged(hop);
   const ratio = used(hop);
   const blame = culprit ? ` ${hop.to} is to blame for what is held back or shed.` : "";
-  if (p99 === null) return `No message has come through yet.${blame}`;
+  if (p99 === null) return `No message has been measured here yet.${blame}`;
   const raw = hop.raw.p99;
   const host = hop.clean?.p99 && raw !== null && raw > 2 * hop.clean.p99 ? ` The host made it ${span(raw)} for all messages together.` : "";
   if (ratio === null) return `P99 is ${span(p99)}; nothing says what it may be.${host}${blame}`;
@@ -208,14 +208,14 @@ function marks(grid, low, high, place) {
   const name = `${low} ${high}`;
   if (grid.getAttribute("data-scale") === name) return;
   attr(grid, "data-scale", name);
-  // Not more names than there is room for.
-  const step = Math.ceil((high - low) / 6);
+  // Not more names than a phone has room for.
+  const step = Math.ceil((high - low) / 4);
   const children = [];
   for (let power = low; power <= high; power += 1) {
     const x = `${at(place(10 ** power))}%`;
     children.push(svg("line", { x1: x, x2: x, y1: "0.3em", y2: "3.2em" }));
     if ((power - low) % step > 0) continue;
-    const anchor = power === low ? "start" : power + step > high ? "end" : "middle";
+    const anchor = power === low ? "start" : power === high ? "end" : "middle";
     children.push(svg("text", { x, dy: "5.9em", "text-anchor": anchor, text: limit(10 ** power) }));
   }
   grid.replaceChildren(...children);
