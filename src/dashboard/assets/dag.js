@@ -14,7 +14,7 @@ import { arrow, grouped, limit, rate, share, short, span } from "./text.js";
 /** Sizes in sixteenths of the root's font size. */
 const BOX = { height: 56, pad: 11, least: 124, most: 190 };
 const LABEL = { width: 74, height: 64 };
-const GAP = { right: 12, down: 20 };
+const GAP = { right: 12, down: 26 };
 const SPACE = 16;
 /** The picture may be this much smaller than its text asks for before it turns; and this much before it scrolls. */
 const SHRINK = 0.8;
@@ -261,6 +261,8 @@ export class Dag {
     const { x, y, width, height } = place;
     const [pad, right] = [x + BOX.pad * unit, x + width - BOX.pad * unit];
     const full = width - 2 * BOX.pad * unit;
+    // Beside the line that comes from above.
+    const tag = x + (this.#down ? 31 * unit : width / 2);
     let name = id;
     while (name.length > 3 && measure(`${name}…`, 650, 13.5) > full) name = name.slice(0, -1);
     const parts = {
@@ -275,13 +277,13 @@ export class Dag {
         "g",
         { class: "tag", visibility: "hidden" },
         svg("rect", {
-          x: at(x + width / 2 - 27 * unit),
+          x: at(tag - 27 * unit),
           y: at(y - 19 * unit),
           width: at(54 * unit),
           height: at(16 * unit),
           rx: at(8 * unit),
         }),
-        svg("text", { x: at(x + width / 2), y: at(y - 7.3 * unit), "text-anchor": "middle", "font-size": at(11 * unit), text: "culprit" }),
+        svg("text", { x: at(tag), y: at(y - 7.3 * unit), "text-anchor": "middle", "font-size": at(11 * unit), text: "culprit" }),
       ),
       mark: svg(
         "g",
