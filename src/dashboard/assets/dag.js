@@ -291,7 +291,7 @@ export class Dag {
         svg("circle", { cx: at(x + width - 2 * unit), cy: at(y + 2 * unit), r: at(8 * unit) }),
         svg("text", { x: at(x + width - 2 * unit), y: at(y + 6.2 * unit), "text-anchor": "middle", "font-size": at(12 * unit), text: "!" }),
       ),
-      group: svg("g", { class: "node", "data-node": id, on: { click: () => this.#into(id) } }),
+      group: svg("g", { class: "node", role: "img", "data-node": id, on: { click: () => this.#into(id) } }),
     };
     parts.group.append(
       svg("rect", { class: "body", x: at(x), y: at(y), width: at(width), height: at(height), rx: at(7 * unit) }),

@@ -201,7 +201,7 @@ function link() {
   ];
   if (news !== said) {
     // The first connection is what everybody expects.
-    if (said !== "" || state !== "open") put(byId("say"), news);
+    if (said !== "" || state !== "open") put(byId("say-link"), news);
     said = news;
   }
 }

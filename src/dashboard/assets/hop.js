@@ -43,7 +43,7 @@ export class HopPanel {
       el("dd"),
     ]);
     this.#parts = {
-      title: el("h2", { id: "hop-title", tabindex: -1 }),
+      title: el("h2", { id: "hop-title" }),
       says: el("p", { class: "says" }),
       facts: Object.fromEntries(facts),
       fault: el("p", { class: "fault", hidden: true }),
@@ -105,11 +105,6 @@ export class HopPanel {
     );
     const list = el("dl", { class: "facts" }, ...facts.map(([name, value]) => el("div", {}, el("dt", { text: name }), value)));
     host.replaceChildren(title, terms, says, fault, plot, key, table, parts, el("h3", { text: "Queue" }), this.#parts.gauge, list);
-  }
-
-  /** Gives it the keyboard. */
-  focus() {
-    this.#parts.title.focus({ preventScroll: false });
   }
 
   /** @param {Model} model @param {Hop | undefined} hop */
