@@ -13,7 +13,7 @@ import { arrow, grouped, limit, rate, share, short, span } from "./text.js";
 
 /** Sizes in sixteenths of the root's font size. */
 const BOX = { height: 56, pad: 11, least: 124, most: 190 };
-const LABEL = { width: 74, height: 64 };
+const LABEL = { width: 82, height: 64 };
 const GAP = { right: 12, down: 26 };
 const SPACE = 16;
 /** The picture may be this much smaller than its text asks for before it turns; and this much before it scrolls. */
@@ -219,7 +219,7 @@ export class Dag {
       ? `M${at(tip.x)},${at(tip.y)}l${at(-half)},${at(-reach)}h${at(2 * half)}z`
       : `M${at(tip.x)},${at(tip.y)}l${at(-reach)},${at(-half)}v${at(2 * half)}z`;
     const path = svg("g", { class: "way" }, svg("path", { d }), svg("path", { class: "head", d: head }));
-    const full = (LABEL.width - 12) * unit;
+    const full = (LABEL.width - 20) * unit;
     const left = middle.x - full / 2;
     const y = middle.y - 2.5 * unit;
     const text = (/** @type {string} */ name, /** @type {number} */ offset) =>
@@ -380,7 +380,7 @@ function words(hop, toCulprit) {
     `Hop from ${hop.from} to ${hop.to}`,
     hop.rate === null ? "" : `${grouped(hop.rate)} messages a second`,
     hop.depth === null ? "" : `${grouped(hop.depth)} of ${grouped(hop.capacity)} deep`,
-    judged(hop) === null ? "" : `P99 ${span(judged(hop))}${ratio === null ? "" : `, ${share(ratio)} of its budget`}`,
+    judged(hop) === null ? "" : `P99 ${span(judged(hop))}${ratio === null ? "" : `, ${share(ratio)}${ratio < 20 ? " of" : ""} its budget`}`,
     hop.shed > 0 ? `${grouped(hop.shed)} shed` : "",
     toCulprit ? "leads to the culprit" : "",
   ]

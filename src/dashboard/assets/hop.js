@@ -170,7 +170,7 @@ export class HopPanel {
     put(facts.oldest, span(node?.age));
     put(facts.offered, grouped(hop.offered));
     put(facts.delivered, grouped(hop.delivered));
-    put(facts.shed, hop.shed > 0 && hop.offered ? `${grouped(hop.shed)} (${share(hop.shed / hop.offered)})` : grouped(hop.shed));
+    put(facts.shed, hop.shed > 0 && hop.offered ? `${grouped(hop.shed)} (${share(hop.shed / hop.offered).replace(" ", "\u00a0")})` : grouped(hop.shed));
     attr(facts.shed, "class", hop.shed > 0 ? "over" : null);
     put(facts["in host gaps"], hop.gap === 0 ? "none" : span(hop.gap));
     put(facts["touched by the host"], share(node?.tainted));
@@ -186,9 +186,9 @@ function sentence(hop, culprit) {
   const raw = hop.raw.p99;
   const host = hop.clean?.p99 && raw !== null && raw > 2 * hop.clean.p99 ? ` The host made it ${span(raw)} for all messages together.` : "";
   if (ratio === null) return `P99 is ${span(p99)}; nothing says what it may be.${host}${blame}`;
-  return ratio > 1
-    ? `P99 is ${span(p99)}, ${share(ratio - 1)} over its budget.${host}${blame}`
-    : `P99 is ${span(p99)}, ${share(ratio)} of its budget.${host}${blame}`;
+  const part = share(ratio);
+  const is = part.endsWith("×") ? `${part} its budget` : ratio > 1 ? `${share(ratio - 1)} over its budget` : `${part} of its budget`;
+  return `P99 is ${span(p99)}, ${is}.${host}${blame}`;
 }
 
 /** Whole decades around figures, at least two. @param {number[]} figures @returns {[number, number]} powers of ten */
