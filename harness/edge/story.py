@@ -165,7 +165,11 @@ async def story(line, place, chromium, Record, View, fail):
     # The network is gone; an error happens meanwhile.
     proxy.swallow()
     away = clock()
-    await asyncio.sleep(AWAY_S / 2)
+    # Long before a heartbeat is missed, the page no longer takes what it shows for the present.
+    if not await browser("until", page=page, code=f"() => document.body.className === 'stale' && ({STATE})() === 'open'", ms=10_000):
+        fail(f"the page shows old figures as if they were new: {await browser('run', page=page, code=NOTED)}")
+    print(f"the page: says that its figures are old {clock() - away:.1f} s after the network went")
+    await asyncio.sleep(away + AWAY_S / 2 - clock())
     line.panic()
     await browser("shot", page=page, file=str(place / "away.png"))
     await asyncio.sleep(away + AWAY_S - clock())

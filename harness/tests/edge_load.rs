@@ -141,6 +141,15 @@ impl Served {
         let address = self.url.trim_start_matches("http://");
         address.trim_end_matches('/').parse().unwrap()
     }
+
+    /// Follows the DAG until a line of it has these words, so that the next snapshot has them.
+    fn shows(&self, words: &str) {
+        let mut stream = TcpStream::connect(self.address()).unwrap();
+        let asks = b"GET /dag HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        stream.write_all(asks).unwrap();
+        let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.contains(words)), "{words}");
+    }
 }
 
 fn load(url: &str, args: &[&str]) -> Command {
@@ -384,6 +393,8 @@ fn an_event_that_comes_twice_is_found() {
 #[test]
 fn a_value_that_is_altered_on_the_way_is_found_by_the_sum() {
     let served = Served::start(&[]);
+    // A sum comes with the snapshot; the next one is 64 events away.
+    served.shows("\"capacity\":");
     let url = proxy(served.address(), Fault::Alters("\"capacity\":"));
     let args = ["--clients", "1", "--via", "ndjson", "--for", "3s"];
     let load = report(&url, &args, 3);

@@ -244,7 +244,7 @@ impl Feed {
                 depth: hop.depth_now,
                 depth_max: hop.depth_window_max,
                 capacity: hop.depth as u64,
-                p99_us: us(hop.sojourn_ns.p99),
+                p99_us: told(&hop.sojourn_ns).map(|told| us(told.p99_ns)),
                 budget_us: budget_us(hop),
                 shed: hop.shed_once(),
             };
@@ -397,8 +397,8 @@ fn node_state<'a>(
     let touched = slowest.and_then(|hop| clean?.hops.get(&hop.name));
     let tainted = touched.map_or(0, |span| 1_000 * span.tainted / span.judged().max(1));
     let metrics = slowest.map_or_else(NodeMetrics::default, |hop| NodeMetrics {
-        p50_us: us(hop.sojourn_ns.p50),
-        p99_us: us(hop.sojourn_ns.p99),
+        p50_us: told(&hop.sojourn_ns).map(|told| us(told.p50_ns)),
+        p99_us: told(&hop.sojourn_ns).map(|told| us(told.p99_ns)),
         budget_us: budget_us(hop),
         depth: into.clone().map(|hop| hop.depth_now).sum(),
         age_us: us(into.clone().map(|hop| hop.age_now_ns).max().unwrap_or(0)),
@@ -425,11 +425,9 @@ fn hop_figures<'a>(
     HopFigures {
         hop: &hop.name,
         raw: told(&hop.sojourn_ns),
-        clean: span
-            .filter(|span| span.clean > 0)
-            .map(|span| told(&span.sojourn_ns)),
-        wait_p99_ns: hop.wait_ns.p99,
-        service_p99_ns: hop.service_ns.p99,
+        clean: span.and_then(|span| told(&span.sojourn_ns)),
+        wait_p99_ns: told(&hop.wait_ns).map(|told| told.p99_ns),
+        service_p99_ns: told(&hop.service_ns).map(|told| told.p99_ns),
         depth: hop.depth_now,
         depth_max: hop.depth_window_max,
         shed: hop.shed_once(),
@@ -440,12 +438,13 @@ fn hop_figures<'a>(
     }
 }
 
-fn told(percentiles: &Percentiles) -> Told {
-    Told {
+/// What is told of percentiles: nothing where nothing was measured, which is not the same as fast.
+fn told(percentiles: &Percentiles) -> Option<Told> {
+    (percentiles.count > 0).then_some(Told {
         p50_ns: percentiles.p50,
         p90_ns: percentiles.p90,
         p99_ns: percentiles.p99,
         p999_ns: percentiles.p99_9,
         max_ns: percentiles.max,
-    }
+    })
 }

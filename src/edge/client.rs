@@ -352,8 +352,8 @@ impl Client {
         self.session.closing(now.ns);
     }
 
-    /// Does what is due.
-    pub fn step(&mut self, now: Now) {
+    /// Does what is due; a request that is refused by it is counted.
+    pub fn step(&mut self, now: Now, counts: &mut Counts) {
         self.lanes.resend(now.ns);
         while let Some(due) = self.session.step(now.ns) {
             match due {
@@ -383,7 +383,7 @@ impl Client {
                         continue;
                     }
                     if over == Over::NoHello {
-                        self.time_out();
+                        self.time_out(counts);
                     }
                     self.end(code, why, None, now);
                     // Nobody is there to read the last words.

@@ -392,7 +392,7 @@ impl Edge {
                 return;
             }
             self.timers.pop();
-            let Some(held) = self.held_mut(place) else {
+            let Some(held) = self.held.get_mut(place as usize).and_then(Option::as_mut) else {
                 continue;
             };
             if held.turn != turn || held.due_ns != due_ns {
@@ -403,7 +403,7 @@ impl Edge {
                 held.client.hang_up();
             }
             if held.client.due_ns() <= now.ns {
-                held.client.step(now);
+                held.client.step(now, &mut self.counts);
             }
             // Reading on is due too, where it was held back; what waits for the socket is tried with it.
             self.read(place, now);

@@ -324,16 +324,16 @@ fn critical_events_come_again_until_they_are_acknowledged() {
     let start_ns = end.now.ns;
     for ms in [500, 1_000, 2_000] {
         end.now.ns = start_ns + ms * 1_000_000 - 1;
-        end.client.step(end.now);
+        end.client.step(end.now, &mut end.counts);
         assert!(talk.hear(&mut end).0.is_empty(), "{ms}");
         end.now.ns += 1;
-        end.client.step(end.now);
+        end.client.step(end.now, &mut end.counts);
         let (said, _) = talk.hear(&mut end);
         assert_eq!((said.len(), &said[0]["o"]), (1, &1.into()), "{ms}");
     }
     talk.say(&mut end, r#"{"type":"ack","ch":"alerts/line","o":1}"#);
     end.now.ns += 10_000_000_000;
-    end.client.step(end.now);
+    end.client.step(end.now, &mut end.counts);
     assert!(talk.hear(&mut end).0.is_empty());
 }
 
@@ -435,18 +435,19 @@ fn a_head_that_never_ends_is_timed_out() {
         };
         // A byte a second, for as long as it is listened to.
         end.say(b"a");
-        end.client.step(end.now);
+        end.client.step(end.now, &mut end.counts);
         assert!(end.client.is_over().is_none());
     }
     end.now = Now {
         ns: 10_000_000_001,
         ..end.now
     };
-    end.client.step(end.now);
+    end.client.step(end.now, &mut end.counts);
     let response = end.hear_text();
     assert!(
         response.starts_with("HTTP/1.1 408 Request Timeout\r\n"),
         "{response}"
     );
     assert_eq!(end.client.is_over(), Some(Ended::NoHello));
+    assert_eq!(end.counts.problems[Problem::TimedOut as usize], 1);
 }

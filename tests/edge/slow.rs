@@ -73,7 +73,7 @@ fn one_that_takes_nothing_is_gone_after_its_time() {
     while end.client.is_over().is_none() {
         seconds += 1;
         end.now.ns += 1_000_000_000;
-        end.client.step(end.now);
+        end.client.step(end.now, &mut end.counts);
         assert!(seconds < 100);
     }
     assert_eq!((seconds, end.client.is_over()), (45, Some(Ended::Stuck)));

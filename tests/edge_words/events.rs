@@ -85,8 +85,8 @@ impl Contents {
             status: &t[1],
             role: self.role,
             metrics: NodeMetrics {
-                p50_us: n[0],
-                p99_us: n[1],
+                p50_us: self.maybe(0),
+                p99_us: self.maybe(1),
                 budget_us: self.maybe(2),
                 depth: n[3],
                 age_us: n[4],
@@ -103,7 +103,7 @@ impl Contents {
             json!({
                 "node_id": t[0], "status": t[1], "role": self.role.name(),
                 "metrics": {
-                    "p50_us": w(0), "p99_us": w(1), "budget_us": maybe(2), "depth": w(3),
+                    "p50_us": maybe(0), "p99_us": maybe(1), "budget_us": maybe(2), "depth": w(3),
                     "age_us": w(4), "shed": w(5), "tainted": w(6),
                 },
                 "culprit": self.some, "fault": self.words(2),
@@ -117,7 +117,7 @@ impl Contents {
             depth: n[1],
             depth_max: n[2],
             capacity: n[3],
-            p99_us: n[4],
+            p99_us: self.maybe(4),
             budget_us: self.maybe(5),
             shed: n[6],
         };
@@ -127,7 +127,7 @@ impl Contents {
             edge.value(),
             json!({
                 "from": t[0], "to": t[1], "hop": t[2], "rate": w(0), "depth": w(1), "depth_max": w(2),
-                "capacity": w(3), "p99_us": w(4), "budget_us": maybe(5), "shed": w(6),
+                "capacity": w(3), "p99_us": maybe(4), "budget_us": maybe(5), "shed": w(6),
             }),
         );
         let dag = DagMutated {
@@ -210,10 +210,10 @@ impl Contents {
         };
         let figures = HopFigures {
             hop: &t[0],
-            raw: percentiles(0),
+            raw: self.some.then(|| percentiles(0)),
             clean: self.some.then(|| percentiles(5)),
-            wait_p99_ns: n[10],
-            service_p99_ns: n[11],
+            wait_p99_ns: self.maybe(10),
+            service_p99_ns: self.maybe(11),
             depth: n[0],
             depth_max: n[1],
             shed: n[2],
@@ -225,16 +225,15 @@ impl Contents {
         let stats = HopStats {
             hops: &[figures, HopFigures::default()],
         };
-        let zero = json!({"p50_ns": 0, "p90_ns": 0, "p99_ns": 0, "p999_ns": 0, "max_ns": 0});
         let value = json!({"hops": [
             {
-                "hop": t[0], "raw": told(0), "clean": self.some.then(|| told(5)),
-                "wait_p99_ns": w(10), "service_p99_ns": w(11), "depth": w(0), "depth_max": w(1),
+                "hop": t[0], "raw": self.some.then(|| told(0)), "clean": self.some.then(|| told(5)),
+                "wait_p99_ns": maybe(10), "service_p99_ns": maybe(11), "depth": w(0), "depth_max": w(1),
                 "shed": w(2), "offered": w(3), "delivered": w(4),
                 "gap_ns": maybe(6), "tainted": maybe(5),
             },
             {
-                "hop": "", "raw": zero, "clean": null, "wait_p99_ns": 0, "service_p99_ns": 0,
+                "hop": "", "raw": null, "clean": null, "wait_p99_ns": null, "service_p99_ns": null,
                 "depth": 0, "depth_max": 0, "shed": 0, "offered": 0, "delivered": 0,
                 "gap_ns": null, "tainted": null,
             },
@@ -430,7 +429,7 @@ fn keys_stand_in_the_order_of_the_protocol() {
     let contents = Contents {
         texts: (0..5).map(texts).collect(),
         numbers: (1..13).collect(),
-        some: false,
+        some: true,
         role: Role::Source,
     };
     let mut all = Vec::new();

@@ -236,6 +236,17 @@ test("a gap among the alerts is told, one of the state is not: its snapshot says
   assert.match(model.notices[0].text, /^7 notices/);
 });
 
+test("figures are old when none came for long, and not once the line has ended", () => {
+  const model = made();
+  assert.equal(model.isOld(T + 60_000), false, "nothing was told yet");
+  model.apply({ type: "hop_stats", ch: "stats/line", t: T, hops: [] });
+  assert.deepEqual([model.isOld(T + 5_000), model.isOld(T + 5_001)], [false, true]);
+  model.apply({ type: "hop_stats", ch: "stats/line", t: T + 5_000, hops: [] });
+  assert.equal(model.isOld(T + 5_001), false);
+  model.apply({ type: "execution_complete", ch: "alerts/line", t: T + 5_000, results: { cause: "duration", closed: true, delivered: 1 } });
+  assert.equal(model.isOld(T + 60_000), false);
+});
+
 test("samples in microseconds or nanoseconds become a way with its total", () => {
   const model = made(
     {

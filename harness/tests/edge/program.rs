@@ -114,11 +114,7 @@ to = "end"
 "#
     );
     let load = "rate = \"2k/s\"\narrivals = \"constant\"\nseed = 1\n";
-    for (file, text) in [
-        ("line.toml", line.as_str()),
-        ("load.toml", load),
-        ("budget.toml", ""),
-    ] {
+    for (file, text) in [("line.toml", line.as_str()), ("load.toml", load)] {
         std::fs::write(folder.path().join(file), text).unwrap();
     }
     folder

@@ -37,11 +37,17 @@ const SAID: &[&str] = &[
 
 /// Fields that may be null.
 const NULLABLE: &[&str] = &[
+    "p50_us",
+    "p99_us",
+    "raw",
+    "wait_p99_ns",
+    "service_p99_ns",
     "budget_us",
     "core",
     "fault",
     "node_id",
     "clean",
+    "gap_ns",
     "tainted",
     "retry_after_ms",
 ];

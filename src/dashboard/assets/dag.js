@@ -13,8 +13,8 @@ import { arrow, grouped, limit, rate, share, short, span } from "./text.js";
 
 /** Sizes in sixteenths of the root's font size. */
 const BOX = { height: 56, pad: 11, least: 124, most: 190 };
-const LABEL = { width: 74, height: 64 };
-const GAP = { right: 12, down: 20 };
+const LABEL = { width: 82, height: 64 };
+const GAP = { right: 12, down: 26 };
 const SPACE = 16;
 /** The picture may be this much smaller than its text asks for before it turns; and this much before it scrolls. */
 const SHRINK = 0.8;
@@ -219,7 +219,7 @@ export class Dag {
       ? `M${at(tip.x)},${at(tip.y)}l${at(-half)},${at(-reach)}h${at(2 * half)}z`
       : `M${at(tip.x)},${at(tip.y)}l${at(-reach)},${at(-half)}v${at(2 * half)}z`;
     const path = svg("g", { class: "way" }, svg("path", { d }), svg("path", { class: "head", d: head }));
-    const full = (LABEL.width - 12) * unit;
+    const full = (LABEL.width - 20) * unit;
     const left = middle.x - full / 2;
     const y = middle.y - 2.5 * unit;
     const text = (/** @type {string} */ name, /** @type {number} */ offset) =>
@@ -261,6 +261,8 @@ export class Dag {
     const { x, y, width, height } = place;
     const [pad, right] = [x + BOX.pad * unit, x + width - BOX.pad * unit];
     const full = width - 2 * BOX.pad * unit;
+    // Beside the line that comes from above.
+    const tag = x + (this.#down ? 31 * unit : width / 2);
     let name = id;
     while (name.length > 3 && measure(`${name}…`, 650, 13.5) > full) name = name.slice(0, -1);
     const parts = {
@@ -275,13 +277,13 @@ export class Dag {
         "g",
         { class: "tag", visibility: "hidden" },
         svg("rect", {
-          x: at(x + width / 2 - 27 * unit),
+          x: at(tag - 27 * unit),
           y: at(y - 19 * unit),
           width: at(54 * unit),
           height: at(16 * unit),
           rx: at(8 * unit),
         }),
-        svg("text", { x: at(x + width / 2), y: at(y - 7.3 * unit), "text-anchor": "middle", "font-size": at(11 * unit), text: "culprit" }),
+        svg("text", { x: at(tag), y: at(y - 7.3 * unit), "text-anchor": "middle", "font-size": at(11 * unit), text: "culprit" }),
       ),
       mark: svg(
         "g",
@@ -289,7 +291,7 @@ export class Dag {
         svg("circle", { cx: at(x + width - 2 * unit), cy: at(y + 2 * unit), r: at(8 * unit) }),
         svg("text", { x: at(x + width - 2 * unit), y: at(y + 6.2 * unit), "text-anchor": "middle", "font-size": at(12 * unit), text: "!" }),
       ),
-      group: svg("g", { class: "node", "data-node": id, on: { click: () => this.#into(id) } }),
+      group: svg("g", { class: "node", role: "img", "data-node": id, on: { click: () => this.#into(id) } }),
     };
     parts.group.append(
       svg("rect", { class: "body", x: at(x), y: at(y), width: at(width), height: at(height), rx: at(7 * unit) }),
@@ -378,7 +380,7 @@ function words(hop, toCulprit) {
     `Hop from ${hop.from} to ${hop.to}`,
     hop.rate === null ? "" : `${grouped(hop.rate)} messages a second`,
     hop.depth === null ? "" : `${grouped(hop.depth)} of ${grouped(hop.capacity)} deep`,
-    judged(hop) === null ? "" : `P99 ${span(judged(hop))}${ratio === null ? "" : `, ${share(ratio)} of its budget`}`,
+    judged(hop) === null ? "" : `P99 ${span(judged(hop))}${ratio === null ? "" : `, ${share(ratio)}${ratio < 20 ? " of" : ""} its budget`}`,
     hop.shed > 0 ? `${grouped(hop.shed)} shed` : "",
     toCulprit ? "leads to the culprit" : "",
   ]

@@ -181,27 +181,29 @@ function link() {
     closing: "closing",
     closed: final ? "closed" : `closed, again in ${seconds} s`,
   }[state];
+  // A network that is gone closes nothing until a heartbeat is missed.
+  const old = model.isOld(client.now());
+  const age = model.told === null ? "" : `figures from ${ago(client.now() - model.told)}`;
+  const trip = rttMs === null ? "" : `there and back ${span(Math.max(1e4, rttMs * 1e6))}`;
   const detail =
     state === "open"
-      ? [rttMs === null ? "" : `there and back ${span(Math.max(1e4, rttMs * 1e6))}`, thrash > 0 ? `${thrash} reconnects in a minute` : ""]
-      : [
-          reason,
-          retryByServer ? "the server said when" : "",
-          breaker === "open" ? "after ten failures" : "",
-          model.told === null ? "" : `figures from ${ago(client.now() - model.told)}`,
-        ];
+      ? [old ? age : trip, thrash > 0 ? `${thrash} reconnects in a minute` : ""]
+      : [reason, retryByServer ? "the server said when" : "", breaker === "open" ? "after ten failures" : "", age];
   attr(place, "class", `link ${state}`);
   put(byId("link-state"), words);
   put(byId("link-detail"), detail.filter(Boolean).join(" · "));
   attr(byId("link-now"), "hidden", !(state === "closed"));
-  attr(document.body, "class", state === "open" ? null : "stale");
+  attr(document.body, "class", state === "open" && !old ? null : "stale");
   // The countdown is not news.
-  const news = { connecting: said, open: "Connection open", closing: said, closed: `Connection closed${reason ? `: ${reason}` : ""}` }[
-    state
-  ];
+  const news = {
+    connecting: said,
+    open: old ? "Nothing new comes" : "Connection open",
+    closing: said,
+    closed: `Connection closed${reason ? `: ${reason}` : ""}`,
+  }[state];
   if (news !== said) {
     // The first connection is what everybody expects.
-    if (said !== "" || state !== "open") put(byId("say"), news);
+    if (said !== "" || state !== "open" || old) put(byId("say-link"), news);
     said = news;
   }
 }

@@ -43,7 +43,7 @@ export class HopPanel {
       el("dd"),
     ]);
     this.#parts = {
-      title: el("h2", { id: "hop-title", tabindex: -1 }),
+      title: el("h2", { id: "hop-title" }),
       says: el("p", { class: "says" }),
       facts: Object.fromEntries(facts),
       fault: el("p", { class: "fault", hidden: true }),
@@ -105,11 +105,6 @@ export class HopPanel {
     );
     const list = el("dl", { class: "facts" }, ...facts.map(([name, value]) => el("div", {}, el("dt", { text: name }), value)));
     host.replaceChildren(title, terms, says, fault, plot, key, table, parts, el("h3", { text: "Queue" }), this.#parts.gauge, list);
-  }
-
-  /** Gives it the keyboard. */
-  focus() {
-    this.#parts.title.focus({ preventScroll: false });
   }
 
   /** @param {Model} model @param {Hop | undefined} hop */
@@ -175,7 +170,7 @@ export class HopPanel {
     put(facts.oldest, span(node?.age));
     put(facts.offered, grouped(hop.offered));
     put(facts.delivered, grouped(hop.delivered));
-    put(facts.shed, hop.shed > 0 && hop.offered ? `${grouped(hop.shed)} (${share(hop.shed / hop.offered)})` : grouped(hop.shed));
+    put(facts.shed, hop.shed > 0 && hop.offered ? `${grouped(hop.shed)} (${share(hop.shed / hop.offered).replace(" ", "\u00a0")})` : grouped(hop.shed));
     attr(facts.shed, "class", hop.shed > 0 ? "over" : null);
     put(facts["in host gaps"], hop.gap === 0 ? "none" : span(hop.gap));
     put(facts["touched by the host"], share(node?.tainted));
@@ -187,13 +182,13 @@ function sentence(hop, culprit) {
   const p99 = judged(hop);
   const ratio = used(hop);
   const blame = culprit ? ` ${hop.to} is to blame for what is held back or shed.` : "";
-  if (p99 === null) return `No message has come through yet.${blame}`;
+  if (p99 === null) return `No message has been measured here yet.${blame}`;
   const raw = hop.raw.p99;
   const host = hop.clean?.p99 && raw !== null && raw > 2 * hop.clean.p99 ? ` The host made it ${span(raw)} for all messages together.` : "";
   if (ratio === null) return `P99 is ${span(p99)}; nothing says what it may be.${host}${blame}`;
-  return ratio > 1
-    ? `P99 is ${span(p99)}, ${share(ratio - 1)} over its budget.${host}${blame}`
-    : `P99 is ${span(p99)}, ${share(ratio)} of its budget.${host}${blame}`;
+  const part = share(ratio);
+  const is = part.endsWith("×") ? `${part} its budget` : ratio > 1 ? `${share(ratio - 1)} over its budget` : `${part} of its budget`;
+  return `P99 is ${span(p99)}, ${is}.${host}${blame}`;
 }
 
 /** Whole decades around figures, at least two. @param {number[]} figures @returns {[number, number]} powers of ten */
@@ -208,14 +203,14 @@ function marks(grid, low, high, place) {
   const name = `${low} ${high}`;
   if (grid.getAttribute("data-scale") === name) return;
   attr(grid, "data-scale", name);
-  // Not more names than there is room for.
-  const step = Math.ceil((high - low) / 6);
+  // Not more names than a phone has room for.
+  const step = Math.ceil((high - low) / 4);
   const children = [];
   for (let power = low; power <= high; power += 1) {
     const x = `${at(place(10 ** power))}%`;
     children.push(svg("line", { x1: x, x2: x, y1: "0.3em", y2: "3.2em" }));
     if ((power - low) % step > 0) continue;
-    const anchor = power === low ? "start" : power + step > high ? "end" : "middle";
+    const anchor = power === low ? "start" : power === high ? "end" : "middle";
     children.push(svg("text", { x, dy: "5.9em", "text-anchor": anchor, text: limit(10 ** power) }));
   }
   grid.replaceChildren(...children);

@@ -45,6 +45,7 @@ export class Hops {
 
   /** Makes the rows anew. @param {Model} model */
   structure(model) {
+    const held = [...this.#rows].find(([, { button }]) => button === document.activeElement)?.[0];
     this.#rows.clear();
     for (const hop of model.hops.values()) {
       const cells = COLUMNS.map(([, classes]) => el("td", { class: `n ${classes}` }));
@@ -63,6 +64,7 @@ export class Hops {
       this.#rows.set(hop.hop, { row, cells, button, ratio, bar });
     }
     this.#body.replaceChildren(...[...this.#rows.values()].map(({ row }) => row));
+    if (held !== undefined) this.#rows.get(held)?.button.focus();
   }
 
   /** Writes the present figures into it. @param {Model} model @param {string | null} selected */

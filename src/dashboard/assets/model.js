@@ -22,6 +22,9 @@ export const BOUNDS = Object.freeze({
 /** Below this share of the error budget the page warns. */
 export const WARN_BELOW = 0.2;
 
+/** Figures come four times a second. After as long as this without any, what the page shows is old, whatever the connection says. */
+const OLD_MS = 5_000;
+
 /** How far back the timeline goes, in milliseconds. */
 export const WINDOW_MS = 120_000;
 
@@ -159,6 +162,11 @@ export class Model {
     const changed = this.changed;
     this.changed = new Set();
     return changed;
+  }
+
+  /** @param {number} now by the server's clock @returns {boolean} whether nothing was told for so long that something is wrong */
+  isOld(now) {
+    return this.told !== null && this.end === null && now - this.told > OLD_MS;
   }
 
   /**

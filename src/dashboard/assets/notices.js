@@ -44,7 +44,11 @@ export class Notices {
       on.again();
     };
     this.#more = el("button", { type: "button", class: "plain", on: { click: toggle } });
-    const clear = el("button", { type: "button", class: "plain", text: "Dismiss all", on: { click: () => on.dismiss() } });
+    const dismiss = () => {
+      on.dismiss();
+      this.#count.focus();
+    };
+    const clear = el("button", { type: "button", class: "plain", text: "Dismiss all", on: { click: dismiss } });
     section.replaceChildren(el("h2", { class: "hidden", text: "Notices" }), this.#list, el("p", { class: "tools" }, this.#more, clear));
   }
 
@@ -66,19 +70,28 @@ export class Notices {
       const parts = this.#items.get(notice.id) ?? this.#item(notice);
       this.#items.set(notice.id, parts);
       put(parts.time, clock(notice.t));
-      put(parts.text, notice.times > 1 ? `${notice.text} (${notice.times} times)` : notice.text);
+      put(parts.text, worded(notice));
       // Only what stands elsewhere is moved, so that the keyboard stays where it is.
       if (this.#list.children[place] !== parts.item) this.#list.insertBefore(parts.item, this.#list.children[place] ?? null);
     });
-    for (const notice of [...notices].reverse()) {
-      if (this.#said.get(notice.id) === notice.times) continue;
-      this.#said.set(notice.id, notice.times);
-      put(
-        notice.grade === "bad" ? this.#aloud.alarm : this.#aloud.say,
-        `${GRADES[notice.grade]}: ${notice.node ? `${notice.node}: ` : ""}${notice.text}`,
-      );
-    }
+    const news = notices.filter(({ id, times }) => this.#said.get(id) !== times);
+    for (const { id, times } of news) this.#said.set(id, times);
+    this.#speak(
+      this.#aloud.alarm,
+      news.filter(({ grade }) => grade === "bad"),
+    );
+    this.#speak(
+      this.#aloud.say,
+      news.filter(({ grade }) => grade !== "bad"),
+    );
     for (const id of this.#said.keys()) if (!notices.some((notice) => notice.id === id)) this.#said.delete(id);
+  }
+
+  /** Says all that is new at once, the newest first; of many the first ones. @param {HTMLElement} place @param {Notice[]} news */
+  #speak(place, news) {
+    if (news.length === 0) return;
+    const texts = news.slice(0, FIRST).map((notice) => `${GRADES[notice.grade]}: ${notice.node ? `${notice.node}: ` : ""}${worded(notice)}`);
+    put(place, `${texts.join(". ")}${news.length > FIRST ? `. And ${news.length - FIRST} more` : ""}`);
   }
 
   /** @param {Notice} notice */
@@ -102,4 +115,9 @@ export class Notices {
     );
     return parts;
   }
+}
+
+/** @param {Notice} notice @returns {string} its text, with how often it came */
+function worded({ text, times }) {
+  return times > 1 ? `${text} (${times} times)` : text;
 }

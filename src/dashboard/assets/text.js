@@ -72,13 +72,13 @@ export function rate(perSecond) {
 }
 
 /**
- * A ratio in percent: `0.3 %`, `12 %`, `1,240 %`; from twenty on as a factor: `9,857×`.
+ * A ratio in percent: `0.3 %`, `12 %`, `1,240 %`; from twenty on as a factor: `317×`, `9.86k×`.
  * @param {number | null | undefined} ratio
  * @returns {string}
  */
 export function share(ratio) {
   if (ratio === null || ratio === undefined || !Number.isFinite(ratio)) return NONE;
-  if (ratio >= 20) return `${grouped(ratio)}×`;
+  if (ratio >= 20) return `${short(ratio)}×`;
   const percent = ratio * 100;
   if (percent === 0) return "0 %";
   if (percent < 0.05) return "<0.1 %";

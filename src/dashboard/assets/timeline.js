@@ -184,15 +184,16 @@ export class Timeline {
       return;
     }
     this.#cursor.style.setProperty("--at", String(1 - ago / WINDOW_MS));
-    this.#read();
+    // Said where the cursor goes, not whenever there are new figures.
+    attr(this.#track, "aria-valuetext", this.#read());
+    attr(this.#track, "aria-valuenow", Math.round(-ago / 1000));
   }
 
   #read() {
     const ago = /** @type {number} */ (this.#at);
     const text = this.#model === null ? "" : moment(this.#model, ago, [...this.#strips.keys()]);
     put(this.#readout, text);
-    attr(this.#track, "aria-valuenow", Math.round(-ago / 1000));
-    attr(this.#track, "aria-valuetext", text);
+    return text;
   }
 }
 

@@ -9,7 +9,7 @@ use crate::base::limits::{EDGE_MESSAGE_BYTES_MAX, EDGE_OUTPUT_BYTES, EDGE_RETRY_
 use crate::edge::SUBPROTOCOL;
 use crate::edge::admission::Refused;
 use crate::edge::code::Code;
-use crate::edge::counts::Ended;
+use crate::edge::counts::{Counts, Ended};
 use crate::edge::hub::Hub;
 use crate::edge::lanes::{ChannelId, Wish};
 use crate::edge::problem::{Answer, Problem};
@@ -185,7 +185,7 @@ impl Client {
     }
 
     /// A request that did not come in time is told so, if it had begun.
-    pub(super) fn time_out(&mut self) {
+    pub(super) fn time_out(&mut self, counts: &mut Counts) {
         if let Via::Http(http) = &mut self.via
             && http.requests.is_inside()
             && !http.writing
@@ -194,6 +194,7 @@ impl Client {
                 Problem::TimedOut,
                 "send the whole request within ten seconds",
             );
+            counts.refuse(answer.problem);
             let _ = answer.respond(&mut http.output, false, false);
             (http.keeps, http.writing) = (false, true);
             self.ending = Some(Ended::NoHello);

@@ -33,10 +33,11 @@ crate::reasons! {
 /// The figures of the hop into a node: of the slowest, where it has several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeMetrics {
-    /// Half of its messages were faster, from when they were offered until the node was done with them.
-    pub p50_us: u64,
+    /// Half of its messages were faster, from when they were offered until the node was done with them; none where no message was
+    /// measured, as at a source.
+    pub p50_us: Option<u64>,
     /// 99 of 100 were faster.
-    pub p99_us: u64,
+    pub p99_us: Option<u64>,
     /// What its 99th percentile may be, if the budget says so.
     pub budget_us: Option<u64>,
     /// Messages that wait.
@@ -57,7 +58,7 @@ pub struct NodeMetrics {
 ///     node_id: "book",
 ///     status: "run",
 ///     role: Role::Stage,
-///     metrics: NodeMetrics { p50_us: 3, p99_us: 21, budget_us: Some(20), ..NodeMetrics::default() },
+///     metrics: NodeMetrics { p50_us: Some(3), p99_us: Some(21), budget_us: Some(20), ..NodeMetrics::default() },
 ///     culprit: true,
 ///     fault: None,
 /// };
@@ -96,8 +97,8 @@ impl Body for NodeState<'_> {
         to.text("status", self.status);
         to.word("role", self.role);
         to.object("metrics", |to| {
-            to.number("p50_us", metrics.p50_us);
-            to.number("p99_us", metrics.p99_us);
+            to.number_or_null("p50_us", metrics.p50_us);
+            to.number_or_null("p99_us", metrics.p99_us);
             to.number_or_null("budget_us", metrics.budget_us);
             to.number("depth", metrics.depth);
             to.number("age_us", metrics.age_us);
@@ -134,8 +135,8 @@ pub struct EdgeActive<'a> {
     pub depth_max: u64,
     /// Slots that it has.
     pub capacity: u64,
-    /// 99 of 100 messages were faster, from when they were offered until the reader was done with them.
-    pub p99_us: u64,
+    /// 99 of 100 messages were faster, from when they were offered until the reader was done with them, if any was measured.
+    pub p99_us: Option<u64>,
     /// What that may be, if the budget says so.
     pub budget_us: Option<u64>,
     /// Messages that were dropped on purpose, since the start.
@@ -153,7 +154,7 @@ impl Body for EdgeActive<'_> {
         to.number("depth", self.depth);
         to.number("depth_max", self.depth_max);
         to.number("capacity", self.capacity);
-        to.number("p99_us", self.p99_us);
+        to.number_or_null("p99_us", self.p99_us);
         to.number_or_null("budget_us", self.budget_us);
         to.number("shed", self.shed);
     }
@@ -337,14 +338,15 @@ impl Percentiles {
 pub struct HopFigures<'a> {
     /// Its name.
     pub hop: &'a str,
-    /// All messages since the start, from when they were offered until the reader was done with them.
-    pub raw: Percentiles,
+    /// All messages since the start, from when they were offered until the reader was done with them; if any was
+    /// measured.
+    pub raw: Option<Percentiles>,
     /// Those that no gap of the host touched, where the line is watched for such.
     pub clean: Option<Percentiles>,
-    /// 99 of 100 waited for less until they were taken.
-    pub wait_p99_ns: u64,
-    /// 99 of 100 were worked on for less.
-    pub service_p99_ns: u64,
+    /// 99 of 100 waited for less until they were taken, if any was measured.
+    pub wait_p99_ns: Option<u64>,
+    /// 99 of 100 were worked on for less, if any was measured.
+    pub service_p99_ns: Option<u64>,
     /// Messages that wait.
     pub depth: u64,
     /// Most that waited since the event before.
@@ -374,13 +376,14 @@ impl Body for HopStats<'_> {
     fn members(&self, to: &mut Object<'_>) {
         to.objects("hops", self.hops, |to, hop| {
             to.text("hop", hop.hop);
-            to.object("raw", |to| hop.raw.members(to));
-            match &hop.clean {
-                Some(clean) => to.object("clean", |to| clean.members(to)),
-                None => to.null("clean"),
+            for (name, of) in [("raw", &hop.raw), ("clean", &hop.clean)] {
+                match of {
+                    Some(of) => to.object(name, |to| of.members(to)),
+                    None => to.null(name),
+                }
             }
-            to.number("wait_p99_ns", hop.wait_p99_ns);
-            to.number("service_p99_ns", hop.service_p99_ns);
+            to.number_or_null("wait_p99_ns", hop.wait_p99_ns);
+            to.number_or_null("service_p99_ns", hop.service_p99_ns);
             to.number("depth", hop.depth);
             to.number("depth_max", hop.depth_max);
             to.number("shed", hop.shed);
