@@ -26,6 +26,7 @@ fn server(times: SessionTimes) -> Server {
         },
         admission: AdmissionLimits::default(),
         hub,
+        budgets: Default::default(),
     });
     let server = server.unwrap();
     let event = |channel, kind, key: Option<&str>, value: &str| Event {
@@ -71,7 +72,7 @@ fn counted(server: Server) -> Counts {
         "{} are open",
         server.open_connections()
     );
-    let counts = server.end();
+    let counts = server.end().counts;
     assert!(counts.open() <= 1, "{counts:?}");
     counts
 }
