@@ -202,6 +202,8 @@ pub struct Client {
     ending: Option<Ended>,
     /// What it was told of that.
     code: Option<Code>,
+    /// Its request did not come in time, and it is told so.
+    timed_out: bool,
     /// Its last bytes are not to be waited for.
     gone: bool,
 }
@@ -234,6 +236,7 @@ impl Client {
             large: None,
             ending: None,
             code: None,
+            timed_out: false,
             gone: false,
         }
     }
@@ -286,6 +289,12 @@ impl Client {
     #[must_use]
     pub fn code(&self) -> Option<Code> {
         self.code
+    }
+
+    /// Whether its request did not come in time.
+    #[must_use]
+    pub fn is_timed_out(&self) -> bool {
+        self.timed_out
     }
 
     /// How events reach it, once it has asked for some.

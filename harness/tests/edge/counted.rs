@@ -120,7 +120,12 @@ fn whatever_is_done_to_a_server_is_counted_and_nothing_leaks() {
             |answer: &Answer| matches!(answer, Answer::Closed(code) if codes.contains(code));
         let slow_heads = u64::from(ended == Ended::NoHello);
         let expected = hostile::expected(&acts, is_it) + slow_heads;
-        assert_eq!(counts.ended[ended as usize], expected, "{}", ended.name());
+        assert_eq!(
+            counts.ended[ended as usize],
+            expected,
+            "{}: {counts:?}",
+            ended.name()
+        );
     }
 }
 

@@ -117,7 +117,7 @@ to = "end"
     for (file, text) in [
         ("line.toml", line.as_str()),
         ("load.toml", load),
-        ("budget.toml", ""),
+        ("budget.toml", "[slo]\np99 = \"1s\"\n"),
     ] {
         std::fs::write(folder.path().join(file), text).unwrap();
     }

@@ -110,21 +110,26 @@ fn what_clients_say_of_their_screens_is_in_the_report_and_what_cannot_be_is_coun
     };
     assert_eq!(told["budget_us"], 10_000_000);
     assert!(told["raw"]["p99_ns"].as_u64() > Some(0), "{told}");
-    let page = Peer::ask(&address, "GET", "/metrics", "").response().body;
-    for line in [
+    let lines = [
         format!("hopline_hop_sojourn_seconds_count{{hop=\"edge.wire\"}} {SAMPLES}"),
         format!("hopline_hop_sojourn_seconds_count{{hop=\"client.paint\"}} {SAMPLES}"),
-        format!(
-            "hopline_hop_over_budget_messages_total{{hop=\"edge.wire\",limit=\"p50\"}} {SAMPLES}"
-        ),
+        "hopline_hop_budget_seconds{hop=\"edge.wire\",of=\"sojourn\",limit=\"p50\"} 0.000001"
+            .to_owned(),
+        "hopline_hop_over_budget_messages_total{hop=\"client.paint\",limit=\"max\"} 0".to_owned(),
         format!(
             "hopline_edge_untaken_acks_total{{reason=\"clock\"}} {}",
             2 * SAMPLES
         ),
         "hopline_edge_untaken_acks_total{reason=\"never_sent\"} 1".to_owned(),
-    ] {
-        assert!(page.lines().any(|one| one == line), "{line}\n{page}");
-    }
+    ];
+    // A page is of figures that are a look or two old.
+    let has_all = (0..1_000).any(|_| {
+        let page = Peer::ask(&address, "GET", "/metrics", "").response().body;
+        lines
+            .iter()
+            .all(|line| page.lines().any(|one| one == *line))
+    });
+    assert!(has_all, "{lines:#?}");
     let report = program.end();
     let edge = &report["edge"];
     assert_eq!(
@@ -151,5 +156,5 @@ fn what_clients_say_of_their_screens_is_in_the_report_and_what_cannot_be_is_coun
         connections["streams"],
         json!({"websocket": each.len(), "ndjson": 1})
     );
-    assert_eq!(connections["accepted"], each.len() + 2);
+    assert!(connections["accepted"].as_u64() >= Some(each.len() as u64 + 2));
 }

@@ -205,6 +205,7 @@ impl Client {
             );
             let _ = answer.respond(&mut http.output, false, false);
             (http.keeps, http.writing) = (false, true);
+            self.timed_out = true;
             self.ending = Some(Ended::NoHello);
         }
     }
