@@ -176,3 +176,34 @@ fn refused(params: &Params, key: &str, error: &BudgetError) -> Problem {
     };
     params.problem(key, what, help)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::budget::{Beyond, Quantile};
+    use crate::config::{Case, CaseFiles, SourceText};
+
+    fn case(budget: &str) -> Case {
+        let text = |name: &str, text: &str| SourceText::new(name, text);
+        let line = "[[source]]\nname = \"btc\"\nkind = \"udp\"\n";
+        let files = CaseFiles {
+            line: text("line.toml", line),
+            load: None,
+            budget: Some(text("budget.toml", budget)),
+        };
+        Case::parse("mine", files).unwrap()
+    }
+
+    #[test]
+    fn what_is_owed_beyond_the_line_is_the_edges_and_no_judged_run_asks_for_it() {
+        let case = case("[hop.\"edge.wire\"]\np99 = \"20ms\"\n");
+        let [queue, wire, paint] = case.beyond();
+        assert!(queue.is_none() && paint.is_none());
+        let limit = wire.as_ref().unwrap().limits()[0];
+        assert_eq!(
+            (limit.quantile, limit.limit_ns),
+            (Quantile::P99, 20_000_000)
+        );
+        assert_eq!(Beyond::EdgeWire as usize, 1);
+        assert!(!case.owes());
+    }
+}

@@ -26,7 +26,7 @@ crate::reasons! {
         Slow = "slow",
         /// It sent too much for too long.
         Flood = "flood",
-        /// It broke the protocol.
+        /// It broke the protocol, or says that the edge did.
         Protocol = "protocol",
         /// It had no token, or a wrong one.
         BadAuth = "bad_auth",

@@ -186,6 +186,26 @@ test("a sample is acked with when it came, when it was painted, and how sure tha
   assert.ok(Math.abs(paint - rx - 16) < 0.01, `${paint - rx}`);
 });
 
+test("the server's clock is asked for more often while samples are taken, until it is known by several trips", () => {
+  const { clock, server, client } = pair();
+  server.delayMs = 40;
+  follow(client, "dag/line");
+  client.open();
+  clock.advance(200);
+  server.delayMs = 1;
+  const asked = () => said(server.session, "ping").length;
+  assert.equal(asked(), 1);
+  for (let at = 1; at <= 30; at += 1) {
+    upTo(server, 16 * at);
+    clock.advance(LIMITS.SAMPLE_MS);
+    client.painted();
+  }
+  clock.advance(100);
+  assert.equal(asked(), LIMITS.CLOCK_SAMPLES);
+  const acks = times(server.session);
+  assert.deepEqual([acks[0].rtt, acks.at(-1).rtt], [80, 2]);
+});
+
 test("samples are acked no faster than four a second", () => {
   const { clock, server, client } = pair();
   follow(client, "dag/line");

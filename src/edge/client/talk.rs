@@ -47,8 +47,16 @@ impl Client {
                 }
                 Some(Event::Ping(_)) => self.session.message(on.now.ns),
                 Some(Event::Pong(_)) => {}
-                Some(Event::Close { .. }) => {
-                    self.ending.get_or_insert(Ended::Left);
+                Some(Event::Close { code, .. }) => {
+                    // One that may not be given was answered so as well.
+                    let is_broken = code == Some(Code::Protocol.number());
+                    if is_broken {
+                        self.code.get_or_insert(Code::Protocol);
+                    }
+                    self.ending.get_or_insert(match is_broken {
+                        true => Ended::Protocol,
+                        false => Ended::Left,
+                    });
                     self.session.closing(on.now.ns);
                 }
                 Some(Event::Failed(violation)) => {
