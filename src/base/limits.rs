@@ -1,5 +1,9 @@
 //! Every bound of the library, each with its reason, tied to its neighbours by assertions at compile time.
 
+mod screen;
+
+pub use screen::*;
+
 /// Bytes of a slot before the payload: the commit word and the envelope.
 pub const SLOT_HEAD_BYTES: usize = 32;
 
@@ -592,22 +596,6 @@ pub const EDGE_TELL_MAX: usize = 256;
 /// for states, which are looked at more often.
 pub const EDGE_FIGURES_NS: u64 = 250_000_000;
 
-/// One event of so many, by its offset, is a sample of the way to a client's screen: a busy line has some of them a second, and
-/// an answer to each would be as much traffic as the events.
-pub const EDGE_SAMPLE_EVERY: u64 = 16;
-
-/// Samples of a client that are on their way or wait for its answer: all that fit in its output, and an answer's time of
-/// them behind these. The oldest go.
-pub const EDGE_SAMPLES_WAITING_MAX: usize = 64;
-
-/// How far a client's times may lie outside what can be by the server's clock, in nanoseconds: beyond, it does not know how far its
-/// clock is off.
-pub const EDGE_CLOCK_OFF_NS: u64 = 1_000_000_000;
-
-/// How long after a sample was sent its times are taken, in nanoseconds: what is older was not waited for by anybody, and histograms
-/// end there.
-pub const EDGE_SAMPLE_NS_MAX: u64 = 60_000_000_000;
-
 /// Longest name of a node or line, in bytes: the table has columns.
 pub const NAME_BYTES_MAX: usize = 48;
 
@@ -690,10 +678,6 @@ const _: () = assert!(
     EDGE_CHANNELS_MAX * (2 * EDGE_NAME_BYTES_MAX + 1 + 54) + EDGE_TOKEN_BYTES_MAX
         < EDGE_MESSAGE_BYTES_MAX
 );
-const _: () = assert!(EDGE_CLOCK_OFF_NS < EDGE_SAMPLE_NS_MAX && EDGE_SAMPLE_NS_MAX < HIST_MAX_NS);
-// An event has 32 bytes and more of its own: its type, its channel and its offset.
-const _: () =
-    assert!(EDGE_SAMPLES_WAITING_MAX as u64 > EDGE_OUTPUT_BYTES as u64 / 32 / EDGE_SAMPLE_EVERY);
 const _: () = assert!(COMPLAINT_BURST as usize * 4 <= COMPLAINTS_DEPTH);
 const _: () = assert!(SHED_QUIET_NS > HOUSEKEEPING_NS && SHED_QUIET_NS > PARK_MAX_NS);
 const _: () = assert!(DELAY_NS > 2 * (PARK_MAX_NS + HOUSEKEEPING_NS));

@@ -686,19 +686,3 @@ fn changes_that_cannot_be_are_told() {
              help: nodes here: btc, book, signal, orders"
     ));
 }
-
-#[test]
-fn hops_beyond_the_line_have_limits_and_nothing_else() {
-    let said = said_of_budget(
-        "[hop.\"edge.wire\"]\np99 = \"20ms\"\nof = \"wait\"\nlossless = true\n\
-         [hop.\"edge.queue\"]\np50 = \"0us\"\n[hop.\"client.pint\"]\np99 = \"1ms\"\n",
-    );
-    for part in [
-        "budget.toml:3:1: \"of\"",
-        "budget.toml:4:1: \"lossless\"",
-        "budget.toml:6:1: \"p50\" is a budget of zero",
-        "a budget for \"client.pint\", which is no hop of this line",
-    ] {
-        assert!(said.contains(part), "{part}\n{said}");
-    }
-}

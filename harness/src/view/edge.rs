@@ -1,11 +1,43 @@
-//! What a run says of its edge, below the tables.
+//! What a run says of its edge: the hops beyond the line in the table of hops, and the rest below the tables.
 
 use hopline::base::units::Span;
+use hopline::budget::BeyondReport;
 use hopline::edge::EdgeReport;
 
-use super::rows::by_reason;
+use super::rows::{block, by_reason, limits};
 use super::summary::Lines;
+use super::table::{Cell, Table};
 use super::text::{Tone, bytes, grouped};
+
+/// The hops beyond the line, of which samples were taken.
+pub(super) fn hops(table: &mut Table, hops: &[BeyondReport]) {
+    for hop in hops {
+        let mut head = vec![
+            Cell::new(hop.name, Tone::Strong),
+            grouped(hop.sojourn_ns.count).into(),
+        ];
+        head.resize(8, Cell::default());
+        let has_any = hop.sojourn_ns.count > 0;
+        let limits = limits(hop.budget.as_ref(), &hop.over_budget, 0, has_any);
+        let spans = [("", &hop.sojourn_ns, Default::default())];
+        block(table, head, &spans, limits, Cell::default());
+        let few = hop.too_few.iter().map(|(quantile, fewest)| {
+            format!("{} needs {}", quantile.replace('_', "."), grouped(*fewest))
+        });
+        let few: Vec<String> = few.collect();
+        if has_any && !few.is_empty() {
+            let text = format!("too few samples to say: {}", few.join(", "));
+            table.remark(text, Tone::Dim);
+        }
+        if hop.saturated > 0 {
+            let text = format!(
+                "{} spans were longer than histograms tell apart",
+                grouped(hop.saturated)
+            );
+            table.remark(text, Tone::Warn);
+        }
+    }
+}
 
 /// Words for counts that are there, and nothing for those that are not.
 fn more(text: &mut String, counts: &[(&str, u64)]) {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use hopline::base::units::Span;
+use hopline::budget::Quantile;
 use hopline::budget::report::{
     BudgetReport, ByReason, HopReport, OUTSIDE, Percentiles, RegimeReport, SourceReport,
     StageReport,
 };
-use hopline::budget::{BeyondReport, Quantile};
 use hopline::overload::Rung;
 use hopline::topology::clean::CleanSpan;
 use hopline::topology::{CleanReport, Report};
@@ -79,7 +79,7 @@ fn rungs(hop: &HopReport) -> Option<String> {
 
 /// What is owed and how many were over it, a limit a line and the highest first: `p99 20us`, `12`. Where nothing came by there
 /// is nothing that could have been over.
-fn limits(
+pub(super) fn limits(
     budget: Option<&BudgetReport>,
     over: &BTreeMap<&'static str, u64>,
     lost: u64,
@@ -260,11 +260,11 @@ pub(crate) fn hops(
 }
 
 /// A span: its name, what it took, and the cells of its clean part.
-type Row<'a> = (&'a str, &'a Percentiles, [Cell; 2]);
+pub(super) type Row<'a> = (&'a str, &'a Percentiles, [Cell; 2]);
 
 /// One thing that has spans and limits: its first line, the other spans under it, and as many
 /// lines more as its limits need.
-fn block(
+pub(super) fn block(
     table: &mut Table,
     head: Vec<Cell>,
     spans: &[Row<'_>],
@@ -376,36 +376,6 @@ fn end_to_end(table: &mut Table, report: &Report, clean: Option<&CleanReport>, d
             let first = head(&format!("  to {name}"), Tone::Dim, sink.count);
             let spans = [("", sink, Default::default())];
             block(table, first, &spans, Vec::new(), Cell::default());
-        }
-    }
-}
-
-/// The hops beyond the line, of which samples were taken.
-pub(super) fn beyond(table: &mut Table, hops: &[BeyondReport]) {
-    for hop in hops {
-        let mut head = vec![
-            Cell::new(hop.name, Tone::Strong),
-            grouped(hop.sojourn_ns.count).into(),
-        ];
-        head.resize(8, Cell::default());
-        let has_any = hop.sojourn_ns.count > 0;
-        let limits = limits(hop.budget.as_ref(), &hop.over_budget, 0, has_any);
-        let spans = [("", &hop.sojourn_ns, Default::default())];
-        block(table, head, &spans, limits, Cell::default());
-        let few = hop.too_few.iter().map(|(quantile, fewest)| {
-            format!("{} needs {}", quantile.replace('_', "."), grouped(*fewest))
-        });
-        let few: Vec<String> = few.collect();
-        if has_any && !few.is_empty() {
-            let text = format!("too few samples to say: {}", few.join(", "));
-            table.remark(text, Tone::Dim);
-        }
-        if hop.saturated > 0 {
-            let text = format!(
-                "{} spans were longer than histograms tell apart",
-                grouped(hop.saturated)
-            );
-            table.remark(text, Tone::Warn);
         }
     }
 }

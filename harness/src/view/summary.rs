@@ -48,7 +48,7 @@ pub(crate) fn lines(run: &RunReport, next: &[String], width: usize, paint: Paint
     let mut out = vec![String::new(), title(report, paint), String::new()];
     let mut hops = rows::hops(report, run.clean.as_ref(), since, Detail::Full);
     if let Some(edge) = &run.edge {
-        rows::beyond(&mut hops, &edge.hops);
+        super::edge::hops(&mut hops, &edge.hops);
     }
     let tables = [
         hops,
