@@ -1,5 +1,7 @@
 //! Cases from TOML: what they become, and what is said of those that are wrong.
 
+#[path = "config/beyond.rs"]
+mod beyond;
 #[path = "config/fan.rs"]
 mod fan;
 #[path = "config/kinds.rs"]

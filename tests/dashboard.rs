@@ -109,6 +109,7 @@ fn who_follows_a_line_sees_its_nodes_what_goes_wrong_and_how_it_ends() {
         },
         admission: Default::default(),
         hub,
+        budgets: Default::default(),
     })
     .unwrap();
     let mut dag = Follower::open(server.address(), "/dag");
@@ -169,7 +170,8 @@ fn who_follows_a_line_sees_its_nodes_what_goes_wrong_and_how_it_ends() {
     };
     assert_eq!(end["results"]["closed"], true);
     assert!(end["results"]["delivered"].as_u64().unwrap() > 300);
-    let counts = server.end();
+    let counts = server.end().counts;
+    assert_eq!(counts.breaches(), Vec::<String>::new());
     assert_eq!((counts.accepted, counts.unpublished), (3, 0));
 }
 
@@ -184,6 +186,7 @@ fn an_address_that_others_reach_needs_a_token() {
         },
         admission: Default::default(),
         hub: Hub::new(Epoch(1)),
+        budgets: Default::default(),
     };
     let refused = Server::open(config(None)).unwrap_err().to_string();
     assert!(refused.contains("no token"), "{refused}");

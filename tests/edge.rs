@@ -6,6 +6,8 @@ mod asked;
 mod end;
 #[path = "edge/resumed.rs"]
 mod resumed;
+#[path = "edge/sampled.rs"]
+mod sampled;
 #[path = "edge/slow.rs"]
 mod slow;
 #[path = "edge/turned.rs"]

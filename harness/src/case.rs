@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hopline::base::limits::CONFIG_BYTES_MAX;
 use hopline::base::units::Span;
-use hopline::budget::{Budget, Passage};
+use hopline::budget::{BeyondBudgets, Budget, Passage};
 use hopline::config::{
     Case, CaseFiles, Feed, FeedMode, HopSetting, Load, LoadChange, Overrides, Slo, SourceText, Via,
 };
@@ -49,6 +49,8 @@ pub(crate) struct Ready {
     /// The captures that it replays, or whose rhythm it follows.
     pub(crate) inputs: Vec<PathBuf>,
     pub(crate) sink_log: Option<PathBuf>,
+    /// What the hops beyond the line owe, where it has an edge.
+    pub(crate) beyond: BeyondBudgets,
     /// Where its UDP sinks send to, by name; empty under `--live`, where the world listens.
     pub(crate) sends_to: Vec<(String, SocketAddr)>,
     /// Whether threads shall be pinned.
@@ -256,6 +258,7 @@ fn load_as(
             .chain(rhythms.into_iter().map(|rhythm| rhythm.file))
             .collect(),
         sink_log: shape.sink_log.clone(),
+        beyond: case.beyond().clone(),
         sends_to: if shape.is_live() {
             Vec::new()
         } else {

@@ -4,17 +4,20 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use hopline::base::limits::EDGE_FIGURES_NS;
 use hopline::base::units::hash_text;
+use hopline::budget::BeyondBudgets;
 use hopline::clock::Clock;
 use hopline::dashboard::Feed;
 use hopline::dashboard::assets::ASSETS;
 use hopline::edge::route::Exposition;
 use hopline::edge::{
-    Access, AdmissionLimits, Epoch, Hub, Publisher, Router, Rules, Server, ServerConfig,
-    SessionTimes,
+    Access, AdmissionLimits, EdgeReport, Epoch, Figures, Hub, Publisher, Router, Rules, Server,
+    ServerConfig, SessionTimes,
 };
 use hopline::metrics::{Format, Machine, Page, Snapshot, write};
 use hopline::topology::{Report, Running, Window};
@@ -91,9 +94,15 @@ pub(crate) struct Edge {
     machine: Machine,
     clock: Clock,
     window: Option<Window>,
+    /// When its figures were asked for last, and what they were.
+    asked_ns: Option<u64>,
+    figures: Arc<Figures>,
     /// The line after its end.
     last: Option<Snapshot>,
 }
+
+/// How long its thread may take to give its last figures: it is asked while it serves.
+const FIGURES_WITHIN: Duration = Duration::from_secs(2);
 
 /// A number that another start of the program does not have.
 fn epoch(clock: &Clock) -> Epoch {
@@ -108,7 +117,7 @@ fn epoch(clock: &Clock) -> Epoch {
 
 impl Edge {
     /// Opens it, before the line is: its thread is not pinned then.
-    pub(crate) fn open(options: &EdgeOptions) -> Result<Edge, Failure> {
+    pub(crate) fn open(options: &EdgeOptions, budgets: BeyondBudgets) -> Result<Edge, Failure> {
         let clock = Clock::os();
         let mut hub = Hub::new(epoch(&clock));
         let feed =
@@ -122,6 +131,7 @@ impl Edge {
             },
             admission: options.admission,
             hub,
+            budgets,
         };
         let server = Server::open(config).map_err(|fault| {
             use hopline::edge::NotServed;
@@ -142,6 +152,8 @@ impl Edge {
             machine: Machine::new(&clock),
             clock,
             window: None,
+            asked_ns: None,
+            figures: Arc::default(),
             last: None,
         })
     }
@@ -153,6 +165,7 @@ impl Edge {
 
     /// Looks at the line for it, and answers what its clients asked.
     pub(crate) fn answer(&mut self, running: &mut Running) {
+        self.take_figures();
         let look = self.feed.look(running, &self.publisher, self.clock.stamp());
         if let Some(permille) = look.remaining_permille {
             self.server.tell_headroom(permille);
@@ -164,22 +177,52 @@ impl Edge {
         }
         if asked.metrics.iter().any(Option::is_some) {
             self.window = self.window.or_else(|| running.window());
-            let snapshot = Snapshot::take(running, self.window);
+            let snapshot = Snapshot::take(running, self.window).with_edge(&self.figures);
             self.tell_metrics(&snapshot, asked.metrics);
         }
     }
 
-    /// The line has ended so.
-    pub(crate) fn last(&mut self, last: Snapshot, report: &Report) {
+    /// Takes what its thread has counted and measured, as often as clients are told figures.
+    fn take_figures(&mut self) {
+        let now_ns = self.clock.stamp();
+        if self
+            .asked_ns
+            .is_some_and(|ns| now_ns < ns + EDGE_FIGURES_NS)
+        {
+            return;
+        }
+        self.asked_ns = Some(now_ns);
+        if let Some(figures) = self.server.figures() {
+            self.feed.tell_beyond(figures.hops.reports());
+            self.figures = Arc::from(figures);
+        }
+    }
+
+    /// What its thread had counted and measured when it was last asked.
+    pub(crate) fn figures(&self) -> Arc<Figures> {
+        self.figures.clone()
+    }
+
+    /// The line has ended so. Gives what the edge did meanwhile; it goes on to serve.
+    pub(crate) fn last(&mut self, last: Snapshot, report: &Report) -> EdgeReport {
         self.feed.last(report, &self.publisher);
-        self.last = Some(last);
+        if let Some(figures) = self.server.figures_within(FIGURES_WITHIN) {
+            self.figures = Arc::from(figures);
+        }
+        self.last = Some(last.with_edge(&self.figures));
+        EdgeReport::new(self.server.address().to_string(), &self.figures)
     }
 
     /// Answers for a line that has ended.
     pub(crate) fn idle(&mut self) {
         let asked = self.server.asked();
+        self.take_figures();
         let Some(last) = self.last.take() else {
             return;
+        };
+        let last = match asked.metrics.iter().any(Option::is_some) {
+            true => last.with_edge(&self.figures),
+            false => last,
         };
         if asked.health {
             self.server.tell_health(last.why_not.clone(), false);

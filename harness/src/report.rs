@@ -2,6 +2,7 @@
 //!
 //! Invariant: what the line itself reports stays as it is; only keys beside it are added.
 
+use hopline::edge::EdgeReport;
 use hopline::topology::{CleanReport, Report};
 use serde::Serialize;
 
@@ -24,6 +25,9 @@ pub struct RunReport {
     pub exchange: Vec<ExchangeReport>,
     /// What listened where the line's sinks send to, since nobody else did.
     pub listeners: Vec<ListenerReport>,
+    /// What its edge did up to the end of the line, if it had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edge: Option<EdgeReport>,
     /// What the host did not touch, if the line was watched for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clean: Option<CleanReport>,

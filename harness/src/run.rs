@@ -17,6 +17,7 @@ use hopline::base::limits::{DEPTH_DEFAULT, RECORD_BYTES_DEFAULT};
 use hopline::base::primitive::{AtomicBool, Ordering};
 use hopline::budget::Evidence;
 use hopline::clock::Clock;
+use hopline::edge::EdgeReport;
 use hopline::host::Host;
 use hopline::io::{Driver, VirtualNet};
 use hopline::metrics::Server;
@@ -136,7 +137,7 @@ pub(crate) fn measured(
         None => None,
     };
     let edge = match &options.edge {
-        Some(edge) => Some(Edge::open(edge)?),
+        Some(edge) => Some(Edge::open(edge, ready.beyond.clone())?),
         None => None,
     };
     #[cfg(feature = "otlp")]
@@ -252,6 +253,7 @@ pub(crate) fn measured(
         taps,
         told,
         notes: of_the_watch,
+        edge,
     } = watch.run(running);
     let clock_drift_ppm = Both::read(&clock).drift_ppm(&began);
     notes.extend(taps.into_iter().map(Tapped::words));
@@ -262,6 +264,7 @@ pub(crate) fn measured(
         sender_gaps,
         exchange,
         listeners,
+        edge,
         clean,
         warmup_ns,
         jitter_budget_ns: ready.jitter_ns,
@@ -308,6 +311,7 @@ pub(crate) fn inline(ready: Ready, options: &Options) -> Result<Exit, Failure> {
         sender_gaps: None,
         exchange: Vec::new(),
         listeners: Vec::new(),
+        edge: None,
         clean: None,
         warmup_ns: 0,
         jitter_budget_ns: ready.jitter_ns,
@@ -406,6 +410,8 @@ struct Watched {
     told: Told,
     /// What a person should know of it.
     notes: Vec<String>,
+    /// What the edge did, if it had one.
+    edge: Option<EdgeReport>,
 }
 
 /// A tap, and what came by it.
@@ -503,7 +509,7 @@ impl Watch {
         }
         let last = teller.last_of(&mut running);
         let (clean, (report, evidence)) = (running.clean(), running.end_noted(cause));
-        let told = teller.end(last, &report);
+        let last_words = teller.end(last, &report);
         drop(screen);
         let exchange = self.outside.exchange.map(Exchange::finish);
         let (senders, sender_gaps) = match self.outside.senders.map(Senders::finish) {
@@ -520,8 +526,9 @@ impl Watch {
             listeners: listeners.finish(),
             warmup_ns,
             taps,
-            told: told.0,
-            notes: told.1,
+            told: last_words.told,
+            notes: last_words.notes,
+            edge: last_words.edge,
         }
     }
 

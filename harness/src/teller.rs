@@ -11,6 +11,7 @@ use std::time::Duration;
 use hopline::base::limits::OTLP_EVERY_NS_DEFAULT;
 use hopline::base::primitive::{AtomicBool, Ordering};
 use hopline::clock::Clock;
+use hopline::edge::EdgeReport;
 #[cfg(feature = "otlp")]
 use hopline::metrics::otlp::Exporter;
 use hopline::metrics::{Server, Snapshot};
@@ -46,14 +47,21 @@ pub(crate) fn exporter(
 impl Teller {
     /// Answers what was asked, and pushes what is due.
     pub(crate) fn answer(&mut self, running: &mut Running) {
-        if let Some(server) = &mut self.server {
-            server.answer(running);
-        }
         if let Some(edge) = &mut self.edge {
             edge.answer(running);
         }
+        let figures = || self.edge.as_ref().map(Edge::figures);
+        if let Some(server) = &mut self.server {
+            if let Some(figures) = figures() {
+                server.tell_edge(figures);
+            }
+            server.answer(running);
+        }
         #[cfg(feature = "otlp")]
         if let Some(exporter) = &mut self.exporter {
+            if let Some(figures) = figures() {
+                exporter.tell_edge(figures);
+            }
             exporter.answer(running);
         }
     }
@@ -77,13 +85,21 @@ impl Teller {
     }
 
     /// Tells the end: the servers go on to serve it, and notes say what became of pushes.
-    pub(crate) fn end(mut self, last: Option<Snapshot>, report: &Report) -> (Told, Vec<String>) {
+    pub(crate) fn end(mut self, last: Option<Snapshot>, report: &Report) -> LastWords {
         #[cfg_attr(not(feature = "otlp"), allow(unused_mut, reason = "nothing is pushed"))]
         let mut notes = Vec::new();
         let Some(last) = last else {
-            return (Told::default(), notes);
+            return LastWords {
+                notes,
+                ..LastWords::default()
+            };
         };
-        let last = last.ended(report.clone());
+        let mut last = last.ended(report.clone());
+        let edge = self.edge.as_mut().map(|edge| {
+            let report = edge.last(last.clone(), report);
+            last = last.clone().with_edge(&edge.figures());
+            report
+        });
         #[cfg(feature = "otlp")]
         if let Some(exporter) = self.exporter.take() {
             let pushes = exporter.last(last.clone());
@@ -92,9 +108,6 @@ impl Teller {
                 pushes.taken, pushes.failed, pushes.dropped
             ));
         }
-        if let Some(edge) = &mut self.edge {
-            edge.last(last.clone(), report);
-        }
         if let Some(server) = &mut self.server {
             server.last(last);
         }
@@ -102,8 +115,19 @@ impl Teller {
             server: self.server,
             edge: self.edge,
         };
-        (told, notes)
+        LastWords { told, notes, edge }
     }
+}
+
+/// What is left of those who were told.
+#[derive(Debug, Default)]
+pub(crate) struct LastWords {
+    /// Who still serves the line.
+    pub(crate) told: Told,
+    /// What a person should know.
+    pub(crate) notes: Vec<String>,
+    /// What the edge did.
+    pub(crate) edge: Option<EdgeReport>,
 }
 
 /// Who still serves a line that has ended.

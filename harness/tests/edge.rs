@@ -11,6 +11,8 @@ mod hostile;
 mod peer;
 #[path = "edge/program.rs"]
 mod program;
+#[path = "edge/screened.rs"]
+mod screened;
 #[path = "edge/text.rs"]
 mod text;
 #[path = "edge/written.rs"]

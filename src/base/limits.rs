@@ -1,5 +1,9 @@
 //! Every bound of the library, each with its reason, tied to its neighbours by assertions at compile time.
 
+mod screen;
+
+pub use screen::*;
+
 /// Bytes of a slot before the payload: the commit word and the envelope.
 pub const SLOT_HEAD_BYTES: usize = 32;
 

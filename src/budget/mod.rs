@@ -5,6 +5,7 @@
 //!
 //! Invariant: values and counters only; nobody is called from here and nothing is timed here.
 
+pub mod beyond;
 pub mod culprit;
 pub mod delay;
 pub mod evidence;
@@ -21,6 +22,7 @@ pub mod skew;
 pub mod slope;
 pub mod taint;
 
+pub use beyond::{Beyond, BeyondBudgets, BeyondReport};
 pub use culprit::Culprit;
 pub use evidence::{
     Evidence, HopEvidence, LongSegment, LoopEvidence, Pace, Passage, Segment, ShedNote, Witness,

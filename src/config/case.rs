@@ -6,6 +6,7 @@ use core::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use crate::base::limits::DEPTH_DEFAULT;
+use crate::budget::BeyondBudgets;
 use crate::feed::datagram::DATAGRAM_BYTES_MAX;
 use crate::overload::WhenFull;
 use crate::stage::{OnPanic, Role};
@@ -210,6 +211,12 @@ impl Case {
     #[must_use]
     pub fn owes(&self) -> bool {
         self.owed.has_limits()
+    }
+
+    /// What the hops beyond the line owe, where the line has an edge.
+    #[must_use]
+    pub fn beyond(&self) -> &BeyondBudgets {
+        &self.owed.beyond
     }
 
     /// The hops that may lose nothing, in the order of `budget.toml`.

@@ -3,7 +3,7 @@
 //! Invariant: reads limits and judges nothing.
 
 use crate::base::units::Span;
-use crate::budget::{Budget, BudgetError, Of, Quantile};
+use crate::budget::{Beyond, BeyondBudgets, Budget, BudgetError, Of, Quantile};
 use crate::topology::draft::DraftHop;
 use crate::topology::problem::{all, closest};
 use crate::topology::{Params, Place, Problem, Problems};
@@ -27,6 +27,8 @@ pub struct Slo {
 pub(super) struct Owed {
     pub(super) slo: Slo,
     hops: Vec<HopBudget>,
+    /// The hops beyond the line, which are the edge's.
+    pub(super) beyond: BeyondBudgets,
 }
 
 #[derive(Clone, Debug)]
@@ -53,6 +55,14 @@ impl Owed {
         if let Some(hops) = document.take_table("hop", problems) {
             for (hop, place, table) in hops.into_tables("hop", problems) {
                 let mut params = table.into_params(&[], problems);
+                if let Some(beyond) = Beyond::parse(&hop) {
+                    let budget = limits(&mut params, problems);
+                    // Neither `of` nor `lossless`: it has no ring, and what is sampled says nothing of what is lost.
+                    problems.0.extend(params.unknown().0);
+                    let budget = Some(budget).filter(|budget| !budget.limits().is_empty());
+                    owed.beyond[beyond as usize] = budget;
+                    continue;
+                }
                 let words = Of::ALL.map(Of::name);
                 let of = noted(params.word("of", &words, Of::parse), problems).flatten();
                 let lossless = noted(params.flag("lossless", false), problems).unwrap_or(false);
@@ -66,7 +76,8 @@ impl Owed {
         owed
     }
 
-    /// Whether any of it is a limit: what may not be lost alone is none.
+    /// Whether any of it is a limit of the line's own: what may not be lost alone is none, and what is beyond the line depends on who
+    /// looks at it.
     pub(super) fn has_limits(&self) -> bool {
         let slo = &self.slo;
         let of_hop = |hop: &HopBudget| !hop.budget.limits().is_empty();
@@ -164,4 +175,35 @@ fn refused(params: &Params, key: &str, error: &BudgetError) -> Problem {
         BudgetError::Unit(..) | BudgetError::Twice(_) => (error.to_string(), String::new()),
     };
     params.problem(key, what, help)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::budget::{Beyond, Quantile};
+    use crate::config::{Case, CaseFiles, SourceText};
+
+    fn case(budget: &str) -> Case {
+        let text = |name: &str, text: &str| SourceText::new(name, text);
+        let line = "[[source]]\nname = \"btc\"\nkind = \"udp\"\n";
+        let files = CaseFiles {
+            line: text("line.toml", line),
+            load: None,
+            budget: Some(text("budget.toml", budget)),
+        };
+        Case::parse("mine", files).unwrap()
+    }
+
+    #[test]
+    fn what_is_owed_beyond_the_line_is_the_edges_and_no_judged_run_asks_for_it() {
+        let case = case("[hop.\"edge.wire\"]\np99 = \"20ms\"\n");
+        let [queue, wire, paint] = case.beyond();
+        assert!(queue.is_none() && paint.is_none());
+        let limit = wire.as_ref().unwrap().limits()[0];
+        assert_eq!(
+            (limit.quantile, limit.limit_ns),
+            (Quantile::P99, 20_000_000)
+        );
+        assert_eq!(Beyond::EdgeWire as usize, 1);
+        assert!(!case.owes());
+    }
 }

@@ -12,12 +12,13 @@ use std::collections::BTreeMap;
 
 use crate::base::Reason as _;
 use crate::base::limits::{EDGE_FIGURES_NS, EDGE_LOG_EVENTS_DEFAULT};
-use crate::budget::report::{HopReport, Percentiles, StageReport};
+use crate::budget::BeyondReport;
+use crate::budget::report::{BudgetReport, HopReport, Percentiles, StageReport};
 use crate::dashboard::Burn;
 use crate::edge::event::Percentiles as Told;
 use crate::edge::event::{
-    Body, CostUpdate, DagEdge, DagMutated, DagNode, EdgeActive, Error, ExecutionComplete,
-    HopFigures, HopStats, NodeMetrics, NodeState, Role, State as StateOf,
+    BeyondFigures, Body, CostUpdate, DagEdge, DagMutated, DagNode, EdgeActive, Error,
+    ExecutionComplete, HopFigures, HopStats, NodeMetrics, NodeState, Role, State as StateOf,
 };
 use crate::edge::{ChannelId, ChannelLimits, Event, Hub, Kind, Lane, NoChannel, Publisher};
 use crate::stage::State;
@@ -71,6 +72,8 @@ pub struct Feed {
     delivered: BTreeMap<String, u64>,
     /// How long gaps had lasted then.
     gaps_ns: u64,
+    /// The hops beyond the line, as they were told last.
+    beyond: Vec<BeyondReport>,
 }
 
 impl Feed {
@@ -97,7 +100,13 @@ impl Feed {
             figures_ns: None,
             delivered: BTreeMap::new(),
             gaps_ns: 0,
+            beyond: Vec::new(),
         })
+    }
+
+    /// The hops beyond the line are so: they go out with the next figures.
+    pub fn tell_beyond(&mut self, beyond: Vec<BeyondReport>) {
+        self.beyond = beyond;
     }
 
     /// Looks at the line at `now_ns`, and publishes what is new.
@@ -277,11 +286,16 @@ impl Feed {
             .iter()
             .map(|hop| hop_figures(hop, clean, gap_ns))
             .collect();
+        let beyond: Vec<BeyondFigures<'_>> = self.beyond.iter().map(beyond_figures).collect();
         news.events.push(Event {
             channel: self.stats,
             kind: Kind::HopStats,
             key: None,
-            value: HopStats { hops: &figures }.value(),
+            value: HopStats {
+                hops: &figures,
+                beyond: &beyond,
+            }
+            .value(),
         });
     }
 
@@ -380,7 +394,11 @@ fn role(stage: &StageReport) -> Role {
 
 /// What the 99th percentile of a hop may be.
 fn budget_us(hop: &HopReport) -> Option<u64> {
-    let limits = &hop.budget.as_ref()?.limits_ns;
+    p99_us(hop.budget.as_ref())
+}
+
+fn p99_us(budget: Option<&BudgetReport>) -> Option<u64> {
+    let limits = &budget?.limits_ns;
     limits.get("p99").copied().map(us)
 }
 
@@ -435,6 +453,15 @@ fn hop_figures<'a>(
         delivered: hop.delivered,
         gap_ns,
         tainted: span.map(|span| span.tainted),
+    }
+}
+
+fn beyond_figures(hop: &BeyondReport) -> BeyondFigures<'_> {
+    BeyondFigures {
+        hop: hop.name,
+        samples: hop.sojourn_ns.count,
+        raw: told(&hop.sojourn_ns),
+        budget_us: p99_us(hop.budget.as_ref()),
     }
 }
 

@@ -53,6 +53,32 @@ pub enum Refused {
     Rate(u64),
 }
 
+crate::reasons! {
+    /// Why one was not let in, as a word.
+    pub enum TurnedAway {
+        /// As many are inside as may be.
+        Full = "full",
+        /// Too many of its address are inside.
+        Address = "address",
+        /// They come faster than the line has time for.
+        Rate = "rate",
+        /// The server sends its clients away.
+        Draining = "draining",
+    }
+}
+
+impl Refused {
+    /// The same as a word.
+    #[must_use]
+    pub const fn why(self) -> TurnedAway {
+        match self {
+            Refused::Full(_) => TurnedAway::Full,
+            Refused::Address => TurnedAway::Address,
+            Refused::Rate(_) => TurnedAway::Rate,
+        }
+    }
+}
+
 /// Lets connections in.
 ///
 /// ```

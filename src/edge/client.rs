@@ -31,9 +31,11 @@ use super::channel::Channel;
 use super::code::Code;
 use super::counts::{Counts, Ended};
 use super::event::{Body as _, Disconnect, Gap, Kind, Ping, Shed, with_skip};
+use super::hops::Hops;
 use super::hub::Hub;
 use super::lanes::{ChannelId, Lanes, Out, Wish};
-use super::route::{Exposition, Router};
+use super::route::{Exposition, Router, Transport};
+use super::sampled::Sampled;
 use super::session::{Due, Over, Session, SessionTimes};
 use crate::base::Reason as _;
 use crate::base::limits::{EDGE_HEAD_BYTES_MAX, EDGE_OUTPUT_BYTES, EDGE_UNREAD_BYTES_MAX};
@@ -74,8 +76,25 @@ pub struct Rules {
 pub struct Now {
     /// Nanoseconds of any clock.
     pub ns: u64,
+    /// Microseconds since 1970.
+    pub us: u64,
+}
+
+impl Now {
     /// Milliseconds since 1970.
-    pub ms: u64,
+    #[must_use]
+    pub const fn ms(self) -> u64 {
+        self.us / 1_000
+    }
+
+    /// A little later, by the same clock.
+    #[must_use]
+    pub(super) const fn at(self, ns: u64) -> Now {
+        Now {
+            ns,
+            us: self.us + ns.saturating_sub(self.ns) / 1_000,
+        }
+    }
 }
 
 /// What a connection is looked at with: its server, and the time.
@@ -87,6 +106,8 @@ pub struct On<'a> {
     pub rules: &'a Rules,
     /// What is counted.
     pub counts: &'a mut Counts,
+    /// What samples of the way to a screen took.
+    pub hops: &'a mut Hops,
     /// The time.
     pub now: Now,
 }
@@ -173,11 +194,16 @@ pub struct Client {
     refused: Option<Refused>,
     session: Session,
     lanes: Lanes,
+    sampled: Sampled,
     via: Via,
     /// A message larger than the output, or a page, and how much of it has left.
     large: Option<Large>,
     /// Why it is over once everything that waits has left.
     ending: Option<Ended>,
+    /// What it was told of that.
+    code: Option<Code>,
+    /// Its request did not come in time, and it is told so.
+    timed_out: bool,
     /// Its last bytes are not to be waited for.
     gone: bool,
 }
@@ -198,6 +224,7 @@ impl Client {
             refused,
             session: Session::new(times, now.ns),
             lanes: Lanes::default(),
+            sampled: Sampled::default(),
             via: Via::Http(Box::new(Http {
                 requests: Requests::new(limits),
                 unread: Vec::new(),
@@ -208,6 +235,8 @@ impl Client {
             })),
             large: None,
             ending: None,
+            code: None,
+            timed_out: false,
             gone: false,
         }
     }
@@ -254,6 +283,35 @@ impl Client {
             Via::Http(http) => http.waits.map(|(waits, _)| waits),
             _ => None,
         }
+    }
+
+    /// With what code it was told that it ends; none where it was not told.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        self.code
+    }
+
+    /// Whether its request did not come in time.
+    #[must_use]
+    pub fn is_timed_out(&self) -> bool {
+        self.timed_out
+    }
+
+    /// How events reach it, once it has asked for some.
+    #[must_use]
+    pub fn transport(&self) -> Option<Transport> {
+        match &self.via {
+            Via::Http(_) => None,
+            Via::WebSocket { .. } => Some(Transport::WebSocket),
+            Via::Sse { .. } => Some(Transport::Sse),
+            Via::Ndjson { .. } => Some(Transport::Ndjson),
+        }
+    }
+
+    /// Whether a sample waits in its output: the time of the next write is to be known as it is.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        self.sampled.is_on_its_way()
     }
 
     /// Its lanes' counts.
@@ -321,6 +379,7 @@ impl Client {
             return;
         }
         self.ending = Some(why);
+        self.code = self.transport().map(|_| code);
         let disconnect = Disconnect {
             code,
             reason: code.reason(),
@@ -358,7 +417,7 @@ impl Client {
         while let Some(due) = self.session.step(now.ns) {
             match due {
                 Due::Ping => {
-                    self.push(&Ping { sent_ms: now.ms }.text());
+                    self.push(&Ping { sent_ms: now.ms() }.text());
                     if let Via::WebSocket { socket, .. } = &mut self.via {
                         // A client that knows nothing of these messages answers this one all the same.
                         let _ = socket.send_ping(b"");
@@ -402,6 +461,7 @@ impl Client {
         }
         while self.large.is_none() {
             let epoch = hub.epoch();
+            let mut sample = None;
             let out = match self.lanes.next(hub.channels(), now.ns) {
                 Ok(Some(out)) => out,
                 Ok(None) => return true,
@@ -416,11 +476,15 @@ impl Client {
                     put(&mut self.via, &Piece::own(json), epoch)
                 }
                 Out::Event {
+                    channel,
                     event,
                     skipped,
                     head,
-                    ..
+                    is_sample,
                 } => {
+                    if is_sample {
+                        sample = event.offset().map(|at| (channel, at, event.born_ns()));
+                    }
                     let piece = Piece {
                         kind: event.kind().name(),
                         offset: event.offset(),
@@ -483,19 +547,35 @@ impl Client {
                 Put::Large(bytes) => self.large = Large::behind(bytes),
                 Put::Closed => return true,
             }
+            if let Some((channel, offset, born_ns)) = sample {
+                let bytes = self.waiting_bytes();
+                self.sampled.put(channel, offset, born_ns, bytes);
+            }
             self.lanes.taken(now.ns);
         }
         false
     }
 
-    /// What is to be written next.
-    #[must_use]
-    pub fn output(&self) -> &[u8] {
-        let first = match &self.via {
+    /// What is in its output.
+    fn first(&self) -> &[u8] {
+        match &self.via {
             Via::Http(http) => http.output.pending(),
             Via::WebSocket { socket, .. } => socket.output(),
             Via::Sse { output, .. } | Via::Ndjson { output } => output.pending(),
-        };
+        }
+    }
+
+    /// Bytes up to the end of all that waits.
+    fn waiting_bytes(&self) -> usize {
+        let first = self.first();
+        let large = self.large.as_ref();
+        first.len() + large.map_or(0, |large| large.bytes.len() - large.left)
+    }
+
+    /// What is to be written next.
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        let first = self.first();
         match &self.large {
             // What was begun is written to its end before anything else, and begun only behind what waits.
             Some(large) if large.is_next(first.is_empty()) => &large.bytes[large.left..],
@@ -523,6 +603,9 @@ impl Client {
                 Via::Sse { output, .. } | Via::Ndjson { output } => output.written(count),
             },
         }
+        let is_answered = matches!(self.via, Via::WebSocket { .. });
+        self.sampled
+            .written(count, on.now, is_answered, |ns| on.hops.queued(ns));
         let waits = !self.output().is_empty();
         self.session.wrote(count > 0, waits, on.now.ns);
         if !waits

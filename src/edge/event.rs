@@ -25,8 +25,8 @@ pub mod line;
 pub mod notice;
 
 pub use line::{
-    CostUpdate, DagEdge, DagMutated, DagNode, EdgeActive, Error, ExecutionComplete, HopFigures,
-    HopStats, NodeMetrics, NodeState, Percentiles, Role, Sample, SampleHop,
+    BeyondFigures, CostUpdate, DagEdge, DagMutated, DagNode, EdgeActive, Error, ExecutionComplete,
+    HopFigures, HopStats, NodeMetrics, NodeState, Percentiles, Role, Sample, SampleHop,
 };
 pub use notice::{
     Disconnect, Gap, GapWhy, Hello, Ping, Pong, Refusal, Shed, ShedWhy, Snapshot, Subscribed,

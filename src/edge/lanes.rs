@@ -24,7 +24,7 @@ use super::position::Since;
 use super::published::Published;
 use crate::base::limits::{
     EDGE_CHANNELS_MAX, EDGE_CONFLATE_FROM, EDGE_OWN_BYTES_MAX, EDGE_OWN_MESSAGES_MAX,
-    EDGE_RESEND_NS,
+    EDGE_RESEND_NS, EDGE_SAMPLE_EVERY,
 };
 use crate::overload::Bucket;
 
@@ -66,6 +66,8 @@ pub enum Out<'a> {
         skipped: u64,
         /// The last event of the channel: up to it others are not coming either.
         head: u64,
+        /// Whether it is a sample of the way to the client's screen.
+        is_sample: bool,
     },
     /// Events of a channel that it will not get.
     Gap(ChannelId, Missing),
@@ -117,6 +119,10 @@ struct Cursor {
     /// Without numbers: what was shed and not told yet.
     shed: [u64; ShedWhy::ALL.len()],
     acks: Acks,
+    /// It was subscribed behind this.
+    begun: u64,
+    /// What the channel had when it was subscribed, or begun anew: what comes up to there comes late for a reason of its own.
+    head: u64,
 }
 
 /// What is offered: what [`Lanes::taken`] is about.
@@ -129,17 +135,61 @@ enum Offered {
     ShedOf(usize, ShedWhy),
 }
 
-/// What a client's lanes counted.
+/// What a client's lanes counted, events of all of its channels together: due + again + resent =
+/// sent + skipped + shed + covered + waiting + left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LaneCounts {
-    /// Events sent.
-    pub sent: u64,
-    /// Events that newer ones stood for, or that it did not want.
-    pub skipped: u64,
-    /// Events that it lost and was told of.
-    pub lost: u64,
-    /// Critical events sent again.
+    /// Published while it followed, and behind the position that it came with.
+    pub due: u64,
+    /// Due once more, because it began a channel anew further back.
+    pub again: u64,
+    /// Critical events due once more, because it did not acknowledge them.
     pub resent: u64,
+    /// Sent.
+    pub sent: u64,
+    /// Newer ones stood for them, or it did not want them.
+    pub skipped: u64,
+    /// It lost them and was told so, by reason.
+    pub shed: [u64; ShedWhy::ALL.len()],
+    /// A snapshot had them.
+    pub covered: u64,
+    /// They wait.
+    pub waiting: u64,
+    /// It left them before they were sent.
+    pub left: u64,
+    /// Gaps that it was told of, by reason.
+    pub gaps: [u64; GapWhy::ALL.len()],
+    /// Messages sent: events, snapshots, what it was told of gaps, and its own.
+    pub messages: u64,
+}
+
+impl LaneCounts {
+    /// Whether every event that was due has come to an end, or waits.
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        let shed: u64 = self.shed.iter().sum();
+        self.due + self.again + self.resent
+            == self.sent + self.skipped + shed + self.covered + self.waiting + self.left
+    }
+
+    /// Adds another's.
+    pub(super) fn add(&mut self, other: &LaneCounts) {
+        self.due += other.due;
+        self.again += other.again;
+        self.resent += other.resent;
+        self.sent += other.sent;
+        self.skipped += other.skipped;
+        self.covered += other.covered;
+        self.waiting += other.waiting;
+        self.left += other.left;
+        self.messages += other.messages;
+        for (to, count) in self.shed.iter_mut().zip(other.shed) {
+            *to += count;
+        }
+        for (to, count) in self.gaps.iter_mut().zip(other.gaps) {
+            *to += count;
+        }
+    }
 }
 
 /// What waits for one client.
@@ -200,6 +250,8 @@ impl Lanes {
                 acked: joined.at,
                 ..Acks::default()
             },
+            begun: joined.at,
+            head: channel.last(),
             wish,
         };
         let place = self
@@ -210,12 +262,16 @@ impl Lanes {
         Ok(joined)
     }
 
-    /// Ends a channel; false if it did not have it.
-    pub fn unsubscribe(&mut self, id: ChannelId) -> bool {
-        let before = self.cursors.len();
-        self.cursors.retain(|cursor| cursor.channel != id);
+    /// Ends a channel, which has come to `last`; false if it did not have it.
+    pub fn unsubscribe(&mut self, id: ChannelId, last: u64) -> bool {
+        let Some(place) = self.cursors.iter().position(|one| one.channel == id) else {
+            return false;
+        };
+        let cursor = self.cursors.remove(place);
+        let waited = cursor.settle(last, &mut self.counts);
+        self.counts.left += waited;
         self.offered = None;
-        self.cursors.len() < before
+        true
     }
 
     /// Begins the channel anew, because the client says that it is out of step: behind the last event that it has seen, or with
@@ -228,8 +284,15 @@ impl Lanes {
         if since.is_none() && !joined.snapshot {
             return false;
         }
+        let (back, on) = (
+            cursor.at.saturating_sub(joined.at),
+            joined.at.saturating_sub(cursor.at),
+        );
         (cursor.at, cursor.told) = (joined.at, joined.at);
         (cursor.snapshot, cursor.gap) = (joined.snapshot, joined.gap);
+        cursor.head = channel.last();
+        self.counts.again += back;
+        self.counts.covered += on;
         self.offered = None;
         true
     }
@@ -261,10 +324,17 @@ impl Lanes {
         self.cursors.iter().map(|cursor| cursor.channel)
     }
 
-    /// What it counted.
+    /// What it counted, with what waits for it of these channels.
     #[must_use]
-    pub fn counts(&self) -> LaneCounts {
-        self.counts
+    pub fn counts(&self, channels: &[Channel]) -> LaneCounts {
+        let mut counts = self.counts;
+        for cursor in &self.cursors {
+            if let Some(channel) = channels.get(cursor.channel.0 as usize) {
+                let waits = cursor.settle(channel.last(), &mut counts);
+                counts.waiting += waits;
+            }
+        }
+        counts
     }
 
     /// Whether it has been sent critical events for the last time and acknowledged none: it is there, and does not hear.
@@ -386,10 +456,12 @@ impl Lanes {
                             None => true,
                         };
                     if !is_due {
-                        cursor.at = at;
-                        counts.skipped += 1;
+                        let passed = at - core::mem::replace(&mut cursor.at, at);
                         if is_wanted && !cursor.numbered {
-                            cursor.shed[ShedWhy::Rate as usize] += 1;
+                            counts.shed[ShedWhy::Rate as usize] += passed;
+                            cursor.shed[ShedWhy::Rate as usize] += passed;
+                        } else {
+                            counts.skipped += passed;
                         }
                         continue;
                     }
@@ -427,6 +499,7 @@ impl Lanes {
                         channel: cursor.channel,
                         event,
                         head: channel.last(),
+                        is_sample: cursor.samples(at),
                         skipped: if cursor.numbered && at > cursor.told {
                             at - cursor.told - 1
                         } else {
@@ -441,6 +514,7 @@ impl Lanes {
 
     /// What was offered last is on its way.
     pub fn taken(&mut self, now_ns: u64) {
+        self.counts.messages += u64::from(self.offered.is_some());
         match self.offered.take() {
             None => {}
             Some(Offered::Own) => {
@@ -453,7 +527,11 @@ impl Lanes {
                 }
             }
             Some(Offered::SnapshotOf(place)) => self.cursors[place].snapshot = false,
-            Some(Offered::GapOf(place)) => self.cursors[place].gap = None,
+            Some(Offered::GapOf(place)) => {
+                if let Some(gap) = self.cursors[place].gap.take() {
+                    self.counts.gaps[gap.why as usize] += 1;
+                }
+            }
             Some(Offered::ShedOf(place, why)) => self.cursors[place].shed[why as usize] = 0,
             Some(Offered::Of(place, at)) => {
                 let cursor = &mut self.cursors[place];
@@ -471,7 +549,9 @@ impl Lanes {
     /// The channel's snapshot is of that offset: what follows is behind it.
     pub fn snapshot_is_of(&mut self, id: ChannelId, offset: u64) {
         if let Some(cursor) = self.of(id) {
+            let covered = offset.saturating_sub(cursor.at);
             (cursor.at, cursor.told) = (offset, offset);
+            self.counts.covered += covered;
         }
     }
 }
@@ -485,20 +565,36 @@ impl Cursor {
         }
     }
 
+    /// Whether an event at that place, which is about to be sent, is a sample: one of so many, sent for the first time and as soon as
+    /// it could be. One that was there before the client, or that waits because it wants fewer, says nothing of the edge.
+    fn samples(&self, at: u64) -> bool {
+        let is_fresh = at > self.head && at > self.told;
+        self.numbered
+            && at.is_multiple_of(EDGE_SAMPLE_EVERY)
+            && is_fresh
+            && self.wish.rate.is_none()
+    }
+
+    /// Counts what was due of its channel, which has come to `last`, and gives what of that waits.
+    fn settle(&self, last: u64, counts: &mut LaneCounts) -> u64 {
+        counts.due += last.saturating_sub(self.begun);
+        last.saturating_sub(self.at)
+    }
+
     /// The client will not get these.
     fn lose(&mut self, from: u64, to: u64, why: GapWhy, counts: &mut LaneCounts) {
-        counts.lost += to + 1 - from;
+        let shed = match why {
+            GapWhy::Deadline => ShedWhy::Deadline,
+            _ => ShedWhy::Slow,
+        };
+        counts.shed[shed as usize] += to + 1 - from;
         self.at = to;
         if self.numbered {
             let from = self.gap.map_or(from, |gap| gap.from);
             self.gap = Some(Missing { from, to, why });
             self.told = to;
         } else {
-            let why = match why {
-                GapWhy::Deadline => ShedWhy::Deadline,
-                _ => ShedWhy::Slow,
-            };
-            self.shed[why as usize] += to + 1 - from;
+            self.shed[shed as usize] += to + 1 - from;
         }
     }
 }

@@ -5,7 +5,7 @@
 //! | `hello` | `token?`, `sid?`, `attempt?`, `subs?`: a list of `{ch, since?, rate?, budget_ms?}` |
 //! | `subscribe` | `ch`, `since?`, `rate?`, `budget_ms?` |
 //! | `unsubscribe` | `ch` |
-//! | `ack` | `ch`, `o`, `rx?`, `paint?` |
+//! | `ack` | `ch`, `o`, `rx?`, `paint?`, `rtt?` |
 //! | `ping`, `pong` | `ts` |
 //! | `resync_request` | `ch`, `last_seen?` |
 //! | `bye` | |
@@ -18,6 +18,7 @@
 //! | `budget_ms` | whole number: what is older is worth nothing to the client | 1 to [`EDGE_BUDGET_MS_MAX`] |
 //! | `o` | whole number: an offset; all up to it were seen | [`EDGE_INTEGER_MAX`] |
 //! | `rx`, `paint` | number: when the event came and was shown, in milliseconds since 1970, with fractions if there are any | |
+//! | `rtt` | number: the round trip by which the client knows how far its clock is off, in milliseconds | 60000 |
 //! | `ts` | whole number: when it was sent, in milliseconds; comes back as it is | [`EDGE_INTEGER_MAX`] |
 //! | `last_seen` | text: a position, or whole number: an offset of this epoch | |
 //! | `token` | text | [`EDGE_TOKEN_BYTES_MAX`] |
@@ -156,6 +157,8 @@ pub struct Ack<'a> {
     pub received_us: Option<u64>,
     /// When it was on the screen.
     pub painted_us: Option<u64>,
+    /// The round trip that its knowledge of the server's clock rests on, in microseconds: it is wrong by at most half of it.
+    pub round_trip_us: Option<u64>,
 }
 
 /// Where a client was when it lost its way.
@@ -332,6 +335,7 @@ fn ack(mut fields: Fields<'_>) -> Result<Ack<'_>, Fault> {
         offset: fields.needed_whole(within, Key::O)?,
         received_us: fields.time_us(within, Key::Rx)?,
         painted_us: fields.time_us(within, Key::Paint)?,
+        round_trip_us: fields.span_us(within, Key::Rtt)?,
     })
 }
 

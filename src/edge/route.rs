@@ -36,15 +36,16 @@ use crate::wire::websocket::Offer;
 
 use super::{Accept, Access, Answer, ChannelName, PositionFault, Problem, Since};
 
-/// How the events of a channel reach a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// As texts of a WebSocket. The request is an [`Offer`] in good order.
-    WebSocket,
-    /// As server-sent events.
-    Sse,
-    /// As lines of JSON.
-    Ndjson,
+crate::reasons! {
+    /// How the events of a channel reach a client.
+    pub enum Transport {
+        /// As texts of a WebSocket. The request is an [`Offer`] in good order.
+        WebSocket = "websocket",
+        /// As server-sent events.
+        Sse = "sse",
+        /// As lines of JSON.
+        Ndjson = "ndjson",
+    }
 }
 
 /// One channel for one client.

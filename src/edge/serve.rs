@@ -16,20 +16,22 @@
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::admission::AdmissionLimits;
 use super::client::{Now, Rules, Said, Waits};
-use super::counts::Counts;
 use super::event::Kind;
 use super::hub::Hub;
 use super::lanes::ChannelId;
 use super::published::Outline;
+use super::report::Figures;
 use super::route::Exposition;
 use super::turns::{Edge, EdgeConfig};
 use crate::base::limits::{EDGE_REFUSED_MAX, EDGE_TELL_MAX, METRICS_ANSWER_NS};
 use crate::base::primitive::{Arc, AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::budget::BeyondBudgets;
 use crate::clock::Clock;
 use crate::io::{Driver, IoError, Waker};
 
@@ -67,6 +69,8 @@ struct Shared {
     asked: AtomicU32,
     followers: AtomicU64,
     open: AtomicU64,
+    /// Whether whoever holds the line wants the figures.
+    wants_figures: AtomicBool,
     quits: AtomicBool,
 }
 
@@ -81,6 +85,8 @@ pub struct ServerConfig {
     pub admission: AdmissionLimits,
     /// Its channels, which are there before the first client.
     pub hub: Hub,
+    /// What the hops beyond the line owe.
+    pub budgets: BeyondBudgets,
 }
 
 /// Why an edge was not opened.
@@ -156,6 +162,7 @@ impl Publisher {
 ///     rules: Rules { router: Router::new(Default::default(), &[]), times: Default::default(), token: None },
 ///     admission: Default::default(),
 ///     hub,
+///     budgets: Default::default(),
 /// })?;
 /// let event = Event { channel: dag, kind: Kind::CostUpdate, key: Some("cost".into()), value: "{}".into() };
 /// server.publisher().publish(vec![event]).unwrap();
@@ -165,7 +172,8 @@ impl Publisher {
 pub struct Server {
     address: SocketAddr,
     publisher: Publisher,
-    thread: Option<JoinHandle<Counts>>,
+    figures: Receiver<Box<Figures>>,
+    thread: Option<JoinHandle<Figures>>,
 }
 
 impl Server {
@@ -191,16 +199,21 @@ impl Server {
                 rules: config.rules,
                 admission: config.admission,
                 debounce_ns: crate::base::limits::EDGE_DEBOUNCE_MS * 1_000_000,
+                budgets: config.budgets,
             },
-        )?;
+        )?
+        .with_clock(Clock::os());
         let address = edge.address();
         let shared = Arc::new(Shared::default());
         let (told, telling) = sync_channel(EDGE_TELL_MAX);
+        // One at a time: what is not taken is older than what is asked for next.
+        let (figuring, figures) = sync_channel(1);
         let serving = Serving {
             edge,
             clock: Clock::os(),
             shared: shared.clone(),
             telling,
+            figuring,
             asked_ns: None,
         };
         let thread = std::thread::Builder::new()
@@ -214,6 +227,7 @@ impl Server {
                 waker,
                 shared,
             },
+            figures,
             thread: Some(thread),
         })
     }
@@ -283,13 +297,39 @@ impl Server {
         }
     }
 
-    /// Ends it, and says what it counted.
+    /// What it has counted and measured, as it was a moment after the last call; `None` before, and where nothing has come since. Never
+    /// waits; asks for the next.
+    pub fn figures(&self) -> Option<Box<Figures>> {
+        let figures = self.figures.try_recv().ok();
+        self.ask_for_figures();
+        figures
+    }
+
+    /// What it has counted and measured now. Waits for it, for so long at most: for whoever's line has ended.
     #[must_use]
-    pub fn end(mut self) -> Counts {
+    pub fn figures_within(&self, span: Duration) -> Option<Box<Figures>> {
+        // What was asked for before is older.
+        while self.figures.try_recv().is_ok() {}
+        self.ask_for_figures();
+        self.figures.recv_timeout(span).ok()
+    }
+
+    fn ask_for_figures(&self) {
+        // Release pairs with Acquire in `Serving::figure`.
+        self.publisher
+            .shared
+            .wants_figures
+            .store(true, Ordering::Release);
+        let _ = self.publisher.waker.wake();
+    }
+
+    /// Ends it, and says what it counted and measured.
+    #[must_use]
+    pub fn end(mut self) -> Figures {
         self.stop().unwrap_or_default()
     }
 
-    fn stop(&mut self) -> Option<Counts> {
+    fn stop(&mut self) -> Option<Figures> {
         let thread = self.thread.take()?;
         // Release pairs with Acquire in `Serving::run`.
         self.publisher.shared.quits.store(true, Ordering::Release);
@@ -319,12 +359,13 @@ struct Serving {
     clock: Clock,
     shared: Arc<Shared>,
     telling: Receiver<Told>,
+    figuring: SyncSender<Box<Figures>>,
     /// Since when somebody waits for an answer.
     asked_ns: Option<u64>,
 }
 
 impl Serving {
-    fn run(mut self) -> Counts {
+    fn run(mut self) -> Figures {
         // Acquire pairs with Release in the handle's stop.
         while !self.shared.quits.load(Ordering::Acquire) {
             let now_ns = self.clock.stamp();
@@ -337,6 +378,7 @@ impl Serving {
             self.hear(now);
             self.edge.turn(now);
             self.ask(now);
+            self.figure();
             self.shared
                 .open
                 .store(self.edge.open_connections() as u64, Ordering::Relaxed);
@@ -349,13 +391,29 @@ impl Serving {
         self.hear(now);
         self.edge.turn(now);
         self.edge.drain(now);
-        self.edge.counts()
+        self.figures()
+    }
+
+    fn figures(&self) -> Figures {
+        Figures {
+            counts: self.edge.counts(),
+            hops: self.edge.hops().clone(),
+        }
+    }
+
+    /// Gives the figures where they are wanted.
+    fn figure(&self) {
+        let wants = &self.shared.wants_figures;
+        // Acquire pairs with Release in `Server::ask_for_figures`. One load a turn where nobody wants them.
+        if wants.load(Ordering::Relaxed) && wants.swap(false, Ordering::Acquire) {
+            let _ = self.figuring.try_send(Box::new(self.figures()));
+        }
     }
 
     fn now(&self) -> Now {
         Now {
             ns: self.clock.stamp(),
-            ms: self.clock.wall_ns() / 1_000_000,
+            us: self.clock.wall_ns() / 1_000,
         }
     }
 
@@ -377,7 +435,7 @@ impl Serving {
                             kind: event.kind,
                             key: event.key.as_deref(),
                             value: &event.value,
-                            time_ms: now.ms,
+                            time_ms: now.ms(),
                             born_ns: now.ns,
                         };
                         // Who publishes what its channel does not take learns it from the counts.

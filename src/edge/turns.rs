@@ -16,18 +16,22 @@ use core::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::{IpAddr, SocketAddr};
 
-use super::admission::{Admission, AdmissionLimits, Refused};
+use super::admission::{Admission, AdmissionLimits, Refused, TurnedAway};
 use super::channel::Lane;
 use super::client::{Client, ClientKey, Now, On, Rules, Said, Waits};
 use super::code::Code;
 use super::counts::{Counts, Ended};
+use super::hops::Hops;
 use super::hub::Hub;
 use super::lanes::ChannelId;
+use super::problem::Problem;
 use super::published::{NotPublished, Outline};
 use crate::base::limits::{
     EDGE_LINGER_NS, EDGE_NOTSENT_BYTES, EDGE_READ_BYTES, EDGE_READS_PER_TURN, EDGE_REFUSED_MAX,
     EDGE_WRITES_PER_TURN,
 };
+use crate::budget::BeyondBudgets;
+use crate::clock::Clock;
 use crate::io::{
     Driver, Endpoint, Half, IoError, ListenerId, StreamId, StreamRead, StreamSpec, StreamWrite,
 };
@@ -43,6 +47,8 @@ pub struct EdgeConfig {
     pub admission: AdmissionLimits,
     /// How long events of state and streams are gathered, in nanoseconds.
     pub debounce_ns: u64,
+    /// What the hops beyond the line owe.
+    pub budgets: BeyondBudgets,
 }
 
 #[derive(Debug)]
@@ -90,6 +96,9 @@ pub struct Edge {
     followers: Vec<ClientKey>,
     draining: bool,
     counts: Counts,
+    hops: Hops,
+    /// By which writes are timed; without it, all of a turn are at its time.
+    clock: Option<Clock>,
 }
 
 impl Edge {
@@ -129,7 +138,17 @@ impl Edge {
             followers: Vec::new(),
             draining: false,
             counts: Counts::default(),
+            hops: Hops::new(config.budgets),
+            clock: None,
         })
+    }
+
+    /// Times writes of samples by that clock, whose nanoseconds are those that turns are told: in a turn with many clients the last of
+    /// them is written to well after its beginning.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Edge {
+        self.clock = Some(clock);
+        self
     }
 
     /// Where it listens, with the port that the system chose.
@@ -159,9 +178,20 @@ impl Edge {
     pub fn counts(&self) -> Counts {
         let mut counts = self.counts.clone();
         for held in self.held.iter().flatten() {
-            counts.add_lanes(held.client.lanes().counts());
+            counts
+                .lanes
+                .add(&held.client.lanes().counts(self.hub.channels()));
+            if let Some(transport) = held.client.transport() {
+                counts.streams_open[transport as usize] += 1;
+            }
         }
         counts
+    }
+
+    /// What samples of the way to a screen took.
+    #[must_use]
+    pub fn hops(&self) -> &Hops {
+        &self.hops
     }
 
     /// Connections that are open.
@@ -308,7 +338,12 @@ impl Edge {
                 true => Err(Refused::Full(self.door.slot(now.ns))),
                 false => self.door.enter(address, now.ns),
             };
-            if entered.is_err() {
+            if let Err(refused) = entered {
+                let why = match self.draining {
+                    true => TurnedAway::Draining,
+                    false => refused.why(),
+                };
+                self.counts.turned_away[why as usize] += 1;
                 if self.refused >= EDGE_REFUSED_MAX {
                     self.counts.end(Ended::Refused);
                     let _ = self.driver.stream_close(id);
@@ -367,6 +402,7 @@ impl Edge {
                         hub: &mut self.hub,
                         rules: &self.rules,
                         counts: &mut self.counts,
+                        hops: &mut self.hops,
                         now,
                     },
                 ),
@@ -465,13 +501,15 @@ impl Edge {
                     let was_all = had_all && count == output.len();
                     self.counts.writes += 1;
                     self.counts.bytes += count as u64;
+                    let clock = self.clock.as_ref().filter(|_| client.is_sampled());
                     client.written(
                         count,
                         &mut On {
                             hub: &mut self.hub,
                             rules: &self.rules,
                             counts: &mut self.counts,
-                            now,
+                            hops: &mut self.hops,
+                            now: clock.map_or(now, |clock| now.at(clock.stamp())),
                         },
                     );
                     if was_all && client.output().is_empty() {
@@ -520,7 +558,15 @@ impl Edge {
         self.waiting.retain(|other| *other != place);
         let _ = self.driver.stream_close(held.id);
         self.counts.end(why);
-        self.counts.add_lanes(held.client.lanes().counts());
+        let mut lanes = held.client.lanes().counts(self.hub.channels());
+        lanes.left += core::mem::take(&mut lanes.waiting);
+        self.counts.lanes.add(&lanes);
+        if held.client.is_timed_out() {
+            self.counts.refuse(Problem::TimedOut);
+        }
+        if let Some(code) = held.client.code() {
+            self.counts.closes[code as usize] += 1;
+        }
         self.open -= 1;
         for id in held.client.lanes().channels() {
             self.hub.unfollow(id, held.client.key());

@@ -445,6 +445,65 @@ families! {
     LoopMigrations = Counter "hopline_loop_migrations" ["loop"] ""
         "Times that the thread moved to another core since the first page.";
 
+    EdgeConnections = Gauge "hopline_edge_connections" [] ""
+        "Connections to the edge that are open.";
+    EdgeAccepted = Counter "hopline_edge_accepted_connections" [] "connections"
+        "Connections that the edge accepted: ended and open together.";
+    EdgeTurnedAway = Counter "hopline_edge_turned_away_connections" ["reason"] "connections"
+        "Connections among them that were not let in.";
+    EdgeEnded = Counter "hopline_edge_ended_connections" ["reason"] "connections"
+        "Connections among them that ended.";
+    EdgeCloses = Counter "hopline_edge_closes" ["code"] ""
+        "Connections among those that were told why they end, by the code that they were told.";
+    EdgeStreams = Counter "hopline_edge_streams" ["transport"] ""
+        "Connections that became a stream of events.";
+    EdgeStreamsOpen = Gauge "hopline_edge_open_streams" ["transport"] ""
+        "Streams that are open.";
+    EdgeProblems = Counter "hopline_edge_refused_requests" ["problem"] "requests"
+        "Requests that were refused.";
+    EdgePublished = Counter "hopline_edge_published_events" [] "events"
+        "Events published, once each.";
+    EdgeUnpublished = Counter "hopline_edge_unpublished_events" [] "events"
+        "Events that their channel did not take.";
+    EdgeDue = Counter "hopline_edge_due_events" ["why"] "events"
+        "Events due to clients, once for each: sent, skipped, shed, covered, left and waiting together.";
+    EdgeSent = Counter "hopline_edge_sent_events" [] "events"
+        "Events sent.";
+    EdgeSkipped = Counter "hopline_edge_skipped_events" [] "events"
+        "Events that newer ones stood for, or that a client did not want.";
+    EdgeShed = Counter "hopline_edge_shed_events" ["reason"] "events"
+        "Events that clients lost, and were told of.";
+    EdgeCovered = Counter "hopline_edge_covered_events" [] "events"
+        "Events that a snapshot had.";
+    EdgeLeft = Counter "hopline_edge_left_events" [] "events"
+        "Events that waited for clients when they left.";
+    EdgeWaiting = Gauge "hopline_edge_waiting_events" [] "events"
+        "Events that wait for clients.";
+    EdgeGaps = Counter "hopline_edge_gaps" ["reason"] ""
+        "Gaps that clients were told of.";
+    EdgeResumes = Counter "hopline_edge_resumes" ["outcome"] ""
+        "Clients that came back to a position.";
+    EdgeResyncs = Counter "hopline_edge_resyncs" [] ""
+        "Clients whose view was out of step, and that began anew.";
+    EdgeMessagesOut = Counter "hopline_edge_sent_messages" [] "messages"
+        "Messages sent to clients: events, snapshots, answers and heartbeats.";
+    EdgeBytesOut = Counter "hopline_edge_sent_bytes" [] "bytes"
+        "Bytes written to clients.";
+    EdgeWrites = Counter "hopline_edge_writes" [] ""
+        "Writes to clients.";
+    EdgeMessagesIn = Counter "hopline_edge_received_messages" [] "messages"
+        "Messages of clients.";
+    EdgeRefused = Counter "hopline_edge_refused_messages" [] "messages"
+        "Messages among them that were refused.";
+    EdgeAcks = Counter "hopline_edge_acks" [] ""
+        "Acknowledgements among them.";
+    EdgeUntaken = Counter "hopline_edge_untaken_acks" ["reason"] ""
+        "Acknowledgements of which nothing was taken.";
+    EdgeClamped = Counter "hopline_edge_clamped_samples" [] "samples"
+        "Samples that came before they were sent, by their client's clock; they count as zero.";
+    EdgeUncertain = Summary "hopline_edge_clock_uncertainty_quantiles_seconds" [] "seconds"
+        "By how much the clocks of clients may be wrong: half of the round trip that each rests on.";
+
     ProcessCpu = Counter "process_cpu_seconds" [] "seconds"
         "Processor time of all threads.";
     ProcessResident = Gauge "process_resident_memory_bytes" [] "bytes"

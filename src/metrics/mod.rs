@@ -18,7 +18,7 @@
 //! | `page` | samples by family |
 //! | `text` | a page as OpenMetrics 1.0 or as Prometheus 0.0.4 |
 //! | `snapshot` | what is taken of a running line for a page |
-//! | `line`, `source`, `files` | the samples of a snapshot |
+//! | `line`, `source`, `files`, `edge` | the samples of a snapshot |
 //! | `machine` | those of its loops' threads and of the process |
 //! | `session` | one scraper's connection, sans-IO: bytes and the time in, bytes out |
 //! | `serve` | sockets, deadlines and the thread |
@@ -34,6 +34,7 @@
 //! nobody without a deadline.
 
 mod bounds;
+mod edge;
 mod family;
 mod files;
 mod line;

@@ -27,6 +27,7 @@ use crate::base::Counter;
 use crate::base::limits::{METRICS_HEAD_BYTES_MAX, OTLP_PUSH_NS};
 use crate::base::primitive::Arc;
 use crate::clock::Clock;
+use crate::edge::Figures;
 use crate::io::{Driver, IoError, StreamId, StreamRead, StreamSpec, StreamWrite};
 use crate::topology::{Running, Window};
 use crate::wire::http::Responses;
@@ -56,6 +57,8 @@ pub struct Exporter {
     clock: Clock,
     window: Option<Window>,
     snapshots: Option<SyncSender<Box<Snapshot>>>,
+    /// The edge of the line, where it has one.
+    edge: Option<Arc<Figures>>,
     counts: Arc<Counts>,
     dropped: u64,
     thread: Option<JoinHandle<()>>,
@@ -88,10 +91,16 @@ impl Exporter {
             clock,
             window: None,
             snapshots: Some(snapshots),
+            edge: None,
             counts,
             dropped: 0,
             thread: Some(thread),
         })
+    }
+
+    /// The edge of the line is so: pushes have it from here on.
+    pub fn tell_edge(&mut self, figures: Arc<Figures>) {
+        self.edge = Some(figures);
     }
 
     /// Takes a snapshot if one is due. A read of the clock where none is; never waits.
@@ -102,7 +111,10 @@ impl Exporter {
         }
         self.due_ns = now_ns + self.every_ns;
         self.window = self.window.or_else(|| running.window());
-        let snapshot = Snapshot::take(running, self.window);
+        let mut snapshot = Snapshot::take(running, self.window);
+        if let Some(edge) = &self.edge {
+            snapshot = snapshot.with_edge(edge);
+        }
         if let Some(snapshots) = &self.snapshots
             && let Err(TrySendError::Full(_)) = snapshots.try_send(Box::new(snapshot))
         {

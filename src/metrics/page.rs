@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::bounds::bounds_ns;
+use super::edge;
 use super::family::{FAMILIES, Family, Id};
 use super::line;
 use super::machine::Machine;
@@ -114,6 +115,9 @@ impl Page {
     pub fn of(snapshot: &Snapshot, machine: &mut Machine) -> Page {
         let mut page = Page::default();
         line::fill(&mut page, snapshot);
+        if let Some(edge) = &snapshot.edge {
+            edge::fill(&mut page, edge);
+        }
         machine.look(&snapshot.report);
         machine.fill(&mut page, &snapshot.report);
         page

@@ -22,6 +22,7 @@ use super::text::{Format, write};
 use crate::base::limits::{METRICS_ANSWER_NS, METRICS_CONNECTIONS_MAX};
 use crate::base::primitive::{Arc, AtomicBool, AtomicU32, Ordering};
 use crate::clock::Clock;
+use crate::edge::Figures;
 use crate::io::{Driver, Endpoint, IoError, ListenerId, StreamId, StreamRead, StreamSpec};
 use crate::io::{StreamWrite, Waker};
 use crate::topology::{Running, Window};
@@ -92,6 +93,8 @@ pub struct Server {
     answers: SyncSender<Told>,
     waker: Waker,
     window: Option<Window>,
+    /// The edge of the line, where it has one.
+    edge: Option<Arc<Figures>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -138,6 +141,7 @@ impl Server {
             answers,
             waker,
             window: None,
+            edge: None,
             thread: Some(thread),
         })
     }
@@ -159,12 +163,20 @@ impl Server {
         // Acquire pairs with Release in `Serving::ask`. Cleared before the look: what is asked from here on sees the next one.
         let asked = self.shared.asked.swap(0, Ordering::Acquire);
         if asked & PAGE != 0 {
-            let snapshot = Snapshot::take(running, self.window);
+            let mut snapshot = Snapshot::take(running, self.window);
+            if let Some(edge) = &self.edge {
+                snapshot = snapshot.with_edge(edge);
+            }
             self.tell(Told::Snapshot(Box::new(snapshot)));
         } else if asked & HEALTH != 0 {
             let why_not = running.health().why_not();
             self.tell(Told::Health(why_not, running.is_ending()));
         }
+    }
+
+    /// The edge of the line is so: pages have it from here on.
+    pub fn tell_edge(&mut self, figures: Arc<Figures>) {
+        self.edge = Some(figures);
     }
 
     /// From here on it answers by itself, with what is said here of a line that has ended.

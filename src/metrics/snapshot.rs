@@ -2,9 +2,11 @@
 //!
 //! Invariant: taking it waits for no loop.
 
+use super::edge::EdgeSnapshot;
 use super::page::{Quantiles, Spread, views};
 use crate::budget::Of;
 use crate::control::KINDS;
+use crate::edge::Figures;
 use crate::topology::{Report, Running, SpanOf, Window};
 
 /// A line at one moment: all that a page says of it.
@@ -18,6 +20,7 @@ pub struct Snapshot {
     pub is_ending: bool,
     pub(super) complaints: [u64; KINDS],
     pub(super) latencies: Vec<Latency>,
+    pub(super) edge: Option<Box<EdgeSnapshot>>,
 }
 
 /// A histogram of the line, in both its views.
@@ -63,10 +66,18 @@ impl Snapshot {
         Snapshot {
             latencies: latencies.collect(),
             complaints: running.complained(),
+            edge: None,
             is_ending: running.is_ending(),
             why_not: running.health().why_not(),
             report,
         }
+    }
+
+    /// The same with what the edge of the line has counted and measured.
+    #[must_use]
+    pub fn with_edge(mut self, figures: &Figures) -> Snapshot {
+        self.edge = Some(Box::new(EdgeSnapshot::new(figures)));
+        self
     }
 
     /// The same with the last report of the run, which [`Running::end`] gives: take it after the drain, when nothing runs

@@ -1,8 +1,8 @@
 //! A client's end and the server's, joined by memory: what one writes the other reads, as much of it as a test lets through.
 
 use hopline::edge::{
-    Access, Asset, Channel, ChannelId, ChannelLimits, Client, ClientKey, Counts, Epoch, Hub, Kind,
-    Lane, Now, On, Outline, Refused, Router, Rules, SessionTimes,
+    Access, Asset, Channel, ChannelId, ChannelLimits, Client, ClientKey, Counts, Epoch, Hops, Hub,
+    Kind, Lane, Now, On, Outline, Refused, Router, Rules, SessionTimes,
 };
 
 pub(crate) const EPOCH: Epoch = Epoch(0x00c0_ffee_00c0_ffee);
@@ -18,6 +18,7 @@ pub(crate) struct End {
     pub(crate) hub: Hub,
     pub(crate) rules: Rules,
     pub(crate) counts: Counts,
+    pub(crate) hops: Hops,
     pub(crate) now: Now,
     pub(crate) client: Client,
     text: String,
@@ -31,7 +32,7 @@ impl End {
     pub(crate) fn new(hub: Hub) -> End {
         let now = Now {
             ns: 1,
-            ms: 1_764_500_000_000,
+            us: 1_764_500_000_000_000,
         };
         let rules = Rules {
             router: Router::new(Access::default(), PAGES),
@@ -43,6 +44,7 @@ impl End {
             hub,
             rules,
             counts: Counts::default(),
+            hops: Hops::default(),
             now,
             text: String::new(),
         }
@@ -64,6 +66,7 @@ impl End {
             hub: &mut self.hub,
             rules: &self.rules,
             counts: &mut self.counts,
+            hops: &mut self.hops,
             now: self.now,
         };
         self.client.take(bytes, &mut on);
@@ -84,6 +87,7 @@ impl End {
                 hub: &mut self.hub,
                 rules: &self.rules,
                 counts: &mut self.counts,
+                hops: &mut self.hops,
                 now: self.now,
             };
             self.client.written(count, &mut on);
@@ -110,7 +114,7 @@ impl End {
             kind,
             key,
             value,
-            time_ms: self.now.ms,
+            time_ms: self.now.ms(),
             born_ns: self.now.ns,
         };
         self.hub.publish(id, &outline).unwrap();

@@ -33,12 +33,13 @@ impl World {
             },
             admission,
             debounce_ns,
+            budgets: Default::default(),
         };
         World {
             edge: Edge::open(driver, hub, config).unwrap(),
             now: Now {
                 ns: MS,
-                ms: 1_764_500_000_000,
+                us: 1_764_500_000_000_000,
             },
             dag,
             alerts,
@@ -118,7 +119,7 @@ impl World {
             kind,
             key,
             value,
-            time_ms: self.now.ms,
+            time_ms: self.now.ms(),
             born_ns: self.now.ns,
         };
         self.edge.publish(id, &outline).unwrap();
@@ -128,6 +129,7 @@ impl World {
     fn counts(&self) -> Counts {
         let counts = self.edge.counts();
         assert_eq!(counts.open(), self.edge.open_connections() as u64);
+        assert_eq!(counts.breaches(), Vec::<String>::new());
         counts
     }
 }

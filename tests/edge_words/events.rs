@@ -3,7 +3,7 @@
 use hopline::base::Reason;
 use hopline::base::limits::{EDGE_INTEGER_MAX, EDGE_PROSE_BYTES_MAX};
 use hopline::edge::event::{
-    Body, CostUpdate, DagEdge, DagMutated, DagNode, Disconnect, EdgeActive, Error,
+    BeyondFigures, Body, CostUpdate, DagEdge, DagMutated, DagNode, Disconnect, EdgeActive, Error,
     ExecutionComplete, Gap, GapWhy, Hello, HopFigures, HopStats, Kind, NodeMetrics, NodeState,
     Percentiles, Ping, Place, Pong, Refusal, Role, Sample, SampleHop, Shed, ShedWhy, Snapshot,
     State, Subscribed, placed, with_skip,
@@ -222,8 +222,15 @@ impl Contents {
             gap_ns: self.maybe(6),
             tainted: self.maybe(5),
         };
+        let beyond = BeyondFigures {
+            hop: &t[1],
+            samples: n[5],
+            raw: percentiles(0),
+            budget_us: self.maybe(6),
+        };
         let stats = HopStats {
             hops: &[figures, HopFigures::default()],
+            beyond: &[beyond, BeyondFigures::default()],
         };
         let value = json!({"hops": [
             {
@@ -237,6 +244,9 @@ impl Contents {
                 "depth": 0, "depth_max": 0, "shed": 0, "offered": 0, "delivered": 0,
                 "gap_ns": null, "tainted": null,
             },
+        ], "beyond": [
+            {"hop": t[1], "samples": w(5), "raw": told(0), "budget_us": maybe(6)},
+            {"hop": "", "samples": 0, "raw": zero, "budget_us": null},
         ]});
         each(Kind::HopStats, stats.value(), value);
         let hop = |at: usize| SampleHop {
@@ -264,6 +274,7 @@ impl Contents {
             misses: n[1],
             message_bytes_max: n[2],
             debounce_ms: n[3],
+            sample_every: n[5],
             now_ms: n[4],
         };
         let subscribed = Subscribed {
@@ -286,8 +297,8 @@ impl Contents {
         };
         let pong = Pong {
             sent_ms: n[0],
-            received_ms: n[1],
-            answered_ms: n[2],
+            received_us: n[1],
+            answered_us: n[2],
         };
         let refusal = Refusal {
             code: FaultCode::ALL[n[0] as usize % FaultCode::ALL.len()],
@@ -305,7 +316,7 @@ impl Contents {
                 hello.text(),
                 json!({
                     "type": "hello", "v": 1, "sid": t[0], "epoch": digits, "ping_ms": w(0),
-                    "misses": w(1), "max_msg": w(2), "debounce_ms": w(3), "now": w(4),
+                    "misses": w(1), "max_msg": w(2), "debounce_ms": w(3), "sample": w(5), "now": w(4),
                 }),
             ),
             (
@@ -329,7 +340,10 @@ impl Contents {
             ),
             (
                 pong.text(),
-                json!({"type": "pong", "ts": w(0), "rx": w(1), "tx": w(2)}),
+                json!({
+                    "type": "pong", "ts": w(0), "rx": written(n[1] / 1_000), "tx": written(n[2] / 1_000),
+                    "rx_us": w(1), "tx_us": w(2),
+                }),
             ),
             (
                 refusal.text(),

@@ -85,15 +85,17 @@ pub(crate) fn good() -> Vec<(&'static str, Message<'static>)> {
                 offset: 9,
                 received_us: None,
                 painted_us: None,
+                round_trip_us: None,
             }),
         ),
         (
-            r#"{"type":"ack","ch":"a/b","o":1.2e1,"rx":1700000000000.25,"paint":1700000000016}"#,
+            r#"{"type":"ack","ch":"a/b","o":1.2e1,"rx":1700000000000.25,"paint":1700000000016,"rtt":1.5}"#,
             Message::Ack(Ack {
                 channel: name("a/b"),
                 offset: 12,
                 received_us: Some(1_700_000_000_000_250),
                 painted_us: Some(1_700_000_000_016_000),
+                round_trip_us: Some(1_500),
             }),
         ),
         (r#"{"type":"ping","ts":12}"#, Message::Ping { sent_ms: 12 }),
@@ -316,6 +318,16 @@ fn what_is_wrong_is_said_with_its_place() {
             r#"{"type":"ack","ch":"a/b","o":1,"paint":1e13}"#,
             FaultCode::BadMessage,
             "ack: paint is not a time",
+        ),
+        (
+            r#"{"type":"ack","ch":"a/b","o":1,"rtt":60001}"#,
+            FaultCode::BadMessage,
+            "ack: rtt is not a span of at most",
+        ),
+        (
+            r#"{"type":"ack","ch":"a/b","o":1,"rtt":-1}"#,
+            FaultCode::BadMessage,
+            "ack: rtt is not a span",
         ),
         (
             r#"{"type":"ping"}"#,
@@ -548,6 +560,7 @@ fn message(prng: &mut Prng) -> (Map<String, Value>, Message<'static>) {
                 offset: number,
                 received_us: Some(1_000 * received_ms),
                 painted_us: None,
+                round_trip_us: None,
             };
             ("ack", Message::Ack(ack))
         }

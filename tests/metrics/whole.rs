@@ -175,7 +175,7 @@ fn whatever_a_line_has_is_on_its_page() {
     let (text, report) = seen.expect("all of it came");
     let page = scraped(&text);
     assert_eq!(page.faults, Vec::<String>::new());
-    // Of these it has none: nothing pinned, split, held back or surely lost, and no server.
+    // Of these it has none: nothing pinned, split, held back or surely lost, no server and no edge.
     let absent = [
         "split_",
         "loop_pinned_core",
@@ -183,6 +183,7 @@ fn whatever_a_line_has_is_on_its_page() {
         "stage_held_back",
         "_by_kind_",
         "metrics_",
+        "_edge_",
     ];
     let shows_sched = Path::new("/proc/self/sched").exists();
     for family in FAMILIES {

@@ -151,45 +151,133 @@ test("a thousand alerts at once are acked without a flood", () => {
   assert.ok(acks.length <= LIMITS.SEND_BURST + 10, `${acks.length}`);
 });
 
-test("acks with times: the first event of a second, received and painted by the server's clock", () => {
+/** Publishes events of `dag/line` up to that offset. */
+function upTo(server, o) {
+  let last;
+  while (server.channels.get("dag/line").o < o) last = server.publish("dag/line", "node_state", { node_id: "a" });
+  return last;
+}
+
+const times = (session) => said(session, "ack").filter(({ rx }) => rx !== undefined);
+
+test("a sample is acked with when it came, when it was painted, and how sure that is, by the server's clock", () => {
   const { clock, server, client } = pair();
-  server.skewMs = 50_000;
+  server.skewMs = 50_000.25;
   server.delayMs = 10;
   follow(client, "dag/line");
   client.open();
   clock.advance(1_000);
-  const { t } = server.publish("dag/line", "node_state", { node_id: "a" });
+  upTo(server, 15);
+  clock.advance(20);
+  client.painted();
+  assert.deepEqual(times(server.session), [], "none of them is a sample");
+  const sent = clock.now + server.skewMs;
+  upTo(server, 20);
   clock.advance(10);
-  server.publish("dag/line", "node_state", { node_id: "b" });
   clock.advance(16);
   client.painted();
   client.painted();
   clock.advance(100);
-  const acks = said(server.session, "ack");
+  const acks = times(server.session);
   assert.equal(acks.length, 1);
-  const [{ ch, o, rx, paint }] = acks;
-  assert.deepEqual({ ch, o }, { ch: "dag/line", o: 1 });
-  assert.ok(Math.abs(rx - t - 10) <= 2, `${rx - t}`);
-  assert.ok(Math.abs(paint - rx - 16) <= 1, `${paint - rx}`);
-  assert.ok(Number.isInteger(rx) && Number.isInteger(paint));
-  server.publish("dag/line", "node_state", { node_id: "c" });
-  clock.advance(20);
-  client.painted();
-  clock.advance(900);
-  assert.equal(said(server.session, "ack").length, 1, "one a second");
-  server.publish("dag/line", "node_state", { node_id: "d" });
-  clock.advance(20);
-  client.painted();
-  clock.advance(20);
-  assert.equal(said(server.session, "ack").length, 2);
+  const [{ ch, o, rx, paint, rtt }] = acks;
+  assert.deepEqual({ ch, o, rtt }, { ch: "dag/line", o: 16, rtt: 20 });
+  assert.ok(Math.abs(rx - sent - 10) < 0.01, `${rx - sent}`);
+  assert.ok(Math.abs(paint - rx - 16) < 0.01, `${paint - rx}`);
 });
 
-test("what a hidden page does not paint is not measured", () => {
+test("the server's clock is asked for more often while samples are taken, until it is known by several trips", () => {
+  const { clock, server, client } = pair();
+  server.delayMs = 40;
+  follow(client, "dag/line");
+  client.open();
+  clock.advance(200);
+  server.delayMs = 1;
+  const asked = () => said(server.session, "ping").length;
+  assert.equal(asked(), 1);
+  for (let at = 1; at <= 30; at += 1) {
+    upTo(server, 16 * at);
+    clock.advance(LIMITS.SAMPLE_MS);
+    client.painted();
+  }
+  clock.advance(100);
+  assert.equal(asked(), LIMITS.CLOCK_SAMPLES);
+  const acks = times(server.session);
+  assert.deepEqual([acks[0].rtt, acks.at(-1).rtt], [80, 2]);
+});
+
+test("samples are acked no faster than four a second", () => {
+  const { clock, server, client } = pair();
+  follow(client, "dag/line");
+  client.open();
+  clock.advance(1_000);
+  for (let at = 1; at <= 100; at += 1) {
+    upTo(server, 16 * at);
+    clock.advance(10);
+    client.painted();
+  }
+  clock.advance(100);
+  const acks = times(server.session);
+  assert.equal(acks.length, 1_000 / LIMITS.SAMPLE_MS);
+  assert.ok(acks.every(({ o }) => o % 16 === 0));
+});
+
+test("a server that asks for no samples gets no times, and one without fine clocks gets them by the millisecond", () => {
+  const { clock, server, client } = pair();
+  server.sampleEvery = undefined;
+  server.isFine = false;
+  follow(client, "dag/line");
+  client.open();
+  clock.advance(1_000);
+  upTo(server, 64);
+  clock.advance(100);
+  client.painted();
+  clock.advance(100);
+  assert.deepEqual(times(server.session), []);
+  server.sampleEvery = 16;
+  server.cut();
+  clock.advance(10);
+  while (client.status.state !== "open") clock.advance(10);
+  clock.advance(1_000);
+  upTo(server, 128);
+  clock.advance(100);
+  client.painted();
+  clock.advance(100);
+  assert.equal(times(server.session).length, 1);
+});
+
+test("what was missed is no sample", () => {
+  const { clock, server, client } = pair();
+  const events = follow(client, "dag/line");
+  client.open();
+  clock.advance(100);
+  upTo(server, 1);
+  clock.advance(100);
+  server.cut();
+  clock.advance(10);
+  upTo(server, 40);
+  while (client.status.state !== "open") clock.advance(10);
+  clock.advance(100);
+  assert.equal(events.at(-1).o, 40, "it came");
+  client.painted();
+  clock.advance(1_000);
+  assert.deepEqual(times(server.session), []);
+  upTo(server, 48);
+  clock.advance(100);
+  client.painted();
+  clock.advance(100);
+  assert.deepEqual(
+    times(server.session).map(({ o }) => o),
+    [48],
+  );
+});
+
+test("what a hidden page does not paint has come, and no more is said of it", () => {
   const { clock, server, client, signals } = pair();
   follow(client, "dag/line");
   client.open();
   clock.advance(100);
-  server.publish("dag/line", "node_state", { node_id: "a" });
+  upTo(server, 16);
   clock.advance(10);
   signals.hidden();
   clock.advance(60_000);
@@ -197,7 +285,30 @@ test("what a hidden page does not paint is not measured", () => {
   clock.advance(100);
   client.painted();
   clock.advance(100);
-  assert.deepEqual(said(server.session, "ack"), []);
+  const acks = times(server.session);
+  assert.deepEqual(
+    acks.map(({ o, paint }) => [o, paint]),
+    [[16, undefined]],
+  );
+});
+
+test("who paints nothing says when samples came", () => {
+  const { clock, server, client } = pair();
+  follow(client, "dag/line");
+  client.open();
+  clock.advance(100);
+  for (const o of [16, 32, 48]) {
+    upTo(server, o);
+    clock.advance(LIMITS.PAINT_MS);
+  }
+  const acks = times(server.session);
+  assert.deepEqual(
+    acks.map(({ o, paint }) => [o, paint]),
+    [
+      [16, undefined],
+      [32, undefined],
+    ],
+  );
 });
 
 test("messages of the server about this connection are told", () => {

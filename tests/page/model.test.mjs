@@ -108,6 +108,26 @@ test("a hop is judged by the messages that the host did not touch", () => {
   assert.equal(level(0.2), "low");
 });
 
+test("hops beyond the line have figures of their own, and are no part of the DAG", () => {
+  const raw = { p50_ns: 90_000, p90_ns: 200_000, p99_ns: 400_000, p999_ns: 500_000, max_ns: 600_000 };
+  const beyond = [
+    { hop: "edge.queue", samples: 12, raw, budget_us: 300 },
+    { hop: "client.paint", samples: 0, raw: { p50_ns: 0, p90_ns: 0, p99_ns: 0, p999_ns: 0, max_ns: 0 }, budget_us: null },
+  ];
+  const model = made(DAG, { ...stats(T, 0), beyond });
+  assert.deepEqual([...model.beyond.keys()], ["edge.queue", "client.paint"]);
+  const queue = model.beyond.get("edge.queue");
+  assert.deepEqual([judged(queue), level(used(queue))], [400_000, "over"]);
+  const paint = model.beyond.get("client.paint");
+  assert.deepEqual([judged(paint), used(paint)], [null, null], "nothing was sampled, which is not nothing at all");
+  assert.deepEqual([...model.hops.keys()], ["btc->book", "book->out"]);
+  const many = Array.from({ length: 100 }, (_, n) => ({ hop: `h${n}`, samples: 0, raw: {}, budget_us: null }));
+  model.apply({ ...stats(T, 0), beyond: many });
+  assert.equal(model.beyond.size, BOUNDS.BEYOND);
+  // A server that knows nothing of them.
+  assert.equal(made(DAG, stats(T, 0)).beyond.size, 0);
+});
+
 test("a change of the DAG keeps what is known of what stays, and nothing of what goes", () => {
   const model = made(DAG, state("book"), stats(T, 0));
   model.apply({ ...DAG, nodes: DAG.nodes.slice(0, 2), edges: DAG.edges.slice(0, 1) });

@@ -72,6 +72,7 @@ class Session {
       misses: 3,
       max_msg: 65536,
       debounce_ms: 20,
+      sample: server.sampleEvery,
       now: server.time(),
     });
     if (server.pings) this.beat();
@@ -112,7 +113,10 @@ class Session {
         break;
       case "ping": {
         const rx = this.server.time();
-        if (this.server.answersPings) this.send({ type: "pong", ts: message.ts, rx, tx: rx + this.server.thinkMs });
+        const tx = rx + this.server.thinkMs;
+        const us = Math.round((this.server.clock.now + this.server.skewMs) * 1000);
+        const fine = this.server.isFine ? { rx_us: us, tx_us: us + 1000 * this.server.thinkMs } : {};
+        if (this.server.answersPings) this.send({ type: "pong", ts: message.ts, rx, tx, ...fine });
         break;
       }
       case "ack":
@@ -201,6 +205,10 @@ export class Server {
   answers = true;
   honoursResync = true;
   thinkMs = 0;
+  /** Whether it tells its time to the microsecond, as it does since the first version that asks for samples. */
+  isFine = true;
+  /** Events whose offsets are multiples of this are samples; an older server does not say so. */
+  sampleEvery = 16;
   /** Added to the sums of snapshots. */
   wrongSums = 0;
   /** "up", "refuses" (a closed port), "silent" (packets vanish). */

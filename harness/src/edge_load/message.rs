@@ -345,6 +345,7 @@ mod tests {
             misses: 3,
             message_bytes_max: 65_536,
             debounce_ms: 20,
+            sample_every: 16,
             now_ms: 5,
         };
         let Some(Notice::Hello { epoch, ping_ms, .. }) = Notice::of(&hello.text()) else {

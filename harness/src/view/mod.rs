@@ -5,6 +5,7 @@
 pub(crate) mod around;
 pub(crate) mod captures;
 mod clean;
+mod edge;
 mod feeds;
 pub(crate) mod hints;
 mod link;

@@ -79,7 +79,7 @@ fn rungs(hop: &HopReport) -> Option<String> {
 
 /// What is owed and how many were over it, a limit a line and the highest first: `p99 20us`, `12`. Where nothing came by there
 /// is nothing that could have been over.
-fn limits(
+pub(super) fn limits(
     budget: Option<&BudgetReport>,
     over: &BTreeMap<&'static str, u64>,
     lost: u64,
@@ -260,11 +260,11 @@ pub(crate) fn hops(
 }
 
 /// A span: its name, what it took, and the cells of its clean part.
-type Row<'a> = (&'a str, &'a Percentiles, [Cell; 2]);
+pub(super) type Row<'a> = (&'a str, &'a Percentiles, [Cell; 2]);
 
 /// One thing that has spans and limits: its first line, the other spans under it, and as many
 /// lines more as its limits need.
-fn block(
+pub(super) fn block(
     table: &mut Table,
     head: Vec<Cell>,
     spans: &[Row<'_>],

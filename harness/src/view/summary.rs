@@ -46,8 +46,12 @@ pub(crate) fn lines(run: &RunReport, next: &[String], width: usize, paint: Paint
         span_ns: report.line.elapsed_ns,
     };
     let mut out = vec![String::new(), title(report, paint), String::new()];
+    let mut hops = rows::hops(report, run.clean.as_ref(), since, Detail::Full);
+    if let Some(edge) = &run.edge {
+        super::edge::hops(&mut hops, &edge.hops);
+    }
     let tables = [
-        rows::hops(report, run.clean.as_ref(), since, Detail::Full),
+        hops,
         rows::stages(report, since, Detail::Full),
         rows::sources(&report.ledger.sources),
         around::senders(&run.senders),
@@ -74,6 +78,9 @@ pub(crate) fn lines(run: &RunReport, next: &[String], width: usize, paint: Paint
         let lost = culprit.lost > 0 || matches!(culprit.cause, Cause::Hangs | Cause::Drain);
         let tone = if lost { Tone::Bad } else { Tone::Warn };
         lines.add("culprit:", &culprit.why, tone);
+    }
+    if let Some(edge) = &run.edge {
+        super::edge::lines(&mut lines, edge);
     }
     splits(&mut lines, report);
     overflow_files(&mut lines, report);
@@ -394,6 +401,7 @@ pub(crate) mod tests {
             senders: Vec::new(),
             exchange: Vec::new(),
             listeners: Vec::new(),
+            edge: None,
             clean: None,
             warmup_ns: 0,
             jitter_budget_ns: ready.jitter_ns,

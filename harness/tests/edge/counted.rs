@@ -26,6 +26,7 @@ fn server(times: SessionTimes) -> Server {
         },
         admission: AdmissionLimits::default(),
         hub,
+        budgets: Default::default(),
     });
     let server = server.unwrap();
     let event = |channel, kind, key: Option<&str>, value: &str| Event {
@@ -71,7 +72,7 @@ fn counted(server: Server) -> Counts {
         "{} are open",
         server.open_connections()
     );
-    let counts = server.end();
+    let counts = server.end().counts;
     assert!(counts.open() <= 1, "{counts:?}");
     counts
 }
@@ -125,7 +126,7 @@ fn whatever_is_done_to_a_server_is_counted_and_nothing_leaks() {
             Ended::Protocol => acts - 1,
             _ => acts,
         };
-        assert_eq!(counts.ended[ended as usize], expected, "{}", ended.name());
+        assert_eq!(counts.ended[ended as usize], expected, "{}: {counts:?}", ended.name());
     }
 }
 

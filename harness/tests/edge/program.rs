@@ -114,7 +114,11 @@ to = "end"
 "#
     );
     let load = "rate = \"2k/s\"\narrivals = \"constant\"\nseed = 1\n";
-    for (file, text) in [("line.toml", line.as_str()), ("load.toml", load)] {
+    for (file, text) in [
+        ("line.toml", line.as_str()),
+        ("load.toml", load),
+        ("budget.toml", "[slo]\np99 = \"1s\"\n"),
+    ] {
         std::fs::write(folder.path().join(file), text).unwrap();
     }
     folder

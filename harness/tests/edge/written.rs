@@ -8,7 +8,7 @@ use hopline::base::Reason;
 use hopline::base::limits::*;
 use hopline::dashboard::feed::Alert;
 use hopline::edge::event::{GapWhy, ShedWhy};
-use hopline::edge::{Code, FaultCode, Kind, Problem};
+use hopline::edge::{Code, FaultCode, Kind, Problem, Untaken};
 
 use crate::program::{Program, case};
 use crate::{data, text};
@@ -223,6 +223,10 @@ fn the_tables_of_the_text_have_the_programs_own_words() {
     ));
     absent.extend(missing(
         &text,
+        Untaken::ALL.iter().map(|why| (why.name(), "")),
+    ));
+    absent.extend(missing(
+        &text,
         Alert::ALL.iter().map(|alert| (alert.name(), "`code`")),
     ));
     let limits = [
@@ -250,6 +254,22 @@ fn the_tables_of_the_text_have_the_programs_own_words() {
             format!("{EDGE_LOG_EVENTS_DEFAULT} events"),
         ),
         ("EDGE_LOG_BYTES_DEFAULT", kib(EDGE_LOG_BYTES_DEFAULT)),
+        (
+            "EDGE_SAMPLE_EVERY",
+            format!("one event of {EDGE_SAMPLE_EVERY}"),
+        ),
+        (
+            "EDGE_SAMPLES_WAITING_MAX",
+            format!("{EDGE_SAMPLES_WAITING_MAX} of a client at once"),
+        ),
+        (
+            "EDGE_SAMPLE_NS_MAX",
+            format!("within a {}", span(EDGE_SAMPLE_NS_MAX)),
+        ),
+        (
+            "EDGE_CLOCK_OFF_NS",
+            format!("{} off", span(EDGE_CLOCK_OFF_NS)),
+        ),
         ("EDGE_CONFLATE_FROM", format!("| {EDGE_CONFLATE_FROM} |")),
         ("EDGE_OWN_MESSAGES_MAX", EDGE_OWN_MESSAGES_MAX.to_string()),
         ("EDGE_OWN_BYTES_MAX", kib(EDGE_OWN_BYTES_MAX)),

@@ -61,8 +61,10 @@ export const LIMITS = Object.freeze({
   RESYNC_BACKOFF_MS: Object.freeze([1_000, 2_000, 4_000, 8_000, 16_000, 30_000]),
   /** Views that were wrong this often in a row are no longer compared on this connection: the two ends count differently. */
   MISMATCHES: 5,
-  /** Time between two acks that carry times. */
-  SAMPLE_MS: 1_000,
+  /** Time between two acks of a channel that carry times: enough of them to say something of an hour, and few beside the events. */
+  SAMPLE_MS: 250,
+  /** Whoever paints nothing for this long has no screen: such an ack says when the event came, and no more. */
+  PAINT_MS: 1_000,
   /** More clients than this of one page on one address are an alarm: they should share one. */
   CLIENTS_PER_URL: 5,
   /** Round trips that the estimate of the server's clock looks back on: about two minutes. */
@@ -339,10 +341,24 @@ export class ServerClock {
     if (this.#trips.length > LIMITS.CLOCK_SAMPLES) this.#trips.shift();
   }
 
-  /** @returns {number | null} milliseconds to add to this clock's time; wrong by at most half the least round trip */
+  /** @returns {number | null} milliseconds to add to this clock's time; wrong by at most half of `leastRtt` */
   get offset() {
+    return this.#best()?.offset ?? null;
+  }
+
+  /** @returns {number | null} the round trip that `offset` rests on */
+  get leastRtt() {
+    return this.#best()?.rtt ?? null;
+  }
+
+  /** @returns {number} round trips that it looks back on */
+  get trips() {
+    return this.#trips.length;
+  }
+
+  #best() {
     if (this.#trips.length === 0) return null;
-    return this.#trips.reduce((best, trip) => (trip.rtt < best.rtt ? trip : best)).offset;
+    return this.#trips.reduce((best, trip) => (trip.rtt < best.rtt ? trip : best));
   }
 }
 
@@ -402,6 +418,8 @@ class Channel {
   mixedUntil = 0;
   /** Offset that is to be acked. @type {number | null} */
   owed = null;
+  /** Offset that the channel had when it was joined: what comes up to there was missed, and says nothing of the way here. */
+  head = 0;
   /** @type {{o: number, rx: number} | null} */
   sample = null;
   sampledAt = -Infinity;
@@ -560,6 +578,8 @@ export class Client {
   /** @type {number} */
   #pingMs = LIMITS.PING_MS;
   #deadMs = LIMITS.PING_MS * LIMITS.MISSES;
+  /** Events whose offsets are multiples of this are samples; none are where it is 0. */
+  #sampleEvery = 0;
   /** @type {{ts: number, at: number} | null} */
   #ping = null;
   /** What the server said before it closed. @type {{code?: number, reason?: string, retry_after_ms?: number} | null} */
@@ -712,17 +732,12 @@ export class Client {
     return sent;
   }
 
-  /** What was received by now is on the screen: the page says so after each frame. Sends the acks that carry times. */
+  /**
+   * What was received by now is on the screen: the page says so after each frame, in the task behind it. Sends the acks that carry
+   * times.
+   */
   painted() {
-    const offset = this.#clock.offset;
-    for (const channel of this.#channels.values()) {
-      const sample = channel.sample;
-      if (sample === null) continue;
-      channel.sample = null;
-      if (offset === null) continue;
-      const paint = Math.round(this.#env.now() + offset);
-      this.#ack({ ch: channel.name, o: sample.o, rx: Math.round(sample.rx + offset), paint });
-    }
+    for (const channel of this.#channels.values()) this.#answer(channel, this.#env.now());
   }
 
   // ------------------------------------------------------------------------------------------------------- connection
@@ -868,8 +883,8 @@ export class Client {
   }
 
   #hide() {
-    // Nothing is painted while the page is hidden, so what waits for it says nothing of the way here.
-    for (const channel of this.#channels.values()) channel.sample = null;
+    // Nothing is painted while the page is hidden: what waits for that has come all the same.
+    for (const channel of this.#channels.values()) this.#answer(channel, null);
   }
 
   // -------------------------------------------------------------------------------------------------------- heartbeat
@@ -959,6 +974,7 @@ export class Client {
       typeof n === "number" && Number.isFinite(n) ? Math.min(high, Math.max(low, n)) : other;
     this.#pingMs = between(hello.ping_ms, 1_000, 120_000, LIMITS.PING_MS);
     this.#deadMs = this.#pingMs * between(hello.misses, 1, 10, LIMITS.MISSES);
+    this.#sampleEvery = between(hello.sample, 1, Number.MAX_SAFE_INTEGER, 0);
     this.#set({ state: "open", openedAt: this.#env.now(), epoch: String(hello.epoch), sid: String(hello.sid), code: null, reason: "" });
     this.#after("stable", LIMITS.STABLE_MS, () => {
       this.#retries.stable();
@@ -972,7 +988,9 @@ export class Client {
   /** @param {Record<string, any>} pong */
   #pong(pong) {
     if (this.#ping === null || pong.ts !== this.#ping.ts || !Number.isFinite(pong.rx) || !Number.isFinite(pong.tx)) return;
-    this.#clock.pong(this.#ping.at, pong.rx, pong.tx, this.#env.now());
+    const fine = Number.isFinite(pong.rx_us) && Number.isFinite(pong.tx_us);
+    const [rx, tx] = fine ? [pong.rx_us / 1000, pong.tx_us / 1000] : [pong.rx, pong.tx];
+    this.#clock.pong(this.#ping.at, rx, tx, this.#heard);
     this.#ping = null;
     const recent = this.#retries.recent(this.#env.now());
     const thrash = recent > LIMITS.THRASH_RECONNECTS ? recent : 0;
@@ -995,6 +1013,7 @@ export class Client {
     if (channel.resyncing === "lost") this.#settled(channel);
     const epoch = typeof message.epoch === "string" ? message.epoch : this.#status.epoch;
     const o = channel.history && Number.isSafeInteger(message.o) ? message.o : null;
+    channel.head = o ?? 0;
     if (message.recovered === true && channel.epoch === epoch && channel.last !== null) {
       // What was missed follows.
       channel.stale = false;
@@ -1081,11 +1100,7 @@ export class Client {
       if (key === undefined) channel.view.exact = false;
       else channel.view.set(key, valueOf(event));
     }
-    const now = this.#env.now();
-    if (channel.sample === null && now - channel.sampledAt >= LIMITS.SAMPLE_MS) {
-      channel.sample = { o: event.o, rx: now };
-      channel.sampledAt = now;
-    }
+    this.#sample(channel, event.o);
     this.#deliver(channel, event);
     if (channel.acks) this.#owe(channel);
     if (event.sum !== undefined && event.o >= channel.mixedUntil) this.#compare(channel, event.sum);
@@ -1179,7 +1194,37 @@ export class Client {
     this.#after("flush", 1000 / LIMITS.SEND_PER_S, () => this.#flush());
   }
 
-  /** @param {{ch: string, o: number, rx?: number, paint?: number}} ack */
+  /** Notes when an event came, if it is a sample and one is due. @param {Channel} channel @param {number} o */
+  #sample(channel, o) {
+    if (this.#sampleEvery === 0 || o % this.#sampleEvery !== 0 || o <= channel.head) return;
+    const now = this.#heard;
+    if (now - channel.sampledAt < LIMITS.SAMPLE_MS) return;
+    if (channel.sample !== null) {
+      if (now - channel.sample.rx < LIMITS.PAINT_MS) return;
+      this.#answer(channel, null);
+    }
+    channel.sample = { o, rx: now };
+    channel.sampledAt = now;
+  }
+
+  /**
+   * Says when the sample came, and when it was on the screen, by the server's clock to the microsecond. Nothing before that is known.
+   * @param {Channel} channel
+   * @param {number | null} paintedAt by this clock
+   */
+  #answer(channel, paintedAt) {
+    const { sample } = channel;
+    channel.sample = null;
+    const { offset, leastRtt } = this.#clock;
+    if (sample === null || offset === null || leastRtt === null) return;
+    const fine = (/** @type {number} */ ms) => Math.round(ms * 1000) / 1000;
+    const paint = paintedAt === null ? undefined : fine(paintedAt + offset);
+    this.#ack({ ch: channel.name, o: sample.o, rx: fine(sample.rx + offset), paint, rtt: fine(leastRtt) });
+    // The first trip falls into the bustle of a page's start: the best of several says more, and heartbeats are far between.
+    if (this.#clock.trips < LIMITS.CLOCK_SAMPLES && this.#ping === null) this.#beat();
+  }
+
+  /** @param {{ch: string, o: number, rx?: number, paint?: number, rtt?: number}} ack */
   #ack(ack) {
     this.counters.acks += 1;
     this.#write({ type: "ack", ...ack });

@@ -10,6 +10,17 @@ import { arrow, grouped, limit, rate, share, short, span } from "./text.js";
 
 /** @typedef {import("./model.js").Model} Model */
 /** @typedef {import("./model.js").Hop} Hop */
+/** @typedef {import("./model.js").Beyond} Beyond */
+
+/** Places of the columns that a hop beyond the line has figures for: the percentiles and the budget. */
+const OF_BEYOND = [1, 2, 3, 5];
+
+/** What they are, for whoever points at them. @type {Record<string, string>} */
+const WAYS = {
+  "edge.queue": "from when the edge has an event until a client's socket has it, by samples of all clients",
+  "edge.wire": "from there until a client has it, by the clients' clocks",
+  "client.paint": "from there until it is on the screen",
+};
 
 /**
  * Columns: heading, class, figure. `wide` and `mid` give way on narrow screens.
@@ -33,6 +44,8 @@ export class Hops {
   #select;
   /** @type {Map<string, any>} */
   #rows = new Map();
+  /** Rows of the hops beyond the line. @type {Map<string, any>} */
+  #beyond = new Map();
 
   /** @param {HTMLTableElement} table @param {(hop: string) => void} select is told which hop was chosen */
   constructor(table, select) {
@@ -63,12 +76,31 @@ export class Hops {
       );
       this.#rows.set(hop.hop, { row, cells, button, ratio, bar });
     }
-    this.#body.replaceChildren(...[...this.#rows.values()].map(({ row }) => row));
+    this.#beyond.clear();
+    for (const { hop } of model.beyond.values()) {
+      const cells = COLUMNS.map(([, classes]) => el("td", { class: `n ${classes}` }));
+      const ratio = el("span", { class: "ratio" });
+      const bar = el("span", { class: "meter" }, el("i"));
+      const head = el("th", { scope: "row", title: WAYS[hop] ?? null, text: hop });
+      const row = el("tr", { class: "beyond" }, head, ...cells.slice(0, 6), el("td", { class: "used" }, bar, ratio), ...cells.slice(6));
+      this.#beyond.set(hop, { row, cells, ratio, bar });
+    }
+    this.#body.replaceChildren(...[...this.#rows.values(), ...this.#beyond.values()].map(({ row }) => row));
     if (held !== undefined) this.#rows.get(held)?.button.focus();
   }
 
   /** Writes the present figures into it. @param {Model} model @param {string | null} selected */
   update(model, selected) {
+    // They come with the first figures, behind the structure.
+    if (this.#beyond.size !== model.beyond.size) this.structure(model);
+    for (const [id, { row, cells, ratio, bar }] of this.#beyond) {
+      const hop = /** @type {Hop} */ (model.beyond.get(id));
+      for (const n of OF_BEYOND) put(cells[n], COLUMNS[n][3](hop));
+      const part = used(hop);
+      put(ratio, share(part));
+      bar.style.setProperty("--part", String(Math.min(1, part ?? 0)));
+      attr(row, "class", `beyond ${level(part)}`);
+    }
     for (const [id, { row, cells, button, ratio, bar }] of this.#rows) {
       const hop = model.hops.get(id);
       if (hop === undefined) continue;

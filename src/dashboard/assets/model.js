@@ -17,6 +17,8 @@ export const BOUNDS = Object.freeze({
   /** Nodes and hops beyond these are counted and not shown: a page of so many boxes says nothing. */
   NODES: 500,
   HOPS: 1000,
+  /** Hops from the edge to a screen: there are three. */
+  BEYOND: 8,
 });
 
 /** Below this share of the error budget the page warns. */
@@ -86,6 +88,11 @@ export const WINDOW_MS = 120_000;
  * @property {number} times
  */
 
+/**
+ * A hop beyond the line, on the way to a screen such as this one. It has no ring: of what waits and is shed nothing is told.
+ * @typedef {Pick<Hop, "hop" | "budget" | "raw" | "clean">} Beyond
+ */
+
 /** Figures of the last two minutes: a ring of ticks, a column for each hop. */
 export class History {
   /** Milliseconds since 1970. */
@@ -140,6 +147,8 @@ export class Model {
   nodes = new Map();
   /** @type {Map<string, Hop>} */
   hops = new Map();
+  /** The hops beyond the line, in the order of the way. @type {Map<string, Beyond>} */
+  beyond = new Map();
   history = new History();
   /** @type {Sample[]} oldest first */
   samples = [];
@@ -348,6 +357,11 @@ export class Model {
       const shed = one.shed >= before ? one.shed - before : one.shed;
       this.history.note(name, one.depth_max ?? one.depth ?? 0, shed || 0, hop.gap ?? 0);
     }
+    for (const one of stats.beyond ?? []) {
+      const hop = String(one.hop);
+      if (!this.beyond.has(hop) && this.beyond.size >= BOUNDS.BEYOND) continue;
+      this.beyond.set(hop, { hop, budget: figure(one, "budget"), raw: one.samples > 0 ? percentiles(one.raw ?? {}) : percentiles({}), clean: null });
+    }
     this.changed.add("ticks");
   }
 
@@ -458,14 +472,14 @@ function percentiles(from) {
 
 /**
  * The P99 that a hop is judged by: of the messages that the host did not touch, where that is known.
- * @param {Hop} hop
+ * @param {Hop | Beyond} hop
  * @returns {number | null}
  */
 export function judged(hop) {
   return hop.clean?.p99 ?? hop.raw.p99;
 }
 
-/** How much of its budget a hop's P99 uses; more than 1 is too much. @param {Hop} hop @returns {number | null} */
+/** How much of its budget a hop's P99 uses; more than 1 is too much. @param {Hop | Beyond} hop @returns {number | null} */
 export function used(hop) {
   const p99 = judged(hop);
   return p99 === null || !hop.budget ? null : p99 / hop.budget;

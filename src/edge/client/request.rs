@@ -89,6 +89,7 @@ impl Client {
                     Some(types) => Via::Sse { output, types },
                     None => Via::Ndjson { output },
                 };
+                self.begin(on);
                 self.session.open(false, on.now.ns);
                 if let Some(after_ms) = away {
                     self.end(Code::Busy, Ended::Refused, Some(after_ms), on.now);
@@ -116,6 +117,7 @@ impl Client {
                     socket,
                     wished: None,
                 };
+                self.begin(on);
                 self.session.again(on.now.ns);
                 if let Some(after_ms) = away {
                     self.end(Code::Busy, Ended::Refused, Some(after_ms), on.now);
@@ -135,6 +137,13 @@ impl Client {
                     }
                 }
             }
+        }
+    }
+
+    /// Counts the stream that begins.
+    fn begin(&self, on: &mut On<'_>) {
+        if let Some(transport) = self.transport() {
+            on.counts.streams[transport as usize] += 1;
         }
     }
 
@@ -197,6 +206,7 @@ impl Client {
             counts.refuse(answer.problem);
             let _ = answer.respond(&mut http.output, false, false);
             (http.keeps, http.writing) = (false, true);
+            self.timed_out = true;
             self.ending = Some(Ended::NoHello);
         }
     }

@@ -6,12 +6,14 @@ use core::fmt::Write as _;
 
 use super::request::{bucket, is_token};
 use super::{Client, On, Via};
-use crate::base::limits::{EDGE_DEBOUNCE_MS, EDGE_MESSAGE_BYTES_MAX};
+use crate::base::limits::{EDGE_DEBOUNCE_MS, EDGE_MESSAGE_BYTES_MAX, EDGE_SAMPLE_EVERY};
+use crate::edge::channel::Channel;
 use crate::edge::code::Code;
 use crate::edge::counts::Ended;
 use crate::edge::event::{Body as _, Hello, Pong, Refusal, Subscribed};
+use crate::edge::hops::Untaken;
 use crate::edge::lanes::{ChannelId, NoSubscription, Wish};
-use crate::edge::message::{FaultCode, LastSeen, Message, Subscription};
+use crate::edge::message::{Ack, FaultCode, LastSeen, Message, Subscription};
 use crate::edge::position::{Position, Since};
 use crate::wire::websocket::Event;
 
@@ -45,11 +47,20 @@ impl Client {
                 }
                 Some(Event::Ping(_)) => self.session.message(on.now.ns),
                 Some(Event::Pong(_)) => {}
-                Some(Event::Close { .. }) => {
-                    self.ending.get_or_insert(Ended::Left);
+                Some(Event::Close { code, .. }) => {
+                    // One that may not be given was answered so as well.
+                    let is_broken = code == Some(Code::Protocol.number());
+                    if is_broken {
+                        self.code.get_or_insert(Code::Protocol);
+                    }
+                    self.ending.get_or_insert(match is_broken {
+                        true => Ended::Protocol,
+                        false => Ended::Left,
+                    });
                     self.session.closing(on.now.ns);
                 }
-                Some(Event::Failed(_)) => {
+                Some(Event::Failed(violation)) => {
+                    self.code = Code::of_violation(violation);
                     self.ending = Some(Ended::Protocol);
                     self.session.closing(on.now.ns);
                 }
@@ -84,8 +95,8 @@ impl Client {
             Message::Ping { sent_ms } => {
                 let pong = Pong {
                     sent_ms,
-                    received_ms: on.now.ms,
-                    answered_ms: on.now.ms,
+                    received_us: on.now.us,
+                    answered_us: on.now.us,
                 };
                 self.push(&pong.text());
             }
@@ -96,7 +107,8 @@ impl Client {
             Message::Subscribe(one) => self.follow_subscribe(one, on),
             Message::Unsubscribe(channel) => {
                 let id = on.hub.find(channel.as_str());
-                match id.filter(|id| self.lanes.unsubscribe(*id)) {
+                let last = |id| on.hub.channel(id).map_or(0, Channel::last);
+                match id.filter(|id| self.lanes.unsubscribe(*id, last(*id))) {
                     Some(id) => on.hub.unfollow(id, self.key),
                     None => {
                         self.refuse(FaultCode::NotSubscribed, "that channel is not followed", on);
@@ -104,9 +116,14 @@ impl Client {
                 }
             }
             Message::Ack(ack) => {
+                on.counts.acks += 1;
                 let id = on.hub.find(ack.channel.as_str());
-                if !id.is_some_and(|id| self.lanes.ack(id, ack.offset)) {
-                    self.refuse(FaultCode::BadAck, "that was never sent here", on);
+                match id.filter(|id| self.lanes.ack(*id, ack.offset)) {
+                    Some(id) => self.follow_times(id, &ack, on),
+                    None => {
+                        on.hops.pass_over(Untaken::NeverSent);
+                        self.refuse(FaultCode::BadAck, "that was never sent here", on);
+                    }
                 }
             }
             Message::Resync { channel, last_seen } => {
@@ -134,6 +151,21 @@ impl Client {
         }
     }
 
+    /// Takes the times of an acknowledgement, if it has any. Those that cannot be are counted and not answered: a client whose clock
+    /// is off follows the line as well as any other.
+    fn follow_times(&mut self, id: ChannelId, ack: &Ack<'_>, on: &mut On<'_>) {
+        if ack.received_us.is_none() && ack.painted_us.is_none() {
+            return;
+        }
+        let taken = match self.sampled.answered(id, ack.offset) {
+            Some(written) => on.hops.answered(ack, written, on.now),
+            None => Err(Untaken::NotSampled),
+        };
+        if let Err(why) = taken {
+            on.hops.pass_over(why);
+        }
+    }
+
     fn follow_subscribe(&mut self, one: Subscription<'_>, on: &mut On<'_>) {
         let Some(id) = on.hub.find(one.channel.as_str()) else {
             self.refuse(FaultCode::NoChannel, "there is no such channel", on);
@@ -153,9 +185,11 @@ impl Client {
         let Some(channel) = on.hub.channel(id) else {
             return;
         };
+        let is_back = matches!(wish.since, Some(Since::After(_)));
         match self.lanes.subscribe(id, channel, wish) {
             Ok(joined) => {
                 on.counts.recovered += u64::from(joined.recovered);
+                on.counts.unrecovered += u64::from(is_back && !joined.recovered);
                 let subscribed = Subscribed {
                     channel: channel.name(),
                     epoch: channel.epoch(),
@@ -209,7 +243,8 @@ impl Client {
             misses: u64::from(on.rules.times.misses),
             message_bytes_max: EDGE_MESSAGE_BYTES_MAX as u64,
             debounce_ms: EDGE_DEBOUNCE_MS,
-            now_ms: on.now.ms,
+            sample_every: EDGE_SAMPLE_EVERY,
+            now_ms: on.now.ms(),
         };
         self.push(&hello.text());
     }

@@ -363,11 +363,26 @@ pub struct HopFigures<'a> {
     pub tainted: Option<u64>,
 }
 
+/// Latencies of a hop beyond the line: of samples on their way to a client's screen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BeyondFigures<'a> {
+    /// Its name.
+    pub hop: &'a str,
+    /// Samples since the start.
+    pub samples: u64,
+    /// How long they took, if there are any.
+    pub raw: Option<Percentiles>,
+    /// What the 99th percentile may be, if the budget says so.
+    pub budget_us: Option<u64>,
+}
+
 /// Latencies and counts of all hops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HopStats<'a> {
     /// One for each hop, in the order of the DAG.
     pub hops: &'a [HopFigures<'a>],
+    /// One for each hop beyond the line, in the order of the way.
+    pub beyond: &'a [BeyondFigures<'a>],
 }
 
 impl Body for HopStats<'_> {
@@ -391,6 +406,15 @@ impl Body for HopStats<'_> {
             to.number("delivered", hop.delivered);
             to.number_or_null("gap_ns", hop.gap_ns);
             to.number_or_null("tainted", hop.tainted);
+        });
+        to.objects("beyond", self.beyond, |to, hop| {
+            to.text("hop", hop.hop);
+            to.number("samples", hop.samples);
+            match &hop.raw {
+                Some(raw) => to.object("raw", |to| raw.members(to)),
+                None => to.null("raw"),
+            }
+            to.number_or_null("budget_us", hop.budget_us);
         });
     }
 }

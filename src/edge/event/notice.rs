@@ -18,13 +18,14 @@ use crate::edge::{Code, Epoch, FaultCode, Sum, VERSION};
 ///     misses: 3,
 ///     message_bytes_max: 65_536,
 ///     debounce_ms: 20,
+///     sample_every: 16,
 ///     now_ms: 1_700_000_000_000,
 /// };
 /// assert_eq!(
 ///     hello.text(),
 ///     concat!(
 ///         r#"{"type":"hello","v":1,"sid":"f1","epoch":"000000000000002a","ping_ms":15000,"misses":3,"#,
-///         r#""max_msg":65536,"debounce_ms":20,"now":1700000000000}"#,
+///         r#""max_msg":65536,"debounce_ms":20,"sample":16,"now":1700000000000}"#,
 ///     )
 /// );
 /// ```
@@ -42,6 +43,8 @@ pub struct Hello<'a> {
     pub message_bytes_max: u64,
     /// How long events are gathered before they are sent, in milliseconds.
     pub debounce_ms: u64,
+    /// Events whose offsets are multiples of this are samples: a client says of some of them when they came and were shown.
+    pub sample_every: u64,
     /// The server's time, in milliseconds since 1970.
     pub now_ms: u64,
 }
@@ -57,6 +60,7 @@ impl Body for Hello<'_> {
         to.number("misses", self.misses);
         to.number("max_msg", self.message_bytes_max);
         to.number("debounce_ms", self.debounce_ms);
+        to.number("sample", self.sample_every);
         to.number("now", self.now_ms);
     }
 }
@@ -208,10 +212,10 @@ impl Body for Ping {
 pub struct Pong {
     /// When the ping was sent, as it said itself.
     pub sent_ms: u64,
-    /// When it came, in milliseconds since 1970 of the server's clock.
-    pub received_ms: u64,
+    /// When it came, in microseconds since 1970 of the server's clock.
+    pub received_us: u64,
     /// When this was sent.
-    pub answered_ms: u64,
+    pub answered_us: u64,
 }
 
 impl Body for Pong {
@@ -219,8 +223,10 @@ impl Body for Pong {
 
     fn members(&self, to: &mut Object<'_>) {
         to.number("ts", self.sent_ms);
-        to.number("rx", self.received_ms);
-        to.number("tx", self.answered_ms);
+        to.number("rx", self.received_us / 1_000);
+        to.number("tx", self.answered_us / 1_000);
+        to.number("rx_us", self.received_us);
+        to.number("tx_us", self.answered_us);
     }
 }
 

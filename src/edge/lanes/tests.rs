@@ -97,6 +97,8 @@ impl View {
                 lanes.snapshot_is_of(ID, last);
             }
             lanes.taken(now_ns);
+            let counts = lanes.counts(core::slice::from_ref(channel));
+            assert!(counts.adds_up(), "{counts:?}");
         }
         most
     }
@@ -178,7 +180,10 @@ fn a_client_that_keeps_up_gets_every_event_and_the_sums() {
     // The first one was in the snapshot.
     assert_eq!(view.received.len(), 639);
     assert_eq!(view.sums, 10);
-    assert_eq!((lanes.counts().sent, lanes.counts().skipped), (639, 0));
+    assert_eq!(
+        (lanes.counts(&[]).sent, lanes.counts(&[]).skipped),
+        (639, 0)
+    );
 }
 
 #[test]
@@ -197,7 +202,7 @@ fn one_far_behind_gets_each_key_once() {
         );
     }
     assert_eq!(view.take(&mut lanes, &mut channel, 1_000, 0), 10);
-    assert_eq!(lanes.counts().skipped, EDGE_CONFLATE_FROM + 5 - 10);
+    assert_eq!(lanes.counts(&[]).skipped, EDGE_CONFLATE_FROM + 5 - 10);
 }
 
 #[test]
@@ -219,7 +224,7 @@ fn what_a_stream_loses_for_a_slow_client_is_told_and_adds_up() {
             view.take(&mut lanes, &mut channel, prng.below(15) as usize, 0);
         }
         view.take(&mut lanes, &mut channel, usize::MAX, 0);
-        got += lanes.counts().sent;
+        got += lanes.counts(&[]).sent;
         assert_eq!(got + view.lost + view.shed, published);
         assert!(view.lost + view.shed > 0, "the test has a slow client");
         assert_eq!(view.lost > 0, numbered);
@@ -330,7 +335,9 @@ fn critical_events_are_sent_again_until_they_are_acknowledged() {
     assert!(!lanes.is_deaf(2 * 1_000 * MS) && lanes.is_deaf(5_000 * MS));
     assert!(!lanes.ack(ID, 3), "that was never given");
     assert!(lanes.ack(ID, 2) && !lanes.is_deaf(u64::MAX));
-    assert_eq!(lanes.counts().resent, 6);
+    let counts = lanes.counts(core::slice::from_ref(&channel));
+    assert_eq!((counts.due, counts.resent, counts.sent), (2, 6, 8));
+    assert!(counts.adds_up(), "{counts:?}");
 }
 
 #[test]
@@ -431,7 +438,7 @@ fn a_client_has_no_more_channels_and_own_messages_than_it_may() {
     let id = hub.find("c/0").unwrap();
     let twice = lanes.subscribe(id, hub.channel(id).unwrap(), Wish::default());
     assert_eq!(twice.err(), Some(NoSubscription::Twice));
-    assert!(lanes.unsubscribe(id) && !lanes.unsubscribe(id));
+    assert!(lanes.unsubscribe(id, 0) && !lanes.unsubscribe(id, 0));
     for _ in 0..EDGE_OWN_MESSAGES_MAX {
         lanes.push("{}").unwrap();
     }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{Fault, FaultCode};
-use crate::base::limits::{EDGE_CHANNELS_MAX, EDGE_INTEGER_MAX};
+use crate::base::limits::{EDGE_CHANNELS_MAX, EDGE_INTEGER_MAX, EDGE_SAMPLE_NS_MAX};
 use crate::edge::ChannelName;
 
 /// Whose field it is, for whoever looks for what is wrong.
@@ -55,12 +55,13 @@ pub(super) enum Key {
     O,
     Rx,
     Paint,
+    Rtt,
     Ts,
     LastSeen,
 }
 
 /// Their names, in the same order.
-const KEYS: [(Key, &str); 14] = [
+const KEYS: [(Key, &str); 15] = [
     (Key::Type, "type"),
     (Key::Token, "token"),
     (Key::Sid, "sid"),
@@ -73,6 +74,7 @@ const KEYS: [(Key, &str); 14] = [
     (Key::O, "o"),
     (Key::Rx, "rx"),
     (Key::Paint, "paint"),
+    (Key::Rtt, "rtt"),
     (Key::Ts, "ts"),
     (Key::LastSeen, "last_seen"),
 ];
@@ -203,6 +205,18 @@ impl<'a> Fields<'a> {
 
     pub(super) fn sent_ms(mut self, within: Within) -> Result<u64, Fault> {
         self.needed_whole(within, Key::Ts)
+    }
+
+    /// A span in milliseconds, in microseconds.
+    pub(super) fn span_us(&mut self, within: Within, key: Key) -> Result<Option<u64>, Fault> {
+        const MOST_US: u64 = EDGE_SAMPLE_NS_MAX / 1_000;
+        match self.take(key) {
+            Value::Null => Ok(None),
+            value => match value.time_us().filter(|us| *us <= MOST_US) {
+                Some(span_us) => Ok(Some(span_us)),
+                None => Err(wrong(within, key, "a span of at most 60000 milliseconds")),
+            },
+        }
     }
 
     pub(super) fn time_us(&mut self, within: Within, key: Key) -> Result<Option<u64>, Fault> {

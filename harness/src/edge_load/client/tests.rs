@@ -47,6 +47,7 @@ fn hello() -> String {
         misses: 3,
         message_bytes_max: 65_536,
         debounce_ms: 20,
+        sample_every: 16,
         now_ms: 5,
     };
     hello.text()
@@ -221,8 +222,8 @@ fn heartbeats_go_both_ways_and_late_ones_are_counted() {
     };
     let pong = Pong {
         sent_ms,
-        received_ms: 1,
-        answered_ms: 1,
+        received_us: 1,
+        answered_us: 1,
     };
     hear(&mut client, &pong.text(), now.ns + 30, &mut world);
     assert_eq!((world.beats.pings, world.beats.pongs), (1, 1));
