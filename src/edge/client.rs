@@ -202,8 +202,6 @@ pub struct Client {
     ending: Option<Ended>,
     /// What it was told of that.
     code: Option<Code>,
-    /// Its request did not come in time, and it is told so.
-    timed_out: bool,
     /// Its last bytes are not to be waited for.
     gone: bool,
 }
@@ -236,7 +234,6 @@ impl Client {
             large: None,
             ending: None,
             code: None,
-            timed_out: false,
             gone: false,
         }
     }
@@ -289,12 +286,6 @@ impl Client {
     #[must_use]
     pub fn code(&self) -> Option<Code> {
         self.code
-    }
-
-    /// Whether its request did not come in time.
-    #[must_use]
-    pub fn is_timed_out(&self) -> bool {
-        self.timed_out
     }
 
     /// How events reach it, once it has asked for some.

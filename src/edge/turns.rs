@@ -24,7 +24,6 @@ use super::counts::{Counts, Ended};
 use super::hops::Hops;
 use super::hub::Hub;
 use super::lanes::ChannelId;
-use super::problem::Problem;
 use super::published::{NotPublished, Outline};
 use crate::base::limits::{
     EDGE_LINGER_NS, EDGE_NOTSENT_BYTES, EDGE_READ_BYTES, EDGE_READS_PER_TURN, EDGE_REFUSED_MAX,
@@ -561,9 +560,6 @@ impl Edge {
         let mut lanes = held.client.lanes().counts(self.hub.channels());
         lanes.left += core::mem::take(&mut lanes.waiting);
         self.counts.lanes.add(&lanes);
-        if held.client.is_timed_out() {
-            self.counts.refuse(Problem::TimedOut);
-        }
         if let Some(code) = held.client.code() {
             self.counts.closes[code as usize] += 1;
         }

@@ -306,7 +306,8 @@ fn critical_events_are_samples_once_and_not_when_they_are_sent_again() {
     viewer.read(&bytes);
     assert_eq!(viewer.samples(), [1, 0, 0]);
     viewer.wait(600 * MS);
-    viewer.end.client.step(viewer.end.now);
+    let end = &mut viewer.end;
+    end.client.step(end.now, &mut end.counts);
     let bytes = viewer.end.hear(usize::MAX);
     viewer.read(&bytes);
     assert_eq!(viewer.events.len() as u64, 2 * EDGE_SAMPLE_EVERY, "again");

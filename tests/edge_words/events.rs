@@ -225,7 +225,7 @@ impl Contents {
         let beyond = BeyondFigures {
             hop: &t[1],
             samples: n[5],
-            raw: percentiles(0),
+            raw: self.some.then(|| percentiles(0)),
             budget_us: self.maybe(6),
         };
         let stats = HopStats {
@@ -245,8 +245,8 @@ impl Contents {
                 "gap_ns": null, "tainted": null,
             },
         ], "beyond": [
-            {"hop": t[1], "samples": w(5), "raw": told(0), "budget_us": maybe(6)},
-            {"hop": "", "samples": 0, "raw": zero, "budget_us": null},
+            {"hop": t[1], "samples": w(5), "raw": self.some.then(|| told(0)), "budget_us": maybe(6)},
+            {"hop": "", "samples": 0, "raw": null, "budget_us": null},
         ]});
         each(Kind::HopStats, stats.value(), value);
         let hop = |at: usize| SampleHop {

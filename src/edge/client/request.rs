@@ -206,7 +206,6 @@ impl Client {
             counts.refuse(answer.problem);
             let _ = answer.respond(&mut http.output, false, false);
             (http.keeps, http.writing) = (false, true);
-            self.timed_out = true;
             self.ending = Some(Ended::NoHello);
         }
     }

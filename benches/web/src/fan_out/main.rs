@@ -1,7 +1,8 @@
 //! One message to many: hopline's edge, a write for each message, frames by hand, and tokio-tungstenite with a broadcast.
 //!
 //! ```text
-//! cargo run --release --manifest-path benches/web/Cargo.toml --bin fan-out -- [--rounds 9] [--clients 1000] [--server NAME] [--quick] [--json]
+//! cargo run --release --manifest-path benches/web/Cargo.toml --bin fan-out -- [--rounds 9] [--clients 1000] \
+//!     [--server NAME] [--quick] [--json]
 //! ```
 //!
 //! Four messages are published at once to 1,000 WebSockets; a *turn* is the time from the first until the system has all of
