@@ -21,6 +21,7 @@ pub mod sequenced;
 pub mod skew;
 pub mod slope;
 pub mod taint;
+pub mod ways;
 
 pub use beyond::{Beyond, BeyondBudgets, BeyondReport};
 pub use culprit::Culprit;

@@ -19,7 +19,7 @@ use super::analyse::{Given, analyse};
 use super::apart::Apart;
 use super::model::{GeneratorAnalysis, LoopAnalysis, RunAnalysis};
 use super::wake::Probe;
-use super::ways::ends;
+use hopline::budget::report::ends;
 use crate::cli::{CleanArg, LogArg, Shape};
 use crate::exit::{Exit, Failure};
 use crate::load::{made_in_turn, of_in_turn};
