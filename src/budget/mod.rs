@@ -10,6 +10,7 @@ pub mod culprit;
 pub mod delay;
 pub mod evidence;
 pub mod fidelity;
+pub mod follow;
 pub mod ledger;
 pub mod limit;
 pub mod link;
