@@ -252,7 +252,11 @@ impl Follow {
     /// The rule by which all hops have told a message that was due then: the rarest that was set since. A rule of before is in
     /// force until all have seen the next one.
     fn rule_since(&self, due_ns: u64) -> OneIn {
-        if self.rules.front().is_none_or(|(from_ns, _)| *from_ns > due_ns) {
+        if self
+            .rules
+            .front()
+            .is_none_or(|(from_ns, _)| *from_ns > due_ns)
+        {
             return OneIn::NONE;
         }
         let mut rarest = OneIn::ALL;
@@ -322,9 +326,13 @@ impl Follow {
     fn gap_in(&self, hop: usize, from_ns: u64, until_ns: u64) -> Option<u64> {
         let gaps = self.gaps.get((*self.loops.get(hop)?)?)?;
         let first = gaps.partition_point(|gap| gap.end_ns <= from_ns);
-        let near = gaps.range(first..).take_while(|gap| gap.start_ns < until_ns);
+        let near = gaps
+            .range(first..)
+            .take_while(|gap| gap.start_ns < until_ns);
         let inside = near.map(|gap| {
-            gap.end_ns.min(until_ns).saturating_sub(gap.start_ns.max(from_ns))
+            gap.end_ns
+                .min(until_ns)
+                .saturating_sub(gap.start_ns.max(from_ns))
         });
         Some(inside.sum())
     }

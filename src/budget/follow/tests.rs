@@ -37,13 +37,17 @@ fn settled(follow: &mut Follow, now_ns: u64) -> Vec<Way> {
 
 /// Hop and stop before of each stop.
 fn drawn(way: &Way) -> Vec<(usize, Option<usize>)> {
-    way.stops.iter().map(|stop| (stop.hop, stop.after)).collect()
+    way.stops
+        .iter()
+        .map(|stop| (stop.hop, stop.after))
+        .collect()
 }
 
 fn sum(way: &Way) -> u64 {
     let parts = way.parts();
     let each = parts.iter();
-    each.map(|one| one.held_ns + one.wait_ns + one.service_ns).sum()
+    each.map(|one| one.held_ns + one.wait_ns + one.service_ns)
+        .sum()
 }
 
 #[test]
@@ -90,7 +94,10 @@ fn a_way_that_splits_and_joins_is_a_tree_whose_end_is_what_ended_last() {
     ];
     assert_eq!(drawn(&ways[0]), expected);
     let path: Vec<usize> = ways[0].parts().iter().map(|part| part.stop).collect();
-    assert_eq!((path, sum(&ways[0]), ways[0].total_ns), (vec![0, 2, 4], 220, 220));
+    assert_eq!(
+        (path, sum(&ways[0]), ways[0].total_ns),
+        (vec![0, 2, 4], 220, 220)
+    );
 }
 
 #[test]
@@ -102,7 +109,10 @@ fn of_messages_that_entered_together_the_slowest_is_told() {
         follow.passage(1, left(DUE_NS, [60 + from, 500 + nth, 510 + nth]));
     }
     let ways = settled(&mut follow, u64::MAX);
-    assert_eq!((ways.len(), ways[0].together, ways[0].total_ns), (1, 3, 512));
+    assert_eq!(
+        (ways.len(), ways[0].together, ways[0].total_ns),
+        (1, 3, 512)
+    );
     assert_eq!(ways[0].stops[0].wait_ns, 205, "the third one");
     assert_eq!(follow.counts().seen, 1);
 }

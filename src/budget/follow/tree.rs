@@ -68,7 +68,10 @@ pub(super) fn slowest(
 
 /// What lies before a passage that was offered in no handler of its message: nothing for a source's, the one that came to its
 /// stage, which held it, or nothing if none did; none at all if there are several.
-#[expect(clippy::option_option, reason = "the outer one says that it cannot be told")]
+#[expect(
+    clippy::option_option,
+    reason = "the outer one says that it cannot be told"
+)]
 fn held(
     shape: &Shape,
     passages: &[(usize, Passage)],
@@ -76,9 +79,8 @@ fn held(
     passage: &Passage,
 ) -> Option<Option<usize>> {
     let into = shape.before(hop);
-    let came = |(at, one): &(usize, Passage)| {
-        into.contains(at) && one.done_ns() <= passage.t_offer_ns
-    };
+    let came =
+        |(at, one): &(usize, Passage)| into.contains(at) && one.done_ns() <= passage.t_offer_ns;
     let mut came = (0..passages.len()).filter(|at| came(&passages[*at]));
     let before = came.next();
     came.next().is_none().then_some(before)
@@ -99,7 +101,9 @@ fn stops(
         }
         depth
     };
-    let mut order: Vec<usize> = (0..passages.len()).filter(|at| roots[*at] == root).collect();
+    let mut order: Vec<usize> = (0..passages.len())
+        .filter(|at| roots[*at] == root)
+        .collect();
     // A copy may be offered at the very stamp at which what it is a copy of was.
     order.sort_by_key(|at| (passages[*at].1.t_offer_ns, depth(*at), *at));
     let place = |of: usize| order.iter().position(|at| *at == of);
