@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use hopline::base::limits::{SAMPLES_TOLD, SAMPLE_PACE_NS, SAMPLES_PER_S};
+use hopline::base::units::hash_text;
 use hopline::base::{NoWhy, OneIn};
 use hopline::budget::follow::{FollowCounts, Way};
 use hopline::budget::report::HopReport;
 use hopline::clock::{Clock, VirtualTime};
+use hopline::edge::event::{Body, Kind, Place, Sample, SampleHop, placed};
 use hopline::frame::View;
 use hopline::host::Pin;
 use hopline::io::{Driver, Virtual};
@@ -250,6 +252,49 @@ fn a_planted_slow_stage_is_where_the_slowest_ways_spend_their_time() {
         let most = most.unwrap();
         assert_eq!(names[way.stops[most.stop].hop], "parse->right");
         assert!(most.service_ns > 39_000);
+    }
+}
+
+/// What the page's own tests are given: the events of this line, as an edge would publish them.
+#[test]
+fn the_pages_tests_have_the_samples_of_a_line() {
+    let (_, mut samples, names) = run(Rate::OneIn(1), |time| diamond(time, 60));
+    let events = samples.ways(u64::MAX).into_iter().map(|way| {
+        let hops = way.stops.iter().map(|stop| SampleHop {
+            hop: &names[stop.hop],
+            after: stop.after.map(|at| at as u64),
+            at_ns: stop.at_ns,
+            wait_ns: stop.wait_ns,
+            service_ns: stop.service_ns,
+            gap_ns: stop.gap_ns,
+        });
+        let hops: Vec<SampleHop<'_>> = hops.collect();
+        let sample = Sample {
+            id: &hash_text(way.due_ns),
+            source: "in",
+            left: way.has_left,
+            together: way.together as u64,
+            total_ns: way.total_ns,
+            hops: &hops,
+            one_in: 1,
+            ..Sample::default()
+        };
+        let place = Place {
+            channel: "samples/line",
+            offset: None,
+            time_ms: way.due_ns / 1_000_000,
+            sum: None,
+        };
+        placed(Kind::Sample, &sample.value(), &place)
+    });
+    let events: Vec<String> = events.collect();
+    let text = format!("[\n{}\n]\n", events.join(",\n"));
+    let place = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/page/samples.json");
+    let kept = std::fs::read_to_string(place).unwrap_or_default();
+    if text != kept {
+        let now = concat!(env!("CARGO_TARGET_TMPDIR"), "/samples.json");
+        std::fs::write(now, text).unwrap();
+        panic!("{place} has other samples than the line: those of now are in {now}");
     }
 }
 
