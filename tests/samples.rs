@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hopline::base::limits::{SAMPLES_TOLD, SAMPLE_PACE_NS, SAMPLES_PER_S};
+use hopline::base::limits::{SAMPLE_PACE_NS, SAMPLES_PER_S, SAMPLES_TOLD};
 use hopline::base::units::hash_text;
 use hopline::base::{NoWhy, OneIn};
 use hopline::budget::follow::{FollowCounts, Way};
@@ -148,12 +148,17 @@ fn every_way_is_whole_and_its_parts_are_what_the_message_took() {
     let mut by_hop: BTreeMap<&str, (u64, u64, u64)> = BTreeMap::new();
     for (nth, way) in ways.iter().enumerate() {
         assert_eq!(way.due_ns, T0_NS + nth as u64 * EVERY_NS);
-        assert_eq!((way.stops.len(), way.has_left, way.together), (STOPS, true, 1));
+        assert_eq!(
+            (way.stops.len(), way.has_left, way.together),
+            (STOPS, true, 1)
+        );
         assert_eq!(sum(way), way.total_ns, "{way:?}");
         for (at, stop) in way.stops.iter().enumerate() {
             let name = names[stop.hop].as_str();
             // Each comes from the stop whose consumer offers to it.
-            let from = stop.after.map(|before| names[way.stops[before].hop].as_str());
+            let from = stop
+                .after
+                .map(|before| names[way.stops[before].hop].as_str());
             let leads = from.map(|from| from.split_once("->").unwrap().1);
             let begins = name.split_once("->").unwrap().0;
             assert_eq!(leads.unwrap_or("in"), begins);
@@ -172,7 +177,10 @@ fn every_way_is_whole_and_its_parts_are_what_the_message_took() {
     for (name, (count, wait_ns, service_ns)) in by_hop {
         let hop = hop(&report, name);
         assert_eq!(hop.delivered, count);
-        assert!(near(hop.wait_ns.max, wait_ns) && near(hop.service_ns.max, service_ns), "{name}");
+        assert!(
+            near(hop.wait_ns.max, wait_ns) && near(hop.service_ns.max, service_ns),
+            "{name}"
+        );
     }
     let slowest = ways.iter().map(|way| way.total_ns).max().unwrap();
     let told = report.end_to_end.sojourn_ns.max;
@@ -189,7 +197,10 @@ fn the_followed_ones_are_those_that_the_rule_picks_on_every_hop() {
         .collect();
     assert!(picked.len() > 80);
     let ways = samples.ways(u64::MAX);
-    assert_eq!(ways.iter().map(|way| way.due_ns).collect::<Vec<_>>(), picked);
+    assert_eq!(
+        ways.iter().map(|way| way.due_ns).collect::<Vec<_>>(),
+        picked
+    );
     assert!(ways.iter().all(|way| way.stops.len() == STOPS));
     assert_eq!(samples.counts().incomplete, 0);
 }
@@ -248,7 +259,9 @@ fn a_planted_slow_stage_is_where_the_slowest_ways_spend_their_time() {
     ways.sort_by_key(|way| std::cmp::Reverse(way.total_ns));
     for way in &ways[..100] {
         let parts = way.parts();
-        let most = parts.iter().max_by_key(|part| part.service_ns.max(part.wait_ns));
+        let most = parts
+            .iter()
+            .max_by_key(|part| part.service_ns.max(part.wait_ns));
         let most = most.unwrap();
         assert_eq!(names[way.stops[most.stop].hop], "parse->right");
         assert!(most.service_ns > 39_000);

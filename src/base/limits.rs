@@ -639,8 +639,7 @@ pub const NAME_BYTES_MAX: usize = 48;
 /// [`EDGE_CHANNELS_MAX`] channels of the longest names.
 pub const EDGE_MESSAGE_BYTES_MAX: usize = 64 << 10;
 
-/// Most channels that a client of the edge may follow: the three of a line, and the samples of nearly half the hops that a line
-/// may have.
+/// Most channels that a client of the edge may follow: the four of a line, and those of thirty more.
 pub const EDGE_CHANNELS_MAX: usize = 128;
 
 /// Longest part of a channel's name, in bytes: a hop, written `node.port->node#class`, may be one.
@@ -721,9 +720,8 @@ const _: () = assert!(PASSAGES_TOLD <= DEPTH_MAX && SEGMENTS_TOLD <= DEPTH_MAX);
 const _: () = assert!(SAMPLES_TOLD <= DEPTH_MAX && SAMPLES_TOLD.is_power_of_two());
 const _: () = assert!(SAMPLE_PATIENCE_NS > DELAY_NS && SAMPLE_PASSAGES_MAX < SAMPLES_HELD_MAX);
 // Beyond the span of an envelope nothing is followed.
-const _: () = assert!(
-    SAMPLE_RULES_KEPT as u64 * SAMPLE_PACE_NS > u32::MAX as u64 + SAMPLE_PATIENCE_NS
-);
+const _: () =
+    assert!(SAMPLE_RULES_KEPT as u64 * SAMPLE_PACE_NS > u32::MAX as u64 + SAMPLE_PATIENCE_NS);
 const _: () = assert!(CLAIM_OPEN_NS > PARK_MAX_NS && CLAIM_OPEN_NS < DRAIN_DEADLINE_NS);
 const _: () = assert!(METRICS_ANSWER_NS > LIVE_NS && METRICS_ANSWER_NS < METRICS_RESPONSE_NS);
 const _: () =

@@ -92,7 +92,10 @@ mod tests {
             for source in [0, 1, 9] {
                 let of = |at: u64| OneIn::new(64).picks(source, 1_000_000_000 + at * step_ns);
                 let picked = (0..64_000).filter(|at| of(*at)).count();
-                assert!((850..1_150).contains(&picked), "{step_ns} {source}: {picked}");
+                assert!(
+                    (850..1_150).contains(&picked),
+                    "{step_ns} {source}: {picked}"
+                );
             }
         }
     }

@@ -326,15 +326,17 @@ impl Follow {
     fn gap_in(&self, hop: usize, from_ns: u64, until_ns: u64) -> Option<u64> {
         let gaps = self.gaps.get((*self.loops.get(hop)?)?)?;
         let first = gaps.partition_point(|gap| gap.end_ns <= from_ns);
-        let near = gaps
-            .range(first..)
-            .take_while(|gap| gap.start_ns < until_ns);
-        let inside = near.map(|gap| {
-            gap.end_ns
-                .min(until_ns)
-                .saturating_sub(gap.start_ns.max(from_ns))
-        });
-        Some(inside.sum())
+        // From the last one back, so that what two of them tell counts once.
+        let (mut inside_ns, mut left_ns) = (0, until_ns);
+        for gap in gaps.range(first..).rev() {
+            let start_ns = gap.start_ns.max(from_ns);
+            let end_ns = gap.end_ns.min(left_ns);
+            if start_ns < end_ns {
+                inside_ns += end_ns - start_ns;
+                left_ns = start_ns;
+            }
+        }
+        Some(inside_ns)
     }
 
     /// Gives the ways of the messages that are done by `now_ns`; all that are held at the end of time.

@@ -188,9 +188,7 @@ impl<'a> Ways<'a> {
 /// When the consumer took a message.
 #[must_use]
 pub const fn dequeue_ns(passage: &Passage) -> u64 {
-    passage
-        .done_ns()
-        .saturating_sub(passage.service_ns as u64)
+    passage.done_ns().saturating_sub(passage.service_ns as u64)
 }
 
 #[cfg(test)]

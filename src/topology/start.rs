@@ -27,8 +27,8 @@ use super::plan::Plan;
 use super::problem::Problems;
 use super::record::Recording;
 use super::report::Report;
-use super::samples::Samples;
 use super::run::{Loop, Running, Stop};
+use super::samples::Samples;
 use super::spill::{self, SpillThread};
 use super::window::Windows;
 use super::wire::{Wired, wire};
@@ -317,8 +317,14 @@ impl Line {
         let clean = ears.map(|ears| {
             // Those of others come first.
             let of_others = ears.len() - loops.len();
-            let loop_of = |node| loops.iter().position(|one: &Loop| one.planned.at.contains(&node));
-            let its = hop_views.iter().map(|hop| Some(of_others + loop_of(hop.to)?));
+            let loop_of = |node| {
+                loops
+                    .iter()
+                    .position(|one: &Loop| one.planned.at.contains(&node))
+            };
+            let its = hop_views
+                .iter()
+                .map(|hop| Some(of_others + loop_of(hop.to)?));
             let its: Vec<Option<usize>> = its.collect();
             let names = hop_views.iter().map(|hop| hop.name.as_str());
             samples = Some(Samples::heard(names, its, ears.len()));

@@ -334,6 +334,21 @@ test("of a way that splits only what leads to its end counts, and what a stage h
   );
 });
 
+test("what the host took is a part of its own: of the wait first, then of the work", () => {
+  for (const [gap, host, wait, service] of [
+    [0, undefined, 200, 300],
+    [50, 50, 150, 300],
+    [350, 350, 0, 150],
+    [9_999, 500, 0, 0],
+  ]) {
+    const event = sample(600, [["in->a", null, 100, 200, 300]]);
+    event.hops[0].gap_ns = gap;
+    const model = made(event);
+    const of = (name) => model.samples[0].parts.find(({ part }) => part === name)?.ns;
+    assert.deepEqual([of("host"), of("wait"), of("service")], [host, wait, service]);
+  }
+});
+
 test("a way that makes no sense has no parts, and does no harm", () => {
   const model = made(sample(5, [["in->a", 7, 0, 1, 1]]), sample(2, [["in->a", 0, 0, 1, 1]]));
   assert.deepEqual(parts(model.samples[0]), []);

@@ -226,8 +226,10 @@ fn a_gap_counts_where_it_met_the_message_on_the_loop_that_had_it() {
     };
     follow.gap(0, gap(0, 90));
     follow.gap(1, gap(50, 80));
+    follow.gap(1, gap(60, 80));
     follow.gap(1, gap(190, 260));
+    follow.gap(1, gap(180, 270));
     let ways = settled(&mut follow, u64::MAX);
     let gaps: Vec<Option<u64>> = ways[0].stops.iter().map(|stop| stop.gap_ns).collect();
-    assert_eq!(gaps, [Some(40), None]);
+    assert_eq!(gaps, [Some(50), None]);
 }

@@ -97,7 +97,7 @@ export const WINDOW_MS = 120_000;
  * @property {PartOf[]} parts what the total consists of
  */
 
-/** @typedef {"source" | "held" | "wait" | "service"} PartName */
+/** @typedef {"source" | "held" | "host" | "wait" | "service"} PartName */
 
 /** @typedef {{hop: string, part: PartName, ns: number, step: number}} PartOf `hop` is a node where a node had it between hops */
 
@@ -543,7 +543,8 @@ export function level(ratio) {
 
 /**
  * What the time of a message consists of: the steps to the one that ended last. What it took in a handler until the next step
- * had it counts, not what the handler did beside that, so that all parts together are the total.
+ * had it counts, not what the handler did beside that, so that all parts together are the total. What the host took of a step
+ * is its own part: of the wait, as long as there is any.
  * @param {string} source
  * @param {Step[]} steps
  * @param {number} total
@@ -556,11 +557,14 @@ export function partsOf(source, steps, total) {
   /** @type {PartOf[]} */
   const parts = [];
   while (step >= 0) {
-    const { hop, after, at, wait, service } = steps[step];
+    const { hop, after, at, wait, service, gap } = steps[step];
     const before = after !== null && after < step ? after : -1;
     const held = Math.max(0, at - (before < 0 ? 0 : done(steps[before])));
-    parts.push({ hop, part: "service", ns: Math.max(0, Math.min(until, at + wait + service) - at - wait), step });
-    parts.push({ hop, part: "wait", ns: wait, step });
+    const work = Math.max(0, Math.min(until, at + wait + service) - at - wait);
+    const host = Math.min(gap ?? 0, wait + work);
+    const waiting = Math.max(0, wait - host);
+    parts.push({ hop, part: "service", ns: work - (host - (wait - waiting)), step }, { hop, part: "wait", ns: waiting, step });
+    if (host > 0) parts.push({ hop, part: "host", ns: host, step });
     if (before < 0) parts.push({ hop: source, part: "source", ns: held, step });
     else if (held > 0) parts.push({ hop: hop.split("->")[0].split(".")[0], part: "held", ns: held, step });
     [step, until] = [before, at];

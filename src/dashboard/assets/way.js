@@ -15,7 +15,7 @@ import { ago, arrow, grouped, share, span } from "./text.js";
 const PARTS = 6;
 
 /** What a part of a way is called behind its hop or node. */
-const WORDS = { source: "before the first hop", held: "holding it", wait: "waiting", service: "at work" };
+const WORDS = { source: "before the first hop", held: "holding it", host: "while the host had the core", wait: "waiting", service: "at work" };
 
 /** A waterfall of one message. */
 export class Way {
@@ -82,9 +82,10 @@ export class Way {
   }
 
   /** @param {Sample} sample @param {Sample[]} samples @param {number} now */
-  #words({ t, source, left, together, total, oneIn }, samples, now) {
+  #words({ t, source, left, together, total, oneIn, steps, parts }, samples, now) {
+    const last = steps[parts.at(-1)?.step ?? steps.length - 1].hop.split("->")[1]?.split("#")[0] ?? "";
     return [
-      `${span(total)} from ${source}${left ? "" : ", and it has not left the line"}`,
+      `${span(total)} from ${source}${left ? ` to ${last}` : `, ended in ${last}`}`,
       ago(now - t),
       this.#held === null && this.#which === "slowest" ? `the slowest of ${grouped(samples.length)}` : "",
       together > 1 ? `the slowest of ${grouped(together)} that came at once` : "",
