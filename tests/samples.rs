@@ -65,10 +65,10 @@ impl Stage for Works {
 
     fn on_frame(&mut self, number: View<'_, Number>, cx: &mut Context<'_>) -> Outcome<Why> {
         let value = number.value();
-        let slow = self.slow.filter(|(each, _)| value % each == 0);
+        let slow = self.slow.filter(|(each, _)| value.is_multiple_of(*each));
         self.time
             .advance_by(slow.map_or(self.takes_ns, |(_, takes_ns)| takes_ns));
-        if self.absorbs.is_some_and(|each| value % each == 0) {
+        if self.absorbs.is_some_and(|each| value.is_multiple_of(each)) {
             return Outcome::absorbed(Why::Sieved);
         }
         cx.emit(NUMBERS, &Number { value });

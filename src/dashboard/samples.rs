@@ -65,7 +65,7 @@ impl Samples {
                 continue;
             }
             self.shed += 1;
-            let slowest = self.slowest();
+            let slowest = slowest(&self.ways);
             if let Some(slowest) = slowest.map(|at| &mut self.ways[at])
                 && way.total_ns > slowest.total_ns
             {
@@ -74,37 +74,16 @@ impl Samples {
         }
     }
 
-    fn slowest(&self) -> Option<usize> {
-        (0..self.ways.len()).max_by_key(|at| self.ways[*at].total_ns)
-    }
-
     /// What is told of those that were taken since the last call: the slowest, and others as they came.
     pub(super) fn tell(&mut self) -> Vec<Event> {
-        let Some(slowest) = self.slowest() else {
-            return Vec::new();
+        let event = |told: Told| Event {
+            channel: self.channel,
+            kind: Kind::Sample,
+            key: None,
+            value: value(&told, &self.hops, self.one_in),
         };
-        let ways = core::mem::take(&mut self.ways);
-        let others = ways.len() - 1;
-        let wanted = others.min(EDGE_SAMPLES_TOLD - 1);
-        // Spread over all of them: a burst at the beginning is not all that is seen.
-        let chosen = |nth: usize| {
-            let at = nth * others / wanted;
-            at + usize::from(at >= slowest)
-        };
-        let mut told: Vec<usize> = (0..wanted).map(chosen).collect();
-        told.push(slowest);
-        told.sort_unstable();
-        self.shed += (ways.len() - told.len()) as u64;
-        let events = told.into_iter().map(|at| {
-            let shed = core::mem::take(&mut self.shed);
-            Event {
-                channel: self.channel,
-                kind: Kind::Sample,
-                key: None,
-                value: value(&ways[at], &self.hops, at == slowest, self.one_in, shed),
-            }
-        });
-        events.collect()
+        let chosen = choose(core::mem::take(&mut self.ways), &mut self.shed);
+        chosen.into_iter().map(event).collect()
     }
 
     /// The edge had no room for so many of them.
@@ -114,7 +93,45 @@ impl Samples {
     }
 }
 
-fn value(way: &Way, names: &[String], slowest: bool, one_in: u64, shed: u64) -> String {
+/// What is told of one message.
+#[derive(Debug)]
+struct Told {
+    way: Way,
+    slowest: bool,
+    /// Not told since the one before.
+    shed: u64,
+}
+
+/// The slowest of these, and some others of them; what is not chosen is counted with those that were not before.
+fn choose(ways: Vec<Way>, shed: &mut u64) -> Vec<Told> {
+    let Some(slowest) = slowest(&ways) else {
+        return Vec::new();
+    };
+    let others = ways.len() - 1;
+    let wanted = others.min(EDGE_SAMPLES_TOLD - 1);
+    *shed += (others - wanted) as u64;
+    // Spread over all of them: a burst at the beginning is not all that is seen.
+    let place = |nth: usize| {
+        let at = nth * others / wanted;
+        at + usize::from(at >= slowest)
+    };
+    let chosen: Vec<usize> = (0..wanted).map(place).collect();
+    let ways = ways.into_iter().enumerate();
+    let told = ways.filter(|(at, _)| *at == slowest || chosen.contains(at));
+    told.map(|(at, way)| Told {
+        way,
+        slowest: at == slowest,
+        shed: core::mem::take(shed),
+    })
+    .collect()
+}
+
+fn slowest(ways: &[Way]) -> Option<usize> {
+    (0..ways.len()).max_by_key(|at| ways[*at].total_ns)
+}
+
+fn value(told: &Told, names: &[String], one_in: u64) -> String {
+    let way = &told.way;
     let name = |hop: usize| names.get(hop).map_or("", String::as_str);
     let hops = way.stops.iter().map(|stop| SampleHop {
         hop: name(stop.hop),
@@ -129,12 +146,12 @@ fn value(way: &Way, names: &[String], slowest: bool, one_in: u64, shed: u64) -> 
         id: &hash_text(way.due_ns),
         source: hops.first().map_or("", |first| ends(first.hop).0),
         left: way.has_left,
-        slowest,
+        slowest: told.slowest,
         together: way.together as u64,
         total_ns: way.total_ns,
         hops: &hops,
         one_in,
-        shed,
+        shed: told.shed,
     }
     .value()
 }
@@ -162,63 +179,49 @@ mod tests {
         }
     }
 
-    fn told(samples: &mut Samples) -> Vec<serde_json::Value> {
-        let events = samples.tell().into_iter();
-        events
-            .map(|event| serde_json::from_str(&event.value).unwrap())
-            .collect()
+    /// What is told of messages that took so long.
+    fn told(samples: &mut Samples, totals_ns: impl Iterator<Item = u64>) -> Vec<Told> {
+        let ways = totals_ns.enumerate();
+        samples.take(ways.map(|(nth, ns)| way(nth as u64, ns)).collect());
+        choose(core::mem::take(&mut samples.ways), &mut samples.shed)
+    }
+
+    fn shed(told: &[Told]) -> u64 {
+        told.iter().map(|one| one.shed).sum()
     }
 
     #[test]
     fn the_slowest_is_always_told_and_what_is_not_told_is_counted() {
         for slowest in [0, 1, 50, 99] {
-            let mut samples = samples();
             let total = |nth| if nth == slowest { 9_000 } else { 100 };
-            samples.take((0..100).map(|nth| way(nth, total(nth))).collect());
-            let told = told(&mut samples);
-            assert_eq!(told.len(), EDGE_SAMPLES_TOLD);
-            let of = |key: &str| told.iter().map(|one| one[key].clone()).collect::<Vec<_>>();
-            let slow: Vec<_> = told.iter().filter(|one| one["slowest"] == true).collect();
+            let told = told(&mut samples(), (0..100).map(total));
+            let slow: Vec<&Told> = told.iter().filter(|one| one.slowest).collect();
             assert_eq!(slow.len(), 1);
-            assert_eq!(
-                (&slow[0]["total_ns"], &slow[0]["id"]),
-                (&9_000.into(), &hash_text(slowest).into())
+            assert_eq!((slow[0].way.due_ns, slow[0].way.total_ns), (slowest, 9_000));
+            let dues = told.iter().map(|one| one.way.due_ns);
+            assert!(
+                dues.is_sorted_by(|one, next| one < next),
+                "each once, in order"
             );
-            let mut ids = of("id");
-            ids.dedup();
-            assert_eq!(ids.len(), EDGE_SAMPLES_TOLD, "each once, in order");
-            let shed: u64 = of("shed")
-                .iter()
-                .filter_map(serde_json::Value::as_u64)
-                .sum();
-            assert_eq!(shed, 95);
+            assert_eq!((told.len(), shed(&told)), (EDGE_SAMPLES_TOLD, 95));
         }
     }
 
     #[test]
     fn few_are_all_told_and_none_is_nothing() {
-        let mut samples = samples();
-        assert_eq!(told(&mut samples), [] as [serde_json::Value; 0]);
-        for count in 1..=EDGE_SAMPLES_TOLD as u64 {
-            samples.take((0..count).map(|nth| way(nth, nth)).collect());
-            assert_eq!(told(&mut samples).len() as u64, count);
+        for count in 0..=EDGE_SAMPLES_TOLD as u64 {
+            let told = told(&mut samples(), 0..count);
+            assert_eq!((told.len() as u64, shed(&told)), (count, 0));
         }
     }
 
     #[test]
     fn more_than_are_kept_are_counted_but_for_the_slowest() {
-        let mut samples = samples();
         let many = 2 * KEPT_MAX as u64;
-        samples.take((0..many).map(|nth| way(nth, nth)).collect());
-        let told = told(&mut samples);
-        let slowest = told
-            .iter()
-            .map(|one| one["total_ns"].as_u64())
-            .max()
-            .unwrap();
+        let told = told(&mut samples(), 0..many);
+        let slowest = told.iter().map(|one| one.way.total_ns).max();
         assert_eq!(slowest, Some(many - 1));
-        let shed: u64 = told.iter().filter_map(|one| one["shed"].as_u64()).sum();
-        assert_eq!(shed + EDGE_SAMPLES_TOLD as u64, many);
+        assert_eq!(shed(&told) + EDGE_SAMPLES_TOLD as u64, many);
     }
 
     #[test]
@@ -226,8 +229,10 @@ mod tests {
         let mut samples = samples();
         samples.take(vec![way(1, 5), way(2, 6)]);
         let events = samples.tell();
+        assert_eq!(events.len(), 2);
         samples.not_told(&events);
         samples.take(vec![way(3, 7)]);
-        assert_eq!(told(&mut samples)[0]["shed"], 2);
+        let events = samples.tell();
+        assert!(events[0].value.ends_with(r#""one_in":0,"shed":2}"#));
     }
 }
