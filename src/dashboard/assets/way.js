@@ -15,7 +15,7 @@ import { ago, arrow, grouped, share, span } from "./text.js";
 const PARTS = 6;
 
 /** What a part of a way is called behind its hop or node. */
-const WORDS = { source: "before the first hop", held: "holding it", host: "while the host had the core", wait: "waiting", service: "at work" };
+const WORDS = { source: "before the first hop", held: "holding it", host: "in host gaps", wait: "waiting", service: "at work" };
 
 /** A waterfall of one message. */
 export class Way {
@@ -56,7 +56,7 @@ export class Way {
       ["source", "at its source"],
       ["wait", "waited"],
       ["service", "worked on"],
-      ["host", "the host had the core"],
+      ["host", "host gap"],
     ]);
     host.replaceChildren(tools, this.#says, this.#list, key);
   }
