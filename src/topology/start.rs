@@ -316,7 +316,7 @@ impl Line {
         let mut samples = followed;
         let clean = ears.map(|ears| {
             // Those of others come first.
-            let of_others = ears.len() - loops.len();
+            let of_others = ears.len().saturating_sub(loops.len());
             let loop_of = |node| {
                 loops
                     .iter()
