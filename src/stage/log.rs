@@ -534,18 +534,19 @@ impl HopLog {
         Some((HopLog::Sampled(Telling(Box::new(mouth)), rule), ear))
     }
 
-    /// Whether that message is to be noted. One of which it is not known when it was due has no name by which others would
-    /// know it.
     #[inline(always)]
-    pub(crate) fn wants(&self, envelope: &Envelope) -> bool {
-        match self {
-            HopLog::Off => false,
-            HopLog::Kept { .. } | HopLog::Told(_) => true,
-            HopLog::Sampled(_, rule) => {
-                rule.picks(envelope.source, envelope.t_intended_ns())
-                    && envelope.origin_ns != u32::MAX
-            }
-        }
+    pub(crate) const fn is_on(&self) -> bool {
+        !matches!(self, HopLog::Off)
+    }
+
+    /// Whether that message is to be noted by a log that is on. One of which it is not known when it was due has no name by
+    /// which others would know it.
+    #[inline]
+    pub(crate) fn picks(&self, envelope: &Envelope) -> bool {
+        let HopLog::Sampled(_, rule) = self else {
+            return true;
+        };
+        rule.picks(envelope.source, envelope.t_intended_ns()) && envelope.origin_ns != u32::MAX
     }
 
     #[inline]
@@ -601,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sampled_log_wants_what_its_rule_picks_and_tells_what_has_room() {
+    fn a_sampled_log_picks_what_its_rule_picks_and_tells_what_has_room() {
         let rule = Arc::new(Sampling::default());
         let (mut log, mut ear) = HopLog::sampled(rule.clone(), 2).unwrap();
         let message = |origin_ns| Envelope {
@@ -609,9 +610,9 @@ mod tests {
             origin_ns,
             ..Envelope::default()
         };
-        assert!(!log.wants(&message(7)), "no rule, no message");
+        assert!(!log.picks(&message(7)), "no rule, no message");
         rule.set(OneIn::ALL);
-        assert!(log.wants(&message(7)) && !log.wants(&message(u32::MAX)));
+        assert!(log.picks(&message(7)) && !log.picks(&message(u32::MAX)));
         for t_offer_ns in 0..5 {
             log.note(Passage {
                 t_offer_ns,
@@ -622,7 +623,7 @@ mod tests {
         ear.ring.drain(9, |passage| told.push(passage.t_offer_ns));
         assert_eq!((told, ear.newly_lost()), (vec![0, 1], 3));
         rule.set(OneIn::NONE);
-        assert!(!log.wants(&message(7)));
+        assert!(!log.picks(&message(7)));
     }
 
     #[test]
