@@ -11,7 +11,7 @@ use hopline::edge::{Epoch, Hub, Router, Rules, Server, ServerConfig, SessionTime
 use hopline::frame::View;
 use hopline::host::Pin;
 use hopline::stage::{Context, OnPanic, Outcome, Port, Stage};
-use hopline::topology::{Hop, Line, Placement};
+use hopline::topology::{Hop, Line, Placement, Running, Samples};
 use hopline::wait::Strategy;
 use serde_json::Value;
 
@@ -173,6 +173,96 @@ fn who_follows_a_line_sees_its_nodes_what_goes_wrong_and_how_it_ends() {
     let counts = server.end().counts;
     assert_eq!(counts.breaches(), Vec::<String>::new());
     assert_eq!((counts.accepted, counts.unpublished), (3, 0));
+}
+
+/// A line that counts on, one thread for all of it.
+fn counting() -> Line {
+    let mut line = Line::builder("counts");
+    line.source("in", Counting::new(u64::MAX, 100_000));
+    line.stage("all", || Odd(u64::MAX));
+    line.sink("out", Collect::default());
+    line.connect("in", "all", Hop::depth(1024));
+    line.connect("all", "out", Hop::depth(1024));
+    line.placement(Placement {
+        pin: Pin::Off,
+        wait: Some(Strategy::YIELD),
+        threads_max: Some(1),
+        ..Placement::default()
+    });
+    line.build().unwrap()
+}
+
+#[test]
+fn messages_are_followed_while_somebody_wants_their_ways() {
+    for watched in [false, true] {
+        let mut line = counting();
+        if watched {
+            line.watch_clean();
+        }
+        line.watch_samples();
+        let mut hub = Hub::new(Epoch(7));
+        let mut feed = Feed::open(&mut hub).unwrap();
+        let server = Server::open(ServerConfig {
+            at: "127.0.0.1:0".parse().unwrap(),
+            rules: Rules {
+                router: Router::new(Default::default(), &[]),
+                times: SessionTimes::default(),
+                token: None,
+            },
+            admission: Default::default(),
+            hub,
+        })
+        .unwrap();
+        let publisher = server.publisher();
+        let clock = Clock::os();
+        let until_ns = clock.stamp() + 60_000_000_000;
+        let mut running = line.start().unwrap();
+        let mut stats = Follower::open(server.address(), "/stream/stats/line");
+        let mut look = |running: &mut Running| {
+            assert!(clock.stamp() < until_ns, "{:?}", running.samples());
+            running.wait(Duration::from_millis(5));
+            let _ = feed.look(running, &publisher, clock.stamp());
+            running.samples().and_then(Samples::one_in)
+        };
+        // Whoever follows something else has none followed.
+        while stats
+            .hear()
+            .iter()
+            .all(|event| event["type"] != "hop_stats")
+        {
+            assert_eq!(look(&mut running), None);
+        }
+        let mut samples = Follower::open(server.address(), "/stream/samples/line");
+        let mut told = Vec::new();
+        while told.len() < 12 {
+            look(&mut running);
+            let heard = samples.hear().into_iter();
+            told.extend(heard.filter(|event| event["type"] == "sample"));
+        }
+        for event in &told {
+            let number = |of: &Value, key: &str| of[key].as_u64().unwrap();
+            let hops = event["hops"].as_array().unwrap();
+            let names: Vec<_> = hops.iter().map(|hop| &hop["hop"]).collect();
+            assert_eq!(names, ["in->all", "all->out"], "{event}");
+            assert_eq!(
+                (&event["source"], &event["left"]),
+                (&"in".into(), &true.into())
+            );
+            assert_eq!(
+                (&hops[0]["after"], &hops[1]["after"]),
+                (&Value::Null, &0.into())
+            );
+            assert_eq!(hops[0]["gap_ns"].is_u64(), watched);
+            let last = number(&hops[1], "at_ns") + number(&hops[1], "wait_ns");
+            let done_ns = last + number(&hops[1], "service_ns");
+            assert_eq!(number(event, "total_ns"), done_ns);
+        }
+        assert!(told.iter().any(|event| event["slowest"] == true));
+        drop(samples);
+        while look(&mut running).is_some() {}
+        assert!(running.end("finished").is_good());
+        assert_eq!(server.end().unpublished, 0);
+    }
 }
 
 #[test]

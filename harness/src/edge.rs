@@ -30,8 +30,8 @@ const EDGE_ADDRESS: &str = "127.0.0.1:26480";
 /// What a run is told of its edge.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct EdgeArgs {
-    /// Serve the line as it runs to browsers, curl and WebSockets: the dashboard is at /, its events at /dag, /stream/alerts/line
-    /// and /stream/stats/line, and /metrics, /health and /ready beside them; docs/EDGE.md has it all
+    /// Serve the line as it runs to browsers, curl and WebSockets: the dashboard is at /, its events at /dag, /stream/alerts/line,
+    /// /stream/stats/line and /stream/samples/line, and /metrics, /health and /ready beside them; docs/EDGE.md has it all
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = EDGE_ADDRESS)]
     pub(crate) edge: Option<SocketAddr>,
     /// Clients of the edge have to show the token in that file; an address that others reach needs one

@@ -158,6 +158,9 @@ pub(crate) fn measured(
             Some(_) => {}
         }
     }
+    if edge.is_some() {
+        ready.line.watch_samples();
+    }
     let most_ns = options.most.map(nanoseconds);
     let senders = if ready.lanes.is_empty() {
         None

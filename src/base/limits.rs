@@ -1,7 +1,9 @@
 //! Every bound of the library, each with its reason, tied to its neighbours by assertions at compile time.
 
+mod live;
 mod screen;
 
+pub use live::*;
 pub use screen::*;
 
 /// Bytes of a slot before the payload: the commit word and the envelope.
@@ -327,27 +329,6 @@ pub const SUSPECT_MESSAGE_NS: u64 = 1_000;
 /// Messages that a judged hop notes unless told otherwise: 10 s at 100,000 a second, 24 B each.
 pub const PASSAGES_DEFAULT: usize = 1 << 20;
 
-/// How long a live view holds a message before it says whether the host touched it, in nanoseconds. What takes longer than
-/// that may keep the line busy unseen, so it is more than a host takes a core away for (100 ms, where a group's quota is
-/// spent) and than a parked loop sleeps.
-pub const DELAY_NS: u64 = 250_000_000;
-
-/// Messages that a live view holds at once, over all hops: 8 hops at 100,000 a second for [`DELAY_NS`] and what is on its
-/// way, 6 MiB. Beyond it they are let go and counted as not judged.
-pub const DELAY_HELD_MAX: usize = 1 << 18;
-
-/// Gaps that a live view holds at once: twice [`DELAY_NS`] of the most that were seen on a shared machine, 17,000 a second,
-/// seven times over.
-pub const DELAY_GAPS_MAX: usize = 1 << 16;
-
-/// Messages that a hop has told a live view and that it has not yet taken: the view looks fifty times a second, so 100,000 a
-/// second need 2,000, and a view that is late by a quarter of a second 25,000; 1 MiB a hop.
-pub const PASSAGES_TOLD: usize = 1 << 15;
-
-/// Long segments likewise, 900 KiB a loop: the most that was seen is 340 between two looks, but until a loop knows what its
-/// turns take it may note each of the first ten thousand.
-pub const SEGMENTS_TOLD: usize = 1 << 14;
-
 /// Slots of a recorder's tap: at a million frames a second this is 65 ms, longer than a thread without a core of its own usually
 /// waits for one. 8 MiB a hop that is recorded.
 pub const RECORD_DEPTH: usize = 1 << 16;
@@ -603,8 +584,7 @@ pub const NAME_BYTES_MAX: usize = 48;
 /// [`EDGE_CHANNELS_MAX`] channels of the longest names.
 pub const EDGE_MESSAGE_BYTES_MAX: usize = 64 << 10;
 
-/// Most channels that a client of the edge may follow: the three of a line, and the samples of nearly half the hops that a line
-/// may have.
+/// Most channels that a client of the edge may follow: the four of a line, and those of thirty more.
 pub const EDGE_CHANNELS_MAX: usize = 128;
 
 /// Longest part of a channel's name, in bytes: a hop, written `node.port->node#class`, may be one.
@@ -680,8 +660,6 @@ const _: () = assert!(
 );
 const _: () = assert!(COMPLAINT_BURST as usize * 4 <= COMPLAINTS_DEPTH);
 const _: () = assert!(SHED_QUIET_NS > HOUSEKEEPING_NS && SHED_QUIET_NS > PARK_MAX_NS);
-const _: () = assert!(DELAY_NS > 2 * (PARK_MAX_NS + HOUSEKEEPING_NS));
-const _: () = assert!(PASSAGES_TOLD <= DEPTH_MAX && SEGMENTS_TOLD <= DEPTH_MAX);
 const _: () = assert!(CLAIM_OPEN_NS > PARK_MAX_NS && CLAIM_OPEN_NS < DRAIN_DEADLINE_NS);
 const _: () = assert!(METRICS_ANSWER_NS > LIVE_NS && METRICS_ANSWER_NS < METRICS_RESPONSE_NS);
 const _: () =

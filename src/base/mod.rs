@@ -5,6 +5,7 @@
 pub mod backoff;
 pub mod envelope;
 pub mod limits;
+pub mod one_in;
 pub mod primitive;
 pub mod prng;
 pub mod reason;
@@ -14,6 +15,7 @@ pub mod units;
 
 pub use backoff::{Backoff, Jitter};
 pub use envelope::{Envelope, Flags};
+pub use one_in::OneIn;
 pub use primitive::{Counter, Counters};
 pub use prng::Prng;
 pub use reason::{Cause, Discard, Hangup, Lost, NoWhy, Reason, Reject, Shed};

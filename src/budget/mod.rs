@@ -10,6 +10,7 @@ pub mod culprit;
 pub mod delay;
 pub mod evidence;
 pub mod fidelity;
+pub mod follow;
 pub mod ledger;
 pub mod limit;
 pub mod link;
@@ -21,6 +22,7 @@ pub mod sequenced;
 pub mod skew;
 pub mod slope;
 pub mod taint;
+pub mod ways;
 
 pub use beyond::{Beyond, BeyondBudgets, BeyondReport};
 pub use culprit::Culprit;

@@ -3,6 +3,7 @@
 //! ```text
 //!   outside ── Control ───→ every loop     one word: run, drain, give up; it only rises
 //!   outside ── Latest ────→ a loop         a policy or a flag: the loop sees the last one, however late it looks
+//!   outside ── Sampling ──→ every hop      one word: of how many messages one is told
 //!   outside ── Requests ──→ a loop         pause, resume: a bounded queue, taken with the loop's housekeeping
 //!   loop ───── Latest ────→ the outside    where a node is in its life
 //!   loop ───── Complaints → the outside    what went wrong: bounded, few a second, the rest counted
@@ -18,8 +19,10 @@ mod complaints;
 mod latest;
 mod line;
 mod requests;
+mod sampling;
 
 pub use complaints::{Complaint, Complaints, KINDS, Voice, What, complaints};
 pub use latest::{Epoch, Latest, Words};
 pub use line::{Command, Control};
 pub use requests::{Full, Request, Requests};
+pub use sampling::Sampling;

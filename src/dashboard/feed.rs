@@ -5,6 +5,7 @@
 //! | `dag/line` | the DAG, each node, each hop, the error budget | what differs from what was published last |
 //! | `alerts/line` | what went wrong, and the end | once each |
 //! | `stats/line` | latencies and counts of all hops | four times a second, while somebody follows |
+//! | `samples/line` | the ways of single messages | likewise, while somebody follows this channel |
 //!
 //! Invariant: a value that the edge had no room for is published with a later look, as it is then.
 
@@ -15,6 +16,7 @@ use crate::base::limits::{EDGE_FIGURES_NS, EDGE_LOG_EVENTS_DEFAULT};
 use crate::budget::BeyondReport;
 use crate::budget::report::{BudgetReport, HopReport, Percentiles, StageReport};
 use crate::dashboard::Burn;
+use crate::dashboard::samples::Samples;
 use crate::edge::event::Percentiles as Told;
 use crate::edge::event::{
     BeyondFigures, Body, CostUpdate, DagEdge, DagMutated, DagNode, EdgeActive, Error,
@@ -60,6 +62,8 @@ pub struct Feed {
     dag: ChannelId,
     alerts: ChannelId,
     stats: ChannelId,
+    samples: Samples,
+    samples_channel: ChannelId,
     window: Option<Window>,
     /// Values as they were published, by key.
     values: BTreeMap<String, String>,
@@ -88,7 +92,10 @@ impl Feed {
             events_max: EDGE_LOG_EVENTS_DEFAULT / 8,
             ..limits
         };
+        let samples = hub.open_passing("samples/line", few)?;
         Ok(Feed {
+            samples: Samples::new(samples),
+            samples_channel: samples,
             dag: hub.open("dag/line", Lane::State, limits)?,
             alerts: hub.open("alerts/line", Lane::Critical, limits)?,
             stats: hub.open_passing("stats/line", few)?,
@@ -115,6 +122,8 @@ impl Feed {
         let health = running.health();
         let mut news = News::default();
         self.alarms(&health, &mut news);
+        let wants_samples = publisher.is_followed(self.samples_channel);
+        self.samples.look(running, wants_samples);
         let is_time = self
             .figures_ns
             .is_none_or(|ns| now_ns >= ns + EDGE_FIGURES_NS);
@@ -128,6 +137,7 @@ impl Feed {
             let span_ns = self.figures_ns.map(|ns| now_ns - ns);
             let burn = Burn::of_line(&report);
             self.figures(&report, clean.as_ref(), &health, span_ns, burn, &mut news);
+            news.events.extend(self.samples.tell());
             look.remaining_permille = Some(burn.remaining_permille);
             self.figures_ns = Some(now_ns);
         }
@@ -157,15 +167,18 @@ impl Feed {
         if news.events.is_empty() {
             return;
         }
-        if publisher.publish(news.events).is_ok() {
-            self.values.extend(news.values);
-            for (node, told) in news.nodes {
-                self.nodes.insert(node, told);
+        match publisher.publish(news.events) {
+            Err(events) => self.samples.not_told(&events),
+            Ok(()) => {
+                self.values.extend(news.values);
+                for (node, told) in news.nodes {
+                    self.nodes.insert(node, told);
+                }
+                if let Some(why_not) = news.why_not {
+                    self.why_not = why_not;
+                }
+                self.is_spent = news.is_spent.unwrap_or(self.is_spent);
             }
-            if let Some(why_not) = news.why_not {
-                self.why_not = why_not;
-            }
-            self.is_spent = news.is_spent.unwrap_or(self.is_spent);
         }
     }
 
@@ -233,9 +246,8 @@ impl Feed {
         news: &mut News,
     ) {
         self.dag(report, news);
-        let culprit = report.culprit.as_ref().map(|culprit| culprit.node.as_str());
         for stage in &report.stages {
-            let node = node_state(report, clean, health, culprit, stage);
+            let node = node_state(report, clean, health, stage);
             self.value(&node, news);
         }
         for hop in &report.hops {
@@ -407,7 +419,6 @@ fn node_state<'a>(
     report: &'a Report,
     clean: Option<&CleanReport>,
     health: &'a Health,
-    culprit: Option<&str>,
     stage: &'a StageReport,
 ) -> NodeState<'a> {
     let into = report.hops.iter().filter(|hop| hop.ends().1 == stage.name);
@@ -423,13 +434,16 @@ fn node_state<'a>(
         shed: into.map(HopReport::shed_once).sum(),
         tainted_permille: tainted,
     });
+    let culprit = report.culprit.as_ref();
+    let culprit = culprit.filter(|culprit| culprit.node == stage.name);
     let seen = health.nodes.iter().find(|node| node.name == stage.name);
     NodeState {
         node_id: &stage.name,
         status: seen.map_or(stage.state, |node| node.state.name()),
         role: role(stage),
         metrics,
-        culprit: culprit == Some(&stage.name),
+        culprit: culprit.is_some(),
+        why: culprit.map(|culprit| culprit.why.as_str()),
         fault: stage.fault.as_deref(),
     }
 }

@@ -3,6 +3,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | [`feed`] | looks at the line, and publishes what is new of it |
+//! | `samples` | chooses which messages are shown with their way |
 //! | [`burn`] | how much of the latency error budget is spent |
 //! | [`assets`] | the page, embedded: no build step, nothing loaded from elsewhere |
 //!
@@ -20,6 +21,7 @@
 pub mod assets;
 pub mod burn;
 pub mod feed;
+mod samples;
 
 pub use burn::Burn;
 pub use feed::{Feed, Look};

@@ -51,6 +51,8 @@ pub struct Hub {
     /// Who follows each of them.
     followers: Vec<HashSet<ClientKey>>,
     all_followers: u64,
+    /// How often somebody began or ended to follow.
+    follower_changes: u64,
     /// Those that have published since they were last asked for.
     news: Vec<ChannelId>,
     has_news: Vec<bool>,
@@ -66,6 +68,7 @@ impl Hub {
             by_name: HashMap::new(),
             followers: Vec::new(),
             all_followers: 0,
+            follower_changes: 0,
             news: Vec::new(),
             has_news: Vec::new(),
         }
@@ -171,6 +174,7 @@ impl Hub {
     pub(super) fn follow(&mut self, id: ChannelId, key: ClientKey) {
         if let Some(followers) = self.followers.get_mut(id.0 as usize) {
             self.all_followers += u64::from(followers.insert(key));
+            self.follower_changes += 1;
         }
     }
 
@@ -178,6 +182,7 @@ impl Hub {
     pub(super) fn unfollow(&mut self, id: ChannelId, key: ClientKey) {
         if let Some(followers) = self.followers.get_mut(id.0 as usize) {
             self.all_followers -= u64::from(followers.remove(&key));
+            self.follower_changes += 1;
         }
     }
 
@@ -194,6 +199,16 @@ impl Hub {
     #[must_use]
     pub fn all_followers(&self) -> u64 {
         self.all_followers
+    }
+
+    /// Another number as soon as somebody else follows a channel.
+    pub(super) fn follower_changes(&self) -> u64 {
+        self.follower_changes
+    }
+
+    /// Of each channel whether anybody follows it, in the order in which they were opened.
+    pub(super) fn followed(&self) -> impl ExactSizeIterator<Item = bool> + '_ {
+        self.followers.iter().map(|followers| !followers.is_empty())
     }
 
     /// How many follow it.

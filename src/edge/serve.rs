@@ -68,6 +68,8 @@ enum Told {
 struct Shared {
     asked: AtomicU32,
     followers: AtomicU64,
+    /// Of each channel whether anybody follows it.
+    followed: Box<[AtomicBool]>,
     open: AtomicU64,
     /// Whether whoever holds the line wants the figures.
     wants_figures: AtomicBool,
@@ -149,6 +151,13 @@ impl Publisher {
     pub fn followed(&self) -> u64 {
         self.shared.followers.load(Ordering::Relaxed)
     }
+
+    /// Whether anybody follows that channel. May be stale.
+    #[must_use]
+    pub fn is_followed(&self, channel: ChannelId) -> bool {
+        let followed = self.shared.followed.get(channel.0 as usize);
+        followed.is_some_and(|followed| followed.load(Ordering::Relaxed))
+    }
 }
 
 /// An edge on a thread of its own. Dropping it closes the port.
@@ -204,7 +213,11 @@ impl Server {
         )?
         .with_clock(Clock::os());
         let address = edge.address();
-        let shared = Arc::new(Shared::default());
+        let followed = edge.hub().followed().map(AtomicBool::new).collect();
+        let shared = Arc::new(Shared {
+            followed,
+            ..Shared::default()
+        });
         let (told, telling) = sync_channel(EDGE_TELL_MAX);
         // One at a time: what is not taken is older than what is asked for next.
         let (figuring, figures) = sync_channel(1);
@@ -215,6 +228,7 @@ impl Server {
             telling,
             figuring,
             asked_ns: None,
+            follower_changes: 0,
         };
         let thread = std::thread::Builder::new()
             .name("edge".to_owned())
@@ -362,6 +376,8 @@ struct Serving {
     figuring: SyncSender<Box<Figures>>,
     /// Since when somebody waits for an answer.
     asked_ns: Option<u64>,
+    /// Followers as they were told last.
+    follower_changes: u64,
 }
 
 impl Serving {
@@ -382,9 +398,7 @@ impl Serving {
             self.shared
                 .open
                 .store(self.edge.open_connections() as u64, Ordering::Relaxed);
-            self.shared
-                .followers
-                .store(self.edge.hub().all_followers(), Ordering::Relaxed);
+            self.count_followers();
         }
         // The last words, as far as the sockets take them.
         let now = self.now();
@@ -407,6 +421,19 @@ impl Serving {
         // Acquire pairs with Release in `Server::ask_for_figures`. One load a turn where nobody wants them.
         if wants.load(Ordering::Relaxed) && wants.swap(false, Ordering::Acquire) {
             let _ = self.figuring.try_send(Box::new(self.figures()));
+        }
+    }
+
+    fn count_followers(&mut self) {
+        let hub = self.edge.hub();
+        if hub.follower_changes() == self.follower_changes {
+            return;
+        }
+        self.follower_changes = hub.follower_changes();
+        let all = &self.shared.followers;
+        all.store(hub.all_followers(), Ordering::Relaxed);
+        for (told, followed) in self.shared.followed.iter().zip(hub.followed()) {
+            told.store(followed, Ordering::Relaxed);
         }
     }
 

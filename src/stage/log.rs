@@ -7,6 +7,7 @@
 //! ```text
 //!   kept: a vector, left on a shelf at the end ─→ judged afterwards
 //!   told: a bounded ring, read while it runs   ─→ a live view, which decides with a delay
+//!   sampled: the same for few of the messages  ─→ whoever draws their ways
 //! ```
 //!
 //! Invariant: a log that is off costs a comparison that is never true; one that is on is written by its loop alone, and
@@ -18,9 +19,10 @@ use crate::base::limits::{
     BLAME_FROM_NS, GAP_LOG_SEGMENTS, IDLE_FLOOR_NS, PACE_NS, PASSAGES_TOLD, SEGMENTS_TOLD,
     SUSPECT_NS,
 };
-use crate::base::{Counter, addresses};
+use crate::base::{Counter, Envelope, addresses};
 use crate::budget::taint::{Interval, Thresholds};
 use crate::budget::{HopCounters, LongSegment, LoopEvidence, Passage, Segment, Witness};
+use crate::control::Sampling;
 use crate::host::{ThreadUse, lay_on_huge_pages};
 use crate::ring::spsc;
 
@@ -61,6 +63,8 @@ pub(crate) enum Notes {
     Passages(usize),
     /// All of it is told to one who reads while the line runs; beside the line's own loops these tell.
     Told(Vec<Ear<Told>>),
+    /// Each hop tells the messages that a rule picks; these are their logs, by their places.
+    Sampled(Vec<HopLog>),
 }
 
 /// What a loop tells of itself while it runs.
@@ -488,6 +492,8 @@ pub(crate) enum HopLog {
     },
     /// All of them, to one who reads while it runs.
     Told(Telling),
+    /// Those that its rule picks, likewise.
+    Sampled(Telling, Arc<Sampling>),
 }
 
 /// The writing end of a hop's log that is told.
@@ -522,9 +528,25 @@ impl HopLog {
         Some((HopLog::Told(Telling(Box::new(mouth))), ear))
     }
 
+    /// A log that is told of the messages that a rule picks, likewise. None if there is no ring of that depth.
+    pub(crate) fn sampled(rule: Arc<Sampling>, depth: usize) -> Option<(HopLog, Ear<Passage>)> {
+        let (mouth, ear) = told(depth, TOUCHED)?;
+        Some((HopLog::Sampled(Telling(Box::new(mouth)), rule), ear))
+    }
+
     #[inline(always)]
     pub(crate) const fn is_on(&self) -> bool {
         !matches!(self, HopLog::Off)
+    }
+
+    /// Whether that message is to be noted by a log that is on. One of which it is not known when it was due has no name by
+    /// which others would know it.
+    #[inline]
+    pub(crate) fn picks(&self, envelope: &Envelope) -> bool {
+        let HopLog::Sampled(_, rule) = self else {
+            return true;
+        };
+        rule.picks(envelope.source, envelope.t_intended_ns()) && envelope.origin_ns != u32::MAX
     }
 
     #[inline]
@@ -538,7 +560,9 @@ impl HopLog {
                     *lost += 1;
                 }
             }
-            HopLog::Told(Telling(mouth)) => mouth.tell(passage),
+            HopLog::Told(Telling(mouth)) | HopLog::Sampled(Telling(mouth), _) => {
+                mouth.tell(passage);
+            }
         }
     }
 }
@@ -560,6 +584,7 @@ impl Drop for HopLog {
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
+    use crate::base::OneIn;
 
     #[test]
     fn a_log_that_is_full_counts_what_it_loses_and_keeps_the_first() {
@@ -574,6 +599,31 @@ mod tests {
         drop(log);
         let (passages, lost) = shelf.get().unwrap();
         assert_eq!((passages.len(), passages[1].t_offer_ns, *lost), (2, 1, 3));
+    }
+
+    #[test]
+    fn a_sampled_log_picks_what_its_rule_picks_and_tells_what_has_room() {
+        let rule = Arc::new(Sampling::default());
+        let (mut log, mut ear) = HopLog::sampled(rule.clone(), 2).unwrap();
+        let message = |origin_ns| Envelope {
+            t_offer_ns: 9_000_000_000,
+            origin_ns,
+            ..Envelope::default()
+        };
+        assert!(!log.picks(&message(7)), "no rule, no message");
+        rule.set(OneIn::ALL);
+        assert!(log.picks(&message(7)) && !log.picks(&message(u32::MAX)));
+        for t_offer_ns in 0..5 {
+            log.note(Passage {
+                t_offer_ns,
+                ..Passage::default()
+            });
+        }
+        let mut told = Vec::new();
+        ear.ring.drain(9, |passage| told.push(passage.t_offer_ns));
+        assert_eq!((told, ear.newly_lost()), (vec![0, 1], 3));
+        rule.set(OneIn::NONE);
+        assert!(!log.picks(&message(7)));
     }
 
     #[test]

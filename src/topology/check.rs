@@ -100,6 +100,7 @@ fn reorder(
         objective,
         drain_ns,
         notes: Notes::Nothing,
+        samples: None,
     }
 }
 

@@ -29,6 +29,7 @@ use crate::stage::log::{Ear, Meter, Notes, Told};
 
 use super::line::Line;
 use super::report::{over_budget, percentiles};
+use super::samples::Samples;
 use super::wire::{HopView, NodeView};
 
 /// The least time that a message counts as exposed to gaps, in nanoseconds, whatever it took.
@@ -248,24 +249,25 @@ impl Clean {
 
     /// Takes what has been told, and decides what can be decided. `now_ns` is the time of the line's clock. A little and often:
     /// whoever listens may take a core from a loop for as long.
-    pub(crate) fn listen(&mut self, now_ns: u64) {
+    pub(crate) fn listen(&mut self, now_ns: u64, samples: Option<&mut Samples>) {
+        let mut samples = samples.filter(|samples| samples.is_on());
         let (mut lost, mut gaps_ns) = (0, 0);
-        for one in &mut self.loops {
+        for (of_loop, one) in self.loops.iter_mut().enumerate() {
             // Asked first: what is told after the mouth is gone is nothing.
             let is_over = one.ear.ring.producer_closed().is_some();
             let most = one.ear.ring.depth();
             let (usual, until_ns, delay) = (&mut one.usual, &mut one.until_ns, &mut self.delay);
+            let mut heard = |gap| {
+                gaps_ns = lasted(gaps_ns, gap);
+                delay.gap(gap);
+                if let Some(samples) = &mut samples {
+                    samples.gap(of_loop, gap);
+                }
+            };
             one.ear.ring.drain(most, |told| match told {
-                Told::Long(segment) if usual.is_gap(&segment) => {
-                    let gap = Interval::of(&segment);
-                    gaps_ns = lasted(gaps_ns, gap);
-                    delay.gap(gap);
-                }
+                Told::Long(segment) if usual.is_gap(&segment) => heard(Interval::of(&segment)),
                 Told::Long(_) => {}
-                Told::Gap(gap) => {
-                    gaps_ns = lasted(gaps_ns, gap);
-                    delay.gap(gap);
-                }
+                Told::Gap(gap) => heard(gap),
                 Told::Until { at_ns, usual: now } => {
                     *usual = now;
                     *until_ns = at_ns.max(*until_ns);
@@ -281,12 +283,20 @@ impl Clean {
             let Some(ear) = &mut hop.ear else {
                 continue;
             };
-            lost += ear.newly_lost();
+            let unheard = ear.newly_lost();
+            lost += unheard;
             // Once around, and what comes meanwhile: a loop that is quicker than this one keeps nobody here.
             let most = ear.ring.depth() + BATCH_FRAMES;
-            ear.ring
-                .drain(most, |passage| self.delay.message(at, passage));
+            ear.ring.drain(most, |passage| {
+                if let Some(samples) = &mut samples {
+                    samples.hear(at, passage);
+                }
+                self.delay.message(at, passage);
+            });
             ear.ring.return_credits();
+            if let Some(samples) = samples.as_mut().filter(|_| unheard > 0) {
+                samples.lost(unheard, now_ns);
+            }
         }
         self.gaps_ns = self.gaps_ns.saturating_add(gaps_ns);
         if lost > 0 {

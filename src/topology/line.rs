@@ -14,6 +14,7 @@ use crate::stage::{Descriptor, OnPanic};
 use super::draft::{Builder, Placement};
 use super::hop::Hop;
 use super::part::Part;
+use super::samples::Samples;
 
 /// A node that was checked.
 pub(crate) struct LineNode {
@@ -76,6 +77,8 @@ pub struct Line {
     pub(crate) drain_ns: u64,
     /// What is noted for those who judge.
     pub(crate) notes: Notes,
+    /// Who follows messages, until it runs.
+    pub(crate) samples: Option<Samples>,
 }
 
 impl std::fmt::Debug for Line {

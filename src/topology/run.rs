@@ -27,6 +27,7 @@ use super::panics::Quarantined;
 use super::plan::PlannedThread;
 use super::record::Recording;
 use super::report::{LineReport, LoopReport, Parts, Report, is_over};
+use super::samples::Samples;
 use super::spill::{SpillThread, SpillView};
 use super::window::{self, Window, Windows};
 use super::wire::{HopView, NodeView};
@@ -146,6 +147,8 @@ pub struct Running {
     pub(super) quarantine: Vec<Quarantined>,
     /// What is heard and decided of messages while it runs, if that was asked for.
     pub(super) clean: Option<Clean>,
+    /// Who follows messages, if that was asked for.
+    pub(super) samples: Option<Samples>,
     /// Its recorders, if it has any.
     pub(super) recording: Option<Recording>,
 }
@@ -337,9 +340,9 @@ impl Running {
     }
 
     /// Hears what the loops tell, if the line is watched for clean figures.
-    fn listen(&mut self) {
+    pub(super) fn listen(&mut self) {
         if let Some(clean) = &mut self.clean {
-            clean.listen(self.clock.stamp());
+            clean.listen(self.clock.stamp(), self.samples.as_mut());
         }
     }
 

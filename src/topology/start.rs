@@ -28,6 +28,7 @@ use super::problem::Problems;
 use super::record::Recording;
 use super::report::Report;
 use super::run::{Loop, Running, Stop};
+use super::samples::Samples;
 use super::spill::{self, SpillThread};
 use super::window::Windows;
 use super::wire::{Wired, wire};
@@ -156,6 +157,7 @@ impl Line {
         let objective = self.objective.clone();
         let planned_bytes = plan.memory_bytes;
         let wish = self.placement.memory;
+        let followed = self.samples.take();
         let kept = match self.notes {
             Notes::Kept(room) => Some(room),
             _ => None,
@@ -311,8 +313,23 @@ impl Line {
         let beside = beside.transpose()?;
         drop(ended_tx);
         drop(opened_tx);
-        let clean =
-            ears.map(|ears| Clean::new(ears, &mut hop_views, &node_views, objective.as_ref()));
+        let mut samples = followed;
+        let clean = ears.map(|ears| {
+            // Those of others come first.
+            let of_others = ears.len().saturating_sub(loops.len());
+            let loop_of = |node| {
+                loops
+                    .iter()
+                    .position(|one: &Loop| one.planned.at.contains(&node))
+            };
+            let its = hop_views
+                .iter()
+                .map(|hop| Some(of_others + loop_of(hop.to)?));
+            let its: Vec<Option<usize>> = its.collect();
+            let names = hop_views.iter().map(|hop| hop.name.as_str());
+            samples = Some(Samples::heard(names, its, ears.len()));
+            Clean::new(ears, &mut hop_views, &node_views, objective.as_ref())
+        });
         let windows = Windows::new(hop_views.len(), clock.stamp());
         let mut running = Running {
             name,
@@ -339,6 +356,7 @@ impl Line {
             drain: None,
             quarantine: Vec::new(),
             clean,
+            samples,
             recording,
         };
         running.wait_for_open(&opened)?;

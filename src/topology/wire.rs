@@ -240,7 +240,7 @@ pub(crate) fn wire(
         nodes,
         hops,
         objective,
-        notes,
+        mut notes,
         placement,
         ..
     } = line;
@@ -329,10 +329,16 @@ pub(crate) fn wire(
                 && nodes[hop.to].descriptor.role == Role::Sink;
             let mark = if leaves { Passage::LEFT } else { 0 };
             let mut ear = None;
-            match notes {
+            match &mut notes {
                 Notes::Nothing => {}
+                Notes::Sampled(logs) => {
+                    // One for each hop.
+                    if let Some(log) = logs.get_mut(at) {
+                        rx = rx.logged(std::mem::take(log), mark);
+                    }
+                }
                 Notes::Kept(Room { messages, .. }) | Notes::Passages(messages) => {
-                    rx = rx.logged(HopLog::on(messages, Shelf::clone(&shelf)), mark);
+                    rx = rx.logged(HopLog::on(*messages, Shelf::clone(&shelf)), mark);
                 }
                 Notes::Told(_) => {
                     if let Some((log, hears)) = HopLog::told() {

@@ -94,6 +94,7 @@ impl Contents {
                 tainted_permille: n[6],
             },
             culprit: self.some,
+            why: self.words(1),
             fault: self.words(2),
         };
         assert_eq!(node.key(), format!("node:{}", t[0]));
@@ -106,7 +107,7 @@ impl Contents {
                     "p50_us": maybe(0), "p99_us": maybe(1), "budget_us": maybe(2), "depth": w(3),
                     "age_us": w(4), "shed": w(5), "tainted": w(6),
                 },
-                "culprit": self.some, "fault": self.words(2),
+                "culprit": self.some, "why": self.words(1), "fault": self.words(2),
             }),
         );
         let edge = EdgeActive {
@@ -251,13 +252,34 @@ impl Contents {
         each(Kind::HopStats, stats.value(), value);
         let hop = |at: usize| SampleHop {
             hop: &t[at],
-            wait_us: n[at],
-            service_us: n[at + 1],
+            after: self.maybe(at),
+            at_ns: n[at + 1],
+            wait_ns: n[at + 2],
+            service_ns: n[at + 3],
+            gap_ns: self.maybe(at + 4),
         };
         let sample = Sample {
+            id: &t[2],
+            source: &t[0],
+            left: self.some,
+            slowest: !self.some,
+            together: n[0],
+            total_ns: n[1],
             hops: &[hop(0), hop(1)],
+            one_in: n[2],
+            shed: n[3],
         };
-        let value = json!({"hops": [[t[0], w(0), w(1)], [t[1], w(1), w(2)]]});
+        let hop = |at: usize| {
+            json!({
+                "hop": t[at], "after": maybe(at), "at_ns": w(at + 1), "wait_ns": w(at + 2),
+                "service_ns": w(at + 3), "gap_ns": maybe(at + 4),
+            })
+        };
+        let value = json!({
+            "id": t[2], "source": t[0], "left": self.some, "slowest": !self.some,
+            "together": w(0), "total_ns": w(1), "hops": [hop(0), hop(1)], "one_in": w(2),
+            "shed": w(3),
+        });
         each(Kind::Sample, sample.value(), value);
     }
 

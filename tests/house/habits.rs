@@ -169,11 +169,14 @@ fn inside(path: &Path) -> Option<PathBuf> {
 /// Every bound says why it has its value.
 fn bounds(project: &Project<'_>, found: &mut Vec<String>) {
     const BOUNDS: &str = "src/base/limits.rs";
-    let text = project.read(BOUNDS);
-    let lines: Vec<&str> = text.lines().collect();
-    for (at, line) in lines.iter().enumerate() {
-        if line.starts_with("pub const") && !(at > 0 && lines[at - 1].starts_with("///")) {
-            found.push(format!("{BOUNDS}:{}: a bound without its reason", at + 1));
+    let parts = project.below("src/base/limits/").map(|(file, _)| file);
+    for file in std::iter::once(BOUNDS).chain(parts) {
+        let text = project.read(file);
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            if line.starts_with("pub const") && !(at > 0 && lines[at - 1].starts_with("///")) {
+                found.push(format!("{file}:{}: a bound without its reason", at + 1));
+            }
         }
     }
 }

@@ -1,8 +1,9 @@
 // What the page makes of events: its figures, what it warns of, its bounds.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { BOUNDS, Model, blame, figure, judged, level, used } from "../../src/dashboard/assets/model.js";
+import { BOUNDS, Model, blame, faultOf, figure, judged, level, over, used } from "../../src/dashboard/assets/model.js";
 
 const T = 1_790_000_000_000;
 const DAG = {
@@ -267,46 +268,158 @@ test("figures are old when none came for long, and not once the line has ended",
   assert.equal(model.isOld(T + 60_000), false);
 });
 
-test("samples in microseconds or nanoseconds become a way with its total", () => {
+/** A sample as the server tells it: hops as `[name, after, at, wait, service]`. */
+const sample = (total, hops, more = {}) => ({
+  type: "sample",
+  ch: "samples/line",
+  t: T,
+  id: "000000003b9aca00",
+  source: "in",
+  left: true,
+  slowest: false,
+  together: 1,
+  total_ns: total,
+  hops: hops.map(([hop, after, at, wait, service]) => ({ hop, after, at_ns: at, wait_ns: wait, service_ns: service, gap_ns: null })),
+  one_in: 64,
+  shed: 0,
+  ...more,
+});
+
+/** Parts of a way without their steps. */
+const parts = ({ parts: all }) => all.map(({ hop, part, ns }) => [hop, part, ns]);
+
+test("a sample becomes a way whose parts are its total", () => {
   const model = made(
-    {
-      type: "sample",
-      ch: "samples/risk->out",
-      t: T,
-      hops: [
-        ["a->b", 5, 2],
-        ["b->c", 1],
-      ],
-    },
-    { type: "sample", ch: "samples/risk->out", t: T, hops_ns: [["a->b", 181, 60]] },
-    { type: "sample", ch: "samples/risk->out", t: T, hops: [] },
+    sample(1_000, [
+      ["in->a", null, 100, 200, 500],
+      ["a.out->b", 0, 600, 150, 250],
+    ]),
+    sample(1, []),
   );
+  assert.equal(model.samples.length, 1);
+  // The second hop had it while it was still in the first one's handler.
+  assert.deepEqual(parts(model.samples[0]), [
+    ["in", "source", 100],
+    ["in->a", "wait", 200],
+    ["in->a", "service", 300],
+    ["a.out->b", "wait", 150],
+    ["a.out->b", "service", 250],
+  ]);
+  assert.ok(model.take().has("sample"));
+});
+
+test("of a way that splits only what leads to its end counts, and what a stage held is its own part", () => {
+  const model = made(
+    sample(900, [
+      ["in->a", null, 0, 10, 90],
+      ["a->fast", 0, 50, 10, 20],
+      ["a->batch", 0, 60, 10, 30],
+      ["batch.out->out", 2, 800, 40, 60],
+    ]),
+  );
+  const told = parts(model.samples[0]);
+  assert.deepEqual(told, [
+    ["in", "source", 0],
+    ["in->a", "wait", 10],
+    ["in->a", "service", 50],
+    ["a->batch", "wait", 10],
+    ["a->batch", "service", 30],
+    ["batch", "held", 700],
+    ["batch.out->out", "wait", 40],
+    ["batch.out->out", "service", 60],
+  ]);
+  assert.equal(
+    told.reduce((sum, [, , ns]) => sum + ns, 0),
+    900,
+  );
+});
+
+test("what the host took is a part of its own: of the wait first, then of the work", () => {
+  for (const [gap, host, wait, service] of [
+    [0, undefined, 200, 300],
+    [50, 50, 150, 300],
+    [350, 350, 0, 150],
+    [9_999, 500, 0, 0],
+  ]) {
+    const event = sample(600, [["in->a", null, 100, 200, 300]]);
+    event.hops[0].gap_ns = gap;
+    const model = made(event);
+    const of = (name) => model.samples[0].parts.find(({ part }) => part === name)?.ns;
+    assert.deepEqual([of("host"), of("wait"), of("service")], [host, wait, service]);
+  }
+});
+
+test("a way that makes no sense has no parts, and does no harm", () => {
+  const model = made(sample(5, [["in->a", 7, 0, 1, 1]]), sample(2, [["in->a", 0, 0, 1, 1]]));
+  assert.deepEqual(parts(model.samples[0]), []);
+  assert.equal(parts(model.samples[1]).length, 3);
+});
+
+test("messages of a hop are those that passed over it", () => {
+  const model = made(sample(2, [["in->a", null, 0, 1, 1]]), sample(4, [["in->b", null, 0, 2, 2]]));
+  assert.equal(over(model.samples, null).length, 2);
   assert.deepEqual(
-    model.samples.map(({ total }) => total),
-    [8_000, 241],
+    over(model.samples, "in->b").map(({ total }) => total),
+    [4],
   );
-  assert.deepEqual(model.samples[0].path[1], { hop: "b->c", wait: 1_000, service: 0 });
 });
 
 test("the tail is blamed on what takes longer in it, not on what always takes long", () => {
-  const sample = (wait, service) => ({
-    t: T,
-    ch: "",
-    total: wait + service + 50_000,
-    path: [
-      { hop: "a->b", wait, service: 50_000 },
-      { hop: "b->c", wait: 0, service },
-    ],
-  });
-  const samples = [...Array.from({ length: 90 }, () => sample(1_000, 2_000)), ...Array.from({ length: 10 }, () => sample(31_000, 12_000))];
-  const told = blame(samples);
+  const one = (wait, service, more) =>
+    sample(
+      50_000 + wait + service,
+      [
+        ["a->b", null, 0, wait, 50_000],
+        ["b->c", 0, wait + 50_000, 0, service],
+      ],
+      more,
+    );
+  const model = made(
+    ...Array.from({ length: 90 }, () => one(1_000, 2_000)),
+    ...Array.from({ length: 10 }, () => one(31_000, 12_000, { slowest: true })),
+  );
+  const told = blame(model.samples);
   assert.deepEqual([told.events, told.tail, told.excess], [100, 10, 40_000]);
   assert.deepEqual(told.parts, [
     { hop: "a->b", part: "wait", ns: 30_000, share: 0.75 },
     { hop: "b->c", part: "service", ns: 10_000, share: 0.25 },
   ]);
-  assert.equal(blame(samples.slice(0, 9)), null);
-  assert.deepEqual(blame(samples.slice(0, 50)).parts, [], "all alike: nothing to blame");
+  assert.equal(blame(model.samples.slice(0, 9)), null);
+  assert.deepEqual(blame(model.samples.slice(0, 50)).parts, [], "all alike: nothing to blame");
+});
+
+test("slow ones that were chosen for it do not count as usual", () => {
+  const one = (wait, slowest) => sample(wait, [["a->b", null, 0, wait, 0]], { slowest });
+  const model = made(...Array.from({ length: 60 }, (_, n) => one(n % 5 < 3 ? 90_000 : 1_000, n % 5 < 3)));
+  assert.equal(blame(model.samples).excess, 89_000);
+});
+
+test("of a line's own samples the tail is blamed on the stage that was made slow", () => {
+  const events = JSON.parse(readFileSync(new URL("samples.json", import.meta.url), "utf8"));
+  const model = made(...events);
+  assert.equal(model.samples.length, events.length);
+  for (const { total, parts: all, steps } of model.samples) {
+    assert.equal(
+      all.reduce((sum, { ns }) => sum + ns, 0),
+      total,
+    );
+    assert.equal(steps.length, 7);
+  }
+  const told = blame(model.samples);
+  const [first] = told.parts;
+  assert.deepEqual([first.hop, first.part], ["parse->right", "service"]);
+  assert.ok(first.share > 0.9, `${first.share}`);
+  // One hop's messages are all of them here, and it is blamed for nothing.
+  const left = blame(over(model.samples, "parse->left"));
+  assert.deepEqual(left.parts[0], first);
+});
+
+test("a culprit says why", () => {
+  const model = made(DAG, { ...state("risk"), culprit: true, why: "risk holds back book for 40 % of the time." });
+  const node = model.nodes.get("risk");
+  assert.equal(faultOf(node), "To blame: risk holds back book for 40 % of the time");
+  model.apply({ ...state("risk"), culprit: true });
+  assert.equal(faultOf(node), "risk is to blame for what is held back or shed");
 });
 
 test("everything has a bound", () => {
@@ -315,7 +428,7 @@ test("everything has a bound", () => {
     model.apply(state(`n${at}`));
     model.apply({ type: "edge_active", from: `n${at}`, to: "x", hop: `n${at}->x`, rate: 1 });
     model.apply({ type: "error", t: T, message: `${at}`, node_id: null });
-    model.apply({ type: "sample", ch: "", t: T, hops: [["a->b", 1, 1]] });
+    model.apply(sample(2, Array(99).fill(["a->b", null, 0, 1, 1])));
     model.apply({ ...stats(T + at, at), hops: [{ ...stats(T, at).hops[0], hop: `h${at}->x` }] });
   }
   assert.equal(model.nodes.size, BOUNDS.NODES);
@@ -323,6 +436,7 @@ test("everything has a bound", () => {
   assert.ok(model.history.hops.size <= BOUNDS.HOPS);
   assert.equal(model.notices.length, BOUNDS.NOTICES);
   assert.equal(model.samples.length, BOUNDS.SAMPLES);
+  assert.equal(model.samples[0].steps.length, BOUNDS.STEPS);
   assert.ok(model.unseen > 0);
 });
 

@@ -247,6 +247,7 @@ mod tests {
             role: Role::Stage,
             metrics: NodeMetrics::default(),
             culprit: false,
+            why: None,
             fault: None,
         }
     }

@@ -30,7 +30,8 @@ use super::path::Paths;
 use super::spans::{encoded, exceedances, quantile, quantiles};
 use super::timeline::{Due, timeline};
 use super::touch::{Host, Touch, consumer_loop};
-use super::ways::{Ways, ends};
+use hopline::budget::report::ends;
+use hopline::budget::ways::Ways;
 
 /// What an analysis needs beside the evidence.
 #[derive(Clone, Debug, Default)]

@@ -30,7 +30,8 @@ use hopline::budget::{Evidence, LongSegment, Passage, Segment};
 
 use super::model::{Stop, WorstFrame};
 use super::spans::quantile;
-use super::ways::{Ways, dequeue_ns, ends};
+use hopline::budget::report::ends;
+use hopline::budget::ways::{Ways, dequeue_ns};
 
 /// Worst frames that a run keeps.
 const WORST: usize = 20;

@@ -11,7 +11,7 @@ use hopline::budget::taint::Gaps;
 use super::analyse::{Given, exposure, leaving};
 use super::blame::Causes;
 use super::touch::{Host, consumer_loop};
-use super::ways::Ways;
+use hopline::budget::ways::Ways;
 
 /// What is said of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -27,4 +27,3 @@ pub mod stats;
 mod timeline;
 mod touch;
 pub(crate) mod wake;
-mod ways;

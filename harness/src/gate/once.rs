@@ -19,7 +19,6 @@ use super::analyse::{Given, analyse};
 use super::apart::Apart;
 use super::model::{GeneratorAnalysis, LoopAnalysis, RunAnalysis};
 use super::wake::Probe;
-use super::ways::ends;
 use crate::cli::{CleanArg, LogArg, Shape};
 use crate::exit::{Exit, Failure};
 use crate::load::{made_in_turn, of_in_turn};
@@ -27,6 +26,7 @@ use crate::replayed::Replayed;
 use crate::run::{Done, Options};
 use crate::sender::{GeneratorGaps, SenderReport};
 use crate::{case, out, run, signals};
+use hopline::budget::report::ends;
 
 /// A source that is as late as that is in time: no more than 0.2 % of the shortest run that shows anything.
 const IN_TIME_NS: u64 = 1_000_000;

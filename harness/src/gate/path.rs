@@ -16,7 +16,7 @@ use hopline::budget::{Evidence, Of};
 use hopline::overload::WhenFull;
 use hopline::topology::Report;
 
-use super::ways::ends;
+use hopline::budget::report::ends;
 
 /// A hop as far as it passes delay on.
 struct Link<'a> {

@@ -7,7 +7,7 @@ use hopline::budget::{Evidence, HopEvidence};
 
 use super::model::Slice;
 use super::touch::Touch;
-use super::ways::dequeue_ns;
+use hopline::budget::ways::dequeue_ns;
 
 /// Slices of the timeline: a pixel or more each on any page.
 const SLICES: u64 = 200;

@@ -50,6 +50,9 @@ const NULLABLE: &[&str] = &[
     "gap_ns",
     "tainted",
     "retry_after_ms",
+    "why",
+    "after",
+    "gap_ns",
 ];
 
 /// A command of the text.

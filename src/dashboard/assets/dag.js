@@ -8,7 +8,7 @@
 
 import { at, attr, el, put, svg } from "./dom.js";
 import { layout } from "./layout.js";
-import { judged, level, used } from "./model.js";
+import { faultOf, judged, level, used } from "./model.js";
 import { arrow, grouped, limit, rate, share, short, span } from "./text.js";
 
 /** Sizes in sixteenths of the root's font size. */
@@ -162,7 +162,7 @@ export class Dag {
         [
           `${id}: ${node.role}, ${node.status}`,
           node.fault ?? "",
-          node.culprit ? "to blame for what is held back or shed" : "",
+          node.culprit ? faultOf(node) : "",
           ratio === null ? "" : `P99 ${span(p99)} of ${limit(worst?.budget)}`,
         ]
           .filter(Boolean)

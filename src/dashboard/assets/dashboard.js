@@ -15,8 +15,6 @@ import { ago, share, span } from "./text.js";
 import { Timeline } from "./timeline.js";
 import { Tail, Way } from "./way.js";
 
-/** Sampled messages a second: more than anybody looks at, enough for a tail within a minute. */
-const SAMPLES_PER_S = 10;
 /** A culprit has to be another one for this long before the panel follows it, so that it does not flicker. */
 const FOLLOW_MS = 2_000;
 
@@ -32,9 +30,6 @@ const view = {
   chosen: false,
   /** Another hop than the one shown is the worst, since then. @type {{hop: string, since: number} | null} */
   other: null,
-  /** Channel that samples come from. @type {string | null} */
-  samples: null,
-  stopSamples: () => {},
 };
 
 const dag = new Dag(byId("dag"), (hop) => choose(hop));
@@ -86,7 +81,6 @@ function frame() {
     dag.structure(model);
     hops.structure(model);
     timeline.structure(model);
-    sample();
     attr(byId("unseen"), "hidden", model.unseen === 0);
     put(byId("unseen"), `${model.unseen} nodes and hops more than this page shows`);
   }
@@ -99,8 +93,10 @@ function frame() {
     panel.update(model, view.hop === null ? undefined : model.hops.get(view.hop));
   }
   if (structure || changed.has("ticks")) timeline.update(model, view.hop);
-  if (changed.has("sample")) tail.update(model, view.samples);
-  way.update(model, view.samples, client.now());
+  // Only a hop that somebody chose parts its messages from all others.
+  const hop = view.chosen ? view.hop : null;
+  if (changed.has("sample")) tail.update(model, hop);
+  way.update(model, hop, client.now());
   if (changed.has("notices")) notices.update(model);
   budget();
   link();
@@ -110,9 +106,9 @@ function frame() {
 function choose(hop) {
   view.chosen = true;
   show(hop);
-  sample();
   touch("figures");
   touch("ticks");
+  touch("sample");
 }
 
 /** The panel shows the slow part until somebody chooses a hop. */
@@ -135,19 +131,6 @@ function follow() {
 function show(hop) {
   if (view.hop === hop) return;
   Object.assign(view, { hop, other: null });
-  sample();
-}
-
-/** Messages are sampled where they have been all the way: at the hop that was chosen, else at one into a sink. */
-function sample() {
-  const last = [...model.hops.values()].find(({ to }) => model.nodes.get(to)?.role === "sink")?.hop ?? null;
-  const hop = view.chosen ? view.hop : last;
-  const channel = hop === null ? null : `samples/${hop}`;
-  if (channel === view.samples) return;
-  view.stopSamples();
-  view.samples = channel;
-  view.stopSamples = channel === null ? () => {} : client.subscribe(channel, take, { rate: SAMPLES_PER_S });
-  model.changed.add("sample");
 }
 
 // ------------------------------------------------------------------------------------------------------------- header
@@ -247,9 +230,9 @@ byId("follow").addEventListener("click", () => {
   view.chosen = false;
   const worst = model.worst();
   if (worst !== undefined) show(worst.hop);
-  sample();
   touch("figures");
   touch("ticks");
+  touch("sample");
 });
 byId("notices-count").addEventListener("click", () => byId("notices").scrollIntoView({ block: "nearest" }));
 
@@ -288,6 +271,7 @@ client.on("alarm", ({ what }) => {
 client.subscribe("dag/line", take);
 client.subscribe("alerts/line", take, { since: "earliest" });
 client.subscribe("stats/line", take);
+client.subscribe("samples/line", take);
 client.open();
 
 // Times that pass without an event: a countdown, how old something is.

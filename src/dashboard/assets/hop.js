@@ -6,7 +6,7 @@
 
 import { at, attr, el, legend, put, svg } from "./dom.js";
 import { depthShare } from "./dag.js";
-import { judged, level, used } from "./model.js";
+import { faultOf, judged, level, used } from "./model.js";
 import { arrow, grouped, limit, rate, share, span } from "./text.js";
 
 /** @typedef {import("./model.js").Model} Model */
@@ -128,7 +128,7 @@ export class HopPanel {
         .filter(Boolean)
         .join(" · "),
     );
-    put(says, sentence(hop, node?.culprit === true));
+    put(says, sentence(hop, node));
     attr(says, "class", `says ${level(ratio)}`);
     attr(fault, "hidden", !node?.fault);
     put(fault, node?.fault ? `${node.id} ${node.status}: ${node.fault}` : "");
@@ -177,11 +177,11 @@ export class HopPanel {
   }
 }
 
-/** What the figures come to. @param {Hop} hop @param {boolean} culprit whether the hop leads to the culprit */
-function sentence(hop, culprit) {
+/** What the figures come to. @param {Hop} hop @param {import("./model.js").Node | undefined} node that it leads to */
+function sentence(hop, node) {
   const p99 = judged(hop);
   const ratio = used(hop);
-  const blame = culprit ? ` ${hop.to} is to blame for what is held back or shed.` : "";
+  const blame = node?.culprit ? ` ${faultOf(node)}.` : "";
   if (p99 === null) return `No message has been measured here yet.${blame}`;
   const raw = hop.raw.p99;
   const host = hop.clean?.p99 && raw !== null && raw > 2 * hop.clean.p99 ? ` The host made it ${span(raw)} for all messages together.` : "";

@@ -5,7 +5,7 @@
  */
 
 import { attr, el, put } from "./dom.js";
-import { judged, level, used } from "./model.js";
+import { faultOf, judged, level, used } from "./model.js";
 import { arrow, grouped, limit, rate, share, short, span } from "./text.js";
 
 /** @typedef {import("./model.js").Model} Model */
@@ -115,7 +115,7 @@ export class Hops {
         [level(part), hop.shed > 0 ? "sheds" : "", node?.culprit ? "culprit" : "", id === selected ? "shown" : ""].join(" "),
       );
       attr(button, "aria-pressed", id === selected ? "true" : "false");
-      attr(button, "title", node?.culprit ? `${node.id} is to blame for what is held back or shed` : null);
+      attr(button, "title", node?.culprit ? faultOf(node) : null);
       attr(cells[8], "title", hop.shed > 0 ? grouped(hop.shed) : null);
     }
   }

@@ -12,6 +12,8 @@ export const BOUNDS = Object.freeze({
   NOTICES: 100,
   /** Sampled events, of which the tail is read: the slowest tenth of them are 51. */
   SAMPLES: 512,
+  /** Hops on the way of a sampled event: a line has no more nodes. */
+  STEPS: 64,
   /** Two minutes of four ticks a second. */
   TICKS: 480,
   /** Nodes and hops beyond these are counted and not shown: a page of so many boxes says nothing. */
@@ -46,6 +48,7 @@ export const WINDOW_MS = 120_000;
  * @property {number} shed
  * @property {number | null} tainted share of messages that the host touched
  * @property {boolean} culprit whether it is to blame for what was held back or shed
+ * @property {string | null} why what makes it so, in words
  * @property {string | null} fault
  */
 
@@ -71,12 +74,32 @@ export const WINDOW_MS = 120_000;
  */
 
 /**
- * @typedef {object} Sample
- * @property {number} t milliseconds since 1970
- * @property {string} ch
- * @property {number} total
- * @property {{hop: string, wait: number, service: number}[]} path
+ * @typedef {object} Step a hop on the way of a message
+ * @property {string} hop
+ * @property {number | null} after the place of the step that it came from
+ * @property {number} at from when the message was due until it was offered
+ * @property {number} wait
+ * @property {number} service
+ * @property {number | null} gap how much of that the host had the core
  */
+
+/**
+ * @typedef {object} Sample the way of one message
+ * @property {number} t milliseconds since 1970
+ * @property {string} id
+ * @property {string} source
+ * @property {boolean} left whether it has left the line
+ * @property {boolean} slowest whether it is told because it was the slowest of a quarter second
+ * @property {number} together messages that entered with it, of which it is the slowest
+ * @property {number} total
+ * @property {number | null} oneIn of so many messages one is followed
+ * @property {Step[]} steps in the order in which it was offered
+ * @property {PartOf[]} parts what the total consists of
+ */
+
+/** @typedef {"source" | "held" | "host" | "wait" | "service"} PartName */
+
+/** @typedef {{hop: string, part: PartName, ns: number, step: number}} PartOf `hop` is a node where a node had it between hops */
 
 /**
  * @typedef {object} Notice
@@ -299,6 +322,7 @@ export class Model {
       shed: metrics.shed ?? 0,
       tainted: metrics.tainted === undefined || metrics.tainted === null ? null : metrics.tainted / 1000,
       culprit: state.culprit === true,
+      why: state.why ?? null,
       fault: state.fault ?? null,
     });
     this.changed.add("figures");
@@ -367,11 +391,29 @@ export class Model {
 
   /** @param {Record<string, any>} sample */
   #sample(sample) {
-    const [hops, scale] = Array.isArray(sample.hops_ns) ? [sample.hops_ns, 1] : [sample.hops, 1000];
-    if (!Array.isArray(hops) || hops.length === 0) return;
-    const path = hops.map(([hop, wait, service]) => ({ hop: String(hop), wait: wait * scale, service: (service ?? 0) * scale }));
-    const total = path.reduce((sum, { wait, service }) => sum + wait + service, 0);
-    this.samples.push({ t: sample.t, ch: String(sample.ch), total, path });
+    if (!Array.isArray(sample.hops) || sample.hops.length === 0) return;
+    const steps = sample.hops.slice(0, BOUNDS.STEPS).map((hop) => ({
+      hop: String(hop.hop),
+      after: hop.after ?? null,
+      at: figure(hop, "at") ?? 0,
+      wait: figure(hop, "wait") ?? 0,
+      service: figure(hop, "service") ?? 0,
+      gap: figure(hop, "gap"),
+    }));
+    const total = figure(sample, "total") ?? 0;
+    const source = String(sample.source ?? "");
+    this.samples.push({
+      t: sample.t,
+      id: String(sample.id),
+      source,
+      left: sample.left === true,
+      slowest: sample.slowest === true,
+      together: sample.together ?? 1,
+      total,
+      oneIn: sample.one_in ?? null,
+      steps,
+      parts: partsOf(source, steps, total),
+    });
     if (this.samples.length > BOUNDS.SAMPLES) this.samples.shift();
     this.changed.add("sample");
   }
@@ -405,6 +447,7 @@ export class Model {
       shed: 0,
       tainted: null,
       culprit: false,
+      why: null,
       fault: null,
     };
     this.nodes.set(id, node);
@@ -485,6 +528,11 @@ export function used(hop) {
   return p99 === null || !hop.budget ? null : p99 / hop.budget;
 }
 
+/** What a culprit is told for, in a sentence without its stop. @param {Node} node @returns {string} */
+export function faultOf({ id, why }) {
+  return why === null ? `${id} is to blame for what is held back or shed` : `To blame: ${why.replace(/\.$/, "")}`;
+}
+
 /** @typedef {"none" | "low" | "near" | "over"} Level */
 
 /** @param {number | null} ratio of a P99 to its budget @returns {Level} */
@@ -494,40 +542,90 @@ export function level(ratio) {
 }
 
 /**
+ * What the time of a message consists of: the steps to the one that ended last. What it took in a handler until the next step
+ * had it counts, not what the handler did beside that, so that all parts together are the total. What the host took of a step
+ * is its own part: of the wait, as long as there is any.
+ * @param {string} source
+ * @param {Step[]} steps
+ * @param {number} total
+ * @returns {PartOf[]}
+ */
+export function partsOf(source, steps, total) {
+  const done = (/** @type {Step} */ { at, wait, service }) => at + wait + service;
+  let step = steps.findLastIndex((one) => done(one) === total);
+  let until = total;
+  /** @type {PartOf[]} */
+  const parts = [];
+  while (step >= 0) {
+    const { hop, after, at, wait, service, gap } = steps[step];
+    const before = after !== null && after < step ? after : -1;
+    const held = Math.max(0, at - (before < 0 ? 0 : done(steps[before])));
+    const work = Math.max(0, Math.min(until, at + wait + service) - at - wait);
+    const host = Math.min(gap ?? 0, wait + work);
+    const waiting = Math.max(0, wait - host);
+    parts.push({ hop, part: "service", ns: work - (host - (wait - waiting)), step }, { hop, part: "wait", ns: waiting, step });
+    if (host > 0) parts.push({ hop, part: "host", ns: host, step });
+    if (before < 0) parts.push({ hop: source, part: "source", ns: held, step });
+    else if (held > 0) parts.push({ hop: hop.split("->")[0].split(".")[0], part: "held", ns: held, step });
+    [step, until] = [before, at];
+  }
+  return parts.reverse();
+}
+
+/** Samples that passed over a hop; all without one. @param {Sample[]} samples @param {string | null} hop @returns {Sample[]} */
+export function over(samples, hop) {
+  return hop === null ? samples : samples.filter(({ steps }) => steps.some((step) => step.hop === hop));
+}
+
+/**
  * @typedef {object} Blame
  * @property {number} events how many were looked at
  * @property {number} tail how many of them are the slowest tenth
- * @property {number} excess by how much those are slower than the others, on average, in nanoseconds
- * @property {{hop: string, part: "wait" | "service", ns: number, share: number}[]} parts what that consists of, largest first
+ * @property {number} excess by how much their parts are longer than the usual ones, on average, in nanoseconds
+ * @property {{hop: string, part: PartName, ns: number, share: number}[]} parts what that consists of, largest first
  */
 
 /**
- * Where the tail comes from: by how much each part of the way takes longer in the slowest tenth of the events than in the
- * others, as a share of all that takes longer.
- * @param {Sample[]} samples of one channel
+ * Where the tail comes from: by how much each part of the way takes longer in the slowest tenth of the events than it usually
+ * does, as a share of all that takes longer. Usual is the median of those that were not chosen for being slow.
+ * @param {Sample[]} samples
  * @returns {Blame | null} null where there are fewer than ten
  */
 export function blame(samples) {
   if (samples.length < 10) return null;
   const sorted = [...samples].sort((a, b) => b.total - a.total);
   const tail = Math.floor(sorted.length / 10);
-  /** @type {Map<string, {hop: string, part: "wait" | "service", slow: number, rest: number}>} */
-  const parts = new Map();
-  sorted.forEach(({ path }, at) => {
-    for (const step of path) {
-      for (const part of /** @type {const} */ (["wait", "service"])) {
-        const key = `${step.hop} ${part}`;
-        const sums = parts.get(key) ?? { hop: step.hop, part, slow: 0, rest: 0 };
-        sums[at < tail ? "slow" : "rest"] += step[part];
-        parts.set(key, sums);
-      }
-    }
-  });
-  const rest = sorted.length - tail;
-  const longer = [...parts.values()]
-    .map(({ hop, part, slow, rest: others }) => ({ hop, part, ns: slow / tail - others / rest }))
+  const rest = sorted.slice(tail);
+  const usual = spans(rest.some(({ slowest }) => !slowest) ? rest.filter(({ slowest }) => !slowest) : rest);
+  const longer = [...spans(sorted.slice(0, tail))]
+    .map(([key, { hop, part, all }]) => {
+      const middle = median(usual.get(key)?.all ?? []);
+      return { hop, part, ns: all.reduce((sum, ns) => sum + ns - middle, 0) / tail };
+    })
     .filter(({ ns }) => ns > 0)
     .sort((a, b) => b.ns - a.ns);
   const excess = longer.reduce((sum, { ns }) => sum + ns, 0);
   return { events: sorted.length, tail, excess, parts: longer.map((part) => ({ ...part, share: part.ns / excess })) };
+}
+
+/** The spans of each part of samples. @param {Sample[]} samples @returns {Map<string, {hop: string, part: PartName, all: number[]}>} */
+function spans(samples) {
+  const found = new Map();
+  for (const { parts } of samples) {
+    for (const { hop, part, ns } of parts) {
+      const key = `${hop} ${part}`;
+      const one = found.get(key) ?? { hop, part, all: [] };
+      one.all.push(ns);
+      found.set(key, one);
+    }
+  }
+  return found;
+}
+
+/** @param {number[]} values @returns {number} 0 of none */
+function median(values) {
+  if (values.length === 0) return 0;
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }

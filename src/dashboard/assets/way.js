@@ -5,7 +5,7 @@
  */
 
 import { at, attr, el, legend, put, svg } from "./dom.js";
-import { blame } from "./model.js";
+import { blame, over } from "./model.js";
 import { ago, arrow, grouped, share, span } from "./text.js";
 
 /** @typedef {import("./model.js").Model} Model */
@@ -13,6 +13,9 @@ import { ago, arrow, grouped, share, span } from "./text.js";
 
 /** Parts of the tail that have a row of their own. */
 const PARTS = 6;
+
+/** What a part of a way is called behind its hop or node. */
+const WORDS = { source: "before the first hop", held: "holding it", host: "in host gaps", wait: "waiting", service: "at work" };
 
 /** A waterfall of one message. */
 export class Way {
@@ -25,6 +28,8 @@ export class Way {
   #held = null;
   /** @type {Sample | null} */
   #drawn = null;
+  /** The hop that it was drawn for. @type {string | null} */
+  #hop = null;
   /** When the last one was picked, in milliseconds since 1970. */
   #picked = 0;
   #again;
@@ -48,60 +53,46 @@ export class Way {
       hold,
     );
     const key = legend([
+      ["source", "at its source"],
       ["wait", "waited"],
       ["service", "worked on"],
+      ["host", "host gap"],
     ]);
     host.replaceChildren(tools, this.#says, this.#list, key);
   }
 
-  /** @param {Model} model @param {string | null} channel of the samples @param {number} now milliseconds since 1970 */
-  update(model, channel, now) {
+  /** @param {Model} model @param {string | null} hop that it has to have passed @param {number} now milliseconds since 1970 */
+  update(model, hop, now) {
     const { latest, slowest, hold } = this.#buttons;
     attr(latest, "aria-pressed", String(this.#which === "latest"));
     attr(slowest, "aria-pressed", String(this.#which === "slowest"));
     attr(hold, "aria-pressed", String(this.#held !== null));
-    const samples = model.samples.filter(({ ch }) => ch === channel);
+    const samples = over(model.samples, hop);
     const sample = this.#held ?? this.#pick(samples, now);
     if (sample === undefined) {
-      put(
-        this.#says,
-        channel === null ? "No hop to take messages from yet." : `No message has been sampled at ${arrow(channel.slice(8))} yet.`,
-      );
+      put(this.#says, hop === null ? "No message has been followed yet." : `No message has been followed over ${arrow(hop)} yet.`);
       this.#list.replaceChildren();
       this.#drawn = null;
       return;
     }
-    put(
-      this.#says,
-      `${span(sample.total)} in all, sampled at ${arrow(sample.ch.slice(8))} ${ago(now - sample.t)}${
-        this.#held === null && this.#which === "slowest" ? `, the slowest of ${grouped(samples.length)}` : ""
-      }`,
-    );
-    if (sample === this.#drawn) return;
-    this.#drawn = sample;
-    let before = 0;
-    const total = Math.max(1, sample.total);
-    const rows = sample.path.map(({ hop, wait, service }) => {
-      const part = (/** @type {number} */ ns) => `${at((100 * ns) / total)}%`;
-      const row = el(
-        "li",
-        {},
-        el("span", { class: "name", text: arrow(hop) }),
-        svg(
-          "svg",
-          { class: "step", "aria-hidden": "true" },
-          svg("rect", { class: "rail", x: 0, y: "45%", width: "100%", height: "10%" }),
-          svg("rect", { class: "wait", x: part(before), y: 0, width: part(wait), height: "100%" }),
-          svg("rect", { class: "service", x: part(before + wait), y: 0, width: part(service), height: "100%" }),
-        ),
-        el("span", { class: "n", text: span(wait + service) }),
-        el("span", { class: "hidden", text: `: waited ${span(wait)}, worked on for ${span(service)}` }),
-      );
-      attr(row, "title", `waited ${span(wait)}, worked on for ${span(service)}`);
-      before += wait + service;
-      return row;
-    });
-    this.#list.replaceChildren(...rows);
+    put(this.#says, this.#words(sample, samples, now));
+    if (sample === this.#drawn && hop === this.#hop) return;
+    [this.#drawn, this.#hop] = [sample, hop];
+    this.#list.replaceChildren(...rows(sample, hop));
+  }
+
+  /** @param {Sample} sample @param {Sample[]} samples @param {number} now */
+  #words({ t, source, left, together, total, oneIn, steps, parts }, samples, now) {
+    const last = steps[parts.at(-1)?.step ?? steps.length - 1].hop.split("->")[1]?.split("#")[0] ?? "";
+    return [
+      `${span(total)} from ${source}${left ? ` to ${last}` : `, ended in ${last}`}`,
+      ago(now - t),
+      this.#held === null && this.#which === "slowest" ? `the slowest of ${grouped(samples.length)}` : "",
+      together > 1 ? `the slowest of ${grouped(together)} that came at once` : "",
+      oneIn !== null && oneIn > 1 ? `one in ${grouped(oneIn)} is followed` : "",
+    ]
+      .filter(Boolean)
+      .join(" · ");
   }
 
   /** The message to show. @param {Sample[]} samples @param {number} now @returns {Sample | undefined} */
@@ -132,13 +123,52 @@ export class Way {
   }
 }
 
+/** A row for the source and for each hop, from when the message was due to its end. @param {Sample} sample @param {string | null} hop */
+function rows({ source, steps, parts, total }, hop) {
+  const whole = Math.max(1, total, ...steps.map(({ at: from, wait, service }) => from + wait + service));
+  const part = (/** @type {number} */ ns) => `${at((100 * ns) / whole)}%`;
+  const bar = (/** @type {string} */ of, /** @type {number} */ from, /** @type {number} */ ns) =>
+    svg("rect", { class: of, x: part(from), y: 0, width: part(ns), height: "100%" });
+  const rail = () => svg("rect", { class: "rail", x: 0, y: "45%", width: "100%", height: "10%" });
+  const row = (/** @type {string} */ of, /** @type {string} */ name, /** @type {number} */ ns, /** @type {string} */ words, ...bars) =>
+    el(
+      "li",
+      { class: of, title: words },
+      el("span", { class: "name", text: name }),
+      svg("svg", { class: "step", "aria-hidden": "true" }, rail(), ...bars),
+      el("span", { class: "n", text: ns === 0 ? "none" : span(ns) }),
+      el("span", { class: "hidden", text: `: ${words}` }),
+    );
+  // Beside the way to what ended last, others may have gone.
+  const main = new Set(parts.map(({ step }) => step));
+  const drawn = steps.map(({ hop: name, at: from, wait, service, gap }, n) => {
+    const words = [
+      `offered after ${from === 0 ? "no time" : span(from)}`,
+      wait === 0 ? "did not wait" : `waited ${span(wait)}`,
+      `worked on for ${service === 0 ? "no time" : span(service)}`,
+      gap ? `the host had the core for ${span(gap)} of it` : "",
+    ];
+    return row(
+      [main.has(n) ? "" : "beside", name === hop ? "shown" : ""].filter(Boolean).join(" "),
+      arrow(name),
+      wait + service,
+      words.filter(Boolean).join(", "),
+      bar("wait", from, wait),
+      bar("service", from + wait, service),
+      ...(gap ? [svg("rect", { class: "host", x: part(from), y: "82%", width: part(gap), height: "18%" })] : []),
+    );
+  });
+  const first = steps[0].at;
+  return [row("", source, first, `offered ${first === 0 ? "at once" : `after ${span(first)}`}`, bar("source", 0, first)), ...drawn];
+}
+
 /** What the tail is made of. */
 export class Tail {
   #says;
   #body;
   /** Samples that were counted when it was drawn last. */
   #newest = 0;
-  #channel = /** @type {string | null} */ (null);
+  #hop = /** @type {string | null} */ (null);
 
   /** @param {HTMLElement} host */
   constructor(host) {
@@ -160,32 +190,30 @@ export class Tail {
     );
   }
 
-  /** @param {Model} model @param {string | null} channel of the samples */
-  update(model, channel) {
-    const samples = model.samples.filter(({ ch }) => ch === channel);
+  /** @param {Model} model @param {string | null} hop that the messages have to have passed */
+  update(model, hop) {
+    const samples = over(model.samples, hop);
     const newest = samples.at(-1)?.t ?? 0;
     // It changes slowly; twice a second is enough to sort five hundred messages.
-    if (channel === this.#channel && Math.abs(newest - this.#newest) < 500) return;
-    [this.#channel, this.#newest] = [channel, newest];
+    if (hop === this.#hop && Math.abs(newest - this.#newest) < 500) return;
+    [this.#hop, this.#newest] = [hop, newest];
     const told = blame(samples);
     if (told === null) {
-      put(this.#says, `The tail shows from ten sampled messages on; there are ${samples.length}.`);
+      put(this.#says, `The tail shows from ten followed messages on; there are ${samples.length}.`);
       this.#body.replaceChildren();
       return;
     }
     put(
       this.#says,
       told.parts.length === 0
-        ? `The slowest tenth of ${grouped(told.events)} messages is no slower than the rest.`
-        : `The slowest ${grouped(told.tail)} of ${grouped(told.events)} messages take ${span(Math.round(told.excess))} longer than others:`,
+        ? `The slowest tenth of ${grouped(told.events)} messages is no slower than usual.`
+        : `The slowest ${grouped(told.tail)} of ${grouped(told.events)} messages take ${span(Math.round(told.excess))} longer than usual:`,
     );
     const shown = told.parts.slice(0, PARTS);
     const rest = told.parts.slice(PARTS).reduce((sum, { ns }) => sum + ns, 0);
-    const rows = shown.map(({ hop, part, ns, share: of }) =>
-      this.#row(`${arrow(hop)} ${part === "wait" ? "waiting" : "service"}`, part, ns, of),
-    );
-    if (rest > 0) rows.push(this.#row("all others", "rest", rest, rest / told.excess));
-    this.#body.replaceChildren(...rows);
+    const lines = shown.map(({ hop: name, part, ns, share: of }) => this.#row(`${arrow(name)} ${WORDS[part]}`, part, ns, of));
+    if (rest > 0) lines.push(this.#row("all others", "rest", rest, rest / told.excess));
+    this.#body.replaceChildren(...lines);
   }
 
   /** @param {string} name @param {string} part @param {number} ns @param {number} of */

@@ -308,7 +308,7 @@ fn open_stream(request: &Request<'_>, stream: Stream<'_>, hub: &Hub, rules: &Rul
     let Some(channel) = hub.find(stream.channel.as_str()) else {
         return Followed::Refused(Answer::new(
             Problem::NoChannel,
-            "the channels of a line are dag/line, alerts/line, stats/line and samples/HOP",
+            "the channels of a line are dag/line, alerts/line, stats/line and samples/line",
         ));
     };
     let wish = Wish {

@@ -8,7 +8,7 @@
 //! | | [`CostUpdate`] | `cost` | |
 //! | `alerts/line` | [`Error`], [`ExecutionComplete`] | | every one, until it is acknowledged |
 //! | `stats/line` | [`HopStats`] | | as long as the client keeps up; no offsets |
-//! | `samples/HOP` | [`Sample`] | | as well |
+//! | `samples/line` | [`Sample`] | | as well |
 //!
 //! A field that ends in `_ns` is in nanoseconds, `_us` in microseconds, `_ms` in milliseconds, `_ppm` in millionths, `_permille` in
 //! thousandths; all of them are whole. Names are those of the line's spec.
@@ -16,7 +16,7 @@
 //! Invariant: two states that clients should tell apart have two keys.
 
 use super::{Body, Kind, State};
-use crate::edge::json::{self, Object};
+use crate::edge::json::Object;
 
 crate::reasons! {
     /// What a node is to its line.
@@ -60,6 +60,7 @@ pub struct NodeMetrics {
 ///     role: Role::Stage,
 ///     metrics: NodeMetrics { p50_us: Some(3), p99_us: Some(21), budget_us: Some(20), ..NodeMetrics::default() },
 ///     culprit: true,
+///     why: Some("it works 98 % of its time"),
 ///     fault: None,
 /// };
 /// assert_eq!(node.key(), "node:book");
@@ -68,7 +69,7 @@ pub struct NodeMetrics {
 ///     concat!(
 ///         r#"{"node_id":"book","status":"run","role":"stage","#,
 ///         r#""metrics":{"p50_us":3,"p99_us":21,"budget_us":20,"depth":0,"age_us":0,"shed":0,"tainted":0},"#,
-///         r#""culprit":true,"fault":null}"#,
+///         r#""culprit":true,"why":"it works 98 % of its time","fault":null}"#,
 ///     )
 /// );
 /// ```
@@ -84,6 +85,8 @@ pub struct NodeState<'a> {
     pub metrics: NodeMetrics,
     /// Whether it is the part of the line that makes messages late.
     pub culprit: bool,
+    /// What makes it so, in words.
+    pub why: Option<&'a str>,
     /// What went wrong with it, in words.
     pub fault: Option<&'a str>,
 }
@@ -106,6 +109,7 @@ impl Body for NodeState<'_> {
             to.number("tainted", metrics.tainted_permille);
         });
         to.flag("culprit", self.culprit);
+        to.prose_or_null("why", self.why);
         to.prose_or_null("fault", self.fault);
     }
 }
@@ -424,37 +428,74 @@ impl Body for HopStats<'_> {
 pub struct SampleHop<'a> {
     /// Its name.
     pub hop: &'a str,
-    /// How long the message waited on it.
-    pub wait_us: u64,
+    /// The place in the list of the hop that it came from; none of the first one.
+    pub after: Option<u64>,
+    /// From when the message was due until it was offered to the hop.
+    pub at_ns: u64,
+    /// How long it waited on it.
+    pub wait_ns: u64,
     /// How long it was worked on behind it.
-    pub service_us: u64,
+    pub service_ns: u64,
+    /// For how much of that the host had taken the core away, where the line is watched for such.
+    pub gap_ns: Option<u64>,
 }
 
 /// The way of one message.
 ///
 /// ```
 /// use hopline::edge::event::{Body, Sample, SampleHop};
-/// let sample = Sample { hops: &[SampleHop { hop: "in->book", wait_us: 2, service_us: 12 }] };
-/// assert_eq!(sample.value(), r#"{"hops":[["in->book",2,12]]}"#);
+/// let hop = SampleHop { hop: "in->book", at_ns: 90, wait_ns: 200, service_ns: 710, ..SampleHop::default() };
+/// let sample = Sample { id: "3b9aca00", source: "in", left: true, total_ns: 1_000, hops: &[hop], ..Sample::default() };
+/// assert_eq!(
+///     sample.value(),
+///     concat!(
+///         r#"{"id":"3b9aca00","source":"in","left":true,"slowest":false,"together":0,"total_ns":1000,"#,
+///         r#""hops":[{"hop":"in->book","after":null,"at_ns":90,"wait_ns":200,"service_ns":710,"gap_ns":null}],"#,
+///         r#""one_in":0,"shed":0}"#,
+///     )
+/// );
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample<'a> {
-    /// The hops that it took, the first one first.
+    /// What tells it from others of its source: when it was due, as hexadecimal digits.
+    pub id: &'a str,
+    /// The node that it began at.
+    pub source: &'a str,
+    /// Whether it has left the line; if not, a stage has absorbed it or a hop has shed it.
+    pub left: bool,
+    /// Whether it is the slowest of those that were followed since the last time that one was told.
+    pub slowest: bool,
+    /// Messages that entered with it at the same time, of which it is the slowest; it is one of them.
+    pub together: u64,
+    /// From when it was due until the last of it has left, or was done with.
+    pub total_ns: u64,
+    /// The hops that it took, in the order in which it was offered to them.
     pub hops: &'a [SampleHop<'a>],
+    /// Of so many messages one is followed.
+    pub one_in: u64,
+    /// Followed messages that were not told since the event before.
+    pub shed: u64,
 }
 
 impl Body for Sample<'_> {
     const KIND: Kind = Kind::Sample;
 
     fn members(&self, to: &mut Object<'_>) {
-        to.list("hops", self.hops, |out, hop| {
-            out.push('[');
-            json::quote(out, hop.hop);
-            for span_us in [hop.wait_us, hop.service_us] {
-                out.push(',');
-                json::number(out, span_us);
-            }
-            out.push(']');
+        to.text("id", self.id);
+        to.text("source", self.source);
+        to.flag("left", self.left);
+        to.flag("slowest", self.slowest);
+        to.number("together", self.together);
+        to.number("total_ns", self.total_ns);
+        to.objects("hops", self.hops, |to, hop| {
+            to.text("hop", hop.hop);
+            to.number_or_null("after", hop.after);
+            to.number("at_ns", hop.at_ns);
+            to.number("wait_ns", hop.wait_ns);
+            to.number("service_ns", hop.service_ns);
+            to.number_or_null("gap_ns", hop.gap_ns);
         });
+        to.number("one_in", self.one_in);
+        to.number("shed", self.shed);
     }
 }

@@ -205,7 +205,7 @@ impl HopRx {
         if self.judged && self.aging.took(envelope.t_offer_ns, service_ns, t_done_ns) {
             self.learn(service_ns);
         }
-        if self.log.is_on() {
+        if self.log.is_on() && self.log.picks(envelope) {
             let (wait_ns, _) = saturate_ns(sojourn_ns - service_ns);
             self.log.note(Passage {
                 t_offer_ns: envelope.t_offer_ns,

@@ -13,51 +13,167 @@
 //!
 //! Invariant: a way is exact or there is none; what is not followed is never guessed.
 
-use hopline::budget::{Evidence, Passage};
+use super::evidence::{Evidence, Passage};
+use super::report::ends;
 
 /// Most hops of a way: a line without circles has fewer.
 const HOPS_MAX: usize = 1_024;
 
-pub(super) use hopline::budget::report::ends;
-
-/// The ways of a run's messages.
-pub(super) struct Ways<'a> {
-    evidence: &'a Evidence,
+/// How a line's hops hang together.
+///
+/// ```
+/// use hopline::budget::ways::Shape;
+/// let shape = Shape::of(["in->stage", "stage->out"].into_iter());
+/// assert_eq!((shape.before(1), shape.is_first(0)), (&[0][..], true));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
     /// The hops into the node that offers to each hop.
     before: Vec<Vec<usize>>,
 }
 
+impl Shape {
+    /// The shape of a line with these hops, by their names.
+    #[must_use]
+    pub fn of<'n>(hops: impl Iterator<Item = &'n str>) -> Shape {
+        let ends: Vec<(&str, &str)> = hops.map(ends).collect();
+        let into = |node: &str| {
+            let hops = ends.iter().enumerate();
+            let into = hops.filter(|(_, (_, to))| *to == node);
+            into.map(|(at, _)| at).collect()
+        };
+        Shape {
+            before: ends.iter().map(|(from, _)| into(from)).collect(),
+        }
+    }
+
+    /// How many hops there are.
+    #[must_use]
+    pub fn hops(&self) -> usize {
+        self.before.len()
+    }
+
+    /// The hops into the node that offers to that hop, by their places; none of one that does not exist.
+    #[must_use]
+    pub fn before(&self, hop: usize) -> &[usize] {
+        self.before.get(hop).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a source offers to it.
+    #[must_use]
+    pub fn is_first(&self, hop: usize) -> bool {
+        self.before(hop).is_empty()
+    }
+
+    /// What lies before a passage over that hop, sought in the logs of all hops.
+    #[must_use]
+    pub fn find(&self, logs: &[Log<'_>], hop: usize, passage: &Passage) -> Before {
+        let at_ns = passage.t_offer_ns;
+        // Beyond that, due times are only a bound and tell messages no more apart.
+        let is_same = |other: &Passage| {
+            other.source == passage.source
+                && other.due_ns() == passage.due_ns()
+                && other.origin_ns != u32::MAX
+        };
+        let (mut in_hand, mut next) = (None, None);
+        for &at in self.before(hop) {
+            let passages = logs.get(at).map_or(&[][..], |log| log.passages);
+            let first = passages.partition_point(|one| one.done_ns() < at_ns);
+            // Where one handler ends at the very stamp that the next one begins with, the next one's node only copies.
+            let running = passages[first..]
+                .iter()
+                .take_while(|one| dequeue_ns(one) <= at_ns)
+                .count();
+            if let Some(place) = (first + running).checked_sub(1).filter(|_| running > 0) {
+                let one = &passages[place];
+                let best: Option<(usize, usize, &Passage)> = in_hand;
+                if best.is_none_or(|(_, _, best)| dequeue_ns(best) < dequeue_ns(one)) {
+                    in_hand = Some((at, place, one));
+                }
+            } else if let Some(one) = passages.get(first).filter(|one| one.t_offer_ns <= at_ns) {
+                // Of a message in fragments only the sum of its handlers is known: it may have begun earlier.
+                let best: Option<(usize, usize, &Passage)> = next;
+                if best.is_none_or(|(_, _, best)| one.done_ns() < best.done_ns()) {
+                    next = Some((at, first, one));
+                }
+            }
+        }
+        match in_hand.or(next.filter(|(_, _, one)| is_same(one))) {
+            Some((hop, place, one)) if is_same(one) => Before::Passage { hop, place },
+            Some(_) => Before::Unknown,
+            None if self.is_cut(logs, hop, at_ns) => Before::Unknown,
+            None => Before::Nothing,
+        }
+    }
+
+    /// Whether the passage before may be one for which a log had no room.
+    fn is_cut(&self, logs: &[Log<'_>], hop: usize, at_ns: u64) -> bool {
+        self.before(hop)
+            .iter()
+            .filter_map(|at| logs.get(*at))
+            .any(|log| {
+                let last = log.passages.last();
+                log.is_cut && last.is_none_or(|last| last.done_ns() < at_ns)
+            })
+    }
+}
+
+/// What is known of a hop's messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Log<'a> {
+    /// In the order in which they were done with.
+    pub passages: &'a [Passage],
+    /// Whether later ones found no room.
+    pub is_cut: bool,
+}
+
 /// What lies before a passage.
-enum Before<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
     /// The passage in whose handler it was offered.
-    Passage(usize, &'a Passage),
+    Passage {
+        /// Its hop.
+        hop: usize,
+        /// Its place in that hop's log.
+        place: usize,
+    },
     /// Nothing: it was offered by a source, or by a stage of its own accord.
     Nothing,
     /// Something that cannot be told.
     Unknown,
 }
 
+/// The ways of a run's messages.
+#[derive(Clone, Debug)]
+pub struct Ways<'a> {
+    shape: Shape,
+    logs: Vec<Log<'a>>,
+}
+
 impl<'a> Ways<'a> {
-    pub(super) fn new(evidence: &'a Evidence) -> Ways<'a> {
-        let ends: Vec<(&str, &str)> = evidence.hops.iter().map(|hop| ends(&hop.name)).collect();
-        let into = |node: &str| {
-            let hops = ends.iter().enumerate();
-            let into = hops.filter(|(_, (_, to))| *to == node);
-            into.map(|(at, _)| at).collect()
-        };
+    /// The ways that are in that evidence.
+    #[must_use]
+    pub fn new(evidence: &'a Evidence) -> Ways<'a> {
+        let logs = evidence.hops.iter().map(|hop| Log {
+            passages: &hop.passages,
+            is_cut: hop.lost > 0,
+        });
         Ways {
-            evidence,
-            before: ends.iter().map(|(from, _)| into(from)).collect(),
+            shape: Shape::of(evidence.hops.iter().map(|hop| hop.name.as_str())),
+            logs: logs.collect(),
         }
     }
 
     /// The way of a message up to its passage over that hop, first hop first; none if a part of it is not known.
-    pub(super) fn of(&self, hop: usize, passage: &'a Passage) -> Option<Vec<(usize, &'a Passage)>> {
+    #[must_use]
+    pub fn of(&self, hop: usize, passage: &'a Passage) -> Option<Vec<(usize, &'a Passage)>> {
         let mut way = vec![(hop, passage)];
         while way.len() < HOPS_MAX {
             let (hop, passage) = *way.last()?;
-            match self.before(hop, passage) {
-                Before::Passage(hop, passage) => way.push((hop, passage)),
+            match self.shape.find(&self.logs, hop, passage) {
+                Before::Passage { hop, place } => {
+                    way.push((hop, self.logs[hop].passages.get(place)?));
+                }
                 Before::Nothing => {
                     way.reverse();
                     return Some(way);
@@ -67,69 +183,18 @@ impl<'a> Ways<'a> {
         }
         None
     }
-
-    fn before(&self, hop: usize, passage: &Passage) -> Before<'a> {
-        let at_ns = passage.t_offer_ns;
-        // Beyond that, due times are only a bound and tell messages no more apart.
-        let is_same = |other: &Passage| {
-            other.source == passage.source
-                && other.due_ns() == passage.due_ns()
-                && other.origin_ns != u32::MAX
-        };
-        let (mut in_hand, mut next) = (None, None);
-        for &at in &self.before[hop] {
-            let passages = &self.evidence.hops[at].passages;
-            let first = passages.partition_point(|one| one.done_ns() < at_ns);
-            // Where one handler ends at the very stamp that the next one begins with, the next one's node only copies.
-            let running = passages[first..]
-                .iter()
-                .take_while(|one| dequeue_ns(one) <= at_ns)
-                .last();
-            if let Some(one) = running {
-                let best: Option<(usize, &Passage)> = in_hand;
-                if best.is_none_or(|(_, best)| dequeue_ns(best) < dequeue_ns(one)) {
-                    in_hand = Some((at, one));
-                }
-            } else if let Some(one) = passages.get(first).filter(|one| one.t_offer_ns <= at_ns) {
-                // Of a message in fragments only the sum of its handlers is known: it may have begun earlier.
-                let best: Option<(usize, &Passage)> = next;
-                if best.is_none_or(|(_, best)| one.done_ns() < best.done_ns()) {
-                    next = Some((at, one));
-                }
-            }
-        }
-        match in_hand.or(next.filter(|(_, one)| is_same(one))) {
-            Some((at, one)) if is_same(one) => Before::Passage(at, one),
-            Some(_) => Before::Unknown,
-            None if self.is_cut(hop, at_ns) => Before::Unknown,
-            None => Before::Nothing,
-        }
-    }
-
-    /// Whether the passage before may be one for which a log had no room.
-    fn is_cut(&self, hop: usize, at_ns: u64) -> bool {
-        self.before[hop].iter().any(|at| {
-            let hop = &self.evidence.hops[*at];
-            hop.lost > 0
-                && hop
-                    .passages
-                    .last()
-                    .is_none_or(|last| last.done_ns() < at_ns)
-        })
-    }
 }
 
 /// When the consumer took a message.
-pub(super) fn dequeue_ns(passage: &Passage) -> u64 {
-    passage
-        .done_ns()
-        .saturating_sub(u64::from(passage.service_ns))
+#[must_use]
+pub const fn dequeue_ns(passage: &Passage) -> u64 {
+    passage.done_ns().saturating_sub(passage.service_ns as u64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hopline::budget::HopEvidence;
+    use crate::budget::HopEvidence;
 
     /// A passage due at `due_ns`, offered, taken and done at the other times.
     fn passage(due_ns: u64, [offer, dequeue, done]: [u64; 3]) -> Passage {
