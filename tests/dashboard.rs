@@ -210,6 +210,7 @@ fn messages_are_followed_while_somebody_wants_their_ways() {
                 token: None,
             },
             admission: Default::default(),
+            budgets: Default::default(),
             hub,
         })
         .unwrap();
@@ -261,7 +262,7 @@ fn messages_are_followed_while_somebody_wants_their_ways() {
         drop(samples);
         while look(&mut running).is_some() {}
         assert!(running.end("finished").is_good());
-        assert_eq!(server.end().unpublished, 0);
+        assert_eq!(server.end().counts.unpublished, 0);
     }
 }
 

@@ -71,6 +71,7 @@ impl Server {
                 rate_per_s: 1_000_000,
             },
             debounce_ns: 0,
+            budgets: Default::default(),
         };
         let edge = driver.and_then(|driver| Edge::open(driver, hub, config));
         Ok(Server {
@@ -90,7 +91,7 @@ impl Server {
     fn now(&self) -> Now {
         Now {
             ns: self.clock.stamp(),
-            ms: self.clock.wall_ns() / 1_000_000,
+            us: self.clock.wall_ns() / 1_000,
         }
     }
 
@@ -101,7 +102,7 @@ impl Server {
             kind: Kind::HopStats,
             key: None,
             value: &value,
-            time_ms: now.ms,
+            time_ms: now.ms(),
             born_ns: now.ns,
         };
         // What was not published is missed by the readers.
