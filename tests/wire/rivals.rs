@@ -15,9 +15,11 @@ use hopline::wire::websocket::{Limits, Offer, Opening, Role, WebSocket};
 use tungstenite::handshake::client::ClientHandshake;
 use tungstenite::handshake::server::{NoCallback, ServerHandshake};
 use tungstenite::handshake::{HandshakeError, HandshakeRole, MidHandshake};
+use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, Message};
 
-use crate::cuts::Heard;
+use crate::cuts::{Heard, pieces};
+use crate::websocket::frame;
 
 /// Bytes on their way.
 type Way = Rc<RefCell<VecDeque<u8>>>;
@@ -242,4 +244,109 @@ fn a_client_of_ours_talks_with_a_server_of_theirs() {
     for seed in 10..20 {
         talk(seed, our_client);
     }
+}
+
+/// Frames of a client that keeps most rules and breaks one now and then.
+fn unruly(prng: &mut Prng) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut begun = false;
+    for _ in 0..1 + prng.below(12) {
+        let any = match prng.below(24) {
+            0..=7 => 0x1,
+            8..=11 => 0x2,
+            12..=17 => 0x0,
+            18..=19 => 0x9,
+            20..=21 => 0xa,
+            22 => 0x8,
+            _ => prng.below(16) as u8,
+        };
+        let opcode = match (any, begun) {
+            _ if prng.below(20) == 0 => any,
+            (0x1 | 0x2, true) => 0x0,
+            (0x0, false) => 0x1,
+            _ => any,
+        };
+        let is_control = opcode & 0x8 != 0;
+        let fin = match prng.below(if is_control { 60 } else { 3 }) {
+            0 => 0,
+            _ => 0x80,
+        };
+        if !is_control {
+            begun = fin == 0;
+        }
+        let reserved = if prng.below(40) == 0 { 0x40 } else { 0 };
+        let most = [4, if is_control { 127 } else { 300 }][prng.below(2) as usize];
+        let len = prng.below(most) as usize;
+        let payload: Vec<u8> = match (opcode, prng.below(20)) {
+            // A code, most often one that may be given, and words.
+            (0x8, _) => {
+                let code = [999, 1000, 1001, 1004, 1005, 1011, 3000, 4999, 5000];
+                let code: u16 = code[prng.below(9) as usize];
+                [&code.to_be_bytes()[..], b"why"].concat()[..prng.below(6) as usize].to_vec()
+            }
+            // Cut anywhere, so that a character may lie in two fragments, or in none.
+            (_, 0..6) => "\u{e4}\u{20ac}\u{1f600}x".as_bytes()[..len.min(10)].to_vec(),
+            (_, 6) => vec![0xff; len],
+            _ => vec![b'x'; len],
+        };
+        let mask = (prng.below(60) > 0).then(|| (prng.below(1 << 32) as u32).to_be_bytes());
+        bytes.extend(frame(fin | reserved | opcode, &payload, mask));
+    }
+    bytes
+}
+
+/// What a server of theirs hears, up to what it does not take.
+fn theirs_hear(bytes: &[u8], limits: Limits) -> (Vec<Heard>, bool) {
+    let end = End::default();
+    end.incoming.borrow_mut().extend(bytes);
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(limits.message_bytes_max))
+        .max_frame_size(Some(limits.message_bytes_max));
+    let server = tungstenite::protocol::Role::Server;
+    let mut theirs = tungstenite::WebSocket::from_raw_socket(end, server, Some(config));
+    let mut all = Vec::new();
+    loop {
+        match theirs.read() {
+            Ok(message) => all.push(heard(&message)),
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                return (all, false);
+            }
+            Err(Error::ConnectionClosed | Error::AlreadyClosed) => return (all, false),
+            Err(_) => return (all, true),
+        }
+    }
+}
+
+#[test]
+fn what_breaks_a_rule_for_them_breaks_it_for_us_and_nothing_else_does() {
+    let limits = Limits {
+        message_bytes_max: 600,
+        output_bytes_max: 100_000,
+    };
+    let mut prng = Prng::new(7);
+    let (mut failures, mut closes) = (0, 0);
+    for nth in 0..20_000 {
+        let bytes = unruly(&mut prng);
+        let (mut theirs, they_fail) = theirs_hear(&bytes, limits);
+        let pieces = pieces(&bytes, 40, &mut prng);
+        let (mut ours, _) = crate::cuts::heard(Role::Server, limits, &pieces);
+        let we_fail = matches!(ours.last(), Some(Heard::Failed(_)));
+        if we_fail {
+            ours.pop();
+        }
+        // The words of a close that may not be are each side's own.
+        for close in ours.iter_mut().chain(&mut theirs) {
+            if let Heard::Close(Some(1002), words) = close {
+                words.clear();
+            }
+        }
+        assert_eq!(
+            (ours, we_fail),
+            (theirs.clone(), they_fail),
+            "{nth}: {bytes:02x?}"
+        );
+        failures += u32::from(they_fail);
+        closes += u32::from(matches!(theirs.last(), Some(Heard::Close(..))));
+    }
+    assert!(failures > 1_000 && closes > 1_000, "{failures} {closes}");
 }
