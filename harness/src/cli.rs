@@ -189,6 +189,9 @@ pub(crate) struct MeasureArgs {
     /// One run in this process, and its analysis on standard output
     #[arg(long, hide = true)]
     pub(crate) one_run: bool,
+    /// Serve an edge while that run lasts, to as many clients of one address as there may be: what do they cost the line?
+    #[arg(long, value_name = "ADDRESS", hide = true, requires = "one_run")]
+    pub(crate) edge: Option<std::net::SocketAddr>,
 }
 
 /// Where what came of it goes.

@@ -60,6 +60,7 @@ impl EdgeArgs {
             at,
             token,
             admission,
+            by_headroom: true,
         }))
     }
 }
@@ -83,12 +84,31 @@ pub(crate) struct EdgeOptions {
     /// What clients have to show.
     pub(crate) token: Option<String>,
     pub(crate) admission: AdmissionLimits,
+    /// Whether clients are let in by the headroom of the line.
+    pub(crate) by_headroom: bool,
+}
+
+impl EdgeOptions {
+    /// For as many clients of one address as there may be, who are let in whatever the line has left of its budget.
+    pub(crate) fn crowded(at: SocketAddr) -> EdgeOptions {
+        let limits = AdmissionLimits::default();
+        EdgeOptions {
+            at,
+            token: None,
+            admission: AdmissionLimits {
+                per_address_max: limits.clients_max,
+                ..limits
+            },
+            by_headroom: false,
+        }
+    }
 }
 
 /// An edge, and what is told to it.
 #[derive(Debug)]
 pub(crate) struct Edge {
     server: Server,
+    by_headroom: bool,
     publisher: Publisher,
     feed: Feed,
     machine: Machine,
@@ -148,6 +168,7 @@ impl Edge {
         Ok(Edge {
             publisher: server.publisher(),
             server,
+            by_headroom: options.by_headroom,
             feed,
             machine: Machine::new(&clock),
             clock,
@@ -167,7 +188,9 @@ impl Edge {
     pub(crate) fn answer(&mut self, running: &mut Running) {
         self.take_figures();
         let look = self.feed.look(running, &self.publisher, self.clock.stamp());
-        if let Some(permille) = look.remaining_permille {
+        if let Some(permille) = look.remaining_permille
+            && self.by_headroom
+        {
             self.server.tell_headroom(permille);
         }
         let asked = self.server.asked();

@@ -273,6 +273,7 @@ fn once(args: &MeasureArgs, span: Duration, warmup: Duration) -> Result<Once, Fa
         exposure_ns: args.exposure.map(|span| span.as_nanos() as u64),
         usual_work_ns: args.usual_work.map(|span| span.as_nanos() as u64),
         seed: given.seed,
+        edge: args.edge,
     })
 }
 

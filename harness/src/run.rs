@@ -158,7 +158,8 @@ pub(crate) fn measured(
             Some(_) => {}
         }
     }
-    if edge.is_some() {
+    // One that notes every message has them already.
+    if edge.is_some() && passages.is_none() {
         ready.line.watch_samples();
     }
     let most_ns = options.most.map(nanoseconds);

@@ -329,6 +329,7 @@ mod tests {
             exposure_ns: None,
             usual_work_ns: None,
             seed: None,
+            edge: None,
         };
         let opens = Duration::from_nanos(OPEN_DEADLINE_NS);
         assert_eq!(longest(once), seconds(3600 + 10 + 600) + opens + SLACK);

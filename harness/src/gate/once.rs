@@ -5,6 +5,7 @@
 //!
 //! Invariant: standard output carries one analysis as JSON or nothing.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hopline::base::limits::PASSAGES_DEFAULT;
@@ -20,6 +21,7 @@ use super::apart::Apart;
 use super::model::{GeneratorAnalysis, LoopAnalysis, RunAnalysis};
 use super::wake::Probe;
 use crate::cli::{CleanArg, LogArg, Shape};
+use crate::edge::EdgeOptions;
 use crate::exit::{Exit, Failure};
 use crate::load::{made_in_turn, of_in_turn};
 use crate::replayed::Replayed;
@@ -55,6 +57,8 @@ pub(crate) struct Once {
     pub(crate) usual_work_ns: Option<u64>,
     /// What the generator of the first source draws from; none where nothing is drawn.
     pub(crate) seed: Option<u64>,
+    /// Where an edge is served meanwhile.
+    pub(crate) edge: Option<SocketAddr>,
 }
 
 impl Once {
@@ -134,7 +138,7 @@ fn measure(registry: &Registry, shape: &Shape, once: Once) -> Result<(RunAnalysi
         records: Vec::new(),
         clean: CleanArg::Never,
         metrics: None,
-        edge: None,
+        edge: once.edge.map(EdgeOptions::crowded),
         linger: Duration::ZERO,
         #[cfg(feature = "otlp")]
         otlp: None,
@@ -399,6 +403,7 @@ mod tests {
             exposure_ns: None,
             usual_work_ns: None,
             seed: Some(SEED_MAX),
+            edge: None,
         };
         assert_eq!(
             [once.nth(0).seed, once.nth(2).seed],
