@@ -141,6 +141,10 @@ enum Via {
         socket: Box<WebSocket>,
         /// The channel of its URL, which waits for a hello with a token.
         wished: Option<(ChannelId, Wish)>,
+        /// Frames that it has paid for.
+        charged: u64,
+        /// What was read and is not taken, because it says too much: of one read at the most.
+        unread: Vec<u8>,
     },
     Sse {
         output: Output,
@@ -336,9 +340,17 @@ impl Client {
         }
     }
 
+    /// Whether something was read before that it is to take first, by [`Client::take`] with nothing.
+    #[must_use]
+    pub fn has_unread(&self) -> bool {
+        matches!(&self.via, Via::WebSocket { unread, .. } if !unread.is_empty())
+    }
+
     /// Takes what was read.
     pub fn take(&mut self, bytes: &[u8], on: &mut On<'_>) {
-        self.session.heard(on.now.ns);
+        if !bytes.is_empty() {
+            self.session.heard(on.now.ns);
+        }
         let mut input = bytes;
         if let Via::Http(http) = &mut self.via {
             if http.unread.is_empty() && http.waits.is_none() && !http.writing {
@@ -353,14 +365,28 @@ impl Client {
             // One that only listens has nothing to say: what it says all the same is passed over, and no faster than a message a time.
             self.session.message(on.now.ns);
         }
+        let before = match &mut self.via {
+            Via::WebSocket { unread, .. } => core::mem::take(unread),
+            _ => Vec::new(),
+        };
+        let mut joined;
+        if !before.is_empty() {
+            joined = before;
+            joined.extend_from_slice(input);
+            input = &joined;
+        }
         self.take_frames(&mut input, on);
+        if let Via::WebSocket { unread, .. } = &mut self.via
+            && !self.gone
+        {
+            *unread = input.to_vec();
+        }
     }
 
     /// Puts in a message of its own; one that reads none of them is ended.
-    fn push(&mut self, text: &str) {
+    fn push(&mut self, text: &str, now: Now) {
         if self.lanes.push(text).is_err() {
-            self.ending.get_or_insert(Ended::Slow);
-            self.gone = true;
+            self.end(Code::Slow, Ended::Slow, None, now);
         }
     }
 
@@ -408,7 +434,7 @@ impl Client {
         while let Some(due) = self.session.step(now.ns) {
             match due {
                 Due::Ping => {
-                    self.push(&Ping { sent_ms: now.ms() }.text());
+                    self.push(&Ping { sent_ms: now.ms() }.text(), now);
                     if let Via::WebSocket { socket, .. } = &mut self.via {
                         // A client that knows nothing of these messages answers this one all the same.
                         let _ = socket.send_ping(b"");

@@ -98,8 +98,10 @@ pub enum NoSubscription {
 struct Acks {
     /// Up to here it has acknowledged.
     acked: u64,
-    /// When what is not acknowledged was first sent, of the oldest.
+    /// From when on the times count at which what is not acknowledged is sent again.
     since_ns: Option<u64>,
+    /// Since when it has acknowledged nothing of what was sent.
+    unheard_ns: Option<u64>,
     /// How often it was sent again.
     resent: usize,
 }
@@ -299,7 +301,7 @@ impl Lanes {
 
     /// The client has everything of the channel up to that offset. False if it acknowledges what it was never given, or a
     /// channel that it does not have.
-    pub fn ack(&mut self, id: ChannelId, offset: u64) -> bool {
+    pub fn ack(&mut self, id: ChannelId, offset: u64, now_ns: u64) -> bool {
         let Some(cursor) = self.of(id) else {
             return false;
         };
@@ -307,9 +309,13 @@ impl Lanes {
             return false;
         }
         if offset > cursor.acks.acked {
+            // It hears; what it has not acknowledged yet counts from now on.
+            let since_ns = (offset < cursor.told).then_some(now_ns);
             cursor.acks = Acks {
                 acked: offset,
-                ..Acks::default()
+                since_ns,
+                unheard_ns: since_ns,
+                resent: 0,
             };
         }
         true
@@ -341,7 +347,7 @@ impl Lanes {
     #[must_use]
     pub fn is_deaf(&self, now_ns: u64) -> bool {
         self.cursors.iter().any(|cursor| {
-            let since = cursor.acks.since_ns.map(|ns| now_ns.saturating_sub(ns));
+            let since = cursor.acks.unheard_ns.map(|ns| now_ns.saturating_sub(ns));
             cursor.acks.resent >= EDGE_RESEND_NS.len()
                 && since > EDGE_RESEND_NS.last().map(|last| 2 * last)
         })
@@ -538,9 +544,17 @@ impl Lanes {
                 self.counts.sent += 1;
                 self.counts.skipped += at.saturating_sub(cursor.at + 1);
                 cursor.at = at;
+                let is_new = at > cursor.told;
                 cursor.told = cursor.told.max(at);
                 if cursor.lane == Lane::Critical && cursor.wish.acks {
-                    cursor.acks.since_ns.get_or_insert(now_ns);
+                    let acks = &mut cursor.acks;
+                    acks.unheard_ns.get_or_insert(now_ns);
+                    if acks.since_ns.is_none() {
+                        acks.since_ns = Some(now_ns);
+                    } else if is_new && acks.resent >= EDGE_RESEND_NS.len() {
+                        // Those before have had their times; this one has its own.
+                        (acks.since_ns, acks.resent) = (Some(now_ns), 0);
+                    }
                 }
             }
         }

@@ -227,7 +227,7 @@ impl Server {
             shared: shared.clone(),
             telling,
             figuring,
-            asked_ns: None,
+            asked_ns: [None; 3],
             follower_changes: 0,
         };
         let thread = std::thread::Builder::new()
@@ -374,8 +374,8 @@ struct Serving {
     shared: Arc<Shared>,
     telling: Receiver<Told>,
     figuring: SyncSender<Box<Figures>>,
-    /// Since when somebody waits for an answer.
-    asked_ns: Option<u64>,
+    /// Since when somebody waits for an answer: health, and each exposition of the metrics.
+    asked_ns: [Option<u64>; 3],
     /// Followers as they were told last.
     follower_changes: u64,
 }
@@ -445,7 +445,8 @@ impl Serving {
     }
 
     fn due_ns(&self) -> u64 {
-        let answer_ns = self.asked_ns.map_or(u64::MAX, |ns| ns + METRICS_ANSWER_NS);
+        let asked_ns = self.asked_ns.iter().flatten().min();
+        let answer_ns = asked_ns.map_or(u64::MAX, |ns| ns + METRICS_ANSWER_NS);
         self.edge.due_ns().min(answer_ns)
     }
 
@@ -469,8 +470,16 @@ impl Serving {
                         let _ = self.edge.publish(event.channel, &outline);
                     }
                 }
-                Told::Health { why_not, ready } => self.say_health(&why_not, ready, now),
+                // Who asks again from here on waits for the next answer.
+                Told::Health { why_not, ready } => {
+                    self.asked_ns[0] = None;
+                    self.say_health(&why_not, ready, now);
+                }
                 Told::Metrics(exposition, media_type, body) => {
+                    self.asked_ns[match exposition {
+                        Exposition::Prometheus => 1,
+                        Exposition::OpenMetrics => 2,
+                    }] = None;
                     let said = Said {
                         status: 200,
                         media_type,
@@ -512,26 +521,30 @@ impl Serving {
                 Waits::Metrics(Exposition::OpenMetrics) => OPEN_METRICS,
             }
         });
-        if bits == 0 {
-            self.asked_ns = None;
-            return;
-        }
-        let since_ns = *self.asked_ns.get_or_insert(now.ns);
-        if now.ns >= since_ns + METRICS_ANSWER_NS {
-            self.asked_ns = None;
+        let kinds: [(u32, &[Waits]); 3] = [
+            (HEALTH, &[Waits::Health, Waits::Ready]),
+            (PROMETHEUS, &[Waits::Metrics(Exposition::Prometheus)]),
+            (OPEN_METRICS, &[Waits::Metrics(Exposition::OpenMetrics)]),
+        ];
+        for ((bit, all), asked_ns) in kinds.into_iter().zip(&mut self.asked_ns) {
+            if bits & bit == 0 {
+                *asked_ns = None;
+                continue;
+            }
+            if now.ns < *asked_ns.get_or_insert(now.ns) + METRICS_ANSWER_NS {
+                continue;
+            }
+            *asked_ns = None;
             let said = Said {
                 status: 503,
                 media_type: "text/plain; charset=utf-8",
                 body: Bytes::from_static(b"whoever holds the line does not answer\n"),
             };
-            for waits in [
-                Waits::Health,
-                Waits::Ready,
-                Waits::Metrics(Exposition::Prometheus),
-                Waits::Metrics(Exposition::OpenMetrics),
-            ] {
-                self.edge.answer(waits, &said, now);
+            for waits in all {
+                self.edge.answer(*waits, &said, now);
             }
+        }
+        if bits == 0 {
             return;
         }
         // Release pairs with Acquire in `Server::asked`.

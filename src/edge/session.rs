@@ -172,6 +172,17 @@ impl Session {
         self.held_ns = Some(now_ns + EDGE_THROTTLE_NS);
     }
 
+    /// So many frames came in, of one message or of several: each is paid for.
+    pub fn frames(&mut self, count: u64, now_ns: u64) {
+        for _ in 0..count {
+            self.message(now_ns);
+            if self.is_held() {
+                // The rest came at once with it.
+                return;
+            }
+        }
+    }
+
     /// Whether it is not to be read now.
     #[must_use]
     pub fn is_held(&self) -> bool {

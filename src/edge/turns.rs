@@ -65,6 +65,10 @@ struct Held {
     dirty: bool,
     /// Whether its socket had no room.
     blocked: bool,
+    /// Whether it is on the list of those that are read on.
+    unread: bool,
+    /// It was not read to its end, because it waits for something.
+    stopped: bool,
 }
 
 /// The connections of an edge and its channels.
@@ -267,6 +271,9 @@ impl Edge {
     pub fn drain(&mut self, now: Now) {
         self.draining = true;
         for place in 0..self.held.len() as u32 {
+            if self.held.get(place as usize).is_some_and(Option::is_none) {
+                continue;
+            }
             let retry_ms = self.door.slot(now.ns) / 1_000_000;
             if let Some(held) = self.held_mut(place) {
                 held.client
@@ -280,7 +287,10 @@ impl Edge {
     pub fn turn(&mut self, now: Now) {
         self.accept(now);
         for place in core::mem::take(&mut self.unread) {
-            self.read(place, now);
+            if let Some(held) = self.held_mut(place) {
+                held.unread = false;
+                self.read(place, now);
+            }
         }
         while let Some(id) = self.driver.listener_next_ready(self.listener) {
             self.read(id.place() as u32, now);
@@ -374,6 +384,8 @@ impl Edge {
             due_ns: u64::MAX,
             dirty: false,
             blocked: false,
+            unread: false,
+            stopped: false,
         });
         self.open += 1;
         self.read(place as u32, now);
@@ -387,11 +399,27 @@ impl Edge {
             };
             let lingers = held.lingers_ns.is_some();
             if !lingers && !held.client.wants_input() {
+                // No poll reports again what is there already.
+                held.stopped = true;
                 break;
             }
+            held.stopped = false;
             if reads == EDGE_READS_PER_TURN {
-                self.unread.push(place);
+                self.list_unread(place);
                 break;
+            }
+            if !lingers && held.client.has_unread() {
+                held.client.take(
+                    &[],
+                    &mut On {
+                        hub: &mut self.hub,
+                        rules: &self.rules,
+                        counts: &mut self.counts,
+                        hops: &mut self.hops,
+                        now,
+                    },
+                );
+                continue;
             }
             match self.driver.stream_read(held.id, &mut self.buffer) {
                 Ok(StreamRead::Bytes(_)) if lingers => {}
@@ -417,7 +445,16 @@ impl Edge {
             }
         }
         self.flush(place, now);
-        self.note_wait(place);
+    }
+
+    /// It is read on in the next turn.
+    fn list_unread(&mut self, place: u32) {
+        if let Some(held) = self.held.get_mut(place as usize).and_then(Option::as_mut)
+            && !held.unread
+        {
+            held.unread = true;
+            self.unread.push(place);
+        }
     }
 
     /// Does what is due.
@@ -535,6 +572,11 @@ impl Edge {
             return;
         };
         let Some(why) = held.client.is_over() else {
+            if held.stopped && held.client.wants_input() {
+                held.stopped = false;
+                self.list_unread(place);
+            }
+            self.note_wait(place);
             return self.schedule(place);
         };
         if held.client.is_gone() {

@@ -137,17 +137,19 @@ class Session {
     const { epoch } = this.server;
     const base = channel.o - channel.log.length;
     let from = null;
-    if (since === "earliest") from = base;
+    let recovered = false;
+    // From the beginning is no coming back.
+    if (since === "earliest" || (since === undefined && channel.critical)) from = channel.isState ? 0 : base;
     else if (since !== undefined) {
       const [of, offset] = since.split(":");
-      if (of === epoch && Number(offset) >= base && Number(offset) <= channel.o) from = Number(offset);
+      if (of === epoch && Number(offset) >= base && Number(offset) <= channel.o) [from, recovered] = [Number(offset), true];
       else if (channel.history && of === epoch) this.missed = { from: Number(offset) + 1, to: channel.o, why: "history" };
       else if (channel.history) this.missed = { from: 1, to: channel.o, why: "epoch" };
     }
     const sub = { last: from ?? channel.o, held: new Map() };
     this.subs.set(ch, sub);
     const replay = from === null ? [] : channel.log.filter((event) => event.o > from);
-    this.send({ type: "subscribed", ch, epoch, o: channel.o, recovered: from !== null, replayed: replay.length });
+    this.send({ type: "subscribed", ch, epoch, o: channel.o, recovered, replayed: from === null ? 0 : channel.o - from });
     if (this.missed) this.send({ type: "gap", ch, ...this.missed });
     this.missed = undefined;
     for (const event of replay) this.tell(channel, event);

@@ -1030,8 +1030,10 @@ export class Client {
       this.#rejoin(channel);
     } else {
       channel.epoch = epoch;
-      channel.last = o;
-      channel.awaits = channel.stale = channel.state;
+      // What is replayed follows, from the log's beginning: it is none that was there before.
+      const replayed = Number.isSafeInteger(message.replayed) ? message.replayed : 0;
+      channel.last = o === null ? null : o - replayed;
+      channel.awaits = channel.stale = channel.state && replayed === 0;
     }
   }
 
@@ -1059,7 +1061,8 @@ export class Client {
     this.#emit("gap", message);
     const channel = this.#channels.get(message.ch);
     if (channel === undefined) return;
-    if (channel.history && Number.isSafeInteger(message.to)) channel.last = Math.max(channel.last ?? 0, message.to);
+    // Those of another epoch, or that the log no longer has, are told before a place of this one is known.
+    if (channel.history && /^(slow|deadline)$/.test(message.why) && Number.isSafeInteger(message.to)) channel.last = Math.max(channel.last ?? 0, message.to);
     if (channel.resyncing === "lost") this.#settled(channel);
     this.#deliver(channel, message);
   }

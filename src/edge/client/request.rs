@@ -116,6 +116,8 @@ impl Client {
                 self.via = Via::WebSocket {
                     socket,
                     wished: None,
+                    charged: 0,
+                    unread: Vec::new(),
                 };
                 self.begin(on);
                 self.session.again(on.now.ns);

@@ -21,14 +21,31 @@ impl Client {
     /// Reads on in what a WebSocket sent; what others send is passed over.
     pub(super) fn take_frames(&mut self, input: &mut &[u8], on: &mut On<'_>) {
         loop {
-            let Via::WebSocket { socket, .. } = &mut self.via else {
+            let Via::WebSocket {
+                socket, charged, ..
+            } = &mut self.via
+            else {
                 return;
             };
-            match socket.poll(input) {
-                None => return,
-                Some(Event::Text(text)) => {
+            // Pongs and fragments are work as well: whatever comes is paid for by the frame.
+            let frames = socket.frames() - *charged;
+            *charged += frames;
+            self.session.frames(frames, on.now.ns);
+            if self.session.is_held() || self.gone {
+                return;
+            }
+            let is_ending = self.ending.is_some();
+            let Some(event) = socket.poll(input) else {
+                let frames = socket.frames() - *charged;
+                *charged += frames;
+                self.session.frames(frames, on.now.ns);
+                return;
+            };
+            match event {
+                // Behind its end nothing is heard but that it agrees to it.
+                Event::Text(_) | Event::Binary(_) if is_ending => {}
+                Event::Text(text) => {
                     on.counts.messages += 1;
-                    self.session.message(on.now.ns);
                     // The text lives in the socket's buffer, and what it asks for may write to the socket.
                     let text = text.to_owned();
                     match Message::parse(&text) {
@@ -36,18 +53,16 @@ impl Client {
                         Err(fault) => self.refuse(fault.code, &fault.message, on),
                     }
                 }
-                Some(Event::Binary(_)) => {
+                Event::Binary(_) => {
                     on.counts.messages += 1;
-                    self.session.message(on.now.ns);
                     self.refuse(
                         FaultCode::BadMessage,
                         "send texts: JSON, one object each",
                         on,
                     );
                 }
-                Some(Event::Ping(_)) => self.session.message(on.now.ns),
-                Some(Event::Pong(_)) => {}
-                Some(Event::Close { code, .. }) => {
+                Event::Ping(_) | Event::Pong(_) => {}
+                Event::Close { code, .. } => {
                     // One that may not be given was answered so as well.
                     let is_broken = code == Some(Code::Protocol.number());
                     if is_broken {
@@ -59,7 +74,7 @@ impl Client {
                     });
                     self.session.closing(on.now.ns);
                 }
-                Some(Event::Failed(violation)) => {
+                Event::Failed(violation) => {
                     self.code = Code::of_violation(violation);
                     self.ending = Some(Ended::Protocol);
                     self.session.closing(on.now.ns);
@@ -98,7 +113,7 @@ impl Client {
                     received_us: on.now.us,
                     answered_us: on.now.us,
                 };
-                self.push(&pong.text());
+                self.push(&pong.text(), on.now);
             }
             Message::Pong { .. } => {}
             _ if !self.session.is_open() => {
@@ -118,7 +133,7 @@ impl Client {
             Message::Ack(ack) => {
                 on.counts.acks += 1;
                 let id = on.hub.find(ack.channel.as_str());
-                match id.filter(|id| self.lanes.ack(*id, ack.offset)) {
+                match id.filter(|id| self.lanes.ack(*id, ack.offset, on.now.ns)) {
                     Some(id) => self.follow_times(id, &ack, on),
                     None => {
                         on.hops.pass_over(Untaken::NeverSent);
@@ -202,7 +217,7 @@ impl Client {
                     replayed: joined.replayed,
                 };
                 let text = subscribed.text();
-                self.push(&text);
+                self.push(&text, on.now);
                 on.hub.follow(id, self.key);
             }
             Err(why) => {
@@ -246,7 +261,7 @@ impl Client {
             sample_every: EDGE_SAMPLE_EVERY,
             now_ms: on.now.ms(),
         };
-        self.push(&hello.text());
+        self.push(&hello.text(), on.now);
     }
 
     fn refuse(&mut self, code: FaultCode, message: &str, on: &mut On<'_>) {
@@ -256,6 +271,6 @@ impl Client {
             message,
             temporary: false,
         };
-        self.push(&refusal.text());
+        self.push(&refusal.text(), on.now);
     }
 }

@@ -313,7 +313,7 @@ fn critical_events_are_sent_again_until_they_are_acknowledged() {
         let expected: &[u64] = if at == 0 { &[1, 2] } else { &[2] };
         assert_eq!(take(&mut lanes, due_ns), expected);
         if at == 0 {
-            assert!(lanes.ack(ID, 1));
+            assert!(lanes.ack(ID, 1, due_ns));
             // What is left begins anew.
             lanes.resend(due_ns + EDGE_RESEND_NS[0]);
             break;
@@ -333,8 +333,8 @@ fn critical_events_are_sent_again_until_they_are_acknowledged() {
     }
     assert_eq!(lanes.due_ns(), u64::MAX, "it is not sent for ever");
     assert!(!lanes.is_deaf(2 * 1_000 * MS) && lanes.is_deaf(5_000 * MS));
-    assert!(!lanes.ack(ID, 3), "that was never given");
-    assert!(lanes.ack(ID, 2) && !lanes.is_deaf(u64::MAX));
+    assert!(!lanes.ack(ID, 3, 0), "that was never given");
+    assert!(lanes.ack(ID, 2, 0) && !lanes.is_deaf(u64::MAX));
     let counts = lanes.counts(core::slice::from_ref(&channel));
     assert_eq!((counts.due, counts.resent, counts.sent), (2, 6, 8));
     assert!(counts.adds_up(), "{counts:?}");

@@ -49,6 +49,8 @@ pub(super) struct Incoming {
     header: [u8; HEADER_BYTES_MAX],
     header_have: usize,
     under: Option<Under>,
+    /// Frames whose header came whole.
+    frames: u64,
     begun: Option<Kind>,
     message: Vec<u8>,
     /// Bytes of a text that are UTF-8 for certain.
@@ -69,6 +71,7 @@ impl Incoming {
             header: [0; HEADER_BYTES_MAX],
             header_have: 0,
             under: None,
+            frames: 0,
             begun: None,
             message: Vec::new(),
             checked: 0,
@@ -77,6 +80,11 @@ impl Incoming {
             control: [0; CONTROL_BYTES_MAX],
             control_len: 0,
         }
+    }
+
+    /// Frames that have begun.
+    pub(super) fn frames(&self) -> u64 {
+        self.frames
     }
 
     /// The text that came last.
@@ -149,6 +157,7 @@ impl Incoming {
             },
         };
         self.under = Some(self.admitted(header)?);
+        self.frames += 1;
         Ok(true)
     }
 

@@ -427,6 +427,12 @@ impl WebSocket {
         self.outgoing.room()
     }
 
+    /// Frames that have come in, of which many may be one message, or none yet.
+    #[must_use]
+    pub fn frames(&self) -> u64 {
+        self.incoming.frames()
+    }
+
     /// Pongs that found no room in the output, so that the peer never got them.
     #[must_use]
     pub fn pongs_dropped(&self) -> u64 {
