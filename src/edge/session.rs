@@ -224,13 +224,19 @@ impl Session {
 
     /// What is due at `now_ns`; ask until there is nothing.
     pub fn step(&mut self, now_ns: u64) -> Option<Due> {
+        let is_closing = self.phase == Phase::Closing;
+        if is_closing && now_ns >= self.until_ns {
+            return Some(Due::End(Over::NotClosed));
+        }
         if let Some(held_ns) = self.held_ns
             && now_ns >= held_ns
         {
             self.held_ns = None;
-            if self
-                .flood_ns
-                .is_some_and(|since_ns| now_ns - since_ns >= EDGE_FLOOD_NS)
+            // One that is told to go already has its time for that, whatever it says.
+            if !is_closing
+                && self
+                    .flood_ns
+                    .is_some_and(|since_ns| now_ns - since_ns >= EDGE_FLOOD_NS)
             {
                 return Some(Due::End(Over::Flood));
             }
@@ -243,7 +249,6 @@ impl Session {
         }
         match self.phase {
             Phase::Opening if now_ns >= self.until_ns => Some(Due::End(Over::NoHello)),
-            Phase::Closing if now_ns >= self.until_ns => Some(Due::End(Over::NotClosed)),
             Phase::Open if now_ns >= self.silent_ns() => Some(Due::End(Over::Silent)),
             Phase::Open if now_ns >= self.ping_ns => {
                 self.ping_ns = now_ns + self.times.heartbeat_ns;

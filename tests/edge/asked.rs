@@ -1,5 +1,6 @@
 //! What is asked of the edge, well or badly, and what it answers.
 
+use hopline::base::limits::{EDGE_READ_BYTES, EDGE_THROTTLE_NS};
 use hopline::edge::{Code, Ended, Kind, Now, Problem, Refused, Said, Waits};
 use hopline::wire::websocket::{Event, Limits, Role, WebSocket};
 
@@ -450,4 +451,93 @@ fn a_head_that_never_ends_is_timed_out() {
     );
     assert_eq!(end.client.is_over(), Some(Ended::NoHello));
     assert_eq!(end.counts.problems[Problem::TimedOut as usize], 1);
+}
+
+/// What a page's script does when it goes wrong: small frames without end.
+fn flood(frame: &[u8]) {
+    let (hub, ..) = hub();
+    let mut end = End::new(hub);
+    let mut talk = Talk::open(&mut end, "/dag");
+    talk.hear(&mut end);
+    let (mut taken, mut looks) = (0, 0);
+    let began_ns = end.now.ns;
+    while end.client.is_over().is_none() && looks < 1_000 {
+        // As the server reads it: as much at a time as there is room for, as long as it wants any.
+        end.client.step(end.now, &mut end.counts);
+        while end.client.has_unread() && end.client.wants_input() {
+            end.say(&[]);
+        }
+        if end.client.wants_input() {
+            end.say(&frame.repeat(EDGE_READ_BYTES / frame.len()));
+            taken += 1;
+        }
+        end.hear(usize::MAX);
+        end.now.ns += EDGE_THROTTLE_NS;
+        looks += 1;
+    }
+    let took_s = (end.now.ns - began_ns) / 1_000_000_000;
+    assert!(taken <= 3, "{taken} reads in {took_s} s");
+    assert_eq!(end.client.code(), Some(Code::Flood));
+}
+
+#[test]
+fn pongs_and_fragments_without_end_are_a_flood_as_well() {
+    // A pong without payload, and a fragment of a message that never ends: a first one stands before.
+    flood(&[0x8a, 0x80, 1, 2, 3, 4]);
+    let (hub, ..) = hub();
+    let mut end = End::new(hub);
+    let mut talk = Talk::open(&mut end, "/dag");
+    talk.hear(&mut end);
+    end.say(&[0x01, 0x80, 1, 2, 3, 4]);
+    for _ in 0..4 {
+        end.say(&[0x00, 0x80, 1, 2, 3, 4].repeat(100));
+    }
+    assert!(!end.client.wants_input(), "fragments are paid for");
+}
+
+#[test]
+fn a_burst_of_small_messages_is_answered_and_not_cut() {
+    let (hub, ..) = hub();
+    let mut end = End::new(hub);
+    let mut talk = Talk::open(&mut end, "/dag");
+    talk.hear(&mut end);
+    for _ in 0..1_100 {
+        talk.socket.send_text("{}").unwrap();
+    }
+    let bytes = talk.socket.output().to_vec();
+    talk.socket.written(bytes.len());
+    let mut answers = 0;
+    end.say(&bytes);
+    for _ in 0..1_000 {
+        let (said, code) = talk.hear(&mut end);
+        assert_eq!(code, None, "{answers} answers");
+        answers += said.iter().filter(|one| one["type"] == "error").count();
+        end.now.ns += EDGE_THROTTLE_NS;
+        end.client.step(end.now, &mut end.counts);
+        while end.client.has_unread() && end.client.wants_input() {
+            end.say(&[]);
+        }
+        if !end.client.has_unread() {
+            break;
+        }
+    }
+    let (said, _) = talk.hear(&mut end);
+    answers += said.iter().filter(|one| one["type"] == "error").count();
+    assert_eq!(answers, 1_100);
+}
+
+#[test]
+fn who_was_told_to_go_is_not_heard_any_more() {
+    let (hub, ..) = hub();
+    let mut end = End::new(hub);
+    let mut talk = Talk::open(&mut end, "/ws");
+    talk.say(&mut end, r#"{"type":"hello"}"#);
+    talk.say(&mut end, r#"{"type":"bye"}"#);
+    for _ in 0..6 {
+        end.now.ns += 1_000_000_000;
+        talk.say(&mut end, r#"{"type":"hello"}"#);
+        end.client.step(end.now, &mut end.counts);
+        end.hear(usize::MAX);
+    }
+    assert!(end.client.is_gone(), "it has five seconds to agree");
 }

@@ -2,9 +2,9 @@
 
 use hopline::edge::{
     AdmissionLimits, ChannelId, Counts, Edge, EdgeConfig, Ended, Kind, Now, Outline, Router, Rules,
-    SessionTimes,
+    Said, SessionTimes, Waits,
 };
-use hopline::io::{Driver, Endpoint, StreamId, StreamRead, StreamSpec, StreamWrite, Virtual};
+use hopline::io::{Driver, Endpoint, Half, StreamId, StreamRead, StreamSpec, StreamWrite, Virtual};
 
 use super::end::{PAGES, get, hub};
 
@@ -340,4 +340,44 @@ fn a_crowd_of_which_some_never_read_is_served_and_adds_up() {
     let counts = world.counts();
     assert_eq!(ended(&counts, Ended::Stuck), stuck.len() as u64);
     assert_eq!(world.edge.hub().all_followers(), readers.len() as u64);
+}
+
+#[test]
+fn a_request_behind_one_that_waits_is_read_when_that_is_answered() {
+    let mut world = World::new(AdmissionLimits::default(), 0);
+    let id = world.connect();
+    world.run(2 * MS);
+    world.say(id, &get("/health", ""));
+    // It stays in its socket, and nothing reports it again.
+    world.say(id, &get("/", ""));
+    let said = Said {
+        status: 200,
+        media_type: "text/plain",
+        body: "ok\n".into(),
+    };
+    world.edge.answer(Waits::Health, &said, world.now);
+    world.run(5 * MS);
+    let heard = world.hear(id).0;
+    assert!(heard.contains("ok\n"), "{heard}");
+    assert!(heard.contains("<title>a page</title>"), "{heard}");
+}
+
+#[test]
+fn who_sends_its_last_behind_a_request_that_waits_is_let_go_with_the_answer() {
+    let mut world = World::new(AdmissionLimits::default(), 0);
+    let id = world.connect();
+    world.run(2 * MS);
+    world.say(id, &get("/health", ""));
+    let driver = world.edge.driver_mut();
+    driver.stream_shutdown(id, Half::Write).unwrap();
+    world.run(2 * MS);
+    let said = Said {
+        status: 200,
+        media_type: "text/plain",
+        body: "ok\n".into(),
+    };
+    world.edge.answer(Waits::Health, &said, world.now);
+    world.run(5 * MS);
+    assert!(world.hear(id).0.contains("ok\n"));
+    assert_eq!(world.edge.open_connections(), 0);
 }

@@ -444,3 +444,43 @@ fn a_client_has_no_more_channels_and_own_messages_than_it_may() {
     }
     assert_eq!(lanes.push("{}"), Err(TooSlow::Own));
 }
+
+#[test]
+fn what_stands_behind_an_acknowledged_event_and_what_comes_late_is_sent_again_too() {
+    let mut channel = Channel::new("a/b", Lane::Critical, limits(100), EPOCH);
+    (0..3).for_each(|nth| publish(&mut channel, Kind::Error, None, nth, 0));
+    let wish = Wish {
+        acks: true,
+        ..Wish::default()
+    };
+    let mut lanes = joined(&channel, wish);
+    let take = |lanes: &mut Lanes, channel: &Channel, now_ns: u64| {
+        let mut all = Vec::new();
+        while let Some(out) = lanes.next(core::slice::from_ref(channel), now_ns).unwrap() {
+            if let Out::Event { event, .. } = out {
+                all.extend(event.offset());
+            }
+            lanes.taken(now_ns);
+        }
+        all
+    };
+    assert_eq!(take(&mut lanes, &channel, 0), [1, 2, 3]);
+    // One of them is acknowledged: the others have their times from there on.
+    assert!(lanes.ack(ID, 1, 100 * MS));
+    assert_eq!(lanes.due_ns(), 100 * MS + EDGE_RESEND_NS[0]);
+    for after_ns in EDGE_RESEND_NS {
+        lanes.resend(100 * MS + after_ns);
+        assert_eq!(take(&mut lanes, &channel, 100 * MS + after_ns), [2, 3]);
+    }
+    assert_eq!(lanes.due_ns(), u64::MAX);
+    // All times are up, and another one comes: it has its own.
+    publish(&mut channel, Kind::Error, None, 3, 0);
+    let later_ns = 10_000 * MS;
+    assert_eq!(take(&mut lanes, &channel, later_ns), [4]);
+    assert_eq!(lanes.due_ns(), later_ns + EDGE_RESEND_NS[0]);
+    lanes.resend(later_ns + EDGE_RESEND_NS[0]);
+    assert_eq!(
+        take(&mut lanes, &channel, later_ns + EDGE_RESEND_NS[0]),
+        [2, 3, 4]
+    );
+}
