@@ -376,7 +376,9 @@ impl Client {
             input = &joined;
         }
         self.take_frames(&mut input, on);
+        // What is left of one that is not held back lies behind its end.
         if let Via::WebSocket { unread, .. } = &mut self.via
+            && self.session.is_held()
             && !self.gone
         {
             *unread = input.to_vec();

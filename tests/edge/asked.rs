@@ -541,3 +541,16 @@ fn who_was_told_to_go_is_not_heard_any_more() {
     }
     assert!(end.client.is_gone(), "it has five seconds to agree");
 }
+
+#[test]
+fn what_lies_behind_a_close_is_not_kept_to_be_read() {
+    let (hub, ..) = hub();
+    let mut end = End::new(hub);
+    let mut talk = Talk::open(&mut end, "/dag");
+    talk.hear(&mut end);
+    talk.socket.close(1000, "");
+    let close = talk.socket.output().to_vec();
+    // It does not read the answer, and sends on.
+    end.say(&[&close[..], b"behind the end"].concat());
+    assert!(!end.client.has_unread());
+}
