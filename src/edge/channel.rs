@@ -234,7 +234,7 @@ impl Channel {
     }
 
     /// The first offset that the log has; one behind the last where it is empty.
-    fn first(&self) -> u64 {
+    pub(super) fn first(&self) -> u64 {
         self.last - self.log.len() as u64 + 1
     }
 

@@ -35,6 +35,7 @@ use super::hops::Hops;
 use super::hub::Hub;
 use super::lanes::{ChannelId, Lanes, Out, Wish};
 use super::route::{Exposition, Router, Transport};
+use super::run::{Run, Runs};
 use super::sampled::Sampled;
 use super::session::{Due, Over, Session, SessionTimes};
 use crate::base::Reason as _;
@@ -43,7 +44,9 @@ use crate::wire::http::{Method, Methods, RequestLimits, Requests};
 use crate::wire::websocket::WebSocket;
 use crate::wire::{Output, ndjson, sse};
 
-use piece::{Piece, Put, Text, put};
+pub(super) use piece::{Form, Piece, Text, write};
+
+use piece::{Put, put};
 
 /// Who a connection is among those of its server: a place, and how often it was given away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -153,6 +156,36 @@ enum Via {
     Ndjson {
         output: Output,
     },
+}
+
+impl Via {
+    /// How events are written; `None` while it has asked for none.
+    fn form(&self) -> Option<Form> {
+        match self {
+            Via::Http(_) => None,
+            Via::WebSocket { .. } => Some(Form::WebSocket),
+            Via::Sse { types: true, .. } => Some(Form::Typed),
+            Via::Sse { types: false, .. } => Some(Form::Untyped),
+            Via::Ndjson { .. } => Some(Form::Ndjson),
+        }
+    }
+
+    /// Bytes that wait for the socket, but for what leaves by itself.
+    fn output(&self) -> &Output {
+        match self {
+            Via::Http(http) => &http.output,
+            Via::WebSocket { socket, .. } => socket.buffer(),
+            Via::Sse { output, .. } | Via::Ndjson { output } => output,
+        }
+    }
+
+    fn output_mut(&mut self) -> &mut Output {
+        match self {
+            Via::Http(http) => &mut http.output,
+            Via::WebSocket { socket, .. } => socket.buffer_mut(),
+            Via::Sse { output, .. } | Via::Ndjson { output } => output,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -397,6 +430,7 @@ impl Client {
         if self.ending.is_some() {
             return;
         }
+        self.leave_large();
         self.ending = Some(why);
         self.code = self.transport().map(|_| code);
         let disconnect = Disconnect {
@@ -428,6 +462,17 @@ impl Client {
             }
         }
         self.session.closing(now.ns);
+    }
+
+    /// What is larger than the output and not begun would leave behind the last words: it does not leave at all.
+    fn leave_large(&mut self) {
+        if self
+            .large
+            .as_ref()
+            .is_some_and(|large| !large.leads && large.left == 0)
+        {
+            self.large = None;
+        }
     }
 
     /// Does what is due; a request that is refused by it is counted.
@@ -575,13 +620,31 @@ impl Client {
         false
     }
 
+    /// What is due to it, if it is what others get as well and nothing else waits: to be written from where it is, and told by
+    /// [`Client::ran`].
+    pub(super) fn run<'a>(&self, hub: &Hub, runs: &'a mut Runs) -> Option<&'a Run> {
+        let form = self.via.form()?;
+        let is_free = self.ending.is_none() && self.large.is_none() && self.via.output().is_empty();
+        is_free.then(|| runs.of(&self.lanes, form, hub)).flatten()
+    }
+
+    /// So many bytes of that run have left; the others wait in the output.
+    pub(super) fn ran(&mut self, run: &Run, count: usize, on: &mut On<'_>) {
+        for one in run.samples() {
+            if self.lanes.samples(one.channel, one.offset) {
+                self.sampled
+                    .put(one.channel, one.offset, one.born_ns, one.end);
+            }
+        }
+        self.lanes.ran(run.stretches());
+        // It was empty, and a run is no longer than it may be.
+        let _ = self.via.output_mut().push(&run.bytes()[count..]);
+        self.note_written(count, on);
+    }
+
     /// What is in its output.
     fn first(&self) -> &[u8] {
-        match &self.via {
-            Via::Http(http) => http.output.pending(),
-            Via::WebSocket { socket, .. } => socket.output(),
-            Via::Sse { output, .. } | Via::Ndjson { output } => output.pending(),
-        }
+        self.via.output().pending()
     }
 
     /// Bytes up to the end of all that waits.
@@ -604,11 +667,7 @@ impl Client {
 
     /// So many bytes of it have left.
     pub fn written(&mut self, count: usize, on: &mut On<'_>) {
-        let first_is_empty = match &self.via {
-            Via::Http(http) => http.output.is_empty(),
-            Via::WebSocket { socket, .. } => socket.output().is_empty(),
-            Via::Sse { output, .. } | Via::Ndjson { output } => output.is_empty(),
-        };
+        let first_is_empty = self.first().is_empty();
         match &mut self.large {
             Some(large) if large.is_next(first_is_empty) => {
                 large.left += count;
@@ -616,12 +675,12 @@ impl Client {
                     self.large = None;
                 }
             }
-            _ => match &mut self.via {
-                Via::Http(http) => http.output.written(count),
-                Via::WebSocket { socket, .. } => socket.written(count),
-                Via::Sse { output, .. } | Via::Ndjson { output } => output.written(count),
-            },
+            _ => self.via.output_mut().written(count),
         }
+        self.note_written(count, on);
+    }
+
+    fn note_written(&mut self, count: usize, on: &mut On<'_>) {
         let is_answered = matches!(self.via, Via::WebSocket { .. });
         self.sampled
             .written(count, on.now, is_answered, |ns| on.hops.queued(ns));

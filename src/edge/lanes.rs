@@ -13,10 +13,16 @@
 //! Critical events of a client that acknowledges are sent again, all that are not acknowledged, after [`EDGE_RESEND_NS`]; after
 //! the last time they are counted as unheard until the acknowledgement comes after all, or the client.
 //!
+//! Where nothing is special about a client, `stretch` gives all that its channels have for it at once.
+//!
 //! Invariant: what is offered by [`Lanes::next`] is offered again until it is taken; of each channel offsets only rise, but for
 //! critical events that are sent again.
 
+mod stretch;
+
 use std::collections::VecDeque;
+
+pub(super) use stretch::Stretch;
 
 use super::channel::{Channel, Joined, Lane, Missing, Next};
 use super::event::{GapWhy, Kind, ShedWhy};

@@ -3,6 +3,11 @@
 //! Invariant: its text is one JSON object on one line, so that it is a WebSocket text, the data of a server-sent event, and a line
 //! of NDJSON.
 
+use core::cell::OnceCell;
+
+use bytes::Bytes;
+
+use super::client::Form;
 use super::event::{Kind, Place, placed};
 use crate::wire::websocket::Encoded;
 
@@ -57,7 +62,11 @@ pub struct Published {
     kind: Kind,
     offset: Option<u64>,
     born_ns: u64,
+    /// Its bytes in other forms, for clients whose output it does not fit into.
+    forms: OnceCell<Box<Forms>>,
 }
+
+type Forms = [OnceCell<Bytes>; Form::COUNT];
 
 impl Published {
     pub(super) fn new(place: &Place<'_>, outline: &Outline<'_>) -> Published {
@@ -67,6 +76,7 @@ impl Published {
             kind: outline.kind,
             offset: place.offset,
             born_ns: outline.born_ns,
+            forms: OnceCell::new(),
         }
     }
 
@@ -77,6 +87,7 @@ impl Published {
             kind,
             offset: None,
             born_ns: 0,
+            forms: OnceCell::new(),
         }
     }
 
@@ -91,6 +102,15 @@ impl Published {
     #[must_use]
     pub fn encoded(&self) -> &Encoded {
         &self.encoded
+    }
+
+    /// Its bytes in that form, made by whoever needs them first: of what is large, all whom it goes to hold the same.
+    pub(super) fn in_form(&self, form: Form, make: impl FnOnce() -> Bytes) -> Bytes {
+        if form == Form::WebSocket {
+            return self.encoded.bytes().clone();
+        }
+        let forms = self.forms.get_or_init(Box::default);
+        forms[form.index()].get_or_init(make).clone()
     }
 
     /// Its type.

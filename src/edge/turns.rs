@@ -24,7 +24,9 @@ use super::counts::{Counts, Ended};
 use super::hops::Hops;
 use super::hub::Hub;
 use super::lanes::ChannelId;
+use super::places::Places;
 use super::published::{NotPublished, Outline};
+use super::run::{Run, Runs};
 use crate::base::limits::{
     EDGE_LINGER_NS, EDGE_NOTSENT_BYTES, EDGE_READ_BYTES, EDGE_READS_PER_TURN, EDGE_REFUSED_MAX,
     EDGE_WRITES_PER_TURN,
@@ -61,8 +63,6 @@ struct Held {
     lingers_ns: Option<u64>,
     /// When it is looked at next, whatever comes.
     due_ns: u64,
-    /// Whether it is on the list of those to write to.
-    dirty: bool,
     /// Whether its socket had no room.
     blocked: bool,
     /// Whether it is on the list of those that are read on.
@@ -84,7 +84,10 @@ pub struct Edge {
     turns: Vec<u32>,
     open: usize,
     refused: usize,
-    dirty: Vec<u32>,
+    /// Those to write to.
+    dirty: Places,
+    /// The set that was taken last, to be used again.
+    spare: Places,
     /// Those that have sent more than was read in a turn.
     unread: Vec<u32>,
     /// Those whose request waits for an answer of whoever holds the line.
@@ -96,7 +99,7 @@ pub struct Edge {
     flushed_ns: Option<u64>,
     buffer: Box<[u8]>,
     text: String,
-    followers: Vec<ClientKey>,
+    runs: Runs,
     draining: bool,
     counts: Counts,
     hops: Hops,
@@ -129,7 +132,8 @@ impl Edge {
             turns: Vec::new(),
             open: 0,
             refused: 0,
-            dirty: Vec::new(),
+            dirty: Places::default(),
+            spare: Places::default(),
             unread: Vec::new(),
             waiting: Vec::new(),
             timers: BinaryHeap::new(),
@@ -138,7 +142,7 @@ impl Edge {
             flushed_ns: None,
             buffer: vec![0; EDGE_READ_BYTES].into_boxed_slice(),
             text: String::new(),
-            followers: Vec::new(),
+            runs: Runs::new(),
             draining: false,
             counts: Counts::default(),
             hops: Hops::new(config.budgets),
@@ -299,35 +303,24 @@ impl Edge {
             let place = id.place() as u32;
             if let Some(held) = self.held_mut(place) {
                 held.blocked = false;
-                self.mark(place);
+                self.dirty.insert(place);
             }
         }
         self.time(now);
         self.gather(now);
-        let mut dirty = core::mem::take(&mut self.dirty);
+        let spare = core::mem::take(&mut self.spare);
+        let mut dirty = core::mem::replace(&mut self.dirty, spare);
         // In the order in which they came: what the system has of each lies so too, and is found sooner.
-        dirty.sort_unstable();
-        for place in dirty {
-            if let Some(held) = self.held_mut(place) {
-                held.dirty = false;
-                if !held.blocked {
-                    self.flush(place, now);
-                }
+        for place in dirty.drain() {
+            if self.held_mut(place).is_some_and(|held| !held.blocked) {
+                self.flush(place, now);
             }
         }
+        self.spare = dirty;
     }
 
     fn held_mut(&mut self, place: u32) -> Option<&mut Held> {
         self.held.get_mut(place as usize)?.as_mut()
-    }
-
-    fn mark(&mut self, place: u32) {
-        if let Some(held) = self.held.get_mut(place as usize).and_then(Option::as_mut)
-            && !held.dirty
-        {
-            held.dirty = true;
-            self.dirty.push(place);
-        }
     }
 
     fn accept(&mut self, now: Now) {
@@ -382,7 +375,6 @@ impl Edge {
             client: Client::new(key, self.rules.times, entered.err(), now),
             lingers_ns: None,
             due_ns: u64::MAX,
-            dirty: false,
             blocked: false,
             unread: false,
             stopped: false,
@@ -503,12 +495,9 @@ impl Edge {
     }
 
     fn tell(&mut self, id: ChannelId) {
-        let mut followers = core::mem::take(&mut self.followers);
-        followers.extend(self.hub.followers(id));
-        for key in followers.drain(..) {
-            self.mark(key.place);
+        for key in self.hub.followers(id) {
+            self.dirty.insert(key.place);
         }
-        self.followers = followers;
     }
 
     /// Takes what its channels have and writes it, until there is nothing more or no room; takes it down if it is over.
@@ -522,13 +511,14 @@ impl Edge {
             if held.blocked {
                 break;
             }
-            let had_all = client.fill(&mut self.hub, now, &mut self.text);
-            let output = client.output();
+            let run = client.run(&self.hub, &mut self.runs);
+            let had_all = run.is_some() || client.fill(&mut self.hub, now, &mut self.text);
+            let output = run.map_or(client.output(), Run::bytes);
             if output.is_empty() {
                 break;
             }
             if writes == EDGE_WRITES_PER_TURN {
-                self.mark(place);
+                self.dirty.insert(place);
                 return self.schedule(place);
             }
             writes += 1;
@@ -537,17 +527,22 @@ impl Edge {
                     let was_all = had_all && count == output.len();
                     self.counts.writes += 1;
                     self.counts.bytes += count as u64;
-                    let clock = self.clock.as_ref().filter(|_| client.is_sampled());
-                    client.written(
-                        count,
-                        &mut On {
-                            hub: &mut self.hub,
-                            rules: &self.rules,
-                            counts: &mut self.counts,
-                            hops: &mut self.hops,
-                            now: clock.map_or(now, |clock| now.at(clock.stamp())),
-                        },
-                    );
+                    let is_sampled = match run {
+                        Some(run) => !run.samples().is_empty(),
+                        None => client.is_sampled(),
+                    };
+                    let clock = self.clock.as_ref().filter(|_| is_sampled);
+                    let on = &mut On {
+                        hub: &mut self.hub,
+                        rules: &self.rules,
+                        counts: &mut self.counts,
+                        hops: &mut self.hops,
+                        now: clock.map_or(now, |clock| now.at(clock.stamp())),
+                    };
+                    match run {
+                        Some(run) => client.ran(run, count, on),
+                        None => client.written(count, on),
+                    }
                     if was_all && client.output().is_empty() {
                         break;
                     }

@@ -343,7 +343,7 @@ test("a half-open connection is found in five seconds when the network or the pa
 });
 
 test("final codes stay closed, until somebody opens it again", () => {
-  for (const code of [3500, 3501, 3999]) {
+  for (const code of [1002, 1007, 1009, 3500, 3501, 3999]) {
     const { clock, server, client } = pair();
     client.open();
     clock.advance(100);
@@ -358,7 +358,7 @@ test("final codes stay closed, until somebody opens it again", () => {
 });
 
 test("all other codes come back", () => {
-  for (const code of [1000, 1001, 1002, 1007, 1009, 1011, 3000, 3001, 3008, 3009, 3013, 3499]) {
+  for (const code of [1000, 1001, 1011, 3000, 3001, 3008, 3009, 3013, 3499]) {
     const { clock, server, client } = pair();
     client.open();
     clock.advance(100);

@@ -344,7 +344,7 @@ fn closing_is_agreed_on_from_both_sides() {
 }
 
 #[test]
-fn a_close_without_a_code_or_with_one_that_may_not_be_given_is_answered() {
+fn a_close_without_a_code_is_answered_and_one_that_may_not_be_given_is_a_violation() {
     let (all, said) = heard(Role::Server, small(), &[&masked(0x88, b"")]);
     assert_eq!(
         (all, said),
@@ -355,7 +355,7 @@ fn a_close_without_a_code_or_with_one_that_may_not_be_given_is_answered() {
     );
     for code in [0_u16, 999, 1005, 1006, 1015, 2999, 5000] {
         let (all, said) = heard(Role::Server, small(), &[&masked(0x88, &code.to_be_bytes())]);
-        assert!(matches!(all[..], [Heard::Close(Some(1002), _)]), "{code}");
+        assert_eq!(all, [Heard::Failed(Violation::BadClose)], "{code}");
         assert_eq!(said[2..4], 1002_u16.to_be_bytes());
     }
     for code in [1000_u16, 1003, 1011, 3000, 4999] {

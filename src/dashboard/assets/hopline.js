@@ -74,6 +74,12 @@ export const LIMITS = Object.freeze({
 /** Close codes that have a meaning here. 3000-3499 come back, 3500-3999 are final. */
 export const CODES = Object.freeze({ BYE: 1000, NONE: 1005, ABNORMAL: 1006, DRAIN: 3000, SLOW: 3008, SILENT: 3009, VERSION: 3501 });
 
+/** Codes of the protocol itself for what would be sent again: a frame that breaks it, a text that is none, a message that is too long. */
+const BROKEN = Object.freeze([1002, 1007, 1009]);
+
+/** Whether a connection that was closed so is not to be tried again. @param {number} code */
+const isFinal = (code) => BROKEN.includes(code) || (code >= 3500 && code <= 3999);
+
 // ---------------------------------------------------------------------------------------------- check sums and views
 
 const encoder = new TextEncoder();
@@ -791,7 +797,7 @@ export class Client {
     if (told !== null && (code === CODES.ABNORMAL || code === CODES.NONE)) code = told.code ?? code;
     reason = reason || told?.reason || "";
     if (!this.#wanted) return this.#end(code, reason);
-    if (code >= 3500 && code <= 3999) return this.#end(code, reason);
+    if (isFinal(code)) return this.#end(code, reason);
     for (const channel of this.#channels.values()) {
       // It was too slow for what it had missed, or what it has is wrong or not there yet: a snapshot.
       if ((code === CODES.SLOW && channel.state) || channel.resyncing === "view" || channel.awaits) channel.forget();

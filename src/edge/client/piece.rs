@@ -11,16 +11,37 @@ use crate::edge::published::Published;
 use crate::wire::websocket::{Encoded, SendError};
 use crate::wire::{Full, Output, ndjson, sse};
 
+/// How messages are written, as far as their bytes differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::edge) enum Form {
+    /// Frames of a server.
+    WebSocket,
+    /// Server-sent events with their types.
+    Typed,
+    /// Server-sent events that are all messages.
+    Untyped,
+    /// Lines of JSON.
+    Ndjson,
+}
+
+impl Form {
+    pub(in crate::edge) const COUNT: usize = Form::Ndjson as usize + 1;
+
+    pub(in crate::edge) const fn index(self) -> usize {
+        self as usize
+    }
+}
+
 /// A message on its way into an output.
-pub(super) struct Piece<'a> {
-    pub(super) kind: &'a str,
-    pub(super) offset: Option<u64>,
-    pub(super) text: Text<'a>,
+pub(in crate::edge) struct Piece<'a> {
+    pub(in crate::edge) kind: &'a str,
+    pub(in crate::edge) offset: Option<u64>,
+    pub(in crate::edge) text: Text<'a>,
 }
 
 /// Its JSON.
 #[derive(Clone, Copy)]
-pub(super) enum Text<'a> {
+pub(in crate::edge) enum Text<'a> {
     /// Encoded for all whom it goes to.
     Shared(&'a Published),
     /// For this client alone.
@@ -58,54 +79,84 @@ pub(super) enum Put {
 }
 
 pub(super) fn put(via: &mut Via, piece: &Piece<'_>, epoch: Epoch) -> Put {
-    let is_large =
-        |full: Full, output_is_empty: bool| full.needed > EDGE_OUTPUT_BYTES && output_is_empty;
-    match via {
-        Via::Http(_) => Put::Closed,
+    let Some(form) = via.form() else {
+        return Put::Closed;
+    };
+    let (result, is_empty) = match via {
+        Via::Http(_) => return Put::Closed,
         Via::WebSocket { socket, .. } => {
             let sent = match piece.text {
                 Text::Shared(published) => socket.send_encoded(published.encoded()),
                 Text::Own(json) => socket.send_text(json),
             };
             match sent {
-                Ok(()) => Put::Done,
-                Err(SendError::Full(full)) if is_large(full, socket.output().is_empty()) => {
-                    Put::Large(match piece.text {
-                        Text::Shared(published) => published.encoded().bytes().clone(),
-                        Text::Own(json) => Encoded::text(json).bytes().clone(),
-                    })
-                }
-                Err(SendError::Full(_)) => Put::NoRoom,
-                Err(_) => Put::Closed,
+                Ok(()) => (Ok(()), true),
+                Err(SendError::Full(full)) => (Err(Some(full)), socket.output().is_empty()),
+                Err(_) => return Put::Closed,
             }
         }
-        Via::Sse { output, types } => {
+        Via::Sse { output, .. } | Via::Ndjson { output } => {
+            let written = write(form, output, piece, epoch);
+            (written, output.is_empty())
+        }
+    };
+    match result {
+        Ok(()) => Put::Done,
+        Err(Some(full)) if full.needed > EDGE_OUTPUT_BYTES && is_empty => {
+            Put::Large(match piece.text {
+                Text::Shared(published) => {
+                    published.in_form(form, || alone(form, piece, epoch, full.needed))
+                }
+                Text::Own(_) => alone(form, piece, epoch, full.needed),
+            })
+        }
+        Err(_) => Put::NoRoom,
+    }
+}
+
+/// Its bytes in a place of their own.
+fn alone(form: Form, piece: &Piece<'_>, epoch: Epoch, needed: usize) -> Bytes {
+    let mut own = Output::new(needed);
+    // There is room for it: nothing else is in there.
+    let _ = write(form, &mut own, piece, epoch);
+    Bytes::copy_from_slice(own.pending())
+}
+
+/// Writes it behind what is in `output`, or says how much room that takes, if room is what it lacks.
+pub(in crate::edge) fn write(
+    form: Form,
+    output: &mut Output,
+    piece: &Piece<'_>,
+    epoch: Epoch,
+) -> Result<(), Option<Full>> {
+    match form {
+        Form::WebSocket => {
+            let pushed = match piece.text {
+                Text::Shared(published) => output.push(published.encoded().bytes()),
+                Text::Own(json) => output.push(Encoded::text(json).bytes()),
+            };
+            pushed.map_err(Some)
+        }
+        Form::Typed | Form::Untyped => {
             let position = piece
                 .offset
                 .map(|offset| Position { epoch, offset }.to_string());
             let event = sse::Outgoing {
                 id: position.as_deref(),
-                event: types.then_some(piece.kind),
+                event: (form == Form::Typed).then_some(piece.kind),
                 data: piece.text.json().as_bytes(),
             };
-            match sse::encode(output, &event) {
-                Ok(()) => Put::Done,
-                Err(sse::NotEncoded::Full(full)) if is_large(full, output.is_empty()) => {
-                    let mut own = Output::new(full.needed);
-                    let _ = sse::encode(&mut own, &event);
-                    Put::Large(Bytes::copy_from_slice(own.pending()))
-                }
-                Err(_) => Put::NoRoom,
-            }
+            sse::encode(output, &event).map_err(|error| match error {
+                sse::NotEncoded::Full(full) => Some(full),
+                _ => None,
+            })
         }
-        Via::Ndjson { output } => match ndjson::write(output, piece.text.json().as_bytes()) {
-            Ok(()) => Put::Done,
-            Err(ndjson::NotWritten::Full(full)) if is_large(full, output.is_empty()) => {
-                let mut own = Output::new(full.needed);
-                let _ = ndjson::write(&mut own, piece.text.json().as_bytes());
-                Put::Large(Bytes::copy_from_slice(own.pending()))
-            }
-            Err(_) => Put::NoRoom,
-        },
+        Form::Ndjson => {
+            let written = ndjson::write(output, piece.text.json().as_bytes());
+            written.map_err(|error| match error {
+                ndjson::NotWritten::Full(full) => Some(full),
+                ndjson::NotWritten::NotOneLine(_) => None,
+            })
+        }
     }
 }

@@ -62,19 +62,13 @@ impl Client {
                     );
                 }
                 Event::Ping(_) | Event::Pong(_) => {}
-                Event::Close { code, .. } => {
-                    // One that may not be given was answered so as well.
-                    let is_broken = code == Some(Code::Protocol.number());
-                    if is_broken {
-                        self.code.get_or_insert(Code::Protocol);
-                    }
-                    self.ending.get_or_insert(match is_broken {
-                        true => Ended::Protocol,
-                        false => Ended::Left,
-                    });
+                Event::Close { .. } => {
+                    self.leave_large();
+                    self.ending.get_or_insert(Ended::Left);
                     self.session.closing(on.now.ns);
                 }
                 Event::Failed(violation) => {
+                    self.leave_large();
                     self.code = Code::of_violation(violation);
                     self.ending = Some(Ended::Protocol);
                     self.session.closing(on.now.ns);

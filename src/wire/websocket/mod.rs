@@ -54,7 +54,7 @@ use incoming::{Incoming, Whole};
 use outgoing::State;
 
 use crate::base::Reason;
-use crate::wire::Full;
+use crate::wire::{Full, Output};
 
 /// Longest message of a connection that names no bound: the largest that the edge takes, and what
 /// any exchange's feed stays below but for a snapshot of a full book.
@@ -131,7 +131,7 @@ crate::reasons! {
         ControlTooLong = "control_too_long",
         /// A fragment of no message, or a message among another's fragments.
         BadFragment = "bad_fragment",
-        /// A close with half a code.
+        /// A close with half a code, or one that may not be given.
         BadClose = "bad_close",
         /// The connection ended without a close.
         CutOff = "cut_off",
@@ -165,7 +165,7 @@ pub enum Event<'a> {
     /// The peer closes, or agrees to be closed: nothing more will come. If it was the first to say
     /// so, it has been answered.
     Close {
-        /// Its code, if it gave one that may be given.
+        /// Its code, if it gave one.
         code: Option<u16>,
         /// Its reason, for people.
         reason: &'a str,
@@ -236,8 +236,6 @@ enum Got {
 pub struct WebSocket {
     incoming: Incoming,
     outgoing: Outgoing,
-    /// The peer's close had a code that may not be given, so that it counts as a violation.
-    close_forbidden: bool,
 }
 
 impl fmt::Debug for WebSocket {
@@ -255,7 +253,6 @@ impl WebSocket {
         WebSocket {
             incoming: Incoming::new(role, limits.message_bytes_max),
             outgoing: Outgoing::new(role, limits.output_bytes_max),
-            close_forbidden: false,
         }
     }
 
@@ -284,7 +281,7 @@ impl WebSocket {
     #[inline]
     pub fn poll_with(&mut self, input: &mut &[u8]) -> Option<(Event<'_>, &mut Outgoing)> {
         let got = self.advance(input, false)?;
-        let event = lend(&self.incoming, self.close_forbidden, got);
+        let event = lend(&self.incoming, got);
         Some((event, &mut self.outgoing))
     }
 
@@ -330,18 +327,17 @@ impl WebSocket {
         if core::str::from_utf8(reason).is_err() {
             return self.fail(Violation::NotUtf8);
         }
-        self.close_forbidden = code.is_some_and(|code| !may_be_given(code));
-        match self.close_forbidden {
-            true => self.outgoing.over(Violation::BadClose.code(), FORBIDDEN),
-            false => self.outgoing.agree(payload),
+        if code.is_some_and(|code| !may_be_given(code)) {
+            return self.fail(Violation::BadClose);
         }
+        self.outgoing.agree(payload);
         Got::Close
     }
 
     /// The event that was got last.
     #[inline]
     fn lend(&self, got: Got) -> Event<'_> {
-        lend(&self.incoming, self.close_forbidden, got)
+        lend(&self.incoming, got)
     }
 
     /// Ends the connection for what the peer did, and tells it so, if it can still be told.
@@ -416,6 +412,16 @@ impl WebSocket {
         self.outgoing.output.pending()
     }
 
+    /// Where the [output](WebSocket::output) waits.
+    pub(crate) fn buffer(&self) -> &Output {
+        &self.outgoing.output
+    }
+
+    /// The same, for the rest of frames whose beginning has left from elsewhere.
+    pub(crate) fn buffer_mut(&mut self) -> &mut Output {
+        &mut self.outgoing.output
+    }
+
     /// The first `count` bytes of the [output](WebSocket::output) have left.
     pub fn written(&mut self, count: usize) {
         self.outgoing.output.written(count);
@@ -442,17 +448,13 @@ impl WebSocket {
 
 /// The event that was got last, which lives in what has come in.
 #[inline]
-fn lend(incoming: &Incoming, close_forbidden: bool, got: Got) -> Event<'_> {
+fn lend(incoming: &Incoming, got: Got) -> Event<'_> {
     match got {
         Got::Text => Event::Text(incoming.text()),
         Got::Binary => Event::Binary(incoming.binary()),
         Got::Ping => Event::Ping(incoming.control()),
         Got::Pong => Event::Pong(incoming.control()),
         Got::Failed(violation) => Event::Failed(violation),
-        Got::Close if close_forbidden => Event::Close {
-            code: Some(Violation::BadClose.code()),
-            reason: FORBIDDEN,
-        },
         Got::Close => match incoming.control() {
             [high, low, reason @ ..] => Event::Close {
                 code: Some(u16::from_be_bytes([*high, *low])),
@@ -466,9 +468,6 @@ fn lend(incoming: &Incoming, close_forbidden: bool, got: Got) -> Event<'_> {
         },
     }
 }
-
-/// What a close says to a peer whose own had a code that may not be given.
-const FORBIDDEN: &str = "a close with a code that may not be given";
 
 /// Whether a close may have that code: those that RFC 6455, section 7.4, and the registry that it founded name for the
 /// wire, and those that applications give themselves.
