@@ -64,7 +64,7 @@ fn whatever_ends_a_connection_is_named_and_the_next_one_goes_on() {
         (Close(None), Ends::of("closed", "finished").code("1005")),
         (
             Raw(b"\x88\x02\x03\xee"),
-            Ends::of("closed", "finished").code("1002"),
+            Ends::of("violation", "violation").rejects("violation"),
         ),
         (End, Ends::of("cut_off", "cut_off").code("1006")),
         (

@@ -8,8 +8,8 @@
 //! Most clients of a line have everything up to the last turn, and to all of them the same is due. Writing it from one place
 //! costs each of them no copy and touches none of its memory.
 //!
-//! Invariant: what is kept for a form and its stretches is what [`Client::fill`](super::Client::fill) would have put into the output of such a
-//! client, byte for byte, and no longer than an output.
+//! Invariant: what is kept for a form and its stretches is what [`Client::fill`](super::Client::fill) would have put into the
+//! output of such a client, byte for byte, and no longer than an output.
 
 use super::channel::Next;
 use super::client::{Form, Piece, Text, write};

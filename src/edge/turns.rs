@@ -446,6 +446,7 @@ impl Edge {
         {
             held.unread = true;
             self.unread.push(place);
+            debug_assert!(self.unread.len() <= self.open, "each is there once");
         }
     }
 

@@ -1,9 +1,10 @@
 //! Clients that read slowly or not at all: what they hold is bounded, and what they miss they are told.
 
 use hopline::base::limits::{EDGE_LOG_EVENTS_DEFAULT, EDGE_OUTPUT_BYTES};
-use hopline::edge::{Ended, Kind};
+use hopline::edge::{ChannelId, Code, Ended, Kind};
+use hopline::wire::websocket::{Event, Limits, Role, WebSocket};
 
-use super::end::{End, get, hub};
+use super::end::{End, get, hub, upgrade};
 
 fn lines(text: &str) -> Vec<serde_json::Value> {
     let lines = text.lines().filter(|line| line.starts_with('{'));
@@ -112,4 +113,91 @@ fn a_snapshot_larger_than_the_output_leaves_whole_in_any_pieces() {
         (&1_001.into(), &5_000.into())
     );
     assert_eq!(said.len(), 4);
+}
+
+/// A hub whose `dag/line` has a snapshot that no output has room for.
+fn large() -> (End, ChannelId) {
+    let (hub, dag, ..) = hub();
+    let mut end = End::new(hub);
+    for number in 0..50 {
+        let key = format!("node:{number}");
+        let value = format!("{{\"pad\":\"{}\"}}", "x".repeat(1_000));
+        end.publish(dag, Kind::NodeState, Some(&key), &value);
+    }
+    (end, dag)
+}
+
+/// Lets everything before the snapshot through: what that was.
+fn until_large(end: &mut End) -> Vec<u8> {
+    let mut heard = Vec::new();
+    while end.client.output().len() < EDGE_OUTPUT_BYTES {
+        let more = end.hear(1);
+        assert!(!more.is_empty());
+        heard.extend(more);
+    }
+    heard
+}
+
+#[test]
+fn nothing_leaves_behind_the_last_words() {
+    let sse = get("/dag", "Accept: text/event-stream\r\n");
+    for request in [get("/dag", ""), sse] {
+        let (mut end, _) = large();
+        end.say(request.as_bytes());
+        // What comes first fills the output; the snapshot waits behind it.
+        end.hear(10);
+        end.client
+            .end(Code::Drain, Ended::Drained, Some(7), end.now);
+        let text = end.hear_text();
+        assert!(!text.contains("\"snapshot\""), "{text}");
+        assert!(text.contains("\"disconnect\""), "{text}");
+    }
+    // What has begun leaves to its end.
+    let (mut end, _) = large();
+    end.say(get("/dag", "").as_bytes());
+    let begun = end.hear(2_000);
+    assert!(String::from_utf8(begun).unwrap().contains("\"snapshot\""));
+    end.client
+        .end(Code::Drain, Ended::Drained, Some(7), end.now);
+    let text = end.hear_text();
+    assert!(
+        text.lines().last().unwrap().contains("\"disconnect\""),
+        "{text}"
+    );
+    // A close of the client's own is answered, and that is all.
+    for closing in [b"\x88\x80\0\0\0\0".as_slice(), b"\x81\x02no"] {
+        let (mut end, _) = large();
+        end.say(upgrade("/ws").as_bytes());
+        let head = end.hear_text();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        let mut client = WebSocket::new(Role::Client, Limits::default());
+        client
+            .send_text(r#"{"type":"hello","subs":[{"ch":"dag/line"}]}"#)
+            .unwrap();
+        end.say(client.output());
+        let mut heard = until_large(&mut end);
+        end.say(closing);
+        heard.extend(end.hear(usize::MAX));
+        let (mut input, mut closes) = (heard.as_slice(), 0);
+        while let Some(event) = client.poll(&mut input) {
+            closes += u32::from(matches!(event, Event::Close { .. }));
+        }
+        assert_eq!((closes, input.len()), (1, 0));
+    }
+}
+
+#[test]
+fn all_who_wait_for_a_large_snapshot_hold_the_same_one() {
+    for more in ["", "Accept: text/event-stream\r\n"] {
+        let (mut end, _) = large();
+        let mut places = Vec::new();
+        for _ in 0..3 {
+            end.reconnect();
+            end.say(get("/dag", more).as_bytes());
+            until_large(&mut end);
+            places.push(end.client.output().as_ptr());
+        }
+        places.dedup();
+        assert_eq!(places.len(), 1);
+    }
 }
