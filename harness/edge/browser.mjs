@@ -31,6 +31,12 @@ const commands = {
   shot: ({ page, file, full }) => pages[page].page.screenshot({ path: file, fullPage: full ?? false }).then(() => true),
   size: ({ page, width, height }) => pages[page].page.setViewportSize({ width, height }).then(() => true),
   scheme: ({ page, scheme }) => pages[page].page.emulateMedia({ colorScheme: scheme }).then(() => true),
+  // Bytes of JavaScript's memory that are in use once what nobody holds has been collected.
+  async heap({ page }) {
+    const session = await pages[page].page.context().newCDPSession(pages[page].page);
+    await session.send("HeapProfiler.collectGarbage");
+    return (await session.send("Runtime.getHeapUsage")).usedSize;
+  },
   said: ({ page }) => pages[page].said,
   close: ({ page }) => pages[page].page.context().close().then(() => true),
 };

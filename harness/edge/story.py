@@ -13,6 +13,8 @@ from proxy import Proxy
 AWAY_S = 45
 # Within that an error is on the page, from when it happened or the connection was live again.
 SOON_MS = 2_000
+# What the page may hold after so many events of nodes.
+HEAP_BYTES, HEAP_EVENTS = 50_000_000, 1_000
 SIZES = ((360, 740), (1280, 800), (3840, 2160))
 
 STATE = "() => document.getElementById('link-state').textContent"
@@ -48,6 +50,8 @@ EVENTS = """(path) => {
       if (data !== undefined) window.seen.push({ type, data, id: lastEventId });
     });
 }"""
+# More than a page may hold.
+BALLAST = "() => { window.ballast = Array.from({ length: 2_000_000 }, (_, at) => ({ at })); }"
 SEEN = "() => { window.source.close(); return window.seen; }"
 
 
@@ -225,6 +229,15 @@ async def story(line, place, chromium, Record, View, fail):
             await asyncio.sleep(1)
             await browser("shot", page=page, file=str(place / f"{width}x{height}-{scheme}.png"), full=False)
     await browser("shot", page=page, file=str(place / "whole.png"), full=True)
+    # It has been open for minutes, and holds no more than a page may.
+    events = sum(who == "server" and message.get("type") == "node_state" for _, who, message in proxy.said)
+    heap = await browser("heap", page=page)
+    if events < HEAP_EVENTS or heap > HEAP_BYTES:
+        fail(f"the page holds {heap / 1e6:.1f} MB after {events} events of nodes")
+    await browser("run", page=page, code=BALLAST)
+    if await browser("heap", page=page) <= HEAP_BYTES:
+        fail("a page that holds too much is not seen")
+    print(f"the page: {heap / 1e6:.1f} MB of JavaScript's memory after {events} events of nodes")
     said = await browser("said", page=page)
     if errors := [text for text in said if text.startswith("error") and "ERR_" not in text]:
         fail(f"the page says {errors}")
