@@ -102,6 +102,11 @@ def panics(said):
     return {message["o"]: message["t"] for message in told}
 
 
+def node_events(said):
+    """How many events of nodes were sent."""
+    return sum(who == "server" and message.get("type") == "node_state" for _, who, message in said)
+
+
 def unrecovered(joined, gaps):
     """Joins of channels with offsets that did not go on where the client was, although the log may still have it.
 
@@ -229,10 +234,14 @@ async def story(line, place, chromium, Record, View, fail):
             await asyncio.sleep(1)
             await browser("shot", page=page, file=str(place / f"{width}x{height}-{scheme}.png"), full=False)
     await browser("shot", page=page, file=str(place / "whole.png"), full=True)
-    # It has been open for minutes, and holds no more than a page may.
-    events = sum(who == "server" and message.get("type") == "node_state" for _, who, message in proxy.said)
+    # It stays open, and holds no more than a page may.
+    until = clock() + 180
+    while (events := node_events(proxy.said)) < HEAP_EVENTS:
+        if clock() > until:
+            fail(f"only {events} events of nodes came")
+        await asyncio.sleep(1)
     heap = await browser("heap", page=page)
-    if events < HEAP_EVENTS or heap > HEAP_BYTES:
+    if heap > HEAP_BYTES:
         fail(f"the page holds {heap / 1e6:.1f} MB after {events} events of nodes")
     await browser("run", page=page, code=BALLAST)
     if await browser("heap", page=page) <= HEAP_BYTES:

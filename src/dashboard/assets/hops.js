@@ -22,6 +22,12 @@ const WAYS = {
   "client.paint": "from there until it is on the screen",
 };
 
+/** The P99 that counts, and whether it is one of all messages. @param {Hop} hop */
+function clean(hop) {
+  const p99 = span(judged(hop));
+  return hop.clean?.p99 != null || judged(hop) === null ? p99 : `${p99} raw`;
+}
+
 /**
  * Columns: heading, class, figure. `wide` and `mid` give way on narrow screens.
  * @type {[string, string, string, (hop: Hop) => string][]}
@@ -31,7 +37,7 @@ const COLUMNS = [
   ["p50", "wide", "half of all messages take at most this long", (hop) => span(hop.raw.p50)],
   ["p99", "mid", "of all messages", (hop) => span(hop.raw.p99)],
   ["p99.9", "wide", "of all messages", (hop) => span(hop.raw.p999)],
-  ["clean p99", "strong", "of the messages that the host did not touch; of all where that is not known", (hop) => span(judged(hop))],
+  ["clean p99", "strong", "of the messages that the host did not touch; raw, of all, where that is not known", clean],
   ["budget", "mid", "of the P99", (hop) => limit(hop.budget)],
   ["depth", "", "messages that wait now", (hop) => short(hop.depth)],
   ["deepest", "wide", "most that waited at once", (hop) => short(hop.depthMax)],

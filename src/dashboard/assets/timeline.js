@@ -15,6 +15,8 @@ import { arrow, grouped, short, span } from "./text.js";
 const ROWS = 24;
 /** Size of a strip's own coordinates; it is stretched to fit. Depth stands on `FLOOR`, and below it lies what was shed. */
 const [WIDTH, HEIGHT, FLOOR] = [480, 24, 17];
+/** Without figures for so long nothing is known: what lies between is left empty. In milliseconds. */
+const HOLE_MS = 2_000;
 /** Gaps from the least to the most that show a difference, in nanoseconds. */
 const [GAP_LEAST, GAP_MOST] = [1e4, 1e9];
 
@@ -125,18 +127,16 @@ export class Timeline {
       const column = history.hops.get(name);
       attr(strip.row, "class", `row${name === selected ? " shown" : ""}`);
       if (hop === undefined || column === undefined) continue;
-      let [depth, shed, peak, lost] = ["", "", 0, 0];
-      let last = 0;
+      let [shed, peak, lost] = ["", 0, 0];
+      const points = [];
       for (const tick of ticks) {
         const here = x(tick);
-        if (depth === "") depth = `M${here},${FLOOR}`;
-        depth += `L${here},${at(FLOOR - (FLOOR - 1) * depthShare(column.depth[tick], hop.capacity))}`;
-        last = here;
+        points.push({ ms: history.times[tick], x: here, y: at(FLOOR - (FLOOR - 1) * depthShare(column.depth[tick], hop.capacity)) });
         peak = Math.max(peak, column.depth[tick]);
         lost += column.shed[tick];
         if (column.shed[tick] > 0) shed += bar(here, (HEIGHT - FLOOR - 2) / HEIGHT);
       }
-      attr(strip.depth, "d", `${depth}L${last},${FLOOR}Z`);
+      attr(strip.depth, "d", area(points, FLOOR));
       attr(strip.shed, "d", shed);
       put(strip.deepest, short(peak));
       put(strip.lost, short(lost));
@@ -212,7 +212,7 @@ function moment(model, ago, names) {
         best === undefined || Math.abs(end - ago - history.times[tick]) < Math.abs(end - ago - history.times[best]) ? tick : best,
       undefined,
     );
-  if (near === undefined || Math.abs(end - ago - history.times[near]) > 2_000) return `${when}: nothing was told`;
+  if (near === undefined || Math.abs(end - ago - history.times[near]) > HOLE_MS) return `${when}: nothing was told`;
   const said = names.flatMap((name) => {
     const column = history.hops.get(name);
     if (column === undefined || (column.depth[near] === 0 && column.shed[near] === 0)) return [];
@@ -220,6 +220,24 @@ function moment(model, ago, names) {
   });
   if (history.gaps[near] > 0) said.push(`host gap ${span(history.gaps[near])}`);
   return `${when}: ${said.length > 0 ? said.join(" · ") : "all hops empty"}`;
+}
+
+/**
+ * What lies between points and a floor, with a hole where nothing was told.
+ * @param {{ ms: number, x: number, y: number }[]} points in their order
+ * @param {number} floor
+ */
+export function area(points, floor) {
+  let [path, before] = ["", /** @type {{ ms: number, x: number } | null} */ (null)];
+  for (const { ms, x, y } of points) {
+    if (before !== null && ms - before.ms > HOLE_MS) {
+      path += `L${before.x},${floor}Z`;
+      before = null;
+    }
+    path += before === null ? `M${x},${floor}L${x},${y}` : `L${x},${y}`;
+    before = { ms, x };
+  }
+  return before === null ? "" : `${path}L${before.x},${floor}Z`;
 }
 
 /** @param {...any} shapes */
