@@ -179,12 +179,23 @@ impl Via {
         }
     }
 
-    fn output_mut(&mut self) -> &mut Output {
+    /// So many bytes of that have left.
+    fn written(&mut self, count: usize) {
         match self {
-            Via::Http(http) => &mut http.output,
-            Via::WebSocket { socket, .. } => socket.buffer_mut(),
-            Via::Sse { output, .. } | Via::Ndjson { output } => output,
+            Via::Http(http) => http.output.written(count),
+            Via::WebSocket { socket, .. } => socket.written(count),
+            Via::Sse { output, .. } | Via::Ndjson { output } => output.written(count),
         }
+    }
+
+    /// The rest of what has begun to leave from elsewhere; there is room for it.
+    fn push_rest(&mut self, bytes: &[u8]) {
+        let pushed = match self {
+            Via::Http(http) => http.output.push(bytes),
+            Via::WebSocket { socket, .. } => socket.push_rest(bytes),
+            Via::Sse { output, .. } | Via::Ndjson { output } => output.push(bytes),
+        };
+        debug_assert!(pushed.is_ok(), "the output was empty");
     }
 }
 

@@ -298,6 +298,13 @@ impl Lanes {
         );
         (cursor.at, cursor.told) = (joined.at, joined.at);
         (cursor.snapshot, cursor.gap) = (joined.snapshot, joined.gap);
+        if joined.at < cursor.acks.acked {
+            // It takes back that it had those behind.
+            cursor.acks = Acks {
+                acked: joined.at,
+                ..Acks::default()
+            };
+        }
         cursor.head = channel.last();
         self.counts.again += back;
         self.counts.covered += on;
@@ -370,8 +377,10 @@ impl Lanes {
         due_ns.min(self.retry_ns.unwrap_or(u64::MAX))
     }
 
-    /// Sends again what is due.
+    /// Sends again what is due. A time to look again that has come is not due a second time: whoever can be sent to is looked at
+    /// now, others once they can.
     pub fn resend(&mut self, now_ns: u64) {
+        self.retry_ns = self.retry_ns.filter(|ns| *ns > now_ns);
         for cursor in &mut self.cursors {
             let Some(since_ns) = cursor.acks.since_ns else {
                 continue;

@@ -1,4 +1,4 @@
-//! A set of places that is taken in their order.
+//! A set of places that is taken in their order, turn by turn.
 //!
 //! Invariant: each place is in it once, and taking all costs a word for each 64 places that there are.
 
@@ -7,10 +7,13 @@
 pub(super) struct Places {
     words: Vec<u64>,
     count: usize,
+    /// Those of this turn, and the word that is looked at next.
+    taken: Vec<u64>,
+    at: usize,
 }
 
 impl Places {
-    /// Puts one in; it may be there already.
+    /// Puts one in, for the next turn; it may be there already.
     pub(super) fn insert(&mut self, place: u32) {
         let (word, bit) = (place as usize / 64, 1 << (place % 64));
         if word >= self.words.len() {
@@ -20,28 +23,40 @@ impl Places {
         self.words[word] |= bit;
     }
 
+    /// Whether the next turn has none.
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Takes one place after the other out, the lowest first.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = u32> {
-        self.count = 0;
-        let words = self.words.iter_mut().enumerate();
-        words.flat_map(|(at, word)| {
-            let mut left = core::mem::take(word);
-            core::iter::from_fn(move || {
-                let bit = (left != 0).then(|| left.trailing_zeros())?;
-                left &= left - 1;
-                Some(at as u32 * 64 + bit)
-            })
-        })
+    /// Begins a turn: what is in it is given by [`Places::next`], until that has none.
+    pub(super) fn begin(&mut self) {
+        debug_assert!(self.taken.iter().all(|word| *word == 0));
+        core::mem::swap(&mut self.words, &mut self.taken);
+        (self.count, self.at) = (0, 0);
+    }
+
+    /// The lowest place of this turn that was not given yet.
+    pub(super) fn next(&mut self) -> Option<u32> {
+        while let Some(word) = self.taken.get_mut(self.at) {
+            if *word != 0 {
+                let bit = word.trailing_zeros();
+                *word &= *word - 1;
+                return Some(self.at as u32 * 64 + bit);
+            }
+            self.at += 1;
+        }
+        None
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn taken(places: &mut Places) -> Vec<u32> {
+        places.begin();
+        core::iter::from_fn(|| places.next()).collect()
+    }
 
     #[test]
     fn each_place_comes_out_once_and_in_order() {
@@ -51,8 +66,21 @@ mod tests {
             places.insert(place);
         }
         assert_eq!((places.is_empty(), places.count), (false, 5));
-        assert_eq!(places.drain().collect::<Vec<u32>>(), [0, 3, 63, 64, 700]);
+        assert_eq!(taken(&mut places), [0, 3, 63, 64, 700]);
         assert!(places.is_empty());
-        assert_eq!(places.drain().count(), 0);
+        assert!(taken(&mut places).is_empty());
+    }
+
+    #[test]
+    fn what_is_put_in_during_a_turn_is_of_the_next() {
+        let mut places = Places::default();
+        places.insert(5);
+        places.begin();
+        assert_eq!(places.next(), Some(5));
+        for place in [5, 900, 1] {
+            places.insert(place);
+        }
+        assert_eq!(places.next(), None);
+        assert_eq!(taken(&mut places), [1, 5, 900]);
     }
 }

@@ -62,11 +62,13 @@ pub struct Published {
     kind: Kind,
     offset: Option<u64>,
     born_ns: u64,
-    /// Its bytes in other forms, for clients whose output it does not fit into.
-    forms: OnceCell<Box<Forms>>,
+    /// Of a snapshot: its bytes in other forms, for clients whose output it does not fit into. A log of events is bounded by what it
+    /// holds of each once.
+    forms: Option<Box<Forms>>,
 }
 
-type Forms = [OnceCell<Bytes>; Form::COUNT];
+/// Those that are not [`Form::WebSocket`].
+type Forms = [OnceCell<Bytes>; Form::WebSocket as usize];
 
 impl Published {
     pub(super) fn new(place: &Place<'_>, outline: &Outline<'_>) -> Published {
@@ -76,7 +78,7 @@ impl Published {
             kind: outline.kind,
             offset: place.offset,
             born_ns: outline.born_ns,
-            forms: OnceCell::new(),
+            forms: None,
         }
     }
 
@@ -87,7 +89,7 @@ impl Published {
             kind,
             offset: None,
             born_ns: 0,
-            forms: OnceCell::new(),
+            forms: Some(Box::default()),
         }
     }
 
@@ -104,13 +106,15 @@ impl Published {
         &self.encoded
     }
 
-    /// Its bytes in that form, made by whoever needs them first: of what is large, all whom it goes to hold the same.
+    /// Its bytes in that form. All to whom a snapshot goes hold the same, made for the first of them.
     pub(super) fn in_form(&self, form: Form, make: impl FnOnce() -> Bytes) -> Bytes {
         if form == Form::WebSocket {
             return self.encoded.bytes().clone();
         }
-        let forms = self.forms.get_or_init(Box::default);
-        forms[form.index()].get_or_init(make).clone()
+        match &self.forms {
+            Some(forms) => forms[form.index()].get_or_init(make).clone(),
+            None => make(),
+        }
     }
 
     /// Its type.

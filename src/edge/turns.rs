@@ -65,8 +65,6 @@ struct Held {
     due_ns: u64,
     /// Whether its socket had no room.
     blocked: bool,
-    /// Whether it is on the list of those that are read on.
-    unread: bool,
     /// It was not read to its end, because it waits for something.
     stopped: bool,
 }
@@ -86,13 +84,13 @@ pub struct Edge {
     refused: usize,
     /// Those to write to.
     dirty: Places,
-    /// The set that was taken last, to be used again.
-    spare: Places,
     /// Those that have sent more than was read in a turn.
-    unread: Vec<u32>,
+    unread: Places,
     /// Those whose request waits for an answer of whoever holds the line.
     waiting: Vec<u32>,
     timers: BinaryHeap<Reverse<(u64, u32, u32)>>,
+    /// Those whose time has come.
+    due: Places,
     /// Channels with news that are not given out yet.
     gathered: Vec<ChannelId>,
     debounce_ns: u64,
@@ -133,10 +131,10 @@ impl Edge {
             open: 0,
             refused: 0,
             dirty: Places::default(),
-            spare: Places::default(),
-            unread: Vec::new(),
+            unread: Places::default(),
             waiting: Vec::new(),
             timers: BinaryHeap::new(),
+            due: Places::default(),
             gathered: Vec::new(),
             debounce_ns: config.debounce_ns,
             flushed_ns: None,
@@ -290,11 +288,9 @@ impl Edge {
     /// One turn at that time, after a poll.
     pub fn turn(&mut self, now: Now) {
         self.accept(now);
-        for place in core::mem::take(&mut self.unread) {
-            if let Some(held) = self.held_mut(place) {
-                held.unread = false;
-                self.read(place, now);
-            }
+        self.unread.begin();
+        while let Some(place) = self.unread.next() {
+            self.read(place, now);
         }
         while let Some(id) = self.driver.listener_next_ready(self.listener) {
             self.read(id.place() as u32, now);
@@ -308,15 +304,13 @@ impl Edge {
         }
         self.time(now);
         self.gather(now);
-        let spare = core::mem::take(&mut self.spare);
-        let mut dirty = core::mem::replace(&mut self.dirty, spare);
-        // In the order in which they came: what the system has of each lies so too, and is found sooner.
-        for place in dirty.drain() {
+        self.dirty.begin();
+        // In the order of their places: what the system has of each lies so too, and is found sooner.
+        while let Some(place) = self.dirty.next() {
             if self.held_mut(place).is_some_and(|held| !held.blocked) {
                 self.flush(place, now);
             }
         }
-        self.spare = dirty;
     }
 
     fn held_mut(&mut self, place: u32) -> Option<&mut Held> {
@@ -376,7 +370,6 @@ impl Edge {
             lingers_ns: None,
             due_ns: u64::MAX,
             blocked: false,
-            unread: false,
             stopped: false,
         });
         self.open += 1;
@@ -397,7 +390,7 @@ impl Edge {
             }
             held.stopped = false;
             if reads == EDGE_READS_PER_TURN {
-                self.list_unread(place);
+                self.unread.insert(place);
                 break;
             }
             if !lingers && held.client.has_unread() {
@@ -439,31 +432,26 @@ impl Edge {
         self.flush(place, now);
     }
 
-    /// It is read on in the next turn.
-    fn list_unread(&mut self, place: u32) {
-        if let Some(held) = self.held.get_mut(place as usize).and_then(Option::as_mut)
-            && !held.unread
-        {
-            held.unread = true;
-            self.unread.push(place);
-            debug_assert!(self.unread.len() <= self.open, "each is there once");
-        }
-    }
-
-    /// Does what is due.
+    /// Does what is due. What is due again at once waits for the next turn, so that no client keeps this one from its end.
     fn time(&mut self, now: Now) {
         while let Some(Reverse((due_ns, place, turn))) = self.timers.peek().copied() {
             if due_ns > now.ns {
-                return;
+                break;
             }
             self.timers.pop();
+            if let Some(held) = self.held_mut(place)
+                && held.turn == turn
+                && held.due_ns == due_ns
+            {
+                held.due_ns = u64::MAX;
+                self.due.insert(place);
+            }
+        }
+        self.due.begin();
+        while let Some(place) = self.due.next() {
             let Some(held) = self.held.get_mut(place as usize).and_then(Option::as_mut) else {
                 continue;
             };
-            if held.turn != turn || held.due_ns != due_ns {
-                continue;
-            }
-            held.due_ns = u64::MAX;
             if held.lingers_ns.is_some_and(|until_ns| now.ns >= until_ns) {
                 held.client.hang_up();
             }
@@ -516,6 +504,7 @@ impl Edge {
             let had_all = run.is_some() || client.fill(&mut self.hub, now, &mut self.text);
             let output = run.map_or(client.output(), Run::bytes);
             if output.is_empty() {
+                client.rests(now);
                 break;
             }
             if writes == EDGE_WRITES_PER_TURN {
@@ -570,7 +559,7 @@ impl Edge {
         let Some(why) = held.client.is_over() else {
             if held.stopped && held.client.wants_input() {
                 held.stopped = false;
-                self.list_unread(place);
+                self.unread.insert(place);
             }
             self.note_wait(place);
             return self.schedule(place);

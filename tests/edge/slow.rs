@@ -201,3 +201,18 @@ fn all_who_wait_for_a_large_snapshot_hold_the_same_one() {
         assert_eq!(places.len(), 1);
     }
 }
+
+#[test]
+fn one_that_was_told_to_go_went_for_that_whatever_it_says_then() {
+    let (hub, ..) = hub();
+    let mut end = End::new(hub);
+    end.say(upgrade("/ws").as_bytes());
+    end.hear_text();
+    end.client
+        .end(Code::Drain, Ended::Drained, Some(7), end.now);
+    end.hear(usize::MAX);
+    // A close with a code that may not be given.
+    end.say(b"\x88\x82\0\0\0\0\x03\xed");
+    assert_eq!(end.client.code(), Some(Code::Drain));
+    assert_eq!(end.client.is_over(), Some(Ended::Drained));
+}

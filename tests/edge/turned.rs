@@ -307,6 +307,26 @@ fn one_that_only_listens_and_sends_all_the_same_is_held_back_and_ended() {
 }
 
 #[test]
+fn one_that_asks_for_a_rate_and_does_not_read_keeps_nobody_waiting() {
+    let mut world = World::new(AdmissionLimits::default(), 0);
+    let (stuck, other) = (world.connect(), world.follower());
+    world.run(2 * MS);
+    world.say(stuck, &get("/dag?rate=100", ""));
+    let pad = "x".repeat(4_000);
+    let mut lines = 0;
+    for number in 0..1_000 {
+        let value = format!("{{\"n\":{number},\"s\":\"{pad}\"}}");
+        world.publish(world.dag, Some(&format!("node:{}", number % 50)), &value);
+        world.run(MS / 2);
+        let heard = world.hear(other).0;
+        lines += heard.matches("\"node_state\"").count();
+    }
+    assert_eq!(lines, 1_000);
+    world.run(50_000 * MS);
+    assert_eq!(ended(&world.counts(), Ended::Stuck), 1);
+}
+
+#[test]
 fn a_crowd_of_which_some_never_read_is_served_and_adds_up() {
     let limits = AdmissionLimits {
         per_address_max: 1_000,

@@ -162,8 +162,7 @@ impl Client {
             }
         }
         self.lanes.ran(run.stretches());
-        // It was empty, and a run is no longer than it may be.
-        let _ = self.via.output_mut().push(&run.bytes()[count..]);
+        self.via.push_rest(&run.bytes()[count..]);
         self.note_written(count, on);
     }
 
@@ -200,7 +199,7 @@ impl Client {
                     self.large = None;
                 }
             }
-            _ => self.via.output_mut().written(count),
+            _ => self.via.written(count),
         }
         self.note_written(count, on);
     }
@@ -230,12 +229,18 @@ impl Client {
         }
     }
 
+    /// Nothing waits for its socket, whatever did before.
+    pub(in crate::edge) fn rests(&mut self, now: Now) {
+        self.session.wrote(false, false, now.ns);
+    }
+
     /// A write found no room.
     pub fn blocked(&mut self, now: Now) {
         self.session.wrote(false, true, now.ns);
     }
 
-    /// What is larger than the output and not begun would leave behind the last words: it does not leave at all.
+    /// What is larger than the output and not begun would leave behind the last words: it does not leave, though it counts as sent, as
+    /// all does that lay in an output when the connection ended.
     pub(super) fn leave_large(&mut self) {
         if self
             .large

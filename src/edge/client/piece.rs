@@ -14,18 +14,18 @@ use crate::wire::{Full, Output, ndjson, sse};
 /// How messages are written, as far as their bytes differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::edge) enum Form {
-    /// Frames of a server.
-    WebSocket,
     /// Server-sent events with their types.
     Typed,
     /// Server-sent events that are all messages.
     Untyped,
     /// Lines of JSON.
     Ndjson,
+    /// Frames of a server.
+    WebSocket,
 }
 
 impl Form {
-    pub(in crate::edge) const COUNT: usize = Form::Ndjson as usize + 1;
+    pub(in crate::edge) const COUNT: usize = Form::WebSocket as usize + 1;
 
     pub(in crate::edge) const fn index(self) -> usize {
         self as usize

@@ -69,8 +69,11 @@ impl Client {
                 }
                 Event::Failed(violation) => {
                     self.leave_large();
-                    self.code = Code::of_violation(violation);
-                    self.ending = Some(Ended::Protocol);
+                    // One that was told to go keeps what it was told.
+                    if self.ending.is_none() {
+                        self.code = Code::of_violation(violation);
+                        self.ending = Some(Ended::Protocol);
+                    }
                     self.session.closing(on.now.ns);
                 }
             }

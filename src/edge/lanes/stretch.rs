@@ -69,7 +69,7 @@ impl Lanes {
             self.counts.sent += events;
             self.counts.messages += events;
         }
-        self.offered = None;
+        (self.offered, self.retry_ns) = (None, None);
     }
 }
 

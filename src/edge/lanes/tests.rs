@@ -484,3 +484,31 @@ fn what_stands_behind_an_acknowledged_event_and_what_comes_late_is_sent_again_to
         [2, 3, 4]
     );
 }
+
+#[test]
+fn one_that_goes_back_behind_what_it_acknowledged_gets_it_again_however_slow_it_is() {
+    let mut channel = Channel::new("alerts/line", Lane::Critical, limits(1_000), EPOCH);
+    let wish = Wish {
+        acks: true,
+        ..Wish::default()
+    };
+    let mut lanes = joined(&channel, wish);
+    for number in 0..10 {
+        publish(&mut channel, Kind::Error, None, number, 0);
+    }
+    let mut view = View::default();
+    view.take(&mut lanes, &mut channel, 100, 1);
+    assert!(lanes.ack(ID, 10, 2));
+    let since = Some(Since::After(Position {
+        epoch: EPOCH,
+        offset: 0,
+    }));
+    assert!(lanes.resync(ID, &channel, since));
+    let mut view = View::default();
+    view.take(&mut lanes, &mut channel, 3, 3);
+    // What it was sent is sent again, and what it was not still waits.
+    lanes.resend(5_000 * MS);
+    let counts = lanes.counts(core::slice::from_ref(&channel));
+    assert!(counts.adds_up(), "{counts:?}");
+    assert_eq!((counts.resent, counts.waiting), (3, 10));
+}

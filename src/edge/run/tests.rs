@@ -213,3 +213,104 @@ fn a_client_gets_the_same_from_a_run_as_from_its_own_output() {
         }
     }
 }
+
+/// Says something that changes what it follows, or nothing.
+fn changed(prng: &mut Prng) -> Option<Vec<u8>> {
+    if prng.below(20) > 0 {
+        return None;
+    }
+    let name = ["dag/line", "alerts/line", "trades/line", "stats/line"][prng.below(4) as usize];
+    Some(match prng.below(4) {
+        0 => text(&format!("{{\"type\":\"unsubscribe\",\"ch\":\"{name}\"}}")),
+        1 => text(&format!(
+            "{{\"type\":\"resync_request\",\"ch\":\"{name}\"}}"
+        )),
+        2 => text(&format!("{{\"type\":\"subscribe\",\"ch\":\"{name}\"}}")),
+        _ => text("{\"type\":\"ping\",\"t\":1}"),
+    })
+}
+
+#[test]
+fn whatever_it_follows_meanwhile_and_however_far_it_is_behind() {
+    let rules = Rules {
+        router: Router::new(Default::default(), &[]),
+        times: SessionTimes::default(),
+        token: None,
+    };
+    // Logs that overrun, and events that no output has room for.
+    let limits = ChannelLimits {
+        events_max: 120,
+        bytes_max: 40_000,
+        ..ChannelLimits::default()
+    };
+    let mut ran = 0;
+    for seed in 0..20 {
+        let mut prng = Prng::new(1_000 + seed);
+        let mut hub = Hub::new(Epoch(7));
+        let channels = [
+            hub.open("dag/line", Lane::State, limits).unwrap(),
+            hub.open("alerts/line", Lane::Critical, limits).unwrap(),
+            hub.open("trades/line", Lane::Stream, limits).unwrap(),
+            hub.open_passing("stats/line", limits).unwrap(),
+        ];
+        let mut now = Now {
+            ns: 1,
+            us: 1_764_500_000_000_000,
+        };
+        let (mut one, mut twin) = (End::new(now), End::new(now));
+        let (request, hello) = asked().remove(0);
+        for end in [&mut one, &mut twin] {
+            end.say(&request, &mut hub, &rules, now);
+            end.write(usize::MAX, &mut hub, &rules, now, None);
+            end.say(&hello, &mut hub, &rules, now);
+        }
+        let mut runs = Runs::new();
+        for _ in 0..1_000 {
+            let events = match prng.below(60) {
+                0 => 98 + prng.below(4),
+                1 => 130,
+                _ => prng.below(5),
+            };
+            let only = prng.below(8) as usize;
+            for _ in 0..events {
+                let at = channels.get(only).map_or(prng.below(4) as usize, |_| only);
+                let at = if prng.below(4) > 0 && at == 1 { 0 } else { at };
+                let key = (at == 0).then(|| ["a", "b", "c"][prng.below(3) as usize]);
+                let pad = match prng.below(200) {
+                    0 => 20_000,
+                    1 => 8_000,
+                    _ => prng.below(200) as usize,
+                };
+                let value = format!("{{\"pad\":\"{}\"}}", "z".repeat(pad));
+                let outline = Outline {
+                    kind: Kind::HopStats,
+                    key,
+                    value: &value,
+                    time_ms: now.ms(),
+                    born_ns: now.ns,
+                };
+                hub.publish(channels[at], &outline).unwrap();
+            }
+            now.ns += prng.below(3_000_000);
+            if let Some(bytes) = changed(&mut prng) {
+                for end in [&mut one, &mut twin] {
+                    end.say(&bytes, &mut hub, &rules, now);
+                }
+            }
+            let most = match prng.below(3) {
+                0 => 1 + prng.below(300) as usize,
+                1 => continue,
+                _ => usize::MAX,
+            };
+            ran += u32::from(one.write(most, &mut hub, &rules, now, Some(&mut runs)));
+            twin.write(most, &mut hub, &rules, now, None);
+            assert_eq!(one.heard.len(), twin.heard.len(), "{seed}");
+            assert!(one.lanes(&hub).adds_up(), "{seed}: {:?}", one.lanes(&hub));
+        }
+        assert!(one.heard == twin.heard, "{seed}");
+        assert_eq!(one.lanes(&hub), twin.lanes(&hub), "{seed}");
+        let hops = |end: &End| format!("{:?}", end.hops.reports());
+        assert_eq!(hops(&one), hops(&twin), "{seed}");
+    }
+    assert!(ran > 500, "{ran}");
+}

@@ -417,9 +417,9 @@ impl WebSocket {
         &self.outgoing.output
     }
 
-    /// The same, for the rest of frames whose beginning has left from elsewhere.
-    pub(crate) fn buffer_mut(&mut self) -> &mut Output {
-        &mut self.outgoing.output
+    /// The rest of whole frames whose beginning has left from elsewhere: it goes in before anything else does.
+    pub(crate) fn push_rest(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        self.outgoing.push_rest(bytes)
     }
 
     /// The first `count` bytes of the [output](WebSocket::output) have left.

@@ -155,6 +155,19 @@ impl Outgoing {
         self.push(Opcode::Close, &payload[..2 + len]);
     }
 
+    /// The rest of frames whose beginning has left already.
+    pub(super) fn push_rest(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        debug_assert!(self.state == State::Open && self.output.is_empty());
+        let room = self.output.room().saturating_sub(CLOSE_BYTES);
+        match bytes.len() <= room {
+            true => self.output.push(bytes),
+            false => Err(Full {
+                needed: bytes.len(),
+                room,
+            }),
+        }
+    }
+
     /// A close, for which there is room: see [`CLOSE_BYTES`].
     fn push(&mut self, opcode: Opcode, payload: &[u8]) {
         let needed = header_len(payload.len(), self.role == Role::Client) + payload.len();
