@@ -14,6 +14,10 @@ use crate::edge::route::Router;
 use crate::edge::session::SessionTimes;
 
 const KEY: ClientKey = ClientKey::of(0, 1);
+const BEGIN: Now = Now {
+    ns: 1,
+    us: 1_764_500_000_000_000,
+};
 
 /// A server with one client.
 struct End {
@@ -126,33 +130,46 @@ fn asked() -> Vec<(Vec<u8>, Vec<u8>)> {
     ]
 }
 
-#[test]
-fn a_client_gets_the_same_from_a_run_as_from_its_own_output() {
-    let limits = ChannelLimits::default();
-    let rules = Rules {
+fn rules() -> Rules {
+    Rules {
         router: Router::new(Default::default(), &[]),
         times: SessionTimes::default(),
         token: None,
-    };
-    for (nth, (request, hello)) in asked().into_iter().enumerate() {
+    }
+}
+
+/// A hub with a channel of each kind.
+fn hub(limits: ChannelLimits) -> (Hub, [ChannelId; 4]) {
+    let mut hub = Hub::new(Epoch(7));
+    let channels = [
+        hub.open("dag/line", Lane::State, limits).unwrap(),
+        hub.open("alerts/line", Lane::Critical, limits).unwrap(),
+        hub.open("trades/line", Lane::Stream, limits).unwrap(),
+        hub.open_passing("stats/line", limits).unwrap(),
+    ];
+    (hub, channels)
+}
+
+/// Two clients that have asked for the same.
+fn twins(asked: &(Vec<u8>, Vec<u8>), hub: &mut Hub, rules: &Rules) -> (End, End) {
+    let [mut one, mut twin] = [End::new(BEGIN), End::new(BEGIN)];
+    for end in [&mut one, &mut twin] {
+        end.say(&asked.0, hub, rules, BEGIN);
+        end.write(usize::MAX, hub, rules, BEGIN, None);
+        end.say(&asked.1, hub, rules, BEGIN);
+    }
+    (one, twin)
+}
+
+#[test]
+fn a_client_gets_the_same_from_a_run_as_from_its_own_output() {
+    let limits = ChannelLimits::default();
+    let rules = rules();
+    for (nth, asked) in asked().into_iter().enumerate() {
         let mut prng = Prng::new(nth as u64 + 1);
-        let mut hub = Hub::new(Epoch(7));
-        let channels = [
-            hub.open("dag/line", Lane::State, limits).unwrap(),
-            hub.open("alerts/line", Lane::Critical, limits).unwrap(),
-            hub.open("trades/line", Lane::Stream, limits).unwrap(),
-            hub.open_passing("stats/line", limits).unwrap(),
-        ];
-        let mut now = Now {
-            ns: 1,
-            us: 1_764_500_000_000_000,
-        };
-        let (mut one, mut twin) = (End::new(now), End::new(now));
-        for end in [&mut one, &mut twin] {
-            end.say(&request, &mut hub, &rules, now);
-            end.write(usize::MAX, &mut hub, &rules, now, None);
-            end.say(&hello, &mut hub, &rules, now);
-        }
+        let (mut hub, channels) = hub(limits);
+        let mut now = BEGIN;
+        let (mut one, mut twin) = twins(&asked, &mut hub, &rules);
         let (mut runs, mut ran) = (Runs::new(), 0);
         for _ in 0..3_000 {
             let events = match prng.below(40) {
@@ -232,38 +249,19 @@ fn changed(prng: &mut Prng) -> Option<Vec<u8>> {
 
 #[test]
 fn whatever_it_follows_meanwhile_and_however_far_it_is_behind() {
-    let rules = Rules {
-        router: Router::new(Default::default(), &[]),
-        times: SessionTimes::default(),
-        token: None,
-    };
+    let rules = rules();
     // Logs that overrun, and events that no output has room for.
     let limits = ChannelLimits {
         events_max: 120,
         bytes_max: 40_000,
         ..ChannelLimits::default()
     };
-    let mut ran = 0;
+    let (asked, mut ran) = (asked().remove(0), 0);
     for seed in 0..20 {
         let mut prng = Prng::new(1_000 + seed);
-        let mut hub = Hub::new(Epoch(7));
-        let channels = [
-            hub.open("dag/line", Lane::State, limits).unwrap(),
-            hub.open("alerts/line", Lane::Critical, limits).unwrap(),
-            hub.open("trades/line", Lane::Stream, limits).unwrap(),
-            hub.open_passing("stats/line", limits).unwrap(),
-        ];
-        let mut now = Now {
-            ns: 1,
-            us: 1_764_500_000_000_000,
-        };
-        let (mut one, mut twin) = (End::new(now), End::new(now));
-        let (request, hello) = asked().remove(0);
-        for end in [&mut one, &mut twin] {
-            end.say(&request, &mut hub, &rules, now);
-            end.write(usize::MAX, &mut hub, &rules, now, None);
-            end.say(&hello, &mut hub, &rules, now);
-        }
+        let (mut hub, channels) = hub(limits);
+        let mut now = BEGIN;
+        let (mut one, mut twin) = twins(&asked, &mut hub, &rules);
         let mut runs = Runs::new();
         for _ in 0..1_000 {
             let events = match prng.below(60) {
