@@ -51,7 +51,7 @@ EVENTS = """(path) => {
     });
 }"""
 # More than a page may hold.
-BALLAST = "() => { window.ballast = Array.from({ length: 2_000_000 }, (_, at) => ({ at })); }"
+BALLAST = "() => { window.ballast = Array.from({ length: 6_000_000 }, (_, at) => ({ at })); }"
 SEEN = "() => { window.source.close(); return window.seen; }"
 
 
