@@ -9,7 +9,7 @@
 //!
 //! Events are not queued here: [`Client::fill`] takes them from the channels as the output has room, all that fit at once, so
 //! that what came since the last turn leaves in one write. A message that is larger than the output leaves straight from the
-//! memory that all clients share.
+//! memory that all clients share, and what is due to many alike from where it was put together for all.
 //!
 //! | file | what it does |
 //! |---|---|

@@ -19,7 +19,23 @@
 //! | [`origin`] | which hosts are this server, and which pages may talk to it |
 //! | [`problem`] | why a request is refused, as problem+json (RFC 9457) |
 //!
-//! All of these are functions of what they are given: no time, no socket, no memory of the last call.
+//! All of these are functions of what they are given: no time, no socket, no memory of the last call. What remembers, from one event
+//! to all connections:
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `published` | an event, numbered and encoded once for all |
+//! | `channel` | the log and the values of a channel, and where a client begins in it |
+//! | `hub` | all channels, and who follows which |
+//! | `lanes` | how far one client is in each of its channels, and what is next for it |
+//! | `run` | what is next for many clients at once |
+//! | `session` | heartbeats, patience and floods of one client |
+//! | `sampled`, `hops` | which events of a client are followed to its screen, and what that took |
+//! | `client` | one connection: bytes and the time in, bytes out |
+//! | `admission` | who is let in, and when the others may come back |
+//! | `places`, `turns` | all connections on a driver, a turn at a time |
+//! | `counts`, `report` | what came of everything, and whether it adds up |
+//! | `serve` | the thread, and how others publish to it |
 //!
 //! Invariant: slow clients never hold back a line; what a client sends is bounded before it is looked at, and none of it makes
 //! the edge panic.

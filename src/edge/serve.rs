@@ -38,9 +38,25 @@ use crate::io::{Driver, IoError, Waker};
 /// Longest sleep of the thread, in nanoseconds: what is due wakes it before.
 const SLEEP_NS: u64 = 1_000_000_000;
 
-const HEALTH: u32 = 1;
-const PROMETHEUS: u32 = 2;
-const OPEN_METRICS: u32 = 4;
+const HEALTH: u32 = 1 << kind(Waits::Health);
+const PROMETHEUS: u32 = 1 << kind(Waits::Metrics(Exposition::Prometheus));
+const OPEN_METRICS: u32 = 1 << kind(Waits::Metrics(Exposition::OpenMetrics));
+
+const WAITS: [Waits; 4] = [
+    Waits::Health,
+    Waits::Ready,
+    Waits::Metrics(Exposition::Prometheus),
+    Waits::Metrics(Exposition::OpenMetrics),
+];
+
+/// Which answer that is: the same one says whether a line is alive and whether it takes messages.
+const fn kind(waits: Waits) -> usize {
+    match waits {
+        Waits::Health | Waits::Ready => 0,
+        Waits::Metrics(Exposition::Prometheus) => 1,
+        Waits::Metrics(Exposition::OpenMetrics) => 2,
+    }
+}
 
 /// An event on its way to the thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -472,14 +488,11 @@ impl Serving {
                 }
                 // Who asks again from here on waits for the next answer.
                 Told::Health { why_not, ready } => {
-                    self.asked_ns[0] = None;
+                    self.asked_ns[kind(Waits::Health)] = None;
                     self.say_health(&why_not, ready, now);
                 }
                 Told::Metrics(exposition, media_type, body) => {
-                    self.asked_ns[match exposition {
-                        Exposition::Prometheus => 1,
-                        Exposition::OpenMetrics => 2,
-                    }] = None;
+                    self.asked_ns[kind(Waits::Metrics(exposition))] = None;
                     let said = Said {
                         status: 200,
                         media_type,
@@ -514,20 +527,12 @@ impl Serving {
 
     /// Asks for what clients wait for, and gives up what was asked for too long ago.
     fn ask(&mut self, now: Now) {
-        let bits = self.edge.waits().fold(0, |bits, waits| {
-            bits | match waits {
-                Waits::Health | Waits::Ready => HEALTH,
-                Waits::Metrics(Exposition::Prometheus) => PROMETHEUS,
-                Waits::Metrics(Exposition::OpenMetrics) => OPEN_METRICS,
-            }
-        });
-        let kinds: [(u32, &[Waits]); 3] = [
-            (HEALTH, &[Waits::Health, Waits::Ready]),
-            (PROMETHEUS, &[Waits::Metrics(Exposition::Prometheus)]),
-            (OPEN_METRICS, &[Waits::Metrics(Exposition::OpenMetrics)]),
-        ];
-        for ((bit, all), asked_ns) in kinds.into_iter().zip(&mut self.asked_ns) {
-            if bits & bit == 0 {
+        let bits = self
+            .edge
+            .waits()
+            .fold(0, |bits, waits| bits | 1 << kind(waits));
+        for (nth, asked_ns) in self.asked_ns.iter_mut().enumerate() {
+            if bits & 1 << nth == 0 {
                 *asked_ns = None;
                 continue;
             }
@@ -540,8 +545,8 @@ impl Serving {
                 media_type: "text/plain; charset=utf-8",
                 body: Bytes::from_static(b"whoever holds the line does not answer\n"),
             };
-            for waits in all {
-                self.edge.answer(*waits, &said, now);
+            for waits in WAITS.into_iter().filter(|waits| kind(*waits) == nth) {
+                self.edge.answer(waits, &said, now);
             }
         }
         if bits == 0 {

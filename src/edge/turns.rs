@@ -393,41 +393,33 @@ impl Edge {
                 self.unread.insert(place);
                 break;
             }
-            if !lingers && held.client.has_unread() {
-                held.client.take(
-                    &[],
-                    &mut On {
-                        hub: &mut self.hub,
-                        rules: &self.rules,
-                        counts: &mut self.counts,
-                        hops: &mut self.hops,
-                        now,
-                    },
-                );
-                continue;
-            }
-            match self.driver.stream_read(held.id, &mut self.buffer) {
-                Ok(StreamRead::Bytes(_)) if lingers => {}
-                Ok(StreamRead::Bytes(count)) => held.client.take(
-                    &self.buffer[..count],
-                    &mut On {
-                        hub: &mut self.hub,
-                        rules: &self.rules,
-                        counts: &mut self.counts,
-                        hops: &mut self.hops,
-                        now,
-                    },
-                ),
-                Ok(StreamRead::WouldBlock) => break,
-                Ok(StreamRead::End) if !lingers => {
-                    held.client.end_of_input();
-                    break;
+            let count = if !lingers && held.client.has_unread() {
+                0
+            } else {
+                match self.driver.stream_read(held.id, &mut self.buffer) {
+                    Ok(StreamRead::Bytes(_)) if lingers => continue,
+                    Ok(StreamRead::Bytes(count)) => count,
+                    Ok(StreamRead::WouldBlock) => break,
+                    Ok(StreamRead::End) if !lingers => {
+                        held.client.end_of_input();
+                        break;
+                    }
+                    Ok(StreamRead::End | StreamRead::Reset) | Err(_) => {
+                        held.client.hang_up();
+                        break;
+                    }
                 }
-                Ok(StreamRead::End | StreamRead::Reset) | Err(_) => {
-                    held.client.hang_up();
-                    break;
-                }
-            }
+            };
+            held.client.take(
+                &self.buffer[..count],
+                &mut On {
+                    hub: &mut self.hub,
+                    rules: &self.rules,
+                    counts: &mut self.counts,
+                    hops: &mut self.hops,
+                    now,
+                },
+            );
         }
         self.flush(place, now);
     }

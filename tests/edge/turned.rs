@@ -125,6 +125,16 @@ impl World {
         self.edge.publish(id, &outline).unwrap();
     }
 
+    /// Whoever holds the line says that it is alive.
+    fn is_well(&mut self) {
+        let said = Said {
+            status: 200,
+            media_type: "text/plain",
+            body: "ok\n".into(),
+        };
+        self.edge.answer(Waits::Health, &said, self.now);
+    }
+
     /// Every connection that was accepted is open, or has ended for a reason.
     fn counts(&self) -> Counts {
         let counts = self.edge.counts();
@@ -376,12 +386,7 @@ fn a_request_behind_one_that_waits_is_read_when_that_is_answered() {
     world.say(id, &get("/health", ""));
     // It stays in its socket, and nothing reports it again.
     world.say(id, &get("/", ""));
-    let said = Said {
-        status: 200,
-        media_type: "text/plain",
-        body: "ok\n".into(),
-    };
-    world.edge.answer(Waits::Health, &said, world.now);
+    world.is_well();
     world.run(5 * MS);
     let heard = world.hear(id).0;
     assert!(heard.contains("ok\n"), "{heard}");
@@ -397,12 +402,7 @@ fn who_sends_its_last_behind_a_request_that_waits_is_let_go_with_the_answer() {
     let driver = world.edge.driver_mut();
     driver.stream_shutdown(id, Half::Write).unwrap();
     world.run(2 * MS);
-    let said = Said {
-        status: 200,
-        media_type: "text/plain",
-        body: "ok\n".into(),
-    };
-    world.edge.answer(Waits::Health, &said, world.now);
+    world.is_well();
     world.run(5 * MS);
     assert!(world.hear(id).0.contains("ok\n"));
     assert_eq!(world.edge.open_connections(), 0);

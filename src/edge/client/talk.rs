@@ -21,25 +21,17 @@ impl Client {
     /// Reads on in what a WebSocket sent; what others send is passed over.
     pub(super) fn take_frames(&mut self, input: &mut &[u8], on: &mut On<'_>) {
         loop {
-            let Via::WebSocket {
-                socket, charged, ..
-            } = &mut self.via
-            else {
-                return;
-            };
             // Pongs and fragments are work as well: whatever comes is paid for by the frame.
-            let frames = socket.frames() - *charged;
-            *charged += frames;
-            self.session.frames(frames, on.now.ns);
+            self.charge(on.now.ns);
             if self.session.is_held() || self.gone {
                 return;
             }
             let is_ending = self.ending.is_some();
-            let Some(event) = socket.poll(input) else {
-                let frames = socket.frames() - *charged;
-                *charged += frames;
-                self.session.frames(frames, on.now.ns);
+            let Via::WebSocket { socket, .. } = &mut self.via else {
                 return;
+            };
+            let Some(event) = socket.poll(input) else {
+                return self.charge(on.now.ns);
             };
             match event {
                 // Behind its end nothing is heard but that it agrees to it.
@@ -77,6 +69,17 @@ impl Client {
                     self.session.closing(on.now.ns);
                 }
             }
+        }
+    }
+
+    /// Has it pay for the frames that have begun since it last did.
+    fn charge(&mut self, now_ns: u64) {
+        if let Via::WebSocket {
+            socket, charged, ..
+        } = &mut self.via
+        {
+            let frames = socket.frames() - core::mem::replace(charged, socket.frames());
+            self.session.frames(frames, now_ns);
         }
     }
 

@@ -150,6 +150,17 @@ fn hub(limits: ChannelLimits) -> (Hub, [ChannelId; 4]) {
     (hub, channels)
 }
 
+fn publish(hub: &mut Hub, id: ChannelId, key: Option<&str>, value: &str, now: Now) {
+    let outline = Outline {
+        kind: Kind::HopStats,
+        key,
+        value,
+        time_ms: now.ms(),
+        born_ns: now.ns,
+    };
+    hub.publish(id, &outline).unwrap();
+}
+
 /// Two clients that have asked for the same.
 fn twins(asked: &(Vec<u8>, Vec<u8>), hub: &mut Hub, rules: &Rules) -> (End, End) {
     let [mut one, mut twin] = [End::new(BEGIN), End::new(BEGIN)];
@@ -184,14 +195,7 @@ fn a_client_gets_the_same_from_a_run_as_from_its_own_output() {
                     _ => (2 + at % 2, None),
                 };
                 let value = format!("{{\"n\":{}}}", prng.below(1 << 40));
-                let outline = Outline {
-                    kind: Kind::HopStats,
-                    key,
-                    value: &value,
-                    time_ms: now.ms(),
-                    born_ns: now.ns,
-                };
-                hub.publish(channels[at], &outline).unwrap();
+                publish(&mut hub, channels[at], key, &value, now);
             }
             now.ns += prng.below(3_000_000);
             let most = match prng.below(4) {
@@ -280,14 +284,7 @@ fn whatever_it_follows_meanwhile_and_however_far_it_is_behind() {
                     _ => prng.below(200) as usize,
                 };
                 let value = format!("{{\"pad\":\"{}\"}}", "z".repeat(pad));
-                let outline = Outline {
-                    kind: Kind::HopStats,
-                    key,
-                    value: &value,
-                    time_ms: now.ms(),
-                    born_ns: now.ns,
-                };
-                hub.publish(channels[at], &outline).unwrap();
+                publish(&mut hub, channels[at], key, &value, now);
             }
             now.ns += prng.below(3_000_000);
             if let Some(bytes) = changed(&mut prng) {
