@@ -170,21 +170,30 @@ fn a_budget_that_no_clock_can_tell_has_no_word_and_one_that_anything_holds_passe
     let judge = |p50: &str| {
         let budget = format!("[hop.\"btc->book\"]\nof = \"service\"\np50 = \"{p50}\"\n");
         std::fs::write(dir.path().join("budget.toml"), budget).unwrap();
-        let args = ["gate", &case, "--json", "--for", "400ms", "--wait", "yield"];
+        let args = [
+            "gate", &case, "--json", "--for", "400ms", "--wait", "yield", "--rate", "2k",
+        ];
         let output = hopline(&args);
         (output.status.code(), json(&output))
     };
-    // No clock tells a nanosecond, and half of the time a handler takes less than a second. Where others kept the loops from
-    // their turns so often that a log was full, that is said first.
+    // Others on the machine may keep a loop from its turns so often that its log is full, the generator from its messages, or may
+    // leave too little that is clean; that is said before anything else.
+    let is_disturbed = |verdict: &Value| {
+        let reason = verdict["reason"].as_str().unwrap_or("");
+        verdict["word"] == "INCONCLUSIVE"
+            && ["log", "rate", "warmup", "dirty", "host", "samples"].contains(&reason)
+    };
+    // No clock tells a nanosecond.
     let (code, report) = judge("1ns");
     let verdict = &report["verdicts"][0];
-    let is_told = ["resolution", "log"].contains(&verdict["reason"].as_str().unwrap_or(""));
+    let is_told = verdict["reason"] == "resolution" || is_disturbed(verdict);
     assert!(code == Some(2) && is_told, "{code:?} {verdict}");
+    // Half of the time a handler takes less than a second.
     let (code, report) = judge("1s");
     let verdict = &report["verdicts"][0];
-    let expected = match verdict["reason"].as_str() {
-        Some("log") => (Some(2), "INCONCLUSIVE"),
-        _ => (Some(0), "PASS"),
+    let expected = match is_disturbed(verdict) {
+        true => (Some(2), "INCONCLUSIVE"),
+        false => (Some(0), "PASS"),
     };
     let word = report["word"].as_str().unwrap();
     assert_eq!((code, word), expected, "{verdict}");

@@ -532,8 +532,13 @@ pub const EDGE_CONNECTS_PER_S: u64 = 1_000;
 /// New clients a second where it has none: somebody has to be able to look.
 pub const EDGE_CONNECTS_MIN_PER_S: u64 = 20;
 
-/// Shortest time after which a client that was refused comes back, in nanoseconds.
-pub const EDGE_RETRY_NS_MIN: u64 = 250_000_000;
+/// Shortest time after which a client that was refused comes back, in nanoseconds: by then those who were cut at the same time
+/// have made their first attempt, each by a wait of its own.
+pub const EDGE_RETRY_NS_MIN: u64 = 500_000_000;
+
+/// How late a client that was told when to come may come and is let in all the same, in nanoseconds: a second for which
+/// `Retry-After` has no words, and one for a machine that is busy with the others.
+pub const EDGE_LATE_NS: u64 = 2_000_000_000;
 
 /// Longest such time, in nanoseconds: a minute.
 pub const EDGE_RETRY_NS_MAX: u64 = 60_000_000_000;
@@ -560,8 +565,9 @@ pub const EDGE_READS_PER_TURN: usize = 8;
 /// Writes to one client before the others have theirs.
 pub const EDGE_WRITES_PER_TURN: usize = 8;
 
-/// Connections at a time that are told why they are not let in; those beyond are closed.
-pub const EDGE_REFUSED_MAX: usize = 1_024;
+/// Connections at a time that are told why they are not let in; those beyond are closed. As many as Linux lets wait for a
+/// listener (`net.core.somaxconn`).
+pub const EDGE_REFUSED_MAX: usize = 4_096;
 
 /// How long what a client still sends is read and thrown away behind the last words to it, in nanoseconds.
 pub const EDGE_LINGER_NS: u64 = 1_000_000_000;

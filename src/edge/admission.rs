@@ -10,15 +10,21 @@
 //! and no faster. Each one that is refused, or sent away by a drain, gets a slot of its own on the same clock, so that `n` of them
 //! are back within `n` / rate, and no more of them come at once than are let in.
 //!
+//! A slot is kept: as long as there are some, room that nobody has taken is not lost until [`EDGE_LATE_NS`] have passed. Let `d` be
+//! those whose slots have come and who have not. Where nobody is later than that, `d` is at most what comes in within that time, which
+//! is the most room that is kept; room grows as fast as slots come, and each one that is let in takes one of both. So there is room
+//! for each of the `d`, however many come at once.
+//!
 //! Invariant: what is counted as inside was let in and has not left; slots only move forward.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::base::limits::{
-    EDGE_CLIENTS_DEFAULT, EDGE_CONNECTS_MIN_PER_S, EDGE_CONNECTS_PER_S, EDGE_PER_ADDRESS_DEFAULT,
-    EDGE_RETRY_NS_MAX, EDGE_RETRY_NS_MIN,
+    EDGE_CLIENTS_DEFAULT, EDGE_CONNECTS_MIN_PER_S, EDGE_CONNECTS_PER_S, EDGE_LATE_NS,
+    EDGE_PER_ADDRESS_DEFAULT, EDGE_RETRY_NS_MAX, EDGE_RETRY_NS_MIN,
 };
+use crate::overload::bucket::BURST_MAX;
 use crate::overload::{Bucket, BucketParams};
 
 /// How many may come in.
@@ -99,13 +105,19 @@ pub struct Admission {
     rate_per_s: u64,
     inside: usize,
     by_address: HashMap<IpAddr, usize>,
-    /// The next slot that is given away.
+    /// The slot that was given away last.
     slot_ns: u64,
+    /// Whether room is kept for those who have slots, and the time of the last of these.
+    keeps_room: bool,
+    last_slot_ns: u64,
 }
 
-/// A tenth of a second of the rate at once: a page opens a handful of connections.
-fn bucket_of(rate_per_s: u64) -> BucketParams {
+/// A tenth of a second of the rate at once: a page opens a handful of connections. Where there are slots, as many as may come late
+/// for theirs.
+fn bucket_of(rate_per_s: u64, keeps_room: bool) -> BucketParams {
     let burst = (rate_per_s / 10).clamp(8, 1_024);
+    let late = (rate_per_s * (EDGE_LATE_NS / 1_000_000_000)).min(BURST_MAX);
+    let burst = if keeps_room { burst.max(late) } else { burst };
     BucketParams::new(rate_per_s, burst)
         .unwrap_or_else(|_| unreachable!("a rate of connections is within the bucket's bounds"))
 }
@@ -117,11 +129,13 @@ impl Admission {
         let rate_per_s = limits.rate_per_s.clamp(1, 1_000_000);
         Admission {
             limits,
-            bucket: Bucket::new(bucket_of(rate_per_s)),
+            bucket: Bucket::new(bucket_of(rate_per_s, false)),
             rate_per_s,
             inside: 0,
             by_address: HashMap::new(),
             slot_ns: 0,
+            keeps_room: false,
+            last_slot_ns: 0,
         }
     }
 
@@ -132,7 +146,17 @@ impl Admission {
         let rate_per_s = (most * permille.min(1_000) / 1_000).max(least);
         if rate_per_s != self.rate_per_s {
             self.rate_per_s = rate_per_s;
-            self.bucket.set_params(now_ns, bucket_of(rate_per_s));
+            self.bucket
+                .set_params(now_ns, bucket_of(rate_per_s, self.keeps_room));
+        }
+    }
+
+    /// Keeps room for those who have slots, or no longer.
+    fn keep_room(&mut self, keeps_room: bool, now_ns: u64) {
+        if keeps_room != self.keeps_room {
+            self.keeps_room = keeps_room;
+            let params = bucket_of(self.rate_per_s, keeps_room);
+            self.bucket.set_params(now_ns, params);
         }
     }
 
@@ -153,6 +177,9 @@ impl Admission {
     /// # Errors
     /// It may not, now or at all.
     pub fn enter(&mut self, address: IpAddr, now_ns: u64) -> Result<(), Refused> {
+        if now_ns > self.last_slot_ns + EDGE_LATE_NS {
+            self.keep_room(false, now_ns);
+        }
         if self.inside >= self.limits.clients_max {
             return Err(Refused::Full(self.slot(now_ns)));
         }
@@ -180,20 +207,25 @@ impl Admission {
     }
 
     /// A time to come back, in nanoseconds from now, that no other has. Crowds larger than what comes in within
-    /// [`EDGE_RETRY_NS_MAX`] begin again with the first slot, and are refused again.
+    /// [`EDGE_RETRY_NS_MAX`] begin again with the first slot, and some of them are refused again.
     pub fn slot(&mut self, now_ns: u64) -> u64 {
+        self.keep_room(true, now_ns);
         let step_ns = 1_000_000_000 / self.rate_per_s;
         let earliest_ns = now_ns + EDGE_RETRY_NS_MIN;
         self.slot_ns = (self.slot_ns + step_ns).max(earliest_ns);
         if self.slot_ns > now_ns + EDGE_RETRY_NS_MAX {
             self.slot_ns = earliest_ns;
         }
+        self.last_slot_ns = self.last_slot_ns.max(self.slot_ns);
         self.slot_ns - now_ns
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cmp::Reverse;
+    use std::collections::BinaryHeap;
+
     use super::*;
 
     const SECOND: u64 = 1_000_000_000;
@@ -225,27 +257,89 @@ mod tests {
         assert_eq!((door.inside(), door.by_address.len()), (0, 0));
     }
 
-    #[test]
-    fn a_crowd_is_let_in_at_the_rate_and_is_all_inside_when_it_said() {
-        const CROWD: usize = 5_000;
+    /// How a crowd came in.
+    struct CameIn {
+        last_ns: u64,
+        /// Most that one of them was sent away.
+        refused_most: u32,
+    }
+
+    /// All of a crowd try within `within_ns`, and each again when it was told to, or later by what `late_ns` makes of the time.
+    fn crowd(count: usize, within_ns: u64, late_ns: impl Fn(u64) -> u64) -> CameIn {
         let mut door = door(100_000, 100_000, 1_000);
-        // All of them at once; then each when it was told to.
-        let mut waiting: Vec<u64> = vec![0; CROWD];
-        let (mut entered, mut tries, mut last_ns) = (0, 0, 0);
-        while !waiting.is_empty() {
-            waiting.sort_unstable();
-            let now_ns = waiting.remove(0);
-            tries += 1;
+        let mut waiting: BinaryHeap<Reverse<(u64, u32)>> = (0..count as u64)
+            .map(|nth| Reverse((10 * SECOND + nth * within_ns / count as u64, 0)))
+            .collect();
+        let (mut entered, mut came) = (
+            0,
+            CameIn {
+                last_ns: 0,
+                refused_most: 0,
+            },
+        );
+        while let Some(Reverse((now_ns, refused))) = waiting.pop() {
             match door.enter(address(1), now_ns) {
-                Ok(()) => (entered, last_ns) = (entered + 1, now_ns),
-                Err(Refused::Rate(after_ns)) => waiting.push(now_ns + after_ns),
+                Ok(()) => {
+                    entered += 1;
+                    came.last_ns = now_ns - 10 * SECOND;
+                    came.refused_most = came.refused_most.max(refused);
+                }
+                Err(Refused::Rate(after_ns)) => {
+                    let slot_ns = now_ns + after_ns;
+                    waiting.push(Reverse((slot_ns + late_ns(slot_ns), refused + 1)));
+                }
                 Err(other) => panic!("{other:?}"),
             }
         }
-        assert_eq!(entered, CROWD);
-        let stated_ns = EDGE_RETRY_NS_MIN + CROWD as u64 * SECOND / 1_000;
-        assert!(last_ns <= stated_ns, "{last_ns} ns");
-        assert!(tries <= 2 * CROWD + 100, "{tries} tries");
+        assert_eq!((entered, door.inside()), (count, count));
+        came
+    }
+
+    #[test]
+    fn a_crowd_is_let_in_at_the_rate_and_is_all_inside_when_it_said() {
+        let came = crowd(5_000, 0, |_| 0);
+        let stated_ns = EDGE_RETRY_NS_MIN + 5_000 * SECOND / 1_000;
+        assert!(came.last_ns <= stated_ns, "{} ns", came.last_ns);
+        assert_eq!(came.refused_most, 1);
+    }
+
+    #[test]
+    fn nobody_who_comes_at_its_slot_or_within_two_seconds_of_it_is_sent_away_again() {
+        // Up to whole seconds, as those who read a Retry-After; all that are due while the machine stands still for as long; each by
+        // something of its own.
+        let whole = |slot_ns: u64| slot_ns.next_multiple_of(SECOND) - slot_ns;
+        let stalls = |slot_ns: u64| slot_ns.next_multiple_of(2 * SECOND) - slot_ns;
+        let own = |slot_ns: u64| crate::base::prng::Prng::new(slot_ns).below(EDGE_LATE_NS);
+        let ways: [&dyn Fn(u64) -> u64; 3] = [&whole, &stalls, &own];
+        for (nth, late_ns) in ways.into_iter().enumerate() {
+            // A first attempt is spread by a part of the time until it.
+            let came = crowd(5_000, 300_000_000, late_ns);
+            assert_eq!(came.refused_most, 1, "way {nth}");
+            let stated_ns = EDGE_RETRY_NS_MIN + 5_000 * SECOND / 1_000 + EDGE_LATE_NS;
+            assert!(came.last_ns <= stated_ns, "way {nth}: {} ns", came.last_ns);
+        }
+    }
+
+    #[test]
+    fn those_who_come_later_than_that_get_other_slots() {
+        let came = crowd(5_000, 0, |slot_ns| {
+            slot_ns.next_multiple_of(5 * SECOND) - slot_ns
+        });
+        assert!(came.refused_most > 1);
+    }
+
+    #[test]
+    fn room_is_kept_only_while_there_are_slots() {
+        let mut door = door(100_000, 100_000, 1_000);
+        let at_once = |door: &mut Admission, now_ns: u64| {
+            let entered = (0..5_000).filter(|_| door.enter(address(1), now_ns).is_ok());
+            entered.count()
+        };
+        assert_eq!(at_once(&mut door, SECOND), 100);
+        // The others were told to come within five seconds and a half, and none does until two seconds later.
+        assert_eq!(at_once(&mut door, 8 * SECOND), 2_000);
+        // Nor now.
+        assert_eq!(at_once(&mut door, 60 * SECOND), 100);
     }
 
     #[test]

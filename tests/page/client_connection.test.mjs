@@ -177,6 +177,22 @@ test("a time that the server names replaces the wait, and no signal ends it", ()
   assert.equal(server.attempts.length, 2);
 });
 
+test("to be told when to come is no failure: the wait behind it is the first one", () => {
+  const { clock, server, client } = pair();
+  client.open();
+  clock.advance(100);
+  for (let told = 0; told < 12; told += 1) {
+    server.session.send({ type: "disconnect", code: 3002, reason: "busy", retry_after_ms: 500 });
+    server.session.socket.hangUp(3002, "");
+    clock.advance(600);
+    assert.equal(client.status.state, "open", `told ${told}`);
+  }
+  assert.deepEqual([client.status.failures, client.status.breaker], [0, "closed"]);
+  server.cut();
+  clock.advance(1_400);
+  assert.equal(client.status.state, "open");
+});
+
 test("a time beyond an hour is an hour", () => {
   const { clock, server, client } = pair();
   client.open();

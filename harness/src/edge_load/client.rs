@@ -619,10 +619,13 @@ impl Client {
             self.failed = 0;
         }
         let wait_ns = match self.retry_ms.take() {
+            // To be told when to come is no failure.
             Some(wait_ms) => wait_ms.saturating_mul(1_000_000),
-            None => world.back_off_ns(self.failed),
+            None => {
+                self.failed += 1;
+                world.back_off_ns(self.failed - 1)
+            }
         };
-        self.failed += 1;
         self.phase = Phase::Waiting(now.ns.saturating_add(wait_ns));
     }
 

@@ -807,9 +807,11 @@ export class Client {
       channel.sample = null;
     }
     this.#outbox.rewind();
-    let wait = this.#retries.failed(this.#env.random);
     const byServer = typeof told?.retry_after_ms === "number" && told.retry_after_ms >= 0;
-    if (byServer) wait = Math.min(/** @type {number} */ (told.retry_after_ms), LIMITS.RETRY_AFTER_MAX_MS);
+    // To be told when to come is no failure.
+    const wait = byServer
+      ? Math.min(/** @type {number} */ (told.retry_after_ms), LIMITS.RETRY_AFTER_MAX_MS)
+      : this.#retries.failed(this.#env.random);
     this.#waitingSince = this.#env.now();
     // Before anybody is told, since whoever is may open it at once.
     this.#after("wait", wait, () => this.#attempt());

@@ -169,6 +169,14 @@ fn the_server_says_when_to_come_back_and_whether() {
     client.lost(refused(503, Some(2)), at(0), &mut world);
     assert_eq!(client.phase(), Phase::Waiting(2 * SECOND));
     assert_eq!(world.counts.given_up, 0);
+    // It was told twice and has not failed: what fails next is the first failure.
+    client.connect(at(2 * SECOND), &mut world);
+    client.lost(Lost::Failed("nobody listens there"), at(0), &mut world);
+    let waits = client.phase();
+    assert!(
+        matches!(waits, Phase::Waiting(until_ns) if until_ns < 2 * SECOND),
+        "{waits:?}"
+    );
     for (lost, name) in [
         (refused(401, None), "401"),
         (Lost::Closed(Some(3500)), "3500 bad_auth"),
