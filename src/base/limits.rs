@@ -546,6 +546,10 @@ pub const EDGE_RETRY_NS_MAX: u64 = 60_000_000_000;
 /// Largest head of a request to the edge, in bytes: a browser's with its cookies.
 pub const EDGE_HEAD_BYTES_MAX: usize = 16 << 10;
 
+/// Largest body of a request to the edge, in bytes. Nothing takes one: it is read so that whoever sends it is told what is wrong
+/// with the method or the place, and not with the body.
+pub const EDGE_BODY_BYTES_MAX: usize = 4 << 10;
+
 /// Bytes that wait for a client's socket: what one write takes. Messages that are larger leave by themselves.
 pub const EDGE_OUTPUT_BYTES: usize = 16 << 10;
 

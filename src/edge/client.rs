@@ -39,7 +39,9 @@ use super::route::{Exposition, Router, Transport};
 use super::sampled::Sampled;
 use super::session::{Due, Over, Session, SessionTimes};
 use crate::base::Reason as _;
-use crate::base::limits::{EDGE_HEAD_BYTES_MAX, EDGE_OUTPUT_BYTES, EDGE_UNREAD_BYTES_MAX};
+use crate::base::limits::{
+    EDGE_BODY_BYTES_MAX, EDGE_HEAD_BYTES_MAX, EDGE_OUTPUT_BYTES, EDGE_UNREAD_BYTES_MAX,
+};
 use crate::wire::http::{Method, Methods, RequestLimits, Requests};
 use crate::wire::websocket::WebSocket;
 use crate::wire::{Output, ndjson, sse};
@@ -237,7 +239,7 @@ impl Client {
     pub fn new(key: ClientKey, times: SessionTimes, refused: Option<Refused>, now: Now) -> Client {
         let limits = RequestLimits {
             head_bytes_max: EDGE_HEAD_BYTES_MAX,
-            body_bytes_max: 0,
+            body_bytes_max: EDGE_BODY_BYTES_MAX,
             methods: METHODS,
         };
         Client {

@@ -305,12 +305,29 @@ pub(crate) fn all() -> Vec<Act> {
             "",
         ),
         asked(
-            "a body",
+            "a body that is too long",
             413,
             "body_too_long",
             "POST",
             "/dag",
-            "Content-Length: 100\r\n",
+            "Content-Length: 4097\r\n",
+        ),
+        // Blank lines before the next request are allowed.
+        asked(
+            "a body for what takes none",
+            405,
+            "method_not_allowed",
+            "POST",
+            "/stream/alerts/line",
+            "Content-Length: 5\r\n\r\nhello",
+        ),
+        asked(
+            "a body for what is not there",
+            404,
+            "not_found",
+            "PUT",
+            "/state/flags",
+            "Content-Length: 5\r\n\r\nhello",
         ),
         asked(
             "a body in pieces",

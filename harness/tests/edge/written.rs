@@ -231,6 +231,7 @@ fn the_tables_of_the_text_have_the_programs_own_words() {
     ));
     let limits = [
         ("EDGE_HEAD_BYTES_MAX", kib(EDGE_HEAD_BYTES_MAX)),
+        ("EDGE_BODY_BYTES_MAX", kib(EDGE_BODY_BYTES_MAX)),
         ("EDGE_HELLO_NS", span(EDGE_HELLO_NS)),
         ("EDGE_MESSAGE_BYTES_MAX", kib(EDGE_MESSAGE_BYTES_MAX)),
         ("EDGE_CHANNELS_MAX", format!("| {EDGE_CHANNELS_MAX} |")),
