@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use hopline::base::limits::EDGE_FIGURES_NS;
+use hopline::base::limits::{EDGE_FIGURES_NS, EDGE_REFUSED_MAX};
 use hopline::base::units::hash_text;
 use hopline::budget::BeyondBudgets;
 use hopline::clock::Clock;
@@ -121,6 +121,9 @@ pub(crate) struct Edge {
     last: Option<Snapshot>,
 }
 
+/// Files that a run has open beside those of the edge's clients: its sources, sinks and captures, and what reports are read from.
+const OTHER_FILES: u64 = 1_024;
+
 /// How long its thread may take to give its last figures: it is asked while it serves.
 const FIGURES_WITHIN: Duration = Duration::from_secs(2);
 
@@ -139,6 +142,9 @@ impl Edge {
     /// Opens it, before the line is: its thread is not pinned then.
     pub(crate) fn open(options: &EdgeOptions, budgets: BeyondBudgets) -> Result<Edge, Failure> {
         let clock = Clock::os();
+        // Where the system grants fewer, those beyond wait until some have left.
+        let clients = options.admission.clients_max + EDGE_REFUSED_MAX;
+        hopline::host::allow_files(clients as u64 + OTHER_FILES);
         let mut hub = Hub::new(epoch(&clock));
         let feed =
             Feed::open(&mut hub).map_err(|fault| Failure::usage(format!("edge: {fault}"), ""))?;

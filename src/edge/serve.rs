@@ -213,7 +213,8 @@ impl Server {
         if !config.at.ip().is_loopback() && config.rules.token.is_none() {
             return Err(NotServed::Public(config.at));
         }
-        let streams_max = config.admission.clients_max + EDGE_REFUSED_MAX;
+        // One more is taken to be closed.
+        let streams_max = config.admission.clients_max + EDGE_REFUSED_MAX + 1;
         let driver = Driver::real()?.with_streams_max(streams_max)?;
         let waker = driver.waker();
         let edge = Edge::open(

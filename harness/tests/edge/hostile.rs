@@ -329,6 +329,21 @@ pub(crate) fn all() -> Vec<Act> {
             "/state/flags",
             "Content-Length: 5\r\n\r\nhello",
         ),
+        act(
+            "a body that waits until it is asked for",
+            Answer::Problem(405, "method_not_allowed".to_owned()),
+            |address| {
+                let waits = "Content-Length: 5\r\nExpect: 100-continue\r\n";
+                let mut peer = Peer::ask(address, "POST", "/dag", waits);
+                match peer.head().status {
+                    100 => {
+                        peer.send(b"hello");
+                        answered(peer)
+                    }
+                    status => Answer::Other(format!("{status} and not 100")),
+                }
+            },
+        ),
         asked(
             "a body in pieces",
             411,

@@ -289,6 +289,8 @@ fn the_tables_of_the_text_have_the_programs_own_words() {
             "EDGE_CONNECTS_MIN_PER_S",
             format!("at least {EDGE_CONNECTS_MIN_PER_S}"),
         ),
+        ("EDGE_REFUSED_MAX", format!("| {EDGE_REFUSED_MAX};")),
+        ("EDGE_LATE_NS", span(EDGE_LATE_NS)),
         ("EDGE_RETRY_NS_MIN", span(EDGE_RETRY_NS_MIN)),
         ("EDGE_RETRY_NS_MAX", span(EDGE_RETRY_NS_MAX)),
         ("METRICS_ANSWER_NS", span(METRICS_ANSWER_NS)),

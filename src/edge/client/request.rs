@@ -15,6 +15,7 @@ use crate::edge::lanes::{ChannelId, Wish};
 use crate::edge::problem::{Answer, Problem};
 use crate::edge::route::{Asset, Stream, Transport, Wanted};
 use crate::overload::{Bucket, BucketParams};
+use crate::wire::http::respond::CONTINUE;
 use crate::wire::http::{Content, Method, Request, respond};
 use crate::wire::websocket::{Limits, Offer, Role, WebSocket};
 use crate::wire::{Output, ndjson, sse};
@@ -29,7 +30,13 @@ impl Client {
             requests, output, ..
         } = &mut **http;
         let request = match requests.poll(input) {
-            Ok(None) => return,
+            Ok(None) => {
+                // Nothing takes a body; whoever asks first is told so behind it, like all others.
+                if requests.take_continue() {
+                    let _ = output.push(CONTINUE);
+                }
+                return;
+            }
             Ok(Some(request)) => request,
             Err(fault) => {
                 let answer = Answer::of_fault(fault, METHODS);
