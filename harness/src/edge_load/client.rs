@@ -84,6 +84,8 @@ pub(super) struct Client {
     has_snapshot: bool,
     /// Since when it is not live that was, and by which cut.
     away: Option<(u64, Option<usize>)>,
+    /// How often it was told when to come back, since it was live.
+    told: u32,
     /// What the server announced.
     beat_ns: u64,
     silence_ns: u64,
@@ -120,6 +122,7 @@ impl Client {
             has_been_live: false,
             has_snapshot: false,
             away: None,
+            told: 0,
             beat_ns: 0,
             silence_ns: 0,
             heard_ns: 0,
@@ -523,6 +526,7 @@ impl Client {
             return;
         }
         self.is_live = true;
+        self.told = 0;
         world.live += 1;
         if let Some((since_ns, cut)) = self.away.take() {
             if self.is_steady() {
@@ -620,7 +624,14 @@ impl Client {
         }
         let wait_ns = match self.retry_ms.take() {
             // To be told when to come is no failure.
-            Some(wait_ms) => wait_ms.saturating_mul(1_000_000),
+            Some(wait_ms) => {
+                let wait_ns = wait_ms.saturating_mul(1_000_000);
+                self.told += 1;
+                if let Some((_, Some(cut))) = self.away {
+                    world.told(cut, now.ns.saturating_add(wait_ns), self.told == 2);
+                }
+                wait_ns
+            }
             None => {
                 self.failed += 1;
                 world.back_off_ns(self.failed - 1)

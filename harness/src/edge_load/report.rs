@@ -336,6 +336,11 @@ impl EdgeLoadReport {
                     Tone::Bad,
                 ),
             };
+            let told = cut.told_ns.map_or_else(String::new, |ns| {
+                let again = grouped(cut.told_again as u64);
+                format!(", told to come by {}; {again} told twice", Span(ns))
+            });
+            let text = text + &told;
             line(&format!("cut at {}", Span(cut.at_ns)), text, tone);
         }
         for (what, by, tone) in [

@@ -543,6 +543,8 @@ impl Load {
                 cut: count,
                 away: count,
                 all_live_ns: None,
+                told_ns: None,
+                told_again: 0,
                 from_ns: now.ns,
             });
             for nth in 0..count {

@@ -45,6 +45,10 @@ pub(crate) struct CutReport {
     pub(crate) away: usize,
     /// How long it took until all were.
     pub(crate) all_live_ns: Option<u64>,
+    /// The latest time to come back that the edge told one of them, likewise.
+    pub(crate) told_ns: Option<u64>,
+    /// Those whom it told so more than once.
+    pub(crate) told_again: usize,
     /// When it was, by the clock.
     #[serde(skip)]
     pub(super) from_ns: u64,
@@ -92,6 +96,14 @@ impl World {
         let nth = (failed_before as usize).min(WAITS_S.len() - 1);
         let wait_ns = WAITS_S[nth] * 1_000_000_000;
         wait_ns + self.prng.below(3 * wait_ns / 10)
+    }
+
+    /// A client that the cut of that number hit was told to come back at that time.
+    pub(super) fn told(&mut self, cut: usize, back_ns: u64, is_again: bool) {
+        if let Some(cut) = self.cuts.get_mut(cut) {
+            cut.told_ns = cut.told_ns.max(Some(back_ns.saturating_sub(cut.from_ns)));
+            cut.told_again += usize::from(is_again);
+        }
     }
 
     /// A client that the cut of that number hit is live again.

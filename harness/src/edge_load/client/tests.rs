@@ -4,6 +4,7 @@ use hopline::edge::{ChannelName, Since};
 
 use super::*;
 use crate::edge_load::plan::Plan;
+use crate::edge_load::world::CutReport;
 
 const SECOND: u64 = 1_000_000_000;
 const EPOCH: Epoch = Epoch(42);
@@ -188,6 +189,43 @@ fn the_server_says_when_to_come_back_and_whether() {
     }
     assert_eq!(world.counts.given_up, 2);
     assert!(world.checks.are_good());
+}
+
+#[test]
+fn what_one_that_was_cut_is_told_counts_for_the_cut_and_what_others_are_told_does_not() {
+    let mut world = world(Via::WebSocket, "alerts/line");
+    world.cuts.push(CutReport {
+        at_ns: SECOND,
+        asked: 1,
+        cut: 1,
+        away: 1,
+        all_live_ns: None,
+        told_ns: None,
+        told_again: 0,
+        from_ns: SECOND,
+    });
+    let refused = |after_s| Lost::Refused {
+        status: 503,
+        after_s: Some(after_s),
+    };
+    let mut other = asking(&mut world);
+    other.lost(refused(9), at(SECOND), &mut world);
+    let mut client = live(&mut world);
+    client.lost(Lost::Cut(0), at(SECOND), &mut world);
+    assert_eq!(world.cuts[0].told_ns, None);
+    // To come after four seconds from the cut, and then after three: the latest counts.
+    for (now_ns, after_s) in [(2 * SECOND, 3), (3 * SECOND, 1)] {
+        client.connect(at(now_ns), &mut world);
+        client.lost(refused(after_s), at(now_ns), &mut world);
+    }
+    let told = (world.cuts[0].told_ns, world.cuts[0].told_again);
+    assert_eq!(told, (Some(4 * SECOND), 1));
+    client.connect(at(4 * SECOND), &mut world);
+    client.stands();
+    hear(&mut client, &hello(), 4 * SECOND, &mut world);
+    let there = subscribed("alerts/line", 9, true);
+    hear(&mut client, &there, 5 * SECOND, &mut world);
+    assert_eq!(world.cuts[0].all_live_ns, Some(4 * SECOND));
 }
 
 #[test]
