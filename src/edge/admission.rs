@@ -8,7 +8,7 @@
 //!
 //! The rate falls with the headroom of the line: a crowd that comes back at once is let in as fast as the line has time for it,
 //! and no faster. Each one that is refused, or sent away by a drain, gets a slot of its own on the same clock, so that `n` of them
-//! are back within `n` / rate, and no more of them come at once than are let in.
+//! are back within `n` / rate, and come no faster than they are let in.
 //!
 //! For those who have slots because of the rate, room that nobody has taken is kept for [`EDGE_LATE_NS`]. Let `d` be those whose slots
 //! have come and who have not. Where nobody is later than that, `d` is at most the slots of that time, and as much room is kept; room
@@ -17,7 +17,8 @@
 //! what comes in within [`EDGE_RETRY_NS_MIN`], before which there are no slots. The last one of a crowd is inside within `n` / rate all
 //! the same.
 //!
-//! Invariant: what is counted as inside was let in and has not left; no more room is kept than there are slots that may still be taken.
+//! Invariant: what is counted as inside was let in and has not left; no more room is kept than slots that may still be taken would be
+//! at the highest rate.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

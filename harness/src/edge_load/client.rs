@@ -633,8 +633,9 @@ impl Client {
                 wait_ns
             }
             None => {
+                let wait_ns = world.back_off_ns(self.failed);
                 self.failed += 1;
-                world.back_off_ns(self.failed - 1)
+                wait_ns
             }
         };
         self.phase = Phase::Waiting(now.ns.saturating_add(wait_ns));

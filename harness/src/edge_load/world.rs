@@ -45,7 +45,7 @@ pub(crate) struct CutReport {
     pub(crate) away: usize,
     /// How long it took until all were.
     pub(crate) all_live_ns: Option<u64>,
-    /// The latest time to come back that the edge told one of them, likewise.
+    /// The latest time to come back that the edge told one of them, from the cut.
     pub(crate) told_ns: Option<u64>,
     /// Those whom it told so more than once.
     pub(crate) told_again: usize,
